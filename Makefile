@@ -1,0 +1,57 @@
+# make up      sets up and runs `provision up lab`
+# make test    sets up and runs the tests
+# make check   format, lint, types, imports, PowerShell, tests
+# make bench   measures and holds the figures against their limits
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The PowerShell checker of the development machines; skipped, and said so, where it is missing.
+PSLINT ?= $(firstword $(wildcard ../shared/bin/pslint))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up test check format bench proto clean
+
+help:                 ## these lines
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"provision needs Python 3.11 or newer, {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.13 up")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.ready
+
+up: setup
+	@$(BIN)/provision up lab
+
+test: setup
+	@$(BIN)/python -m pytest -n auto
+
+check: setup
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+ifneq ($(PSLINT),)
+	@$(PSLINT) powershell
+else
+	@echo "pslint: not on this machine, PowerShell text is checked by the engine's tests alone"
+endif
+	@$(BIN)/python -m pytest -n auto
+
+format: setup
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup
+	@$(BIN)/python -m tests.bench
+
+proto: setup         # makes provisioner/talos/api/gen anew
+	@$(BIN)/python -m grpc_tools.protoc -I provisioner/talos/api/proto \
+	    --python_out=provisioner/talos/api/gen --pyi_out=provisioner/talos/api/gen \
+	    --grpclib_python_out=provisioner/talos/api/gen \
+	    $$(cd provisioner/talos/api/proto && find . -name '*.proto')
+
+clean:
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache

@@ -1,0 +1,144 @@
+"""What can go wrong, as values.
+
+    ProvisionError            base; never raised itself
+    ├── Fault                 an expected failure with an id from the table in `faults.py`; ends a run with its exit code
+    ├── Interrupted           Ctrl-C: exit 130
+    └── TransportError        how a talk with the outside failed; a step turns it into a wait or into a Fault
+        ├── Unreachable       nothing was sent, or nothing answered: look again
+        ├── Dropped           lost in the middle of a call: the outcome is unknown, a read decides
+        ├── NotTrusted        our check of the peer's certificate failed: another cluster, maintenance, a changed pin, a clock
+        ├── Rejected          the peer refused our certificate or our sign-in: do not repeat
+        └── Answered          the peer understood and said no, with an id
+            ├── HostRefused       an error record of a host function, by its id
+            ├── TalosRefused      a gRPC status of Talos
+            └── KubeRefused       an HTTP status of the Kubernetes API
+
+A Fault's texts are for people; code decides by `id` and by class alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+class ProvisionError(Exception):
+    """Base of all errors of ours."""
+
+
+class Interrupted(ProvisionError):
+    """The user asked to stop (Ctrl-C)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place in the user's own file, one-based."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is wrong in a cluster file, and what was expected there."""
+
+    place: Place
+    path: str
+    """Where in the document, as `machines[2].memory`."""
+    problem: str
+    expected: str = ""
+    did_you_mean: str = ""
+    severity: str = "error"
+    """`error`, or `warning`: a warning is shown and stops nothing."""
+
+
+@dataclass(eq=False)
+class Fault(ProvisionError):
+    """An expected failure: what was expected, what was seen, what is likely, what to type next.
+
+    `id` is one of the ids in `faults.FAULTS`; the exit code and the long text come from there.
+    """
+
+    id: str
+    message: str
+    """One line; names the object."""
+    expected: str = ""
+    seen: Sequence[str] = ()
+    likely: str = ""
+    """Only when a rule matched the facts; empty means not known."""
+    then: Sequence[str] = ()
+    """What to do or to type, each a line. Only commands that exist."""
+    look: Sequence[str] = ()
+    """Commands that show more."""
+    picture: str = ""
+    """Path of the picture of the VM's screen, when one was taken."""
+    machine: str = ""
+    findings: Sequence[Finding] = field(default=())
+
+    def __post_init__(self) -> None:
+        super().__init__(f"{self.id}: {self.message}")
+
+
+class TransportError(ProvisionError):
+    """Base of what a talk with the outside can end in."""
+
+
+class Unreachable(TransportError):
+    """No connection, or no answer in time: the call had no effect, or can be asked again."""
+
+
+class Dropped(TransportError):
+    """The connection was lost after the call was sent: whether it had an effect is unknown."""
+
+
+class NotTrusted(TransportError):
+    """The peer's certificate is not the one we expect."""
+
+
+class Rejected(TransportError):
+    """The peer does not accept our certificate, user name or password. Repeating may lock an account."""
+
+
+class Answered(TransportError):
+    """The peer understood and refused."""
+
+
+@dataclass(eq=False)
+class HostRefused(Answered):
+    """An error record of a host function. `id` is its FullyQualifiedErrorId up to the first comma (see the contract)."""
+
+    id: str
+    message: str
+    category: str = ""
+    target: str = ""
+    function: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__(f"{self.function}: {self.id}: {self.message}")
+
+
+@dataclass(eq=False)
+class TalosRefused(Answered):
+    """A gRPC status other than OK; `status` is its name, as `INVALID_ARGUMENT`."""
+
+    status: str
+    message: str
+
+    def __post_init__(self) -> None:
+        super().__init__(f"{self.status}: {self.message}")
+
+
+@dataclass(eq=False)
+class KubeRefused(Answered):
+    """An HTTP status of 400 or more from the Kubernetes API; `reason` is its machine-readable word."""
+
+    code: int
+    reason: str
+    message: str
+
+    def __post_init__(self) -> None:
+        super().__init__(f"{self.code} {self.reason}: {self.message}")

@@ -1,0 +1,236 @@
+"""What can happen in a run: one frozen class per event. Journal, screens, JSON Lines and report are all made of these.
+
+Each event is one line of `events.jsonl` (see `to_json`). `t` is the wall time in UTC; `at_s` counts seconds of the clock
+port since the run began (a lab's clock may run faster than the wall's). New fields may come; meanings do not change within
+a schema number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from provisioner.model.steps import NUMBER, STEPS, StepId
+
+SCHEMA = "provision/events/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base: when it happened."""
+
+    type: ClassVar[str] = ""
+    t: datetime
+    at_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat, JSON-ready, `type` and times first; None values are left out."""
+        line: dict[str, Any] = {
+            "t": self.t.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "type": self.type,
+            "at_s": round(self.at_s, 3),
+        }
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name not in ("t", "at_s") and value is not None:
+                line[item.name] = str(value) if isinstance(value, StepId) else value
+        step = getattr(self, "step", None)
+        if isinstance(step, StepId):
+            line["number"], line["of"] = NUMBER[step], len(STEPS)
+        return line
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    type: ClassVar[str] = "run_started"
+    command: str
+    """`up`, `down`, `rebuild`."""
+    cluster: str
+    host: str
+    run: int
+    schema: str = SCHEMA
+    lab: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """`provision`, `talos`, `kubernetes`."""
+    folder: str = ""
+    """Folder of this run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnded(Event):
+    type: ClassVar[str] = "run_ended"
+    outcome: str
+    """`ok`, `unchanged`, `failed`, `interrupted`."""
+    exit: int
+    elapsed_s: float
+    fault: str | None = None
+    summary: str = ""
+    left: tuple[str, ...] = ()
+    """What is left to do, or what was left in place, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanMade(Event):
+    type: ClassVar[str] = "plan_made"
+    changes: int
+    keeps: int
+    destroys: int
+    actions: tuple[Mapping[str, Any], ...]
+    warnings: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepStarted(Event):
+    type: ClassVar[str] = "step_started"
+    step: StepId
+    machines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEnded(Event):
+    type: ClassVar[str] = "step_ended"
+    step: StepId
+    outcome: str
+    """`done`, `kept`, `failed`, `stopped`."""
+    elapsed_s: float
+    summary: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionStarted(Event):
+    type: ClassVar[str] = "action_started"
+    step: StepId
+    action: str
+    """Action.id."""
+    verb: str
+    object: str
+    machine: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionEnded(Event):
+    type: ClassVar[str] = "action_ended"
+    step: StepId
+    action: str
+    outcome: str
+    """`done`, `kept`, `failed`, `stopped`."""
+    elapsed_s: float
+    machine: str | None = None
+    proof: str = ""
+    """The observation that proves it, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitStarted(Event):
+    type: ClassVar[str] = "wait_started"
+    step: StepId
+    what: str
+    """What for, as `maintenance`."""
+    bound_s: float
+    machine: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitProgressed(Event):
+    type: ClassVar[str] = "wait_progressed"
+    step: StepId
+    what: str
+    reason: str
+    """Why not yet, in the probe's words."""
+    elapsed_s: float
+    bound_s: float
+    tries: int
+    machine: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitEnded(Event):
+    type: ClassVar[str] = "wait_ended"
+    step: StepId
+    what: str
+    outcome: str
+    """`met`, `timed_out`, `stopped`, `failed`."""
+    elapsed_s: float
+    bound_s: float
+    tries: int
+    machine: str | None = None
+    seen: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallEnded(Event):
+    """One call to a host: for `-vv`, the report and the bench."""
+
+    type: ClassVar[str] = "call_ended"
+    host: str
+    functions: tuple[str, ...]
+    requests: int
+    elapsed_s: float
+    outcome: str
+    """`ok`, `refused`, `dropped`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note(Event):
+    """Something worth a line: `info` for announcements, `warning` for what the user should look at."""
+
+    type: ClassVar[str] = "note"
+    level: str
+    message: str
+    step: StepId | None = None
+    machine: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultMet(Event):
+    """A fault, with everything its box shows."""
+
+    type: ClassVar[str] = "fault"
+    id: str
+    message: str
+    exit: int
+    step: StepId | None = None
+    machine: str | None = None
+    expected: str = ""
+    seen: tuple[str, ...] = ()
+    likely: str = ""
+    then: tuple[str, ...] = ()
+    look: tuple[str, ...] = ()
+    go_on: tuple[str, ...] = ()
+    picture: str = ""
+    findings: tuple[Mapping[str, Any], ...] = ()
+
+
+ALL: tuple[type[Event], ...] = (
+    RunStarted,
+    RunEnded,
+    PlanMade,
+    StepStarted,
+    StepEnded,
+    ActionStarted,
+    ActionEnded,
+    WaitStarted,
+    WaitProgressed,
+    WaitEnded,
+    CallEnded,
+    Note,
+    FaultMet,
+)
+BY_TYPE: dict[str, type[Event]] = {event.type: event for event in ALL}
+
+
+def from_json(line: Mapping[str, Any]) -> Event | None:
+    """The event of a journal line; None for a type that this version does not know."""
+    kind = BY_TYPE.get(str(line.get("type")))
+    if kind is None:
+        return None
+    known = {item.name for item in fields(kind)}
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in line.items() if key in known}
+    values["t"] = datetime.fromisoformat(str(line["t"]))
+    if values.get("step") is not None and "step" in values:
+        values["step"] = StepId(values["step"])
+    return kind(**values)

@@ -1,0 +1,322 @@
+"""What was read from the outside, each fact as it was seen; times are UTC.
+
+`None` means: read, and it is not there (or not yet known). A failed read never ends here; it raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from provisioner.model.naming import Mark
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterFacts:
+    """A network adapter of the host (physical)."""
+
+    name: str
+    description: str
+    mac: str
+    status: str
+    """Up, Disconnected, Disabled, Not Present."""
+    media: str
+    """`802.3`, `Native 802.11`, ..."""
+    interface_guid: str
+    addresses: tuple[str, ...] = ()
+    has_default_route: bool = False
+    link_speed: str = ""
+
+    @property
+    def is_wifi(self) -> bool:
+        return "802.11" in self.media
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeFacts:
+    root: str
+    """`C:\\`."""
+    size_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostFacts:
+    computer_name: str
+    os_caption: str
+    os_build: str
+    is_server: bool
+    ps_version: str
+    ps_edition: str
+    module_version: str
+    language_mode: str
+    hyperv_module: bool
+    hypervisor_present: bool
+    vmms_status: str
+    is_administrator: bool
+    is_hyperv_administrator: bool
+    processors: int
+    memory_total_bytes: int
+    memory_free_bytes: int
+    time_utc: datetime
+    booted_utc: datetime
+    disk_folder: str
+    """The host's own VirtualHardDiskPath."""
+    image_folder: str
+    """Where this product keeps its ISO files."""
+    volumes: tuple[VolumeFacts, ...]
+    adapters: tuple[AdapterFacts, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchJobFacts:
+    """The detached job on the host that made or removed a switch."""
+
+    id: str
+    kind: str
+    """`New` or `Remove`."""
+    state: str
+    """`Running`, `Done`, `Failed`, `Undone`."""
+    error_id: str = ""
+    message: str = ""
+    started_utc: datetime | None = None
+    ended_utc: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchFacts:
+    name: str
+    exists: bool
+    id: str = ""
+    kind: str = ""
+    """`External`, `Internal`, `Private`; `NAT` for the built-in Default Switch."""
+    adapter: str = ""
+    """Name of the physical adapter, when External."""
+    adapter_description: str = ""
+    allow_management_os: bool = False
+    mark: Mark | None = None
+    addresses: tuple[str, ...] = ()
+    gateway: str = ""
+    dns_servers: tuple[str, ...] = ()
+    network_category: str = ""
+    vm_names: tuple[str, ...] = ()
+    """VMs connected to it."""
+    job: SwitchJobFacts | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFacts:
+    path: str
+    exists: bool
+    size_bytes: int = 0
+    sha256: str = ""
+    """Lower-case hex; empty when not hashed (see Get-TalosImage)."""
+    ours: bool = False
+    """We downloaded it: its record lies beside it."""
+    url: str = ""
+    vm_names: tuple[str, ...] = ()
+    """VMs whose DVD drive holds it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriveFacts:
+    kind: str
+    """`disk` or `dvd`."""
+    path: str
+    """Empty for an empty DVD drive."""
+    controller_number: int
+    controller_location: int
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmFacts:
+    id: str
+    """Lower-case GUID."""
+    name: str
+    state: str
+    """Hyper-V's word: Off, Running, Saved, Paused, Starting, Stopping ..."""
+    generation: int
+    cpus: int
+    memory_mib: int
+    dynamic_memory: bool
+    mac: str
+    """12 upper-case hex digits; zeros before the first start of a VM with a dynamic one."""
+    static_mac: bool
+    switch: str
+    vlan: int | None
+    connected: bool
+    addresses: tuple[str, ...]
+    """By the guest's key-value pairs: a hint, never proof; stock Talos reports none."""
+    drives: tuple[DriveFacts, ...]
+    boot_order: tuple[str, ...]
+    """`disk`, `dvd`, `network`, `file`, `unknown`."""
+    secure_boot: bool
+    automatic_checkpoints: bool
+    checkpoint_type: str
+    start_action: str
+    stop_action: str
+    start_delay_s: int
+    heartbeat: str
+    uptime_s: int
+    bios_uuid: str
+    """Lower-case; Talos shows the same text on a Generation 2 VM."""
+    notes: str
+    mark: Mark | None
+    """From the Notes, or else from the `provision.json` in its folder."""
+    folder: str
+    complete: bool
+    """False while a kill left it half-made."""
+
+    @property
+    def iso(self) -> str:
+        """The mounted ISO, or empty."""
+        return next((d.path for d in self.drives if d.kind == "dvd" and d.path), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighborFacts:
+    """A row of the host's neighbour table that maps a MAC to an address."""
+
+    mac: str
+    address: str
+    state: str
+    """Reachable, Stale, Permanent, ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsoleFacts:
+    """A VM's screen: RGB565, little-endian, row by row."""
+
+    vm_id: str
+    width: int
+    height: int
+    pixels: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostState:
+    """One host, whole, by one call."""
+
+    host: HostFacts
+    switch: SwitchFacts | None
+    images: tuple[ImageFacts, ...]
+    vms: tuple[VmFacts, ...]
+    """All VMs of the host, ours and others'."""
+    read_utc: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskFacts:
+    """A disk as the machine itself sees it."""
+
+    path: str
+    """`/dev/sda`."""
+    size_bytes: int
+    readonly: bool = False
+    cdrom: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnmetFacts:
+    """A condition that keeps a machine from being ready, in Talos' own words."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceFacts:
+    id: str
+    state: str
+    healthy: bool
+    unknown: bool = False
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineFacts:
+    """What a machine says of itself by Talos' API."""
+
+    address: str
+    mode: str
+    """`maintenance`: no client certificate asked. `secure`: signed by our own authority."""
+    stage: str
+    """Talos' word: booting, installing, maintenance, running, rebooting ..."""
+    ready: bool
+    unmet: tuple[UnmetFacts, ...] = ()
+    uuid: str = ""
+    macs: tuple[str, ...] = ()
+    hostname: str = ""
+    talos: str = ""
+    disks: tuple[DiskFacts, ...] = ()
+    system_disk: str = ""
+    """Empty while Talos is not installed or runs from the ISO."""
+    cmdline: str = ""
+    fingerprint: str = ""
+    """base64(SHA-256(SubjectPublicKeyInfo)) of the server's key, as talosctl prints it."""
+    cluster_id: str = ""
+
+    @property
+    def from_disk(self) -> bool:
+        """Whether it runs from its disk, by its own word (decisions: step install)."""
+        return bool(self.system_disk) and "talos.halt_if_installed" not in self.cmdline
+
+
+@dataclass(frozen=True, kw_only=True)
+class EtcdMemberFacts:
+    id: int
+    hostname: str
+    peer_urls: tuple[str, ...] = ()
+    learner: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeFacts:
+    """A node as Kubernetes sees it."""
+
+    name: str
+    ready: bool
+    reason: str = ""
+    schedulable: bool = True
+    version: str = ""
+    address: str = ""
+    control_plane: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodFacts:
+    namespace: str
+    name: str
+    node: str
+    phase: str
+    ready: bool
+    app: str = ""
+    """Value of the label `k8s-app` or `component`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretsFacts:
+    """What is kept on this computer about a cluster; never the secrets themselves."""
+
+    exists: bool
+    cluster_id: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """Everything a plan is made from."""
+
+    hosts: Mapping[str, HostState]
+    secrets: SecretsFacts
+    machines: Mapping[str, MachineFacts] = field(default_factory=dict)
+    """By machine name; a machine that does not answer is missing here."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """By machine name: why it could not be read."""
+    etcd: tuple[EtcdMemberFacts, ...] | None = None
+    nodes: tuple[NodeFacts, ...] | None = None
+    access: Mapping[str, bool] = field(default_factory=dict)
+    """`talosconfig`, `kubeconfig`: whether our context in it is in place and current."""
+    read_utc: datetime

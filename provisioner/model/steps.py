@@ -1,0 +1,166 @@
+"""The steps of `up`: one table, read by plan, engine, screens, journal, `--only`, `--until`, help and docs.
+
+A step's place in the table is its place on every screen. What a step waits for is listed by step id; the engine reads
+the rest (which machine, which host) from the step's scope. The long story of each step stands in `provisioner/steps/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class StepId(StrEnum):
+    """The stable name of a step, as users type it after `--until`."""
+
+    HOST = "host"
+    SWITCH = "switch"
+    IMAGE = "image"
+    SECRETS = "secrets"
+    VM = "vm"
+    MAINTENANCE = "maintenance"
+    CONFIG = "config"
+    INSTALL = "install"
+    BOOTSTRAP = "bootstrap"
+    EJECT = "eject"
+    HEALTH = "health"
+    ACCESS = "access"
+
+
+class Scope(StrEnum):
+    """Whom a step is done for: once, once per host, once per machine."""
+
+    CLUSTER = "cluster"
+    HOST = "host"
+    MACHINE = "machine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One row of the table.
+
+    `bound_s` is how long the step may wait for the outside, in seconds of the clock port; `--wait-scale` stretches it.
+    """
+
+    id: StepId
+    title: str
+    scope: Scope
+    after: tuple[StepId, ...]
+    bound_s: float
+    does: str
+    proven_by: str
+
+
+STEPS: tuple[Step, ...] = (
+    Step(
+        id=StepId.HOST,
+        title="Check host",
+        scope=Scope.HOST,
+        after=(),
+        bound_s=60,
+        does="sign-in, rights, Hyper-V, memory, space, adapter, clock, collisions of names and MAC addresses",
+        proven_by="facts read from the host",
+    ),
+    Step(
+        id=StepId.SWITCH,
+        title="Virtual switch",
+        scope=Scope.HOST,
+        after=(StepId.HOST,),
+        bound_s=150,
+        does="keep, or make the External virtual switch on the named adapter; the host's link drops meanwhile",
+        proven_by="read back after the reconnect: type, adapter, address, DNS, profile",
+    ),
+    Step(
+        id=StepId.IMAGE,
+        title="Talos ISO",
+        scope=Scope.HOST,
+        after=(StepId.HOST,),
+        bound_s=1800,
+        does="the host downloads the ISO of the pinned release and checks its SHA-256",
+        proven_by="hash on the host",
+    ),
+    Step(
+        id=StepId.SECRETS,
+        title="Secrets",
+        scope=Scope.CLUSTER,
+        after=(),
+        bound_s=60,
+        does="make or read the secrets bundle",
+        proven_by="file flushed to disk and read back",
+    ),
+    Step(
+        id=StepId.VM,
+        title="VMs",
+        scope=Scope.MACHINE,
+        after=(StepId.SWITCH, StepId.IMAGE),
+        bound_s=300,
+        does="make the Generation 2 VM with its disk, ISO, MAC address and mark, and start it",
+        proven_by="read back from the host",
+    ),
+    Step(
+        id=StepId.MAINTENANCE,
+        title="Boot",
+        scope=Scope.MACHINE,
+        after=(StepId.VM,),
+        bound_s=300,
+        does="find the machine's address by its MAC, and prove by MAC and BIOS UUID which machine it is",
+        proven_by="facts of that machine in the Maintenance stage",
+    ),
+    Step(
+        id=StepId.CONFIG,
+        title="Machine configs",
+        scope=Scope.MACHINE,
+        after=(StepId.MAINTENANCE, StepId.SECRETS),
+        bound_s=60,
+        does="generate with patches, validate, dry run, apply",
+        proven_by="Talos took the dry run, then the config",
+    ),
+    Step(
+        id=StepId.INSTALL,
+        title="Install",
+        scope=Scope.MACHINE,
+        after=(StepId.CONFIG,),
+        bound_s=1200,  # Talos retries the pull of its installer image for 20 minutes by itself
+        does="Talos installs itself to disk and reboots",
+        proven_by="certificate of our own CA, a system disk, no talos.halt_if_installed on the kernel command line",
+    ),
+    Step(
+        id=StepId.BOOTSTRAP,
+        title="Bootstrap",
+        scope=Scope.CLUSTER,
+        after=(StepId.INSTALL,),
+        bound_s=600,
+        does="start etcd, exactly once, on the first control plane machine",
+        proven_by="etcd's member list names that machine",
+    ),
+    Step(
+        id=StepId.EJECT,
+        title="Eject ISO",
+        scope=Scope.MACHINE,
+        after=(StepId.INSTALL,),
+        bound_s=60,
+        does="empty the DVD drive of a machine that runs from its disk",
+        proven_by="drive read back empty, and the machine's own word",
+    ),
+    Step(
+        id=StepId.HEALTH,
+        title="Kubernetes",
+        scope=Scope.CLUSTER,
+        after=(StepId.BOOTSTRAP,),
+        bound_s=600,
+        does="wait until etcd, the machines, their services and the Kubernetes nodes are healthy",
+        proven_by="watches",
+    ),
+    Step(
+        id=StepId.ACCESS,
+        title="Access",
+        scope=Scope.CLUSTER,
+        after=(StepId.BOOTSTRAP,),
+        bound_s=60,
+        does="write talosconfig and kubeconfig, and add their contexts to the user's own files",
+        proven_by="one call through each file written",
+    ),
+)
+
+STEP: dict[StepId, Step] = {step.id: step for step in STEPS}
+NUMBER: dict[StepId, int] = {step.id: number for number, step in enumerate(STEPS, start=1)}

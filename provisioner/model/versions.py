@@ -1,0 +1,20 @@
+"""Which releases this version of the product is pinned to, in one place."""
+
+from __future__ import annotations
+
+TALOS = "v1.11.5"
+"""Default Talos release."""
+
+KUBERNETES = "v1.34.1"
+"""Default Kubernetes version: the one that Talos 1.11.5 itself defaults to."""
+
+CONTRACTS: tuple[str, ...] = ("v1.11",)
+"""Version contracts whose machine configs we can generate; see `talos/machineconfig.py`."""
+
+KUBERNETES_RANGE: dict[str, tuple[str, str]] = {"v1.11": ("v1.29", "v1.34")}
+"""Kubernetes minors that a Talos contract accepts, both ends included. Source: Talos' compatibility tables."""
+
+
+def contract_of(talos: str) -> str:
+    """`v1.11.5` -> `v1.11`."""
+    return ".".join(talos.split(".")[:2])
