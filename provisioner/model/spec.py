@@ -70,7 +70,9 @@ class ImageSpec:
 
     url: str
     sha256: str = ""
-    """Lower-case hex. Empty: taken from the release's own checksum file, or pinned at first use."""
+    """Lower-case hex. Empty: taken from `sha256_url`, or else pinned at first use."""
+    sha256_url: str = ""
+    """The release's own checksum file (`<hash>  <file name>` per line); the host reads it."""
     file_name: str
     """Name in the host's cache; carries version and schematic, so that releases lie side by side."""
     path: str = ""

@@ -1,0 +1,289 @@
+"""What the flow needs from outside, as protocols. Adapters implement them; `context.py` puts them together.
+
+All failures of a port are `errors.TransportError`s (or, where said, a `Fault`). Times are seconds of the clock port unless a
+name says otherwise. Nothing here is safe to call from another thread than the loop's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from provisioner.model.events import Event
+from provisioner.model.facts import (
+    ConsoleFacts,
+    EtcdMemberFacts,
+    HostState,
+    ImageFacts,
+    MachineFacts,
+    NeighborFacts,
+    NodeFacts,
+    PodFacts,
+    SecretsFacts,
+    ServiceFacts,
+    SwitchFacts,
+    SwitchJobFacts,
+    UnmetFacts,
+    VmFacts,
+)
+from provisioner.model.spec import Cluster, MachineSpec
+
+Emit = Callable[[Event], None]
+"""Where events go. Called on the loop's thread; must not block."""
+
+
+class Clock(Protocol):
+    """Time of the world that the flow works on. A lab's may run at 1x to 1000x; every wait, bound and back-off uses it."""
+
+    rate: float
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    def wall(self) -> datetime:
+        """The wall time of this computer, UTC; for records, never for waits."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep that many seconds of this clock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where to connect, and which name the certificate there must bear."""
+
+    host: str
+    port: int
+    server_name: str
+
+
+class Dialer(Protocol):
+    """Every connection of the product asks here where to go. The lab's LAN is virtual: the lab publishes where each of its
+    addresses and ports can be reached; elsewhere the answer is the question."""
+
+    def resolve(self, address: str, port: int) -> Endpoint:
+        """Where `address:port` is reached. Raises `Unreachable` when the LAN has no such place."""
+
+
+# --- the Hyper-V host -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObserveQuery:
+    """What one observing call shall bring, beside the host itself and all of its VMs."""
+
+    switch: str = ""
+    image_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmRequest:
+    """A VM as it shall be: what `New-TalosVM` takes."""
+
+    name: str
+    cpus: int
+    memory_mib: int
+    disk_gib: int
+    mac: str
+    switch: str
+    vlan: int | None
+    iso_path: str
+    folder: str
+    """The machine's own folder is made below it. Empty: the host's VirtualHardDiskPath."""
+    mark: str
+    start_delay_s: int
+    start: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmChange:
+    """What `Set-TalosVM` shall change; None leaves a value as it is."""
+
+    id: str
+    mark: str
+    cpus: int | None = None
+    memory_mib: int | None = None
+    disk_gib: int | None = None
+    vlan: int | None = None
+    boot_order: bool = False
+    """Put the boot order right: disk, DVD, network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A progress record of a long host function."""
+
+    activity: str
+    status: str
+    percent: int
+
+
+class Host(Protocol):
+    """A Hyper-V host. Calls that several lanes make at the same moment go out as one request (see `hyperv/`)."""
+
+    name: str
+
+    async def observe(self, query: ObserveQuery) -> HostState: ...
+
+    async def new_switch(
+        self, *, name: str, adapter: str, allow_management_os: bool, vlan: int | None, mark: str, watchdog_s: int, retry: bool
+    ) -> SwitchJobFacts:
+        """Starts the detached job. The host's network drops soon after; `find_switch` tells how it went."""
+
+    async def confirm_switch(self, *, name: str, job_id: str) -> SwitchFacts:
+        """Tells the host's watchdog that this computer can reach the host again."""
+
+    async def remove_switch(self, *, name: str, mark: str) -> SwitchJobFacts: ...
+    async def find_switch(self, name: str) -> SwitchFacts: ...
+    async def save_image(
+        self, *, url: str, sha256: str, sha256_url: str, path: str, progress: Callable[[Progress], None]
+    ) -> ImageFacts: ...
+    async def find_image(self, path: str, *, verify: bool) -> ImageFacts: ...
+    async def remove_image(self, path: str) -> ImageFacts: ...
+    async def new_vm(self, request: VmRequest) -> VmFacts: ...
+    async def find_vms(self, ids: Sequence[str]) -> tuple[VmFacts, ...]:
+        """Those of the ids that exist; one that is missing is missing in the answer."""
+
+    async def set_vm(self, change: VmChange) -> VmFacts: ...
+    async def start_vm(self, id: str) -> VmFacts: ...
+    async def stop_vm(self, id: str, *, turn_off: bool) -> VmFacts: ...
+    async def remove_vm(self, id: str, *, mark: str) -> None:
+        """VM, disks and folder, only with the mark. What is gone already is success."""
+
+    async def mount_iso(self, id: str, path: str) -> VmFacts: ...
+    async def dismount_iso(self, id: str) -> VmFacts: ...
+    async def find_neighbors(self, macs: Sequence[str], *, sweep: bool) -> tuple[NeighborFacts, ...]:
+        """Rows of the host's neighbour table; `sweep` makes the host talk to its subnet first, so that the table learns."""
+
+    async def console(self, id: str, *, width: int, height: int) -> ConsoleFacts: ...
+    async def close(self) -> None: ...
+
+
+# --- Talos machines ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TalosAccess:
+    """A client's credentials for Talos' API, PEM. The key never leaves this object but into a TLS context."""
+
+    ca: bytes
+    crt: bytes
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyOutcome:
+    """Talos' answer to a config."""
+
+    warnings: tuple[str, ...]
+    mode: str
+    details: str
+
+
+class Machines(Protocol):
+    """Talos' API. `access=None` means the Maintenance stage: no client certificate, the server's key pinned if given."""
+
+    async def read(self, address: str, access: TalosAccess | None, *, pin: str = "") -> MachineFacts:
+        """What the machine says of itself. Raises `Unreachable` while nothing answers, `NotTrusted` when the server is not
+        what `access` or `pin` expects, `Rejected` when it refuses our certificate."""
+
+    def watch(self, address: str, access: TalosAccess | None, *, pin: str = "") -> AsyncIterator[MachineFacts]:
+        """`read`, then again at each change of the machine's status, pushed by Talos. Ends with the connection."""
+
+    async def apply(
+        self, address: str, access: TalosAccess | None, config: bytes, *, dry_run: bool, pin: str = ""
+    ) -> ApplyOutcome:
+        """Raises `TalosRefused` with Talos' findings, `Dropped` when the answer was lost."""
+
+    async def bootstrap(self, address: str, access: TalosAccess) -> None: ...
+    async def etcd_members(self, address: str, access: TalosAccess) -> tuple[EtcdMemberFacts, ...]: ...
+    async def services(self, address: str, access: TalosAccess) -> tuple[ServiceFacts, ...]: ...
+    async def diagnostics(self, address: str, access: TalosAccess) -> tuple[UnmetFacts, ...]: ...
+    async def kubeconfig(self, address: str, access: TalosAccess) -> bytes: ...
+    async def close(self) -> None: ...
+
+
+class Bundle(Protocol):
+    """A cluster's secrets. Opaque to the flow; never printed."""
+
+    @property
+    def cluster_id(self) -> str: ...
+
+
+class Configs(Protocol):
+    """Talos' files, made natively: secrets bundle, machine configs, client files. Pure but for randomness and time."""
+
+    def new_bundle(self, cluster: Cluster) -> Bundle: ...
+    def read_bundle(self, text: bytes) -> Bundle:
+        """Raises a Fault that names what is missing."""
+
+    def write_bundle(self, bundle: Bundle) -> bytes: ...
+    def machine_config(self, cluster: Cluster, machine: MachineSpec, bundle: Bundle, *, endpoint: str) -> bytes:
+        """The whole config with all patches, validated. Raises a Fault P-CONFIG-REFUSED with all findings."""
+
+    def access(self, bundle: Bundle) -> TalosAccess:
+        """A fresh admin certificate."""
+
+    def talosconfig(self, cluster: Cluster, bundle: Bundle, *, endpoints: Sequence[str], nodes: Sequence[str]) -> bytes: ...
+    def kubeconfig(self, cluster: Cluster, bundle: Bundle, *, server: str) -> bytes: ...
+
+
+# --- Kubernetes -------------------------------------------------------------------------------------------------------
+
+
+class Kubernetes(Protocol):
+    """The cluster's Kubernetes API, by a kubeconfig of ours."""
+
+    async def ready(self, kubeconfig: bytes) -> bool: ...
+    async def nodes(self, kubeconfig: bytes) -> tuple[NodeFacts, ...]: ...
+    async def pods(self, kubeconfig: bytes, namespace: str) -> tuple[PodFacts, ...]: ...
+    def watch_nodes(self, kubeconfig: bytes) -> AsyncIterator[tuple[NodeFacts, ...]]:
+        """All nodes, again at each change, pushed by the API. Ends after a while; ask again."""
+
+    async def close(self) -> None: ...
+
+
+# --- this computer ----------------------------------------------------------------------------------------------------
+
+
+class Store(Protocol):
+    """What is kept on this computer: `$PROVISION_HOME/<cluster>/`. All writes are atomic (temporary file, fsync, rename),
+    secrets 0600, folders 0700."""
+
+    folder: Path
+
+    def read_secrets(self) -> bytes | None: ...
+    def write_secrets(self, text: bytes) -> None:
+        """Fsynced, and read back."""
+
+    def remove_secrets(self) -> None:
+        """Moves them aside with the date in the name; nothing is ever lost at once."""
+
+    def secrets_facts(self) -> SecretsFacts: ...
+    def write_client_files(self, *, talosconfig: bytes, kubeconfig: bytes) -> None: ...
+    def read_client_file(self, name: str) -> bytes | None:
+        """`talosconfig` or `kubeconfig` of this cluster's folder."""
+
+    def write_machine_config(self, machine: str, config: bytes) -> None: ...
+    def merge_contexts(self) -> tuple[str, ...]:
+        """Adds our contexts to the user's own kubeconfig and talosconfig, touching no other; returns what was changed."""
+
+    def contexts_current(self) -> Mapping[str, bool]: ...
+    def remove_contexts(self) -> tuple[str, ...]: ...
+    def read_notes(self) -> dict[str, Any]:
+        """Small facts worth keeping between runs (pinned hash of a factory image, undone switch); never needed for truth."""
+
+    def write_notes(self, notes: Mapping[str, Any]) -> None: ...
+    def save_picture(self, run_folder: Path, machine: str, console: ConsoleFacts) -> Path: ...
+
+
+class Journal(Protocol):
+    """One run's record, `runs/<n>/events.jsonl`."""
+
+    run: int
+    folder: Path
+
+    def emit(self, event: Event) -> None: ...
+    def close(self) -> None: ...
