@@ -48,10 +48,8 @@ bench: setup
 	@$(BIN)/python -m tests.bench
 
 proto: setup         # makes provisioner/talos/api/gen anew
-	@$(BIN)/python -m grpc_tools.protoc -I provisioner/talos/api/proto \
-	    --python_out=provisioner/talos/api/gen --pyi_out=provisioner/talos/api/gen \
-	    --grpclib_python_out=provisioner/talos/api/gen \
-	    $$(cd provisioner/talos/api/proto && find . -name '*.proto')
+	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpclib_python_out=. \
+	    provisioner/talos/api/gen/common.proto provisioner/talos/api/gen/cosi.proto provisioner/talos/api/gen/machine.proto
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache
