@@ -61,7 +61,8 @@ class Endpoint:
 
 class Dialer(Protocol):
     """Every connection of the product asks here where to go. The lab's LAN is virtual: the lab publishes where each of its
-    addresses and ports can be reached; elsewhere the answer is the question."""
+    addresses and ports can be reached; elsewhere the answer is the question.
+    """
 
     def resolve(self, address: str, port: int) -> Endpoint:
         """Where `address:port` is reached. Raises `Unreachable` when the LAN has no such place."""
@@ -128,7 +129,15 @@ class Host(Protocol):
     async def observe(self, query: ObserveQuery) -> HostState: ...
 
     async def new_switch(
-        self, *, name: str, adapter: str, allow_management_os: bool, vlan: int | None, mark: str, watchdog_s: int, retry: bool
+        self,
+        *,
+        name: str,
+        adapter: str,
+        allow_management_os: bool,
+        vlan: int | None,
+        mark: str,
+        watchdog_s: int,
+        retry: bool,
     ) -> SwitchJobFacts:
         """Starts the detached job. The host's network drops soon after; `find_switch` tells how it went."""
 
@@ -187,7 +196,8 @@ class Machines(Protocol):
 
     async def read(self, address: str, access: TalosAccess | None, *, pin: str = "") -> MachineFacts:
         """What the machine says of itself. Raises `Unreachable` while nothing answers, `NotTrusted` when the server is not
-        what `access` or `pin` expects, `Rejected` when it refuses our certificate."""
+        what `access` or `pin` expects, `Rejected` when it refuses our certificate.
+        """
 
     def watch(self, address: str, access: TalosAccess | None, *, pin: str = "") -> AsyncIterator[MachineFacts]:
         """`read`, then again at each change of the machine's status, pushed by Talos. Ends with the connection."""
@@ -226,7 +236,9 @@ class Configs(Protocol):
     def access(self, bundle: Bundle) -> TalosAccess:
         """A fresh admin certificate."""
 
-    def talosconfig(self, cluster: Cluster, bundle: Bundle, *, endpoints: Sequence[str], nodes: Sequence[str]) -> bytes: ...
+    def talosconfig(
+        self, cluster: Cluster, bundle: Bundle, *, endpoints: Sequence[str], nodes: Sequence[str]
+    ) -> bytes: ...
     def kubeconfig(self, cluster: Cluster, bundle: Bundle, *, server: str) -> bytes: ...
 
 
@@ -250,7 +262,8 @@ class Kubernetes(Protocol):
 
 class Store(Protocol):
     """What is kept on this computer: `$PROVISION_HOME/<cluster>/`. All writes are atomic (temporary file, fsync, rename),
-    secrets 0600, folders 0700."""
+    secrets 0600, folders 0700.
+    """
 
     folder: Path
 

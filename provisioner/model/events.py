@@ -229,7 +229,9 @@ def from_json(line: Mapping[str, Any]) -> Event | None:
     if kind is None:
         return None
     known = {item.name for item in fields(kind)}
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in line.items() if key in known}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in line.items() if key in known
+    }
     values["t"] = datetime.fromisoformat(str(line["t"]))
     if values.get("step") is not None and "step" in values:
         values["step"] = StepId(values["step"])

@@ -31,7 +31,19 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"} | VALUES,
     "__init__": set(),
 }
-HEAVY = ("pypsrp", "winrm", "requests", "cryptography", "google.protobuf", "pydantic", "grpclib", "psrpcore", "aiohttp", "yaml", "provisioner.lab")
+HEAVY = (
+    "pypsrp",
+    "winrm",
+    "requests",
+    "cryptography",
+    "google.protobuf",
+    "pydantic",
+    "grpclib",
+    "psrpcore",
+    "aiohttp",
+    "yaml",
+    "provisioner.lab",
+)
 
 
 def part_of(module: str) -> str:
@@ -61,7 +73,9 @@ def test_imports_point_one_way(path: Path) -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: {part} may not import {module}"
         for line, module in imports_of(path)
-        if part_of(module) not in ALLOWED[part] and part_of(module) != "__init__" and not module.startswith("provisioner.__version__")
+        if part_of(module) not in ALLOWED[part]
+        and part_of(module) != "__init__"
+        and not module.startswith("provisioner.__version__")
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -72,10 +86,23 @@ def test_time_and_processes_stay_outside_the_core(path: Path) -> None:
     part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if part not in ("model", "steps", "flow", "ports", "errors", "faults"):
         return
-    banned = {("time", "sleep"), ("time", "time"), ("time", "monotonic"), ("datetime", "now"), ("asyncio", "sleep"), ("subprocess", "run")}
+    banned = {
+        ("time", "sleep"),
+        ("time", "time"),
+        ("time", "monotonic"),
+        ("datetime", "now"),
+        ("asyncio", "sleep"),
+        ("subprocess", "run"),
+    }
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
-            assert (node.func.value.id, node.func.attr) not in banned, f"{path}:{node.lineno}: {node.func.value.id}.{node.func.attr}"
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+        ):
+            assert (node.func.value.id, node.func.attr) not in banned, (
+                f"{path}:{node.lineno}: {node.func.value.id}.{node.func.attr}"
+            )
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id != "print", f"{path}:{node.lineno}: print"
 
