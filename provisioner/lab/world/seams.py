@@ -52,3 +52,26 @@ class Routes(Protocol):
 
     def loopback_port(self, address: str, port: int) -> int:
         """The port kept for that place, stable for the life of the lab; made when first asked for."""
+
+
+class KubeRules(Protocol):
+    """What Talos' guests tell the Kubernetes part of the world. All methods are called under the world's lock."""
+
+    def etcd_started(self, guest: Guest, cluster_id: str, cluster_name: str) -> None:
+        """Etcd of that control plane became a member of the cluster: the first one after bootstrap, others by joining."""
+
+    def etcd_stopped(self, guest: Guest) -> None: ...
+
+    def kubelet_started(self, guest: Guest, cluster_id: str) -> None:
+        """The kubelet runs; its node registers as soon as the API is up."""
+
+    def kubelet_stopped(self, guest: Guest) -> None: ...
+
+    def forget_disk(self, vm_id: str) -> None:
+        """The disk of that VM is gone for good, and its etcd data with it."""
+
+    def api_is_up(self, cluster_id: str) -> bool: ...
+
+    def node_ready(self, guest: Guest) -> bool: ...
+
+    def static_pods_ready(self, guest: Guest) -> bool: ...
