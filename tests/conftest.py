@@ -1,0 +1,88 @@
+"""What all tests share: a fixed home, width and colour, where reference data lies, and how many tests ran under an engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+"""Reference data and a PowerShell engine, on the development machines alone."""
+
+
+def find_pwsh() -> str | None:
+    """A PowerShell engine: the development machines' own, or any `pwsh` on the PATH."""
+    own = SHARED / "bin" / "pwsh"
+    return str(own) if own.is_file() else shutil.which("pwsh")
+
+
+@pytest.fixture(scope="session")
+def pwsh() -> str:
+    found = find_pwsh()
+    if found is None:
+        pytest.skip("no PowerShell engine on this machine (../shared/bin/pwsh or pwsh on the PATH)")
+    return found
+
+
+@pytest.fixture(scope="session")
+def golden_talos() -> Path:
+    folder = SHARED / "golden" / "talos"
+    if not folder.is_dir():
+        pytest.skip("Talos' reference data (../shared/golden) is not on this machine")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def fixed_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees the developer's own home, clusters, colours or passwords."""
+    home = tmp_path_factory.mktemp("home")
+    for name in [
+        name
+        for name in os.environ
+        if name.startswith("PROVISION_") or name.endswith("_PROXY") or name.endswith("_proxy")
+    ]:
+        monkeypatch.delenv(name)
+    for name in ("KUBECONFIG", "TALOSCONFIG", "NO_COLOR", "FORCE_COLOR", "CI", "PSModulePath"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PROVISION_HOME", str(home / ".provision"))
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TZ", "UTC")
+    yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "pwsh" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.engine)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if "engine" in report.keywords and report.when == "call" and report.passed:
+        _RAN.add(report.nodeid)
+    if "engine" in report.keywords and report.skipped:
+        _SKIPPED.add(report.nodeid)
+
+
+_RAN: set[str] = set()
+_SKIPPED: set[str] = set()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    where = find_pwsh()
+    terminalreporter.write_line(
+        f"PowerShell engine: {len(_RAN)} tests ran under it, {len(_SKIPPED)} skipped"
+        + ("" if where else " (none on this machine)")
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where the development machines' engine is, a skipped engine test is a failure."""
+    if _SKIPPED and SHARED.is_dir() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
