@@ -166,6 +166,10 @@ class Host(Protocol):
     async def find_neighbors(self, macs: Sequence[str], *, sweep: bool) -> tuple[NeighborFacts, ...]:
         """Rows of the host's neighbour table; `sweep` makes the host talk to its subnet first, so that the table learns."""
 
+    def watch_neighbors(self, macs: Sequence[str], *, wait_s: int) -> AsyncIterator[NeighborFacts]:
+        """One call that waits on the host: each row as soon as the host's table has it, until all MACs have one or the time
+        is up. Closing the iterator stops the call."""
+
     async def console(self, id: str, *, width: int, height: int) -> ConsoleFacts: ...
     async def close(self) -> None: ...
 
