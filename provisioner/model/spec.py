@@ -77,6 +77,8 @@ class ImageSpec:
     """Name in the host's cache; carries version and schematic, so that releases lie side by side."""
     path: str = ""
     """A file that is already on the host; then nothing is downloaded."""
+    installer: str = ""
+    """Reference of the installer image that belongs to the ISO (same schematic). Empty: Talos' own default."""
 
 
 @dataclass(frozen=True, kw_only=True)
