@@ -39,6 +39,8 @@ class Vhd:
     kind: str = "Dynamic"
     block_bytes: int = 32 * 1024 * 1024
     system: InstalledSystem | None = None
+    other_system: str = ""
+    """An operating system that is not Talos, as on the disk of somebody else's VM: it boots, runs and has a heartbeat."""
 
 
 @dataclass
@@ -92,6 +94,8 @@ class VirtualSwitch:
     notes: str = ""
     vethernet: NetAdapter | None = None
     """`vEthernet (<name>)` of the host, when shared with the management OS."""
+    vlan_id: int = 0
+    """Of the vEthernet; 0 is untagged. VMs reach the LAN when theirs is the same."""
 
 
 @dataclass
@@ -139,6 +143,7 @@ class Vm:
     checkpoint_type: str = "Production"
     automatic_checkpoints: bool = False
     secure_boot: bool = True
+    secure_boot_template: str = "MicrosoftWindows"
     bios_uuid: str = ""
     hard_drives: list[HardDrive] = field(default_factory=list)
     dvd_drives: list[DvdDrive] = field(default_factory=list)
@@ -187,6 +192,8 @@ class WindowsHost:
     hypervisor_present: bool = True
     tasks: dict[str, ScheduledTask] = field(default_factory=dict)
     booted: float = 0.0
+    clock_skew_s: float = 0.0
+    """How far the host's clock is ahead of the true time."""
     neighbors: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Neighbour table of the host: address -> (bare MAC, state). It learns by traffic alone."""
     client_checkpoints: bool = False
@@ -351,3 +358,5 @@ class State:
     foreign: list[ForeignMachine] = field(default_factory=list)
     clusters: dict[str, KubeCluster] = field(default_factory=dict)
     injections: list[Injection] = field(default_factory=list)
+    routes: dict[str, int] = field(default_factory=dict)
+    """`<address>:<port>` of the virtual LAN -> the loopback port that is kept for it."""
