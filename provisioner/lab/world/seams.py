@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Protocol
 
 from provisioner.lab.world.state import Guest, Vm
@@ -53,12 +54,19 @@ class Routes(Protocol):
     def loopback_port(self, address: str, port: int) -> int:
         """The port kept for that place, stable for the life of the lab; made when first asked for."""
 
+    def listener(self, address: str, port: int) -> socket.socket:
+        """A socket bound to that port, not yet listening. The caller listens on it and closes it; until then and after
+        `withdraw` the port is kept bound, so that connections are refused and nobody else gets it.
+        """
+
 
 class KubeRules(Protocol):
     """What Talos' guests tell the Kubernetes part of the world. All methods are called under the world's lock."""
 
     def etcd_started(self, guest: Guest, cluster_id: str, cluster_name: str) -> None:
-        """Etcd of that control plane became a member of the cluster: the first one after bootstrap, others by joining."""
+        """Etcd of that control plane runs as a member of the cluster: the first one after bootstrap, others by joining, all of them
+        again after a boot. `cluster_id` is new at each bootstrap; the cluster stands in `State.clusters` already, with its members.
+        """
 
     def etcd_stopped(self, guest: Guest) -> None: ...
 

@@ -262,6 +262,8 @@ class Service:
     unknown: bool = True
     message: str = ""
     since: float = 0.0
+    history: list[tuple[float, str, str]] = field(default_factory=list)
+    """(when, state, message), oldest first."""
 
 
 @dataclass
@@ -319,6 +321,16 @@ class KubeObject:
 
 
 @dataclass
+class EtcdMember:
+    """What an etcd cluster keeps of one member, also while that one is off or gone."""
+
+    id: int
+    hostname: str
+    address: str
+    learner: bool = False
+
+
+@dataclass
 class KubeCluster:
     """A Kubernetes cluster: it exists from bootstrap until the last disk with its etcd data is gone."""
 
@@ -327,6 +339,10 @@ class KubeCluster:
     bootstrapped: float
     members: dict[str, int] = field(default_factory=dict)
     """VM id -> etcd member id."""
+    roster: dict[int, EtcdMember] = field(default_factory=dict)
+    """Etcd's own list of its members, by id."""
+    talos_id: str = ""
+    """`cluster.id` of the machine configs: what Talos calls the cluster by, the same after a rebuild with kept secrets."""
     objects: dict[str, KubeObject] = field(default_factory=dict)
     """`nodes/<name>`, `pods/<namespace>/<name>`, ..."""
     resource_version: int = 1000
