@@ -168,7 +168,8 @@ class Host(Protocol):
 
     def watch_neighbors(self, macs: Sequence[str], *, wait_s: int) -> AsyncIterator[NeighborFacts]:
         """One call that waits on the host: each row as soon as the host's table has it, until all MACs have one or the time
-        is up. Closing the iterator stops the call."""
+        is up. Closing the iterator stops the call.
+        """
 
     async def console(self, id: str, *, width: int, height: int) -> ConsoleFacts: ...
     async def close(self) -> None: ...
@@ -279,6 +280,12 @@ class Store(Protocol):
         """Moves them aside with the date in the name; nothing is ever lost at once."""
 
     def secrets_facts(self) -> SecretsFacts: ...
+    def ensure_cluster_id(self) -> str:
+        """The id in our marks; made once, kept beside the secrets, and outliving them."""
+
+    def forget_cluster(self) -> None:
+        """After `down --secrets`: client files, machine configs, notes and the id; the secrets were moved aside before."""
+
     def write_client_files(self, *, talosconfig: bytes, kubeconfig: bytes) -> None: ...
     def read_client_file(self, name: str) -> bytes | None:
         """`talosconfig` or `kubeconfig` of this cluster's folder."""

@@ -1,0 +1,41 @@
+"""Short ways to make the actions of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from provisioner.errors import Fault
+from provisioner.model.plan import Action, Verb
+from provisioner.model.spec import MachineSpec
+from provisioner.model.steps import StepId
+
+
+def for_machine(
+    step: StepId,
+    machine: MachineSpec,
+    verb: Verb,
+    why: str,
+    *,
+    kind: str = "",
+    details: Mapping[str, Any] | None = None,
+    warning: str = "",
+    fault: Fault | None = None,
+) -> Action:
+    """An action on one machine, on that machine's host."""
+    return Action(
+        step=step,
+        verb=verb,
+        object=machine.name,
+        machine=machine.name,
+        host=machine.host,
+        why=why,
+        kind=kind,
+        details=details or {},
+        warning=warning,
+        fault=fault,
+    )
+
+
+def refuse(step: StepId, machine: MachineSpec, fault: Fault) -> Action:
+    return for_machine(step, machine, Verb.REFUSE, fault.message, fault=fault)

@@ -1,0 +1,168 @@
+"""Step 7: the machine config. Holds every key of the cluster, so the proof of identity comes first, even before the dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.errors import Dropped, Fault, NotTrusted, Rejected, TalosRefused, TransportError, Unreachable
+from provisioner.model.facts import MachineFacts, Observed
+from provisioner.model.plan import Action, Verb
+from provisioner.model.spec import Cluster, MachineSpec
+from provisioner.model.steps import STEP, StepId
+from provisioner.steps.actions import for_machine
+from provisioner.steps.finder import identity_problem
+from provisioner.steps.run import Run
+from provisioner.steps.waits import Met, NotYet, TimedOut
+
+
+def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+    for machine in cluster.machines:
+        facts = seen.machines.get(machine.name)
+        if facts is not None and facts.mode == "secure":
+            yield for_machine(StepId.CONFIG, machine, Verb.KEEP, f"has its config, stage {facts.stage}")
+        else:
+            patches = len(cluster.patches) + len(machine.patches)
+            patches += len(
+                cluster.control_plane_patches if machine in cluster.control_planes else cluster.worker_patches
+            )
+            with_patches = f", {patches} patches" if patches else ""
+            yield for_machine(StepId.CONFIG, machine, Verb.APPLY, f"{machine.role.words}{with_patches}", kind="apply")
+
+
+async def apply(action: Action, run: Run) -> str:
+    machine = run.cluster.machine(action.machine)
+    if run.machines[machine.name].mode == "secure":
+        return "has its config already"
+    endpoint = await _endpoint(run, machine)
+    bundle, _ = run.keys()
+    config = run.ports.configs.machine_config(run.cluster, machine, bundle, endpoint=endpoint)
+    _check_disk(run, machine)
+    run.ports.store.write_machine_config(machine.name, config)
+    try:
+        met = await run.wait(
+            _Delivery(run, machine, config).probe,
+            step=StepId.CONFIG,
+            what="config accepted",
+            why="dry run, then the config itself",
+            machine=machine.name,
+        )
+    except TimedOut as late:
+        raise Fault(
+            "P-CONFIG-LOSTANSWER",
+            f"whether {machine.name} took its config cannot be told",
+            expected=f"an answer within {late.bound_s:g} s",
+            seen=(late.reason,),
+            then=(f"provision up {run.cluster.name}",),
+            machine=machine.name,
+        ) from late
+    return met.seen
+
+
+async def _endpoint(run: Run, machine: MachineSpec) -> str:
+    """The first control plane's own config knows its address already; everybody else waits for it."""
+    first = run.cluster.control_planes[0].name
+
+    async def probe() -> Met[str] | NotYet:
+        url = run.endpoint()
+        return Met(url, url) if url else NotYet(f"the address of {first} is not known yet")
+
+    try:
+        bound = STEP[StepId.MAINTENANCE].bound_s
+        met = await run.wait(
+            probe,
+            step=StepId.CONFIG,
+            what="endpoint known",
+            why=f"it is the address of {first}",
+            machine=machine.name,
+            bound_s=bound,
+            every_s=5.0,
+            wake=run.learned,
+        )
+    except TimedOut as late:
+        raise Fault(
+            "P-BOOT-NOMAINT",
+            f"{machine.name} waits for the address of {first}, which did not come",
+            expected=f"{first} in maintenance within {late.bound_s:g} s",
+            seen=(late.reason,),
+            machine=machine.name,
+        ) from late
+    return met.value
+
+
+def _check_disk(run: Run, machine: MachineSpec) -> None:
+    """Talos accepts a config with a disk it does not have, and never installs (talos issue 11940): look first."""
+    disks, wanted = run.machines[machine.name].disks, run.cluster.install_disk
+    usable = [d for d in disks if not d.readonly and not d.cdrom]
+    if wanted and disks and wanted not in {d.path for d in usable}:
+        raise Fault(
+            "P-CONFIG-NODISK",
+            f"{machine.name} has no disk {wanted}",
+            expected=f"the install disk {wanted}",
+            seen=tuple(f"{d.path}, {d.size_bytes / 1e9:.0f} GB" for d in usable) or ("no disk at all",),
+            then=("put one of them into install_disk:",),
+            machine=machine.name,
+        )
+
+
+class _Delivery:
+    """One config on its way. Remembers that it was sent, since the answer may be lost with the maintenance server."""
+
+    def __init__(self, run: Run, machine: MachineSpec, config: bytes) -> None:
+        self.run = run
+        self.machine = machine
+        self.config = config
+        self.sent = False
+
+    async def probe(self) -> Met[None] | NotYet:
+        run, machine = self.run, self.machine
+        address = run.addresses[machine.name]
+        try:
+            facts = await run.ports.machines.read(address, None)
+        except Unreachable as error:
+            if self.sent:
+                return Met(None, "taken: the machine left maintenance")
+            return NotYet(f"{address}: {error}")
+        except (NotTrusted, Rejected):
+            return Met(None, "taken: the machine serves with its config")
+        except TransportError as error:
+            return NotYet(str(error))
+        if facts.stage != "maintenance":
+            return Met(None, f"taken: stage {facts.stage}") if self.sent else NotYet(f"stage {facts.stage}")
+        return await self._send(facts)
+
+    async def _send(self, facts: MachineFacts) -> Met[None] | NotYet:
+        """Proof, dry run, config: all over the one key that the proof was read from."""
+        run, machine = self.run, self.machine
+        problem = identity_problem(machine, run.vm_of(machine.name), facts, run.finder_of(machine))
+        if problem:
+            raise Fault(
+                "P-BOOT-FOREIGN",
+                f"another machine answers where {machine.name} did",
+                expected="the machine that was proven a moment ago",
+                seen=(problem, "no config was sent to it"),
+                machine=machine.name,
+            )
+        try:
+            await run.ports.machines.apply(facts.address, None, self.config, dry_run=True, pin=facts.fingerprint)
+            outcome = await run.ports.machines.apply(
+                facts.address, None, self.config, dry_run=False, pin=facts.fingerprint
+            )
+        except TalosRefused as refusal:
+            raise Fault(
+                "P-CONFIG-REFUSED",
+                f"Talos refuses the config of {machine.name}",
+                expected="a config that Talos takes",
+                seen=tuple(line.strip() for line in refusal.message.splitlines() if line.strip()),
+                then=(f"provision config machine {run.cluster.name} {machine.name}",),
+                machine=machine.name,
+            ) from refusal
+        except Dropped as lost:
+            self.sent = True
+            return NotYet(f"the connection broke ({lost}); looking whether the config arrived")
+        except NotTrusted:
+            return NotYet("the machine made a new key since the proof; proving again")
+        except Unreachable as error:
+            return NotYet(str(error))
+        for warning in outcome.warnings:
+            run.note("warning", f"{machine.name}: {warning}", step=StepId.CONFIG, machine=machine.name)
+        return Met(None, "dry run and config taken")

@@ -1,0 +1,142 @@
+"""Step 1: is the host ready? Everything that can be known before anything is changed is checked here, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from provisioner.errors import Fault
+from provisioner.model.facts import HostState, Observed
+from provisioner.model.naming import spaced_mac
+from provisioner.model.plan import Action, Verb
+from provisioner.model.spec import Cluster, HostSpec, MachineSpec
+from provisioner.model.steps import StepId
+from provisioner.steps.vm import FIRST_DISK_BYTES, find_vm
+
+GIB = 1024**3
+
+SPARE_MEMORY_BYTES = 2 * GIB
+"""What Windows itself needs; Hyper-V refuses VM by VM, so without a sum beforehand three start and the fourth fails."""
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""Guests take their first time from the host; our certificates are back-dated by less than this."""
+
+
+def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+    """One keep or one refusal per host; a refusal names everything that is missing there."""
+    for name, spec in cluster.hosts.items():
+        state = seen.hosts[name]
+        faults = list(_faults(cluster, spec, state, seen))
+        if not faults:
+            yield Action(step=StepId.HOST, verb=Verb.KEEP, object=name, host=name, why=_summary(state))
+        for fault in faults:
+            yield Action(step=StepId.HOST, verb=Verb.REFUSE, object=name, host=name, why=fault.message, fault=fault)
+
+
+def _summary(state: HostState) -> str:
+    host = state.host
+    free = sum(volume.free_bytes for volume in host.volumes)
+    return (
+        f"Hyper-V ready, PowerShell {'.'.join(host.ps_version.split('.')[:2])}, "
+        f"{host.memory_free_bytes // GIB} GiB memory and {free // GIB} GiB disk free"
+    )
+
+
+def _faults(cluster: Cluster, spec: HostSpec, state: HostState, seen: Observed) -> Iterator[Fault]:
+    host = state.host
+    if not host.hyperv_module or not host.hypervisor_present or host.vmms_status != "Running":
+        yield Fault(
+            "P-HOST-NOHYPERV",
+            f"Hyper-V is not ready on {spec.name}",
+            expected="the Hyper-V PowerShell module, a hypervisor, and the service vmms running",
+            seen=(
+                f"Hyper-V module {'present' if host.hyperv_module else 'missing'}",
+                f"hypervisor {'running' if host.hypervisor_present else 'not running'}",
+                f"service vmms {host.vmms_status}",
+            ),
+            then=("on the host: Enable-WindowsOptionalFeature -Online -FeatureName Microsoft-Hyper-V-All",),
+        )
+        return
+    if host.language_mode not in ("FullLanguage", "") and spec.endpoint == "Microsoft.PowerShell":
+        yield Fault(
+            "P-HOST-CONSTRAINED",
+            f"PowerShell on {spec.name} runs in {host.language_mode}",
+            expected="FullLanguage, or a session configuration with the module installed",
+            seen=(f"language mode {host.language_mode}",),
+        )
+    if not host.is_administrator and not host.is_hyperv_administrator:
+        yield Fault(
+            "P-HOST-RIGHTS",
+            f"the account may not manage Hyper-V on {spec.name}",
+            expected="membership in Administrators, or in Hyper-V Administrators with an existing switch",
+            seen=("neither",),
+            then=(f"on the host: Add-LocalGroupMember Administrators {spec.user or 'ACCOUNT'}",),
+        )
+    skew = abs(host.time_utc - state.read_utc)
+    if skew > CLOCK_TOLERANCE:
+        yield Fault(
+            "P-HOST-CLOCK",
+            f"the clock of {spec.name} is off by {int(skew.total_seconds())} s",
+            expected=f"within {int(CLOCK_TOLERANCE.total_seconds())} s of this computer's",
+            seen=(f"host {host.time_utc:%Y-%m-%d %H:%M:%S} UTC, here {state.read_utc:%Y-%m-%d %H:%M:%S} UTC",),
+            then=("on the host: w32tm /resync",),
+        )
+    machines = [m for m in cluster.machines if m.host == spec.name]
+    yield from _memory(spec, state, machines, seen)
+    yield from _space(cluster, spec, state, machines, seen)
+    yield from _collisions(spec, state, machines, seen)
+
+
+def _memory(spec: HostSpec, state: HostState, machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:
+    vms = {m.name: find_vm(m, state, seen.secrets) for m in machines}
+    asleep = [m for m in machines if (vm := vms[m.name]) is None or vm.state != "Running"]
+    asked = sum(m.memory_mib for m in asleep) * 1024**2
+    free = state.host.memory_free_bytes - SPARE_MEMORY_BYTES
+    if asked > free:
+        yield Fault(
+            "P-VM-MEMORY",
+            f"{spec.name} has too little memory for {len(asleep)} machines",
+            expected=f"{asked / GIB:.1f} GiB free, and {SPARE_MEMORY_BYTES // GIB} GiB more for Windows",
+            seen=(f"{state.host.memory_free_bytes / GIB:.1f} GiB free of {state.host.memory_total_bytes / GIB:.0f}",),
+            then=("lower memory: or the count in the cluster file, or stop other VMs",),
+        )
+
+
+def _space(
+    cluster: Cluster, spec: HostSpec, state: HostState, machines: list[MachineSpec], seen: Observed
+) -> Iterator[Fault]:
+    folder = cluster.folder or state.host.disk_folder
+    volume = next((v for v in state.host.volumes if folder.lower().startswith(v.root.lower())), None)
+    new = [m for m in machines if find_vm(m, state, seen.secrets) is None]
+    if volume is None:
+        if new:
+            yield Fault(
+                "P-VM-SPACE",
+                f"{spec.name} has no volume for {folder}",
+                expected="a folder on one of the host's volumes",
+                seen=tuple(f"{v.root} {v.free_bytes // GIB} GiB free" for v in state.host.volumes),
+            )
+        return
+    least = len(new) * FIRST_DISK_BYTES
+    if least > volume.free_bytes:
+        yield Fault(
+            "P-VM-SPACE",
+            f"{spec.name} has too little disk space for {len(new)} machines on {volume.root}",
+            expected=f"{least / GIB:.0f} GiB free: {FIRST_DISK_BYTES // GIB} GiB for each new machine",
+            seen=(f"{volume.free_bytes / GIB:.1f} GiB free of {volume.size_bytes / GIB:.0f}",),
+        )
+
+
+def _collisions(spec: HostSpec, state: HostState, machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:
+    for machine in machines:
+        ours = find_vm(machine, state, seen.secrets)
+        for vm in state.vms:
+            if vm.mac == machine.mac and (ours is None or vm.id != ours.id):
+                yield Fault(
+                    "P-VM-MACTWICE",
+                    f"the MAC address of {machine.name} is used by the VM {vm.name} on {spec.name}",
+                    expected=f"{spaced_mac(machine.mac)} for {machine.name} alone",
+                    seen=(f"VM {vm.name} ({vm.id}) has it",),
+                    then=(f"set mac: for {machine.name} in the cluster file, or change the other VM",),
+                    machine=machine.name,
+                )

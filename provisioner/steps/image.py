@@ -1,0 +1,111 @@
+"""Step 3: the ISO, in the host's own cache. The host downloads it itself and checks its SHA-256; nothing unchecked is ever mounted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.errors import Dropped, Fault, HostRefused, Unreachable
+from provisioner.model.facts import HostState, ImageFacts, Observed
+from provisioner.model.plan import Action, Verb
+from provisioner.model.spec import Cluster
+from provisioner.model.steps import StepId
+from provisioner.ports import Progress
+from provisioner.steps.refusals import fault_of
+from provisioner.steps.run import Run
+from provisioner.steps.waits import Met, NotYet, TimedOut
+
+MIB = 1024**2
+
+
+def image_path(cluster: Cluster, state: HostState) -> str:
+    """Where the ISO lies on that host."""
+    return cluster.image.path or f"{state.host.image_folder}\\{cluster.image.file_name}"
+
+
+def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+    for name in cluster.hosts:
+        state = seen.hosts[name]
+        path = image_path(cluster, state)
+        found = next((i for i in state.images if i.path.lower() == path.lower() and i.exists), None)
+        yield _for_host(cluster, name, path, found)
+
+
+def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None) -> Action:
+    image, pinned = cluster.image, cluster.image.sha256
+    if found is None and image.path:
+        fault = Fault(
+            "P-ISO-DOWNLOAD",
+            f"{image.path} is not on {host}",
+            expected="the ISO where image: path: says",
+            seen=("no such file",),
+        )
+        return Action(step=StepId.IMAGE, verb=Verb.REFUSE, object=path, host=host, why=fault.message, fault=fault)
+    if found is not None and pinned and found.sha256 and found.sha256 != pinned:
+        fault = Fault(
+            "P-ISO-CHECKSUM",
+            f"{path} on {host} is not the ISO that the file pins",
+            expected=f"SHA-256 {pinned}",
+            seen=(f"SHA-256 {found.sha256}",),
+            then=("delete the file on the host, or mend sha256: in the cluster file",),
+        )
+        return Action(step=StepId.IMAGE, verb=Verb.REFUSE, object=path, host=host, why=fault.message, fault=fault)
+    if found is not None and found.sha256:
+        why = f"{image.file_name}, {found.size_bytes // MIB} MiB, SHA-256 {found.sha256[:12]}"
+        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=path, host=host, why=why)
+    if found is not None and image.path:
+        why = "attest the file that is there: hash it once"
+        return Action(step=StepId.IMAGE, verb=Verb.FETCH, object=path, host=host, kind="attest", why=why)
+    why = f"{cluster.talos} to {path}"
+    return Action(step=StepId.IMAGE, verb=Verb.FETCH, object=path, host=host, kind="fetch", why=why)
+
+
+async def apply(action: Action, run: Run) -> str:
+    """Downloads or attests, and reads the hash back. A lost connection is looked at again: the host may have finished."""
+    host, image = run.ports.hosts[action.host], run.cluster.image
+    latest = [""]
+
+    def progress(record: Progress) -> None:
+        latest[0] = f"{record.status or record.activity} ({record.percent} %)"
+
+    async def probe() -> Met[ImageFacts] | NotYet:
+        try:
+            if action.kind == "attest":
+                found = await host.find_image(action.object, verify=True)
+            else:
+                found = await host.save_image(
+                    url=image.url,
+                    sha256=image.sha256,
+                    sha256_url=image.sha256_url,
+                    path=action.object,
+                    progress=progress,
+                )
+        except (Dropped, Unreachable) as gone:
+            return NotYet(f"{action.host} is away ({gone})")
+        except HostRefused as refusal:
+            raise fault_of(refusal, host=action.host) from refusal
+        return Met(found, f"{found.size_bytes // MIB} MiB, SHA-256 {found.sha256[:12]}")
+
+    try:
+        met = await run.wait(
+            probe,
+            step=StepId.IMAGE,
+            what=image.file_name,
+            why="the host downloads the ISO itself and checks it",
+            every_s=5.0,
+        )
+    except TimedOut as late:
+        raise Fault(
+            "P-ISO-DOWNLOAD",
+            f"the ISO did not arrive on {action.host}",
+            expected=f"{image.file_name} within {late.bound_s:g} s",
+            seen=(late.reason or latest[0],),
+        ) from late
+    if image.sha256 and met.value.sha256 != image.sha256:
+        raise Fault(
+            "P-ISO-CHECKSUM",
+            f"{action.object} on {action.host} is not the ISO that the file pins",
+            expected=f"SHA-256 {image.sha256}",
+            seen=(f"SHA-256 {met.value.sha256}",),
+        )
+    run.images[action.host] = met.value
+    return met.seen

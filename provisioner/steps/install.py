@@ -1,0 +1,140 @@
+"""Step 8: Talos installs itself to the disk and comes back. Proven by the machine's own word under our own authority."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.errors import Dropped, Fault, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.model.facts import MachineFacts, Observed
+from provisioner.model.plan import Action, Verb
+from provisioner.model.spec import Cluster, MachineSpec
+from provisioner.model.steps import STEP, StepId
+from provisioner.steps.actions import for_machine
+from provisioner.steps.finder import same_uuid
+from provisioner.steps.run import Run
+from provisioner.steps.waits import Met, NotYet, TimedOut
+
+MOVED_AFTER_S = 45.0
+"""A machine that is silent this long after a reboot may have another address: look for it again by its MAC."""
+
+
+def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+    for machine in cluster.machines:
+        facts = seen.machines.get(machine.name)
+        if facts is not None and facts.mode == "secure" and facts.from_disk:
+            yield for_machine(StepId.INSTALL, machine, Verb.KEEP, f"{facts.talos} runs from {facts.system_disk}")
+        else:
+            bound = STEP[StepId.INSTALL].bound_s / 60
+            yield for_machine(
+                StepId.INSTALL,
+                machine,
+                Verb.WAIT,
+                f"to {cluster.install_disk}, then reboot, at most {bound:g}m",
+                kind="wait",
+            )
+
+
+async def apply(action: Action, run: Run) -> str:
+    machine = run.cluster.machine(action.machine)
+    watcher = _Return(run, machine)
+    finder = run.finder_of(machine)
+    try:
+        met = await run.wait(
+            watcher.probe,
+            step=StepId.INSTALL,
+            what="installed",
+            why="Talos pulls its installer, writes the disk and reboots",
+            machine=machine.name,
+            every_s=1.0,
+            wake=run.learned,
+        )
+    except TimedOut as late:
+        raise await watcher.fault(late) from late
+    finally:
+        finder.enough(machine.mac)
+    run.learn(machine.name, met.value)
+    run.remember_address(machine.name, met.value.address, installed=True)
+    return met.seen
+
+
+class _Return:
+    """Looks for the machine under our own authority, at its last address and at any new one."""
+
+    def __init__(self, run: Run, machine: MachineSpec) -> None:
+        self.run = run
+        self.machine = machine
+        self.heard = run.ports.clock.now()
+        self.other_authority = False
+        self.back_in_maintenance = False
+
+    async def probe(self) -> Met[MachineFacts] | NotYet:
+        run, machine = self.run, self.machine
+        addresses = [run.addresses[machine.name]] if machine.name in run.addresses else []
+        addresses += [a for a in run.finder_of(machine).addresses(machine.mac) if a not in addresses]
+        reasons = []
+        for address in addresses:
+            result = await self._look(address)
+            if isinstance(result, Met):
+                return result
+            reasons.append(result.reason)
+        if run.ports.clock.now() - self.heard > MOVED_AFTER_S:
+            run.finder_of(machine).want(machine.mac)
+        return NotYet("; ".join(reasons) or "no address known")
+
+    async def _look(self, address: str) -> Met[MachineFacts] | NotYet:
+        run, machine = self.run, self.machine
+        _, access = run.keys()
+        try:
+            facts = await run.ports.machines.read(address, access)
+        except (Unreachable, Dropped):
+            return NotYet(f"{address}: installing or rebooting, port 50000 does not answer")
+        except NotTrusted:
+            return await self._why_not_trusted(address)
+        except Rejected as error:
+            self.other_authority = True
+            return NotYet(f"{address}: refuses our certificate ({error})")
+        except TransportError as error:
+            return NotYet(f"{address}: {error}")
+        if not same_uuid(facts.uuid, run.vm_of(machine.name).bios_uuid):
+            return NotYet(f"{address}: another machine of this cluster")
+        self.heard = run.ports.clock.now()
+        if not facts.from_disk:
+            return NotYet(f"{address}: stage {facts.stage}, not from its disk yet")
+        return Met(facts, f"{facts.talos} runs from {facts.system_disk} at {address}")
+
+    async def _why_not_trusted(self, address: str) -> NotYet:
+        """Not our authority: still, or again, in maintenance; or installed by somebody else."""
+        try:
+            facts = await self.run.ports.machines.read(address, None)
+        except TransportError:
+            self.other_authority = True
+            return NotYet(f"{address}: its certificate is not of this cluster")
+        self.heard = self.run.ports.clock.now()
+        self.back_in_maintenance = facts.stage == "maintenance"
+        return NotYet(f"{address}: stage {facts.stage}")
+
+    async def fault(self, late: TimedOut) -> Fault:
+        run, machine = self.run, self.machine
+        picture = await run.picture(machine.name)
+        if self.other_authority and not self.back_in_maintenance:
+            return Fault(
+                "P-INSTALL-NOTOURS",
+                f"{machine.name} answers, but not under this cluster's authority",
+                expected="a certificate signed by the secrets of this cluster",
+                seen=(late.reason,),
+                then=(f"restore the right secrets, or: provision down {run.cluster.name}",),
+                picture=picture,
+                machine=machine.name,
+            )
+        return Fault(
+            "P-INSTALL-STUCK",
+            f"{machine.name} did not come back from its installation",
+            expected=f"Talos from its disk, within {late.bound_s / 60:g}m",
+            seen=(late.reason,),
+            likely="it could not pull its installer image and went back to maintenance"
+            if self.back_in_maintenance
+            else "",
+            then=("look at the picture of its screen; check that machines reach the registry",),
+            picture=picture,
+            machine=machine.name,
+        )

@@ -1,0 +1,204 @@
+"""Step 6: from "the VM runs" to "this machine, at this address, in the Maintenance stage, is that VM"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.errors import Fault, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.model.facts import MachineFacts, Observed, VmFacts
+from provisioner.model.naming import spaced_mac
+from provisioner.model.plan import Action, Verb
+from provisioner.model.spec import Cluster, MachineSpec
+from provisioner.model.steps import STEP, StepId
+from provisioner.steps.actions import for_machine
+from provisioner.steps.finder import identity_problem, same_uuid
+from provisioner.steps.run import Run
+from provisioner.steps.vm import find_vm, restart_from_disk
+from provisioner.steps.waits import Met, NotYet, TimedOut
+
+HALTED_AFTER_S = 90.0
+"""A machine that was installed before and still answers nobody after this long, with an ISO in its drive, is taken to have halted."""
+
+
+def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+    for machine in cluster.machines:
+        facts = seen.machines.get(machine.name)
+        vm = find_vm(machine, seen.hosts[machine.host], seen.secrets)
+        if facts is not None and facts.mode == "secure":
+            yield for_machine(StepId.MAINTENANCE, machine, Verb.KEEP, f"runs with its config at {facts.address}")
+        elif facts is not None and facts.stage == "maintenance":
+            yield for_machine(
+                StepId.MAINTENANCE, machine, Verb.WAIT, f"in maintenance at {facts.address}: prove it", kind="find"
+            )
+        else:
+            bound = STEP[StepId.MAINTENANCE].bound_s
+            why = "new" if vm is None else seen.unread.get(machine.name, "not seen yet")
+            yield for_machine(
+                StepId.MAINTENANCE,
+                machine,
+                Verb.WAIT,
+                f"until maintenance, at most {bound / 60:g}m ({why})",
+                kind="find",
+            )
+
+
+async def apply(action: Action, run: Run) -> str:
+    """Finds and proves the machine. One that turns out to run with our config already is as good: later steps keep."""
+    machine = run.cluster.machine(action.machine)
+    search = _Search(run, machine)
+    finder = run.finder_of(machine)
+    finder.want(machine.mac)
+    try:
+        met = await run.wait(
+            search.probe,
+            step=StepId.MAINTENANCE,
+            what="maintenance",
+            why="the VM boots the ISO and asks for an address",
+            machine=machine.name,
+            wake=run.learned,
+        )
+    except TimedOut as late:
+        raise await search.fault(late) from late
+    finally:
+        finder.enough(machine.mac)
+    facts = met.value
+    run.learn(machine.name, facts)
+    run.pins[machine.name] = facts.fingerprint
+    run.remember_address(machine.name, facts.address, installed=facts.mode == "secure")
+    return met.seen
+
+
+class _Search:
+    """What is remembered between two looks: strangers met, and whether the machine may have halted."""
+
+    def __init__(self, run: Run, machine: MachineSpec) -> None:
+        self.run = run
+        self.machine = machine
+        self.strangers: dict[str, str] = {}
+        self.begun = run.ports.clock.now()
+        self.revived = False
+        known = run.ports.store.read_notes().get("machines", {}).get(machine.name, {})
+        self.was_installed = bool(known.get("installed"))
+
+    async def probe(self) -> Met[MachineFacts] | NotYet:
+        run, machine = self.run, self.machine
+        vm, finder = run.vm_of(machine.name), run.finder_of(machine)
+        candidates = finder.addresses(machine.mac)
+        if not candidates:
+            await self._revive(vm)
+            trouble = f"; {finder.trouble}" if finder.trouble else ""
+            return NotYet(f"VM {vm.state}, the host knows no address for {spaced_mac(machine.mac)} yet{trouble}")
+        reasons = []
+        for address in candidates:
+            result = await self._look(address, vm)
+            if isinstance(result, Met):
+                return result
+            reasons.append(result.reason)
+        await self._revive(vm)
+        return NotYet("; ".join(reasons))
+
+    async def _look(self, address: str, vm: VmFacts) -> Met[MachineFacts] | NotYet:
+        run, machine = self.run, self.machine
+        try:
+            facts = await run.ports.machines.read(address, None)
+        except Unreachable:
+            return NotYet(f"{address}: port 50000 does not answer")
+        except (NotTrusted, Rejected):
+            return await self._look_secure(address, vm)
+        except TransportError as error:
+            return NotYet(f"{address}: {error}")
+        problem = identity_problem(machine, vm, facts, run.finder_of(machine))
+        if problem:
+            self.strangers[address] = problem
+            return NotYet(f"another machine answers: {problem}")
+        if facts.stage != "maintenance":
+            return NotYet(f"{address}: stage {facts.stage}")
+        return Met(facts, f"maintenance at {address}")
+
+    async def _look_secure(self, address: str, vm: VmFacts) -> Met[MachineFacts] | NotYet:
+        """It asks for a client certificate: a machine with a config. Ours, perhaps, from a run that was killed."""
+        run = self.run
+        _, access = run.keys()
+        try:
+            facts = await run.ports.machines.read(address, access)
+        except TransportError as error:
+            return NotYet(f"{address}: a machine with another cluster's config answers ({type(error).__name__})")
+        if not same_uuid(facts.uuid, vm.bios_uuid):
+            self.strangers[address] = f"{address} has UUID {facts.uuid}, the VM has {vm.bios_uuid}"
+            return NotYet(f"another machine answers: {self.strangers[address]}")
+        return Met(facts, f"runs with our config at {address}")
+
+    async def _revive(self, vm: VmFacts) -> None:
+        """`talos.halt_if_installed`: the ISO booted although Talos is on the disk. Nothing listens, for ever."""
+        waited = self.run.ports.clock.now() - self.begun
+        if self.was_installed and not self.revived and vm.iso and waited > HALTED_AFTER_S:
+            self.revived = True
+            await restart_from_disk(self.run, self.machine, f"nothing answers since {waited:.0f} s")
+
+    async def fault(self, late: TimedOut) -> Fault:
+        run, machine = self.run, self.machine
+        bound = f"within {late.bound_s / 60:g}m of its start"
+        picture = await run.picture(machine.name)
+        if self.strangers and not any(
+            a for a in run.finder_of(machine).addresses(machine.mac) if a not in self.strangers
+        ):
+            address = next(iter(self.strangers))
+            return Fault(
+                "P-BOOT-FOREIGN",
+                f"another machine answers at {address}, where {machine.name} should",
+                expected=f"MAC {spaced_mac(machine.mac)} and UUID {run.vm_of(machine.name).bios_uuid}, {bound}",
+                seen=(*self.strangers.values(), "no config was sent to it"),
+                then=(f"find out which machine it is, or set mac: for {machine.name} in the cluster file",),
+                picture=picture,
+                machine=machine.name,
+            )
+        seen, halted = await self._facts_of_vm(late)
+        if self.was_installed and halted:
+            return Fault(
+                "P-BOOT-HALTED",
+                f"{machine.name} does not come up, although Talos was installed on it",
+                expected=f"its API, {bound}",
+                seen=seen,
+                likely="it boots the ISO again and halts (talos.halt_if_installed)",
+                then=(f"provision up {run.cluster.name}",),
+                picture=picture,
+                machine=machine.name,
+            )
+        return Fault(
+            "P-BOOT-NOMAINT",
+            f"{machine.name} runs, but no Talos API of it answers",
+            expected=f"the machine in stage maintenance, {bound}",
+            seen=seen,
+            likely=self._likely(),
+            then=("look at the picture of its screen, and at the router's list of leases",),
+            picture=picture,
+            machine=machine.name,
+        )
+
+    async def _facts_of_vm(self, late: TimedOut) -> tuple[tuple[str, ...], bool]:
+        run, machine = self.run, self.machine
+        vm = run.vm_of(machine.name)
+        try:
+            found = await run.host_of(machine).find_vms([vm.id])
+            vm = found[0] if found else vm
+        except TransportError as error:
+            return (late.reason, f"the host could not be asked: {error}"), False
+        lines = (
+            f"VM {vm.state} for {vm.uptime_s} s, heartbeat {vm.heartbeat or 'none'}, ISO {'mounted' if vm.iso else 'not mounted'}",
+            f"boot order: {', '.join(vm.boot_order)}",
+            late.reason,
+        )
+        return lines, bool(vm.iso)
+
+    def _likely(self) -> str:
+        """A rule over facts: only this machine is missing, or all are."""
+        run, machine = self.run, self.machine
+        others = [m for m in run.cluster.machines if m.name != machine.name and m.host == machine.host]
+        up = [m for m in others if m.name in run.machines]
+        if run.finder_of(machine).addresses(machine.mac):
+            return ""
+        if others and len(up) == len(others):
+            return f"no address for {spaced_mac(machine.mac)}: the other {len(up)} machines got theirs"
+        if not up:
+            return "no machine got an address: no DHCP on the switch's network, or another VLAN"
+        return ""

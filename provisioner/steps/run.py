@@ -1,0 +1,139 @@
+"""What the steps of one run share: the cluster, the ports, and what has been learned so far."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from provisioner.errors import Fault
+from provisioner.model.events import Event, Note
+from provisioner.model.facts import ImageFacts, MachineFacts, Observed, VmFacts
+from provisioner.model.naming import Mark
+from provisioner.model.spec import Cluster, MachineSpec
+from provisioner.model.steps import STEP, StepId
+from provisioner.ports import Bundle, Clock, Configs, Host, Kubernetes, Machines, Store, TalosAccess
+from provisioner.steps.finder import Finder
+from provisioner.steps.waits import Met, Probe, T, Waiter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Everything outside that a run talks to."""
+
+    hosts: Mapping[str, Host]
+    machines: Machines
+    kubernetes: Kubernetes
+    configs: Configs
+    store: Store
+    clock: Clock
+
+
+@dataclass(kw_only=True)
+class Options:
+    """What the command line asked for beyond the cluster file."""
+
+    wait_scale: float = 1.0
+    retry_switch: bool = False
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One run at work. The dictionaries fill up as the lanes go on; a lane writes only its own machine's entries."""
+
+    cluster: Cluster
+    ports: Ports
+    seen: Observed
+    waiter: Waiter
+    emit: Callable[[Event], None]
+    options: Options = field(default_factory=Options)
+    picture: Callable[[str], Awaitable[str]]
+    """Takes a picture of a machine's screen, by name; the file's path, or empty when none could be taken."""
+
+    vms: dict[str, VmFacts] = field(default_factory=dict)
+    images: dict[str, ImageFacts] = field(default_factory=dict)
+    """By host."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    pins: dict[str, str] = field(default_factory=dict)
+    """By machine: fingerprint of the maintenance server's key, for the length of one wait."""
+    machines: dict[str, MachineFacts] = field(default_factory=dict)
+    finders: dict[str, Finder] = field(default_factory=dict)
+    """By host."""
+    bundle: Bundle | None = None
+    access: TalosAccess | None = None
+    learned: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever an address or a machine's facts came in; wakes waits that hang on others."""
+
+    @property
+    def stop(self) -> asyncio.Event:
+        return self.waiter.stop
+
+    def host_of(self, machine: MachineSpec) -> Host:
+        return self.ports.hosts[machine.host]
+
+    def finder_of(self, machine: MachineSpec) -> Finder:
+        return self.finders[machine.host]
+
+    def mark_of(self, machine: str) -> str:
+        return str(Mark(cluster_id=self.ports.store.ensure_cluster_id(), machine=machine))
+
+    def vm_of(self, machine: str) -> VmFacts:
+        """The machine's VM. Raises a Fault: a step ran before its time, which is a bug."""
+        vm = self.vms.get(machine)
+        if vm is None:
+            raise Fault("P-RUN-BUG", f"{machine} has no VM yet")
+        return vm
+
+    def keys(self) -> tuple[Bundle, TalosAccess]:
+        """The secrets and an admin certificate made of them."""
+        if self.bundle is None or self.access is None:
+            raise Fault("P-RUN-BUG", "the secrets were not read yet")
+        return self.bundle, self.access
+
+    def endpoint(self) -> str | None:
+        """URL of the Kubernetes API, once known: the file's, the VIP, or the first control plane's address."""
+        if self.cluster.endpoint:
+            return self.cluster.endpoint
+        first = self.cluster.control_planes[0]
+        host = self.cluster.vip or first.address or self.addresses.get(first.name)
+        return f"https://{host}:6443" if host else None
+
+    def learn(self, machine: str, facts: MachineFacts) -> None:
+        self.addresses[machine] = facts.address
+        self.machines[machine] = facts
+        self.learned.set()
+
+    def note(self, level: str, message: str, *, step: StepId | None = None, machine: str | None = None) -> None:
+        stamp = self.waiter.stamp()
+        self.emit(Note(level=level, message=message, step=step, machine=machine, **stamp))  # type: ignore[arg-type]  # t, at_s
+
+    async def wait(
+        self,
+        probe: Probe[T],
+        *,
+        step: StepId,
+        what: str,
+        why: str,
+        machine: str | None = None,
+        bound_s: float | None = None,
+        every_s: float = 0.5,
+        wake: asyncio.Event | None = None,
+    ) -> Met[T]:
+        """A wait of that step, bounded by the step table unless a bound is given. See `Waiter.until`."""
+        return await self.waiter.until(
+            probe,
+            step=step,
+            what=what,
+            why=why,
+            machine=machine,
+            bound_s=STEP[step].bound_s if bound_s is None else bound_s,
+            every_s=every_s,
+            wake=wake,
+        )
+
+    def remember_address(self, machine: str, address: str, *, installed: bool) -> None:
+        """A hint for the next run, never proof: where the machine was, and that Talos is on its disk."""
+        notes = self.ports.store.read_notes()
+        known = notes.setdefault("machines", {})
+        known[machine] = {"address": address, "installed": installed}
+        self.ports.store.write_notes(notes)

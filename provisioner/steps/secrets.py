@@ -1,0 +1,72 @@
+"""Step 4: the secrets bundle. The only thing that must survive; on disk and flushed before anything uses it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from provisioner.errors import Fault
+from provisioner.model.facts import Observed
+from provisioner.model.plan import Action, Verb
+from provisioner.model.spec import Cluster
+from provisioner.model.steps import StepId
+from provisioner.steps.run import Run
+
+
+def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+    if seen.secrets.exists:
+        yield Action(step=StepId.SECRETS, verb=Verb.KEEP, object="secrets", why=f"read from {seen.secrets.path}")
+        return
+    alive = _living(cluster, seen)
+    if alive:
+        yield Action(
+            step=StepId.SECRETS,
+            verb=Verb.REFUSE,
+            object="secrets",
+            why="machines are alive whose secrets are not here",
+            fault=Fault(
+                "P-CONFIG-NOSECRETS",
+                f"{len(alive)} machines of {cluster.name} are on the host, but their secrets are not here",
+                expected=f"the secrets bundle at {seen.secrets.path}",
+                seen=tuple(f"VM {name} bears the mark of a cluster {cluster.name}" for name in alive),
+                then=(
+                    f"restore the file {seen.secrets.path}",
+                    f"or remove the machines: provision down {cluster.name}",
+                ),
+            ),
+        )
+        return
+    yield Action(
+        step=StepId.SECRETS, verb=Verb.CREATE, object="secrets", kind="create", why=f"new, to {seen.secrets.path}"
+    )
+
+
+def _living(cluster: Cluster, seen: Observed) -> list[str]:
+    """VMs that bear a mark with one of our machines' names: of this cluster, or of one whose id was lost with the secrets."""
+    names = {machine.name for machine in cluster.machines}
+    own = seen.secrets.cluster_id
+    return [
+        vm.name
+        for state in seen.hosts.values()
+        for vm in state.vms
+        if vm.mark and vm.mark.machine in names and own in ("", vm.mark.cluster_id)
+    ]
+
+
+async def apply(_action: Action, run: Run) -> str:
+    """Makes the bundle, writes it, and takes what was read back from the disk."""
+    store, configs = run.ports.store, run.ports.configs
+    store.ensure_cluster_id()
+    bundle = await asyncio.to_thread(configs.new_bundle, run.cluster)  # an RSA key of 4096 bits takes its time
+    store.write_secrets(configs.write_bundle(bundle))
+    read(run)
+    return f"written to {store.secrets_facts().path}, mode 0600, and read back"
+
+
+def read(run: Run) -> None:
+    """Takes the bundle from the disk and signs a fresh admin certificate with it."""
+    text = run.ports.store.read_secrets()
+    if text is None:
+        raise Fault("P-RUN-BUG", "the secrets vanished while the run was at work")
+    run.bundle = run.ports.configs.read_bundle(text)
+    run.access = run.ports.configs.access(run.bundle)
