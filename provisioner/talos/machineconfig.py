@@ -1,0 +1,211 @@
+"""Machine configs as `talosctl gen config` makes them, for version contract 1.11.
+
+One function per contract; the rest of the program sees a list of documents. Every machine of a role gets the same config but
+for what `node_patch` lays over it. Source: Talos' generate package; equal to its own reference files, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from provisioner.model.naming import spaced_mac
+from provisioner.model.spec import Cluster, MachineSpec, Role
+from provisioner.model.versions import contract_of
+from provisioner.talos.schema import Document
+from provisioner.talos.secrets import SecretsBundle, encoded, encoded_pair
+
+INSTALLER = "ghcr.io/siderolabs/installer"
+"""Talos' own installer image; a schematic of the Image Factory has one of its own."""
+
+KUBE_PRISM_PORT = 7445
+"""Where every machine reaches the Kubernetes API on its own loopback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigInput:
+    """What Talos' generator is asked with. Lists and mappings left empty are left out of the config."""
+
+    cluster_name: str
+    endpoint: str
+    """`https://host:port`."""
+    kubernetes: str
+    """Without the `v`; empty leaves the versions of the images to Talos."""
+    install_disk: str = ""
+    install_image: str = ""
+    extra_kernel_args: tuple[str, ...] = ()
+    cert_sans: tuple[str, ...] = ()
+    dns_domain: str = "cluster.local"
+    pod_subnets: tuple[str, ...] = ("10.244.0.0/16",)
+    service_subnets: tuple[str, ...] = ("10.96.0.0/12",)
+    schedule_on_control_planes: bool = False
+    local_api_port: int = 0
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    cni: Mapping[str, Any] = field(default_factory=dict)
+    registry_mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def input_for(cluster: Cluster, endpoint: str) -> ConfigInput:
+    """The generator's input for a cluster file; `endpoint` is the one that was decided on."""
+    return ConfigInput(
+        cluster_name=cluster.name,
+        endpoint=endpoint,
+        kubernetes=cluster.kubernetes.removeprefix("v"),
+        install_disk=cluster.install_disk,
+        install_image=cluster.image.installer or f"{INSTALLER}:{cluster.talos}",
+        cert_sans=cluster.cert_sans,
+        dns_domain=cluster.network.dns_domain,
+        pod_subnets=cluster.network.pod_subnets,
+        service_subnets=cluster.network.service_subnets,
+        schedule_on_control_planes=cluster.schedule_on_control_planes,
+    )
+
+
+def generate(role: Role, config: ConfigInput, bundle: SecretsBundle, *, talos: str) -> list[Document]:
+    """The documents of one role, in Talos' key order. Raises KeyError for a release whose contract we do not know."""
+    return {"v1.11": _generate_v1_11}[contract_of(talos)](role, config, bundle)
+
+
+def node_patch(cluster: Cluster, machine: MachineSpec) -> Document:
+    """What is this machine's alone: its host name, and on control planes the shared address.
+
+    The network adapter is named by its MAC address: the names that Linux gives to a Hyper-V adapter are not certain. An
+    `address:` of the cluster file is one that the router hands out (no prefix and no gateway are known here), so the adapter
+    keeps DHCP; a static one is set by a patch.
+    """
+    network: dict[str, Any] = {"hostname": machine.name}
+    if cluster.vip and machine.role is Role.CONTROL_PLANE:
+        network["interfaces"] = [
+            {
+                "deviceSelector": {"hardwareAddr": spaced_mac(machine.mac, ":").lower()},
+                "dhcp": True,
+                "vip": {"ip": cluster.vip},
+            }
+        ]
+    return {"version": "v1alpha1", "machine": {"network": network}}
+
+
+def _generate_v1_11(role: Role, config: ConfigInput, bundle: SecretsBundle) -> list[Document]:
+    return [
+        {
+            "version": "v1alpha1",
+            "debug": False,
+            "persist": True,
+            "machine": _machine_v1_11(role, config, bundle),
+            "cluster": _cluster_v1_11(role, config, bundle),
+        }
+    ]
+
+
+def _machine_v1_11(role: Role, config: ConfigInput, bundle: SecretsBundle) -> Document:
+    machine: Document = {
+        "type": role.value,
+        "token": bundle.trustd_token,
+        "ca": _ca(role, encoded_pair(bundle.os)),
+        "certSANs": list(config.cert_sans),
+        "kubelet": {
+            **_image("ghcr.io/siderolabs/kubelet", config),
+            "defaultRuntimeSeccompProfileEnabled": True,
+            "disableManifestsDirectory": True,
+        },
+        "network": {},
+        "install": _given(
+            disk=config.install_disk, extraKernelArgs=list(config.extra_kernel_args), image=config.install_image
+        )
+        | {"wipe": False},
+    }
+    if config.sysctls:
+        machine["sysctls"] = dict(sorted(config.sysctls.items()))
+    if config.registry_mirrors:
+        mirrors = {host: {"endpoints": list(urls)} for host, urls in sorted(config.registry_mirrors.items())}
+        machine["registries"] = {"mirrors": mirrors}
+    machine["features"] = {
+        "rbac": True,
+        "stableHostname": True,
+        "apidCheckExtKeyUsage": True,
+        "diskQuotaSupport": True,
+        "kubePrism": {"enabled": True, "port": KUBE_PRISM_PORT},
+        "hostDNS": {"enabled": True, "forwardKubeDNSToHost": True},
+    }
+    if role is Role.CONTROL_PLANE:
+        machine["nodeLabels"] = {"node.kubernetes.io/exclude-from-external-load-balancers": ""}
+    return machine
+
+
+def _cluster_v1_11(role: Role, config: ConfigInput, bundle: SecretsBundle) -> Document:
+    control_plane = role is Role.CONTROL_PLANE
+    network = _given(cni=dict(config.cni)) | {
+        "dnsDomain": config.dns_domain,
+        "podSubnets": list(config.pod_subnets),
+        "serviceSubnets": list(config.service_subnets),
+    }
+    local_port = {"localAPIServerPort": config.local_api_port} if control_plane and config.local_api_port else {}
+    shared: Document = {
+        "id": bundle.cluster_id,
+        "secret": bundle.cluster_secret,
+        "controlPlane": {"endpoint": config.endpoint, **local_port},
+        "clusterName": config.cluster_name,
+        "network": network,
+        "token": bundle.bootstrap_token,
+    }
+    ca = _ca(role, encoded_pair(bundle.kubernetes))
+    discovery = {"enabled": True, "registries": {"kubernetes": {"disabled": True}, "service": {}}}
+    if not control_plane:
+        return shared | {"ca": ca, "discovery": discovery}
+    return (
+        shared
+        | _given(
+            aescbcEncryptionSecret=bundle.aescbc_secret,
+            secretboxEncryptionSecret=bundle.secretbox_secret,
+        )
+        | {
+            "ca": ca,
+            "aggregatorCA": encoded_pair(bundle.aggregator),
+            "serviceAccount": {"key": encoded(bundle.service_account_key)},
+            "apiServer": _api_server_v1_11(config),
+            "controllerManager": _image("registry.k8s.io/kube-controller-manager", config),
+            "proxy": _image("registry.k8s.io/kube-proxy", config),
+            "scheduler": _image("registry.k8s.io/kube-scheduler", config),
+            "discovery": discovery,
+            "etcd": {"ca": encoded_pair(bundle.etcd)},
+        }
+        | ({"allowSchedulingOnControlPlanes": True} if config.schedule_on_control_planes else {})
+    )
+
+
+def _api_server_v1_11(config: ConfigInput) -> Document:
+    pod_security = {
+        "apiVersion": "pod-security.admission.config.k8s.io/v1alpha1",
+        "defaults": {
+            "audit": "restricted",
+            "audit-version": "latest",
+            "enforce": "baseline",
+            "enforce-version": "latest",
+            "warn": "restricted",
+            "warn-version": "latest",
+        },
+        "exemptions": {"namespaces": ["kube-system"], "runtimeClasses": [], "usernames": []},
+        "kind": "PodSecurityConfiguration",
+    }
+    return {
+        **_image("registry.k8s.io/kube-apiserver", config),
+        "certSANs": [urlsplit(config.endpoint).hostname or "", *config.cert_sans],
+        "disablePodSecurityPolicy": True,
+        "admissionControl": [{"name": "PodSecurity", "configuration": pod_security}],
+        "auditPolicy": {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]},
+    }
+
+
+def _ca(role: Role, pair: dict[str, str]) -> dict[str, str]:
+    """Workers get the certificate of a CA and never its key; the empty key is written, as Talos does."""
+    return pair if role is Role.CONTROL_PLANE else {**pair, "key": ""}
+
+
+def _image(repository: str, config: ConfigInput) -> dict[str, str]:
+    return {"image": f"{repository}:v{config.kubernetes}"} if config.kubernetes else {}
+
+
+def _given(**values: Any) -> Document:
+    return {key: value for key, value in values.items() if value}

@@ -1,0 +1,261 @@
+"""Config patches: strategic merge by Talos' own rules, and JSON patches (RFC 6902).
+
+Talos merges decoded structures, not text. The rules, with the field kinds of `schema`:
+
+- documents are matched by apiVersion, kind and name; one that the config lacks is appended;
+- a scalar replaces, but an empty one (`""`, 0) is ignored; a boolean always replaces;
+- mappings merge key by key; lists append, except those marked `!` (replaced) and those with a key (merged item by item);
+- free-form parts (`any`) merge like mappings, and refuse a value of another type;
+- `$patch: delete` removes: a key of a mapping, a whole document, or the list item that its first other key names.
+
+Source: configpatcher, merge and configloader of Talos' machinery, 1.11; `judge patch` (tests/interop/talos) is asked the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.talos.schema import Document, Kind, Problem, Schema
+
+ITEM_KEYS: Mapping[str, str] = {"Vlan": "vlanId", "AdmissionPluginConfig": "name", "ConfigFile": "mountPath"}
+"""Structures whose lists merge item by item, and by which field. Interfaces (`Device`) have a rule of their own."""
+
+
+class PatchError(ValueError):
+    """A patch that Talos would not take. `problems` holds everything that is wrong with it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True)
+class Delete:
+    """One `$patch: delete`: the path to what goes away, and for a list the item's first other key and its value."""
+
+    path: tuple[str, ...]
+    item: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class DocumentPatch:
+    """What a patch does to one document."""
+
+    id: tuple[str, str, str]
+    deletes: tuple[Delete, ...]
+    merge: Document | None
+    """What is merged in, decoded; None when the patch only deletes."""
+
+
+StrategicPatch = tuple[DocumentPatch, ...]
+
+
+def document_id(document: Mapping[str, Any]) -> tuple[str, str, str]:
+    """apiVersion, kind and name; all empty for the document with `machine` and `cluster`."""
+    return tuple(str(document.get(key) or "") for key in ("apiVersion", "kind", "name"))  # type: ignore[return-value] # three keys make three
+
+
+def load_patch(documents: Iterable[Any], schema: Schema) -> StrategicPatch:
+    """A strategic merge patch from its parsed documents. Raises PatchError with everything that Talos would refuse."""
+    problems: list[Problem] = []
+    patches: list[DocumentPatch] = []
+    seen: set[tuple[str, str, str]] = set()
+    for document in documents:
+        if not isinstance(document, dict):
+            problems.append(Problem("", "a patch document is a mapping"))
+            continue
+        identity = document_id(document)
+        if identity in seen:
+            problems.append(Problem("", f"the document {'/'.join(identity)} stands here twice"))
+        seen.add(identity)
+        rest = copy.deepcopy(document)
+        deletes: list[Delete] = []
+        try:
+            removed = _take_deletes(rest, (), deletes, in_list=False)
+        except PatchError as error:
+            problems += error.problems
+            continue
+        if removed and () in {delete.path for delete in deletes} and not identity[1]:
+            problems.append(Problem("$patch", "can't delete the root of the legacy document"))
+        is_empty = removed or (bool(deletes) and not rest.keys() - {"version", "apiVersion", "kind", "name"})
+        patches.append(DocumentPatch(identity, tuple(deletes), None if is_empty else schema.decode(rest, problems)))
+    if problems:
+        raise PatchError(problems)
+    # The legacy document comes first, whatever its place in the patch.
+    return tuple(sorted(patches, key=lambda patch: bool(patch.id[1])))
+
+
+def apply_patch(documents: Sequence[Document], patch: StrategicPatch, schema: Schema) -> list[Document]:
+    """The decoded documents of a config with a patch merged in. Raises PatchError."""
+    result = [copy.deepcopy(document) for document in documents]
+    for change in patch:
+        target = next((document for document in result if document_id(document) == change.id), None)
+        if target is None and change.deletes:
+            raise PatchError([Problem("", f"lookup failed: there is no document {'/'.join(filter(None, change.id))}")])
+        for delete in change.deletes:
+            assert target is not None, "looked up above"
+            if not delete.path:
+                result.remove(target)
+                target = None
+                break
+            _delete(target, schema.kind_of(target), delete, schema)
+        if change.merge is None:
+            continue
+        if target is None:
+            result.append(copy.deepcopy(change.merge))
+        else:
+            kind = schema.kind_of(target)
+            assert kind is not None, "decoded before"
+            _merge_structure(target, copy.deepcopy(change.merge), kind, "", schema)
+    return result
+
+
+def apply_json_patch(
+    documents: Sequence[Document], operations: Sequence[Mapping[str, Any]], schema: Schema
+) -> list[Document]:
+    """A JSON patch on a config of one document (Talos refuses more). Raises PatchError."""
+    import jsonpatch
+
+    if len(documents) != 1:
+        raise PatchError([Problem("", "JSON6902 patches are not supported for multi-document machine configuration")])
+    try:
+        patched = jsonpatch.apply_patch(schema.encode(documents[0]), list(operations))
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
+        raise PatchError([Problem("", f"JSON patch: {error}")]) from None
+    problems: list[Problem] = []
+    decoded = schema.decode(patched, problems)
+    if problems:
+        raise PatchError(problems)
+    return [decoded]
+
+
+# --- $patch: delete ---------------------------------------------------------------------------------------------------
+
+
+def _take_deletes(value: Any, path: tuple[str, ...], found: list[Delete], *, in_list: bool) -> bool:
+    """Moves the deletes of a patch into `found`; True when nothing of the value is left."""
+    if isinstance(value, dict):
+        if value.get("$patch") == "delete":
+            if not in_list and any(part.startswith("[") for part in path):
+                raise PatchError([Problem(".".join(path), f"cannot delete an inner key in '{'.'.join(path)}'")])
+            found.append(Delete(path[:-1], _item_of(value, path)) if in_list else Delete(path))
+            return True
+        gone = [key for key, item in value.items() if _take_deletes(item, (*path, str(key)), found, in_list=False)]
+        for key in gone:
+            del value[key]
+        return bool(gone) and not value
+    if isinstance(value, list):
+        before = len(value)
+        value[:] = [
+            item for i, item in enumerate(value) if not _take_deletes(item, (*path, f"[{i}]"), found, in_list=True)
+        ]
+        return len(value) < before and not value
+    return False
+
+
+def _item_of(element: Mapping[str, Any], path: tuple[str, ...]) -> tuple[str, str]:
+    for key, value in element.items():
+        if key != "$patch":
+            return key, str(value)
+    raise PatchError([Problem(".".join(path), "names no key by which the item to delete is found")])
+
+
+def _delete(value: Any, kind: Kind | None, delete: Delete, schema: Schema) -> None:
+    """Removes what the delete names from a decoded document. Raises PatchError when it is not there."""
+    lost = PatchError(
+        [Problem(".".join(delete.path), "lookup failed: the patch deletes what the config does not have")]
+    )
+    for depth, key in enumerate(delete.path):
+        last = depth == len(delete.path) - 1 and delete.item is None
+        fields = schema.structures.get(kind.name) if kind else None
+        if not isinstance(value, dict) or (key not in value and (fields is None or key not in fields or not last)):
+            raise lost
+        if last:
+            value.pop(key, None)  # a field that Talos knows may be empty already
+            return
+        value = value[key]
+        kind = fields[key] if fields is not None else kind.element if kind else None
+    assert delete.item is not None, "paths to keys end above"
+    key, wanted = delete.item
+    fields = schema.structures.get(kind.of.name) if kind and kind.name == "list" else None
+    if not isinstance(value, list) or fields is None or key not in fields or fields[key].name != "string":
+        raise lost
+    for i, element in enumerate(value):
+        if element is not None and element.get(key, "") == wanted:
+            del value[i]
+            return
+    raise lost
+
+
+# --- merge ------------------------------------------------------------------------------------------------------------
+
+
+def _merge_structure(left: Document, right: Document, kind: Kind, path: str, schema: Schema) -> None:
+    for key, field in schema.structures[kind.name].items():
+        if field.name == "bool" and not field.pointer:
+            left[key] = right.get(key, False)  # Talos cannot tell a plain boolean that is absent from one that is false
+        elif key in right:
+            left[key] = _merge(left.get(key), right[key], field, f"{path}.{key}" if path else key, schema)
+
+
+def _merge(left: Any, right: Any, kind: Kind, path: str, schema: Schema) -> Any:
+    if right is None:
+        return left
+    if left is None:
+        return right
+    if kind.replace:
+        return left if kind.name == "any" and not right else right
+    if kind.name == "list":
+        return _merge_lists(left, right, kind.of, path, schema)
+    if kind.name == "map":
+        return {
+            **left,
+            **{key: _merge(left.get(key), item, kind.of, f"{path}[{key!r}]", schema) for key, item in right.items()},
+        }
+    if kind.name == "any":
+        return _merge_free(left, right, path)
+    if kind.name in schema.structures:
+        _merge_structure(left, right, kind, path, schema)
+        return left
+    return right if kind.name == "bool" or right not in ("", 0) else left
+
+
+def _merge_lists(left: list[Any], right: list[Any], element: Kind, path: str, schema: Schema) -> list[Any]:
+    result = list(left)
+    for item in right:
+        existing = next((found for found in result if _is_same_item(found, item, element)), None)
+        if existing is None:
+            result.append(item)
+        else:
+            _merge_structure(existing, item, element, path, schema)
+    return result
+
+
+def _is_same_item(found: Any, item: Any, element: Kind) -> bool:
+    if not isinstance(found, dict) or not isinstance(item, dict):
+        return False
+    if element.name == "Device":
+        if item.get("interface"):
+            return bool(found.get("interface") == item["interface"])
+        selector = item.get("deviceSelector")
+        # Talos compares `physical` by the pointer's identity, so a selector with it equals no other.
+        return selector is not None and "physical" not in selector and found.get("deviceSelector") == selector
+    key = ITEM_KEYS.get(element.name)
+    return key is not None and found.get(key, "") == item.get(key, "")
+
+
+def _merge_free(left: Any, right: Any, path: str) -> Any:
+    """Free-form parts: the kubelet's own config, admission plugins, the audit policy."""
+    if type(left) is not type(right):
+        raise PatchError([Problem(path, "the patch has a value of another type than the config")])
+    if isinstance(left, dict):
+        merged = dict(left)
+        for key, item in right.items():
+            merged[key] = item if left.get(key) is None else _merge_free(left[key], item, f"{path}.{key}")
+        return merged
+    if isinstance(left, list):
+        return left + right
+    return right if isinstance(right, bool) or right not in ("", 0) else left

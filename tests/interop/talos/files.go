@@ -1,0 +1,216 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+
+	"github.com/siderolabs/talos/pkg/machinery/client"
+	clientconfig "github.com/siderolabs/talos/pkg/machinery/client/config"
+	"github.com/siderolabs/talos/pkg/machinery/config"
+	"github.com/siderolabs/talos/pkg/machinery/config/configloader"
+	"github.com/siderolabs/talos/pkg/machinery/config/configpatcher"
+	"github.com/siderolabs/talos/pkg/machinery/config/encoder"
+	"github.com/siderolabs/talos/pkg/machinery/config/generate"
+	"github.com/siderolabs/talos/pkg/machinery/config/generate/secrets"
+	"github.com/siderolabs/talos/pkg/machinery/config/machine"
+	"github.com/siderolabs/talos/pkg/machinery/config/validation"
+)
+
+// verdict is what every check of a file comes to.
+type verdict struct {
+	OK       bool     `json:"ok"`
+	Error    string   `json:"error"`
+	Warnings []string `json:"warnings"`
+}
+
+func judge(warnings []string, err error) verdict {
+	if err != nil {
+		return verdict{Error: err.Error(), Warnings: warnings}
+	}
+
+	return verdict{OK: true, Warnings: warnings}
+}
+
+// metal is the runtime mode of a machine that Talos is installed on.
+type metal struct{}
+
+func (metal) String() string        { return "metal" }
+func (metal) RequiresInstall() bool { return true }
+func (metal) InContainer() bool     { return false }
+
+func bundle(args []string) (any, error) {
+	if len(args) != 1 {
+		return nil, errors.New("bundle FILE")
+	}
+
+	loaded, err := secrets.LoadBundle(args[0])
+	if err != nil {
+		return judge(nil, err), nil
+	}
+
+	return judge(nil, loaded.Validate()), nil
+}
+
+func validate(args []string) (any, error) {
+	verdicts := map[string]verdict{}
+
+	for _, path := range args {
+		provider, err := configloader.NewFromFile(path)
+		if err != nil {
+			verdicts[path] = judge(nil, err)
+
+			continue
+		}
+
+		verdicts[path] = judge(provider.Validate(metal{}, validation.WithStrict()))
+	}
+
+	return verdicts, nil
+}
+
+// inputs are those of Talos' generator.
+type inputs struct {
+	Bundle       string   `json:"bundle"`
+	Contract     string   `json:"contract"`
+	Name         string   `json:"name"`
+	Endpoint     string   `json:"endpoint"`
+	Kubernetes   string   `json:"kubernetes"`
+	InstallDisk  string   `json:"install_disk"`
+	InstallImage string   `json:"install_image"`
+	SANs         []string `json:"sans"`
+	DNSDomain    string   `json:"dns_domain"`
+	Scheduling   bool     `json:"scheduling"`
+}
+
+func generateConfigs(_ []string) (any, error) {
+	var in inputs
+
+	if err := json.NewDecoder(os.Stdin).Decode(&in); err != nil {
+		return nil, err
+	}
+
+	contract, err := config.ParseContractFromVersion(in.Contract)
+	if err != nil {
+		return nil, err
+	}
+
+	loaded, err := secrets.LoadBundle(in.Bundle)
+	if err != nil {
+		return nil, err
+	}
+
+	options := []generate.Option{
+		generate.WithSecretsBundle(loaded),
+		generate.WithVersionContract(contract),
+		generate.WithInstallDisk(in.InstallDisk),
+		generate.WithInstallImage(in.InstallImage),
+		generate.WithAdditionalSubjectAltNames(in.SANs),
+		generate.WithAllowSchedulingOnControlPlanes(in.Scheduling),
+	}
+	if in.DNSDomain != "" {
+		options = append(options, generate.WithDNSDomain(in.DNSDomain))
+	}
+
+	input, err := generate.NewInput(in.Name, in.Endpoint, in.Kubernetes, options...)
+	if err != nil {
+		return nil, err
+	}
+
+	answer := map[string]string{}
+
+	for name, kind := range map[string]machine.Type{"controlplane": machine.TypeControlPlane, "worker": machine.TypeWorker} {
+		provider, err := input.Config(kind)
+		if err != nil {
+			return nil, err
+		}
+
+		text, err := provider.EncodeBytes(encoder.WithComments(encoder.CommentsDisabled))
+		if err != nil {
+			return nil, err
+		}
+
+		answer[name] = string(text)
+	}
+
+	access, err := input.Talosconfig()
+	if err != nil {
+		return nil, err
+	}
+
+	text, err := access.Bytes()
+	if err != nil {
+		return nil, err
+	}
+
+	answer["talosconfig"] = string(text)
+
+	return answer, nil
+}
+
+func patch(args []string) (any, error) {
+	if len(args) < 2 {
+		return nil, errors.New("patch CONFIG PATCH...")
+	}
+
+	text, err := os.ReadFile(args[0])
+	if err != nil {
+		return nil, err
+	}
+
+	paths := make([]string, 0, len(args)-1)
+	for _, path := range args[1:] {
+		paths = append(paths, "@"+path)
+	}
+
+	type patched struct {
+		verdict
+		Config string `json:"config"`
+	}
+
+	patches, err := configpatcher.LoadPatches(paths)
+	if err != nil {
+		return patched{verdict: judge(nil, err)}, nil
+	}
+
+	provider, err := configloader.NewFromBytes(text)
+	if err != nil {
+		return patched{verdict: judge(nil, err)}, nil
+	}
+
+	output, err := configpatcher.Apply(configpatcher.WithConfig(provider), patches)
+	if err != nil {
+		return patched{verdict: judge(nil, err)}, nil
+	}
+
+	result, err := output.Bytes()
+
+	return patched{verdict: judge(nil, err), Config: string(result)}, nil
+}
+
+func talosconfig(args []string) (any, error) {
+	if len(args) != 1 {
+		return nil, errors.New("talosconfig FILE")
+	}
+
+	loaded, err := clientconfig.Open(args[0])
+	if err != nil {
+		return judge(nil, err), nil
+	}
+
+	type context struct {
+		Endpoints []string `json:"endpoints"`
+		Nodes     []string `json:"nodes"`
+		Usable    verdict  `json:"usable"`
+	}
+
+	contexts := map[string]context{}
+
+	for name, found := range loaded.Contexts {
+		// New parses the CA, the certificate and its key, and connects only when first used.
+		_, err := client.New(backgroundContext(), client.WithConfigContext(found))
+		contexts[name] = context{Endpoints: found.Endpoints, Nodes: found.Nodes, Usable: judge(nil, err)}
+	}
+
+	return map[string]any{"context": loaded.Context, "contexts": contexts}, nil
+}
