@@ -76,7 +76,10 @@ class ObserveQuery:
     """What one observing call shall bring, beside the host itself and all of its VMs."""
 
     switch: str = ""
-    image_paths: tuple[str, ...] = ()
+    image_path: str = ""
+    """Full path on the host, when the file gives one."""
+    image_name: str = ""
+    """Else the name in the host's own cache (`HostFacts.image_folder`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +297,9 @@ class Store(Protocol):
     def merge_contexts(self) -> tuple[str, ...]:
         """Adds our contexts to the user's own kubeconfig and talosconfig, touching no other; returns what was changed."""
 
-    def contexts_current(self) -> Mapping[str, bool]: ...
+    def contexts(self) -> Mapping[str, str]:
+        """For `talosconfig` and `kubeconfig`: `current`, `stale`, or empty when our context is not in the user's file."""
+
     def remove_contexts(self) -> tuple[str, ...]: ...
     def read_notes(self) -> dict[str, Any]:
         """Small facts worth keeping between runs (pinned hash of a factory image, undone switch); never needed for truth."""

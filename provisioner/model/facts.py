@@ -317,6 +317,6 @@ class Observed:
     """By machine name: why it could not be read."""
     etcd: tuple[EtcdMemberFacts, ...] | None = None
     nodes: tuple[NodeFacts, ...] | None = None
-    access: Mapping[str, bool] = field(default_factory=dict)
-    """`talosconfig`, `kubeconfig`: whether our context in it is in place and current."""
+    access: Mapping[str, str] = field(default_factory=dict)
+    """`talosconfig`, `kubeconfig`: our context in the user's own file is `current`, `stale`, or missing (empty)."""
     read_utc: datetime

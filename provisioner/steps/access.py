@@ -1,0 +1,91 @@
+"""Step 12: the files that kubectl and talosctl read, in the cluster's folder and as contexts in the user's own; each proven by a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.errors import Fault, TransportError
+from provisioner.model.facts import Observed
+from provisioner.model.plan import Action, Verb
+from provisioner.model.spec import Cluster
+from provisioner.model.steps import StepId
+from provisioner.steps.run import Run
+from provisioner.steps.waits import Met, NotYet, TimedOut
+
+
+def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+    missing = [name for name in ("talosconfig", "kubeconfig") if seen.access.get(name) != "current"]
+    context = f"admin@{cluster.name}"
+    if not missing:
+        yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=context, why="contexts are in place and current")
+        return
+    yield Action(
+        step=StepId.ACCESS,
+        verb=Verb.WRITE,
+        object=context,
+        kind="write",
+        why=f"{' and '.join(missing)}, context {context}",
+    )
+
+
+async def apply(action: Action, run: Run) -> str:
+    files = _Files(run)
+    try:
+        met = await run.wait(
+            files.probe,
+            step=StepId.ACCESS,
+            what=action.object,
+            why="one call through each file",
+            bound_s=600,
+            every_s=1.0,
+        )
+    except TimedOut as late:
+        raise Fault(
+            "P-KUBE-ACCESS",
+            f"the files for clients of {run.cluster.name} do not work",
+            expected=f"an answer through each within {late.bound_s:g} s",
+            seen=(late.reason,),
+            look=(f"the files lie in {run.ports.store.folder}",),
+        ) from late
+    return met.seen
+
+
+class _Files:
+    """Written once the endpoint can be dialled, then tried until both clients are answered."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.changed: tuple[str, ...] | None = None
+
+    async def probe(self) -> Met[None] | NotYet:
+        run, store = self.run, self.run.ports.store
+        _, access = run.keys()
+        first = run.addresses[run.cluster.control_planes[0].name]
+        try:
+            if self.changed is None:
+                self.changed = self._write()
+            kubeconfig = store.read_client_file("kubeconfig")
+            assert kubeconfig is not None, "it was written a moment ago"
+            facts = await run.ports.machines.read(first, access)
+            ready = await run.ports.kubernetes.ready(kubeconfig)
+        except TransportError as error:
+            return NotYet(str(error))
+        if not ready:
+            return NotYet("the Kubernetes API does not say ok at /readyz yet")
+        return Met(
+            None, f"Talos {facts.talos} and Kubernetes answer; {', '.join(self.changed) or 'contexts unchanged'}"
+        )
+
+    def _write(self) -> tuple[str, ...]:
+        run, cluster, configs = self.run, self.run.cluster, self.run.ports.configs
+        bundle, _ = run.keys()
+        endpoint = run.endpoint()
+        assert endpoint is not None, "access begins after bootstrap, and bootstrap after an address"
+        points = [run.addresses[m.name] for m in cluster.control_planes if m.name in run.addresses]
+        nodes = [run.addresses[m.name] for m in cluster.machines if m.name in run.addresses]
+        server = run.ports.outside_url(endpoint)
+        run.ports.store.write_client_files(
+            talosconfig=configs.talosconfig(cluster, bundle, endpoints=run.ports.outside(points), nodes=nodes),
+            kubeconfig=configs.kubeconfig(cluster, bundle, server=server),
+        )
+        return run.ports.store.merge_contexts()

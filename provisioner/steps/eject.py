@@ -1,0 +1,65 @@
+"""Step 10: the ISO goes out of the drive once the machine runs from its disk. A machine that boots it again halts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.errors import Dropped, Fault, HostRefused, Unreachable
+from provisioner.model.facts import Observed, VmFacts
+from provisioner.model.plan import Action, Verb
+from provisioner.model.spec import Cluster
+from provisioner.model.steps import StepId
+from provisioner.steps.actions import for_machine
+from provisioner.steps.refusals import fault_of
+from provisioner.steps.run import Run
+from provisioner.steps.vm import find_vm
+from provisioner.steps.waits import Met, NotYet, TimedOut
+
+
+def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+    for machine in cluster.machines:
+        vm = find_vm(machine, seen.hosts[machine.host], seen.secrets)
+        if vm is not None and vm.complete and not vm.iso:
+            yield for_machine(StepId.EJECT, machine, Verb.KEEP, "the drive is empty")
+        else:
+            yield for_machine(StepId.EJECT, machine, Verb.EJECT, "once it runs from its disk", kind="eject")
+
+
+async def apply(action: Action, run: Run) -> str:
+    machine = run.cluster.machine(action.machine)
+    facts = run.machines.get(machine.name)
+    if facts is None or not facts.from_disk:
+        raise Fault("P-RUN-BUG", f"{machine.name} is not proven to run from its disk, so its ISO stays")
+    host, vm = run.host_of(machine), run.vm_of(machine.name)
+
+    async def probe() -> Met[VmFacts] | NotYet:
+        try:
+            after = await host.dismount_iso(vm.id)
+        except (Dropped, Unreachable) as gone:
+            return NotYet(f"{machine.host} is away ({gone})")
+        except HostRefused as refusal:
+            raise fault_of(refusal, host=machine.host, machine=machine.name) from refusal
+        if after.iso:
+            return NotYet(f"the drive still holds {after.iso}")
+        return Met(after, f"drive read back empty, runs from {facts.system_disk}")
+
+    try:
+        met = await run.wait(
+            probe,
+            step=StepId.EJECT,
+            what="drive empty",
+            why="the host empties the drive",
+            machine=machine.name,
+            every_s=2.0,
+        )
+    except TimedOut as late:
+        raise Fault(
+            "P-HOST-LOST",
+            f"the ISO of {machine.name} could not be ejected",
+            expected=f"an empty drive within {late.bound_s:g} s",
+            seen=(late.reason,),
+            then=(f"provision up {run.cluster.name}, before the machine is restarted",),
+            machine=machine.name,
+        ) from late
+    run.vms[machine.name] = met.value
+    return met.seen
