@@ -1,0 +1,29 @@
+"""The cluster file: found, read, checked, explained. What cannot be read is told in one go, each finding with its place.
+
+    find_cluster_file   a name or a path -> the file
+    load_cluster        the file -> a `Cluster`, or the Fault that carries all findings
+    list_clusters       all files in the folders
+    json_schema         for editors; committed as clusters/schema.json
+    effective           every value and where it came from
+
+pydantic and PyYAML are loaded when a file is read, not before.
+"""
+
+from __future__ import annotations
+
+from provisioner.clusterfile.finding import ClusterFileName, find_cluster_file, list_clusters
+from provisioner.clusterfile.load import Loaded, effective, json_schema, load_cluster
+from provisioner.clusterfile.settings import Setting, Settings, read_settings
+
+__all__ = [
+    "ClusterFileName",
+    "Loaded",
+    "Setting",
+    "Settings",
+    "effective",
+    "find_cluster_file",
+    "json_schema",
+    "list_clusters",
+    "load_cluster",
+    "read_settings",
+]

@@ -43,7 +43,7 @@ def factory_image(talos: str, schematic: str) -> ImageSpec:
 
 def url_image(url: str, sha256: str) -> ImageSpec:
     """An ISO at any URL. The file name carries the hash, since such a URL says nothing sure about what lies there."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", url.split("?")[0].rstrip("/").rsplit("/", 1)[-1]) or ISO
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", url.partition("?")[0].rstrip("/").rpartition("/")[2]) or ISO
     return ImageSpec(url=url, sha256=sha256, file_name=f"{sha256[:_SHORT]}-{name}")
 
 

@@ -1,0 +1,390 @@
+"""What the fields of a cluster file say together: the findings and warnings that no single field can give.
+
+Sources of the limits: Talos' own checks of memory and disk size at boot (1.11), Talos' compatibility tables, and what Hyper-V
+does with addresses, switches and memory.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator, Sequence
+from urllib.parse import urlsplit
+
+from provisioner.clusterfile.build import Draft, size
+from provisioner.clusterfile.reading import Checked, did_you_mean
+from provisioner.clusterfile.tree import Path as At
+from provisioner.clusterfile.tree import dotted
+from provisioner.clusterfile.version1 import Counts, Hardware, Host
+from provisioner.errors import Finding
+from provisioner.model import versions
+from provisioner.model.naming import spaced_mac
+from provisioner.model.spec import Role
+
+ALLOWANCE_MIB = 150
+"""What Talos forgives: firmware and kernel take a part of a VM's memory before anybody can count it."""
+LEAST_MEMORY_MIB = {Role.CONTROL_PLANE: 1848 - ALLOWANCE_MIB, Role.WORKER: 1024 - ALLOWANCE_MIB}
+GOOD_MEMORY_MIB = {Role.CONTROL_PLANE: 4096, Role.WORKER: 2048}
+LEAST_DISK_GIB = 6
+GOOD_DISK_GIB = 10
+DEFAULT_SWITCH = "Default Switch"
+HYPERV_POOL = "00155D"
+"""Hyper-V gives its dynamic MAC addresses from 00-15-5D."""
+
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def check(checked: Checked, draft: Draft) -> list[Finding]:
+    """All findings and warnings over several fields, in no particular order."""
+    checks: Sequence[Callable[[Checked, Draft], Iterator[Finding]]] = (
+        _name,
+        _hosts,
+        _switch,
+        _versions,
+        _image,
+        _counts,
+        _hardware,
+        _machine_names,
+        _macs,
+        _addresses,
+        _networks,
+        _endpoint,
+    )
+    return [finding for each in checks for finding in each(checked, draft)]
+
+
+def _finding(checked: Checked, at: At, problem: str, *, expected: str = "", meant: str = "") -> Finding:
+    return Finding(
+        place=checked.tree.place(at), path=dotted(at), problem=problem, expected=expected, did_you_mean=meant
+    )
+
+
+def _warning(checked: Checked, at: At, problem: str, *, expected: str = "") -> Finding:
+    return Finding(
+        place=checked.tree.place(at), path=dotted(at), problem=problem, expected=expected, severity="warning"
+    )
+
+
+def _name(checked: Checked, draft: Draft) -> Iterator[Finding]:
+    name = draft.cluster.name
+    if checked.fields.name is None and checked.intact("name"):
+        lowered = name.lower()
+        if not name.isascii() or not lowered.replace("-", "").isalnum() or lowered != name or len(name) > 63:
+            yield _finding(
+                checked, ("name",), f"the file's name {name!r} is no name for a cluster", expected="name: a DNS label"
+            )
+    longest = max((len(machine.name) for machine in draft.cluster.machines), default=0)
+    if isinstance(checked.fields.machines, Counts) and longest > 63:
+        yield _finding(
+            checked, ("name",), "machine names made from it are longer than 63 letters", expected="a shorter name"
+        )
+
+
+def _hosts(checked: Checked, draft: Draft) -> Iterator[Finding]:
+    fields = checked.fields
+    if fields.host is not None and fields.hosts is not None:
+        yield _finding(checked, ("host",), "host: and hosts: both stand here", expected="one of them")
+    if not draft.cluster.hosts and checked.intact("host") and checked.intact("hosts"):
+        yield _finding(checked, ("hosts",), "no host", expected="host: hv01.lan, or hosts: with names")
+    nameless = isinstance(fields.host, Host) and not fields.host.address and not fields.host.lab
+    if nameless and checked.intact("host"):
+        yield _finding(checked, ("host",), "a host without address:", expected="address: hv01.lan")
+    seen: dict[str, str] = {}
+    for name in fields.hosts or {}:
+        if (first := seen.setdefault(name.lower(), name)) != name:
+            yield _finding(checked, ("hosts", name), f"{first} and {name} are one name", expected="names that differ")
+    with_lab = [name for name, host in draft.cluster.hosts.items() if host.lab]
+    if with_lab and len(with_lab) < len(draft.cluster.hosts):
+        yield _finding(
+            checked,
+            draft.host_paths[with_lab[0]],
+            "the lab beside real hosts",
+            expected="all hosts in the lab, or none",
+        )
+    for at, given in _groups(checked):
+        if given.host is not None and draft.cluster.hosts and given.host not in draft.cluster.hosts:
+            known = ", ".join(draft.cluster.hosts)
+            if checked.intact("host") and checked.intact("hosts"):
+                yield _finding(
+                    checked,
+                    (*at, "host"),
+                    f"no host {given.host!r}",
+                    expected=f"one of {known}",
+                    meant=did_you_mean(given.host, draft.cluster.hosts),
+                )
+
+
+def _switch(checked: Checked, draft: Draft) -> Iterator[Finding]:
+    switch = draft.cluster.switch
+    if switch.name.lower() == DEFAULT_SWITCH.lower():
+        yield _finding(
+            checked,
+            ("switch", "name"),
+            "the Default Switch translates addresses (NAT): nothing outside the host reaches its machines, "
+            "and its network changes at each start of the host",
+            expected="an External switch, with adapter: to make it",
+        )
+    if switch.adapter and not switch.allow_management_os:
+        yield _warning(
+            checked,
+            ("switch", "allow_management_os"),
+            f"Windows loses {switch.adapter} to the switch; on a host without another adapter that ends the connection",
+        )
+    if switch.vlan and not switch.allow_management_os:
+        yield _finding(
+            checked,
+            ("switch", "vlan"),
+            "a VLAN for Windows' own traffic, but allow_management_os: false",
+            expected="no vlan: here; machines have their own",
+        )
+
+
+def _versions(checked: Checked, draft: Draft) -> Iterator[Finding]:
+    talos, kubernetes = draft.cluster.talos, draft.cluster.kubernetes
+    contract = versions.contract_of(talos)
+    if contract not in versions.CONTRACTS:
+        known = ", ".join(f"{contract}.x" for contract in versions.CONTRACTS)
+        yield _finding(
+            checked,
+            ("talos",),
+            f"machine configs of Talos {contract} cannot be made by this version of provision",
+            expected=known,
+            meant=versions.TALOS,
+        )
+        return
+    oldest, newest = versions.KUBERNETES_RANGE[contract]
+    if not _minor(oldest) <= _minor(kubernetes) <= _minor(newest):
+        yield _finding(
+            checked,
+            ("kubernetes",),
+            f"Talos {talos} does not run Kubernetes {kubernetes}",
+            expected=f"{oldest} to {newest}",
+            meant=versions.KUBERNETES if contract == versions.contract_of(versions.TALOS) else "",
+        )
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.removeprefix("v").split(".")[:2])
+
+
+def _image(checked: Checked, draft: Draft) -> Iterator[Finding]:
+    image = checked.fields.image
+    given = [key for key in ("release", "schematic", "url", "path") if getattr(image, key) is not None]
+    for extra in given[1:]:
+        yield _finding(
+            checked, ("image", extra), f"{given[0]}: and {extra}: both say where the ISO comes from", expected="one"
+        )
+    if image.url and not image.sha256 and checked.intact("image"):
+        yield _finding(
+            checked, ("image", "url"), "an ISO from anywhere needs its checksum", expected="sha256: beside url:"
+        )
+    if image.release and versions.contract_of(image.release) != versions.contract_of(draft.cluster.talos):
+        yield _warning(
+            checked,
+            ("image", "release"),
+            f"machines start from {image.release}, but {draft.cluster.talos} is installed",
+            expected="the same minor release",
+        )
+    for key in ("url", "path"):
+        where = getattr(image, key)
+        if where and not where.split("?")[0].lower().endswith(".iso"):
+            yield _finding(
+                checked, ("image", key), f"{where} does not end in .iso", expected="a DVD image, metal-amd64.iso"
+            )
+
+
+def _counts(checked: Checked, draft: Draft) -> Iterator[Finding]:
+    control_planes, workers = len(draft.cluster.control_planes), len(draft.cluster.workers)
+    deciding = {"role", "count", "control_planes", "workers"}
+    if any(gone[0] == "machines" and (gone[-1] in deciding or len(gone) < 3) for gone in checked.dropped):
+        return
+    at: At = ("machines",)
+    by_count = isinstance(checked.fields.machines, Counts)
+    if control_planes == 0:
+        expected = "control_planes: 1 or more" if by_count else "at least one machine with role: controlplane"
+        yield _finding(
+            checked, (*at, "control_planes") if by_count else at, "no control plane machine", expected=expected
+        )
+    elif control_planes % 2 == 0:
+        yield _warning(
+            checked,
+            (*at, "control_planes") if by_count else at,
+            f"{control_planes} control planes survive no more losses than {control_planes - 1}: etcd needs a majority",
+            expected="an odd number",
+        )
+    if control_planes and not workers and not draft.cluster.schedule_on_control_planes:
+        yield _warning(
+            checked,
+            (*at, "workers") if by_count else at,
+            "no worker, so ordinary pods have nowhere to run",
+            expected="a worker, or schedule_on_control_planes: true",
+        )
+
+
+def _groups(checked: Checked) -> Iterator[tuple[At, Hardware]]:
+    """Each place in the file that says what a VM gets, once."""
+    machines = checked.fields.machines
+    if isinstance(machines, Counts):
+        for key in ("control_planes", "workers"):
+            group = getattr(machines, key)
+            yield ("machines", key), Hardware() if isinstance(group, int) else group
+        return
+    for index, machine in zip(checked.indices(("machines",), len(machines)), machines, strict=True):
+        yield ("machines", index), machine
+
+
+def _role_of(at: At, given: Hardware) -> Role:
+    role = getattr(given, "role", "controlplane" if at[-1] == "control_planes" else "worker")
+    return Role(role)
+
+
+def _hardware(checked: Checked, _draft: Draft) -> Iterator[Finding]:
+    for at, given in _groups(checked):
+        role = _role_of(at, given)
+        least, good = LEAST_MEMORY_MIB[role], GOOD_MEMORY_MIB[role]
+        if given.memory < least:
+            problem = f"{size(given.memory)} is too little for a {role.words}"
+            yield _finding(checked, (*at, "memory"), problem, expected=f"at least {least} MiB, better {size(good)}")
+        elif given.memory < good:
+            problem = f"{size(given.memory)} is less than Talos recommends for a {role.words}"
+            yield _warning(checked, (*at, "memory"), problem, expected=size(good))
+        if given.disk < LEAST_DISK_GIB:
+            problem = f"Talos does not fit on {given.disk} GiB"
+            expected = f"at least {LEAST_DISK_GIB} GiB, better {GOOD_DISK_GIB} GiB or more"
+            yield _finding(checked, (*at, "disk"), problem, expected=expected)
+        elif given.disk < GOOD_DISK_GIB:
+            problem = f"{given.disk} GiB leaves little room for images"
+            yield _warning(checked, (*at, "disk"), problem, expected=f"{GOOD_DISK_GIB} GiB or more")
+        if role is Role.CONTROL_PLANE and given.cpus < 2:
+            problem = "1 CPU is less than Talos recommends for a control plane"
+            yield _warning(checked, (*at, "cpus"), problem, expected="2")
+
+
+def _machine_names(checked: Checked, draft: Draft) -> Iterator[Finding]:
+    seen: dict[str, At] = {}
+    for at, machine in zip(draft.machine_paths, draft.cluster.machines, strict=True):
+        if (*at, "name") in checked.dropped:
+            continue
+        first = seen.setdefault(machine.name, at)
+        if first != at:
+            line = checked.tree.place((*first, "name")).line
+            yield _finding(
+                checked,
+                (*at, "name"),
+                f"{machine.name} is also the machine of line {line}",
+                expected="a name of its own",
+            )
+
+
+def _macs(checked: Checked, draft: Draft) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for at, machine in zip(draft.machine_paths, draft.cluster.machines, strict=True):
+        if not checked.intact(*at, "mac") or not checked.intact(*at, "name"):
+            continue
+        first = seen.setdefault(machine.mac, machine.name)
+        if first != machine.name:
+            yield _finding(
+                checked,
+                (*at, "mac"),
+                f"{spaced_mac(machine.mac)} is also {first}'s: neither could be told from the other",
+                expected="an address of its own",
+            )
+        elif machine.mac.startswith(HYPERV_POOL):
+            yield _warning(
+                checked,
+                (*at, "mac"),
+                f"{spaced_mac(machine.mac)} lies in Hyper-V's own pool, which may give it to another VM",
+                expected="an address outside 00-15-5D",
+            )
+
+
+def _addresses(checked: Checked, draft: Draft) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    if draft.cluster.vip:
+        seen[draft.cluster.vip] = "vip"
+    for name, host in draft.cluster.hosts.items():
+        if not host.lab:
+            seen.setdefault(host.address, f"host {name}")
+    for at, machine in zip(draft.machine_paths, draft.cluster.machines, strict=True):
+        if not machine.address:
+            continue
+        owner = seen.setdefault(machine.address, machine.name)
+        if owner != machine.name:
+            whose = "the virtual address vip:" if owner == "vip" else f"that of {owner}"
+            yield _finding(
+                checked, (*at, "address"), f"{machine.address} is also {whose}", expected="an address of its own"
+            )
+    if draft.cluster.vip in seen and seen[draft.cluster.vip].startswith("host "):
+        yield _finding(checked, ("vip",), f"{draft.cluster.vip} is the host's address", expected="a free address")
+
+
+def _networks(checked: Checked, draft: Draft) -> Iterator[Finding]:
+    inside: list[tuple[At, str, IpNetwork]] = []
+    for key, words in (("pod_subnets", "pods"), ("service_subnets", "services")):
+        given = getattr(checked.fields.network, key)
+        at: At = ("network", key)
+        families: dict[int, str] = {}
+        for index, text in zip(checked.indices(at, len(given)), given, strict=True):
+            network = ipaddress.ip_network(text)
+            if (first := families.setdefault(network.version, text)) != text:
+                problem = f"a second network of IPv{network.version} for {words}, beside {first}"
+                yield _finding(checked, (*at, index), problem, expected="at most one IPv4 and one IPv6 network")
+            for other_at, other_words, other in inside:
+                if network.version == other.version and network.overlaps(other):
+                    line = checked.tree.place(other_at).line
+                    problem = f"{network} overlaps {other} of the {other_words}, line {line}"
+                    yield _finding(checked, (*at, index), problem, expected="networks that do not overlap")
+            inside.append(((*at, index), words, network))
+    for at, words, address in _on_the_lan(draft):
+        for _, other_words, network in inside:
+            if address in network:
+                problem = f"{words} {address} lies inside {network}, the network of the {other_words}"
+                yield _finding(checked, at, problem, expected="networks that do not overlap the LAN")
+
+
+def _on_the_lan(draft: Draft) -> Iterator[tuple[At, str, IpAddress]]:
+    """Every address of the LAN that the file names."""
+    given: list[tuple[At, str, str]] = [
+        ((*at, "address"), "the machine's address", machine.address)
+        for at, machine in zip(draft.machine_paths, draft.cluster.machines, strict=True)
+    ]
+    given.append((("vip",), "the virtual address", draft.cluster.vip))
+    given.append((("endpoint",), "the endpoint's address", urlsplit(draft.cluster.endpoint).hostname or ""))
+    for name, host in draft.cluster.hosts.items():
+        path = draft.host_paths[name]
+        given.append(((*path, "address"), "the host's address", "" if host.lab else host.address))
+    for path, words, text in given:
+        try:
+            yield path, words, ipaddress.ip_address(text)
+        except ValueError:
+            continue
+
+
+def _endpoint(checked: Checked, draft: Draft) -> Iterator[Finding]:
+    """A warning for an endpoint that no machine of ours answers: right only where something forwards it."""
+    cluster = draft.cluster
+    host = urlsplit(cluster.endpoint).hostname or ""
+    known = {machine.address for machine in cluster.control_planes if machine.address}
+    if not known or not host:
+        return
+    try:
+        address = str(ipaddress.ip_address(host))
+    except ValueError:
+        return
+    if address in known | {cluster.vip, *cluster.cert_sans}:
+        return
+    workers = {machine.address: machine.name for machine in cluster.workers if machine.address}
+    if address in workers:
+        yield _finding(
+            checked,
+            ("endpoint",),
+            f"{address} is {workers[address]}, a worker: the Kubernetes API runs on control planes",
+            expected=f"one of {', '.join(sorted(known))}",
+        )
+        return
+    yield _warning(
+        checked,
+        ("endpoint",),
+        f"{address} is neither vip: nor the address of a control plane",
+        expected="right only where a load balancer forwards it",
+    )

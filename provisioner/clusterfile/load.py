@@ -1,0 +1,151 @@
+"""Reading a cluster file from end to end; the loader of its version does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provisioner.clusterfile.settings import Setting
+from provisioner.errors import Fault, Finding
+from provisioner.model.spec import Cluster, Origin
+
+if TYPE_CHECKING:
+    from provisioner.clusterfile.tree import Tree
+
+SCHEMA_FILE = "schema.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A cluster file that may be used."""
+
+    cluster: Cluster
+    warnings: tuple[Finding, ...]
+    document: Mapping[str, Any]
+    """What stands in the file, as plain values."""
+
+
+def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) -> Loaded:
+    """The cluster of the file. `overrides` holds `host` and `user` from option or environment.
+
+    Raises a Fault P-FILE-FINDINGS that carries every finding, warnings included; P-FILE-NOTFOUND when it cannot be opened.
+    """
+    from provisioner.clusterfile.tree import plain, read_trees
+
+    shown = _shown(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise Fault(id="P-FILE-NOTFOUND", message=f"{shown} cannot be read: {error.strerror or error}") from error
+    tree = read_trees(raw, shown)[0]
+    cluster: Cluster | None = None
+    findings = list(tree.findings)
+    if isinstance(tree.value, dict):
+        loader = _LOADERS.get(tree.value.get("version"))
+        if loader:
+            cluster, more = loader(tree, path, overrides or {})
+            findings += more
+        else:
+            findings.append(_no_loader(tree))
+    elif not findings:
+        findings.append(
+            Finding(place=tree.place(()), path="", problem="no mapping", expected="fields, as host: hv01.lan")
+        )
+    findings.sort(key=lambda finding: (finding.place.file, finding.place.line, finding.place.column))
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors or cluster is None:
+        many = "1 finding" if len(errors) == 1 else f"{len(errors)} findings"
+        raise Fault(
+            id="P-FILE-FINDINGS",
+            message=f"{many} in {shown}",
+            findings=findings,
+            then=[f"mend the lines named, then provision config check {shown}"],
+        )
+    return Loaded(cluster=cluster, warnings=tuple(findings), document=plain(tree.value))
+
+
+def _load_version1(tree: Tree, path: Path, overrides: Mapping[str, Setting]) -> tuple[Cluster, list[Finding]]:
+    from provisioner.clusterfile.build import build_cluster
+    from provisioner.clusterfile.checks import check
+    from provisioner.clusterfile.reading import read_fields
+
+    checked, findings = read_fields(tree)
+    draft = build_cluster(checked, file=path, overrides=overrides)
+    return draft.cluster, [*findings, *draft.findings, *check(checked, draft)]
+
+
+_LOADERS: Mapping[Any, Callable[[Tree, Path, Mapping[str, Setting]], tuple[Cluster, list[Finding]]]] = {
+    1: _load_version1,
+}
+
+
+def _no_loader(tree: Tree) -> Finding:
+    given = tree.value.get("version")
+    newest = max(_LOADERS)
+    if given is None:
+        problem, meant = "version: is missing", f"version: {newest}"
+    elif isinstance(given, int) and not isinstance(given, bool) and given > newest:
+        problem, meant = f"version {given} is newer than this program", ""
+    else:
+        problem, meant = "no version of this format", f"version: {newest}"
+    return Finding(
+        place=tree.place(("version",)),
+        path="version",
+        problem=problem,
+        expected=f"version: {newest}",
+        did_you_mean=meant,
+    )
+
+
+def _shown(path: Path) -> str:
+    """As a user would name it: relative to where they stand, when it lies below."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def effective(cluster: Cluster) -> tuple[Origin, ...]:
+    """Every value of the cluster with its origin, in the order of the file's fields."""
+    return cluster.origins
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the newest version, for editors (draft 2020-12)."""
+    from provisioner.clusterfile.version1 import ClusterFile
+
+    schema = ClusterFile.model_json_schema()
+    described: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidy(schema)}
+    described["title"] = "provision cluster file"
+    for fields in (described, *described["$defs"].values()):
+        for key, unit in (("memory", "MiB"), ("disk", "GiB")):
+            field = fields.get("properties", {}).get(key)
+            if field and isinstance(field.get("default"), int):
+                field["default"] = f"{field['default']} {unit}"
+    return described
+
+
+def _tidy(node: Any, *, names: bool = False) -> Any:
+    """Without generated titles and without `null`: a field that is left out is not written at all.
+
+    `names` says that the keys of this mapping are field names, which may be called `title` or `default` too.
+    """
+    if isinstance(node, list):
+        return [_tidy(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if names:
+        return {key: _tidy(value) for key, value in node.items()}
+    kept = {
+        key: _tidy(value, names=key in ("properties", "$defs"))
+        for key, value in node.items()
+        if key != "title" and not (key == "default" and value is None)
+    }
+    forms = kept.get("anyOf")
+    if isinstance(forms, list) and {"type": "null"} in forms:
+        others = [form for form in forms if form != {"type": "null"}]
+        rest = {key: value for key, value in kept.items() if key != "anyOf"}
+        return {**others[0], **rest} if len(others) == 1 else {**rest, "anyOf": others}
+    return kept

@@ -1,0 +1,235 @@
+"""From a tree of values to checked fields: all findings of the types at once, and what can still be read despite them.
+
+pydantic gives no object at all when anything is wrong. So the values it complains of are taken out, a needed one gets a stand-in,
+and the rest is read again until it fits: the checks of `checks.py` then see all that is good.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, Tag, ValidationError
+from pydantic_core import ErrorDetails
+
+from provisioner.clusterfile.tree import Path, Tree, dotted
+from provisioner.clusterfile.values import as_text, kind_of
+from provisioner.clusterfile.version1 import ClusterFile
+from provisioner.errors import Finding
+
+PATCHES = "patches"
+_STAND_INS: Mapping[str, Any] = {"name": "unnamed", "role": "worker", "count": 1}
+"""For fields that a machine must have, so that its other fields are still looked at."""
+_TRUTHS = {"yes": "true", "y": "true", "on": "true", "no": "false", "n": "false", "off": "false"}
+
+
+class _Nothing:
+    """A key without a value. Not None, which would count as an optional field left out."""
+
+
+_NOTHING = _Nothing()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """The fields that could be read, where they stand, and which could not be read."""
+
+    fields: ClusterFile
+    tree: Tree
+    dropped: frozenset[Path]
+    """What was taken out because of a finding."""
+    moved: Mapping[Path, tuple[int, ...]]
+    """For a list that lost items: the index in the file of each item that is left."""
+
+    def intact(self, *path: str | int) -> bool:
+        """Whether nothing at or below that path was taken out."""
+        return not any(gone[: len(path)] == path for gone in self.dropped)
+
+    def given(self, path: Path) -> bool:
+        """Whether the file itself gives that value."""
+        return path in self.tree.places
+
+    def indices(self, path: Path, count: int) -> tuple[int, ...]:
+        """The indices in the file of the items of the list at that path."""
+        return self.moved.get(path, tuple(range(count)))
+
+
+def read_fields(tree: Tree) -> tuple[Checked, list[Finding]]:
+    """All fields of the tree, and everything that is wrong with them one by one. `version` is 1 already."""
+    findings: list[Finding] = []
+    dropped: set[Path] = set()
+    stand_ins: dict[Path, Any] = {}
+    while True:
+        moved: dict[Path, tuple[int, ...]] = {}
+        data = _readable(tree.value, (), dropped, stand_ins, moved)
+        try:
+            fields = ClusterFile.model_validate(data)
+        except ValidationError as error:
+            before = len(dropped) + len(stand_ins)
+            for detail in error.errors(include_url=False):
+                path = _in_file(detail["loc"], moved)
+                if detail["type"] == "missing":
+                    if path not in tree.places:
+                        findings.append(_missing(tree, path))
+                    if path[-1] in _STAND_INS:
+                        stand_ins[path] = _STAND_INS[str(path[-1])]
+                    else:
+                        dropped.add(path[:-1])
+                else:
+                    findings.append(_finding(detail, tree, path))
+                    dropped.add(path)
+            if len(dropped) + len(stand_ins) == before:  # each round takes something out that was there
+                raise AssertionError(f"cannot get past {error}") from error
+        else:
+            gone = frozenset(dropped | set(stand_ins))
+            return Checked(fields=fields, tree=tree, dropped=gone, moved=moved), findings
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """The candidate that is nearest, or nothing."""
+    spelled = {candidate.lower(): candidate for candidate in candidates}
+    found = difflib.get_close_matches(word.lower().replace("-", "_"), spelled, n=1, cutoff=0.6)
+    found = found or difflib.get_close_matches(word.lower().replace(" ", "").replace("_", ""), spelled, n=1, cutoff=0.6)
+    return spelled[found[0]] if found else ""
+
+
+def _readable(
+    value: Any, path: Path, dropped: set[Path], stand_ins: Mapping[Path, Any], moved: dict[Path, tuple[int, ...]]
+) -> Any:
+    """The value without what was taken out, with the stand-ins; `moved` is filled."""
+    if isinstance(value, dict):
+        kept = {
+            key: _readable(item, (*path, key), dropped, stand_ins, moved)
+            for key, item in value.items()
+            if (*path, key) not in dropped
+        }
+        return kept | {str(inner[-1]): given for inner, given in stand_ins.items() if inner[:-1] == path}
+    if isinstance(value, list):
+        indices = tuple(index for index in range(len(value)) if (*path, index) not in dropped)
+        if len(indices) < len(value):
+            moved[path] = indices
+        return [_readable(value[index], (*path, index), dropped, stand_ins, moved) for index in indices]
+    if value is None and PATCHES not in path[:-1]:  # in a patch, null is a value
+        return _NOTHING
+    return value
+
+
+def _missing(tree: Tree, path: Path) -> Finding:
+    return Finding(
+        place=tree.place(path[:-1]), path=dotted(path), problem="missing", expected=f"{path[-1]}: in this mapping"
+    )
+
+
+def _finding(detail: ErrorDetails, tree: Tree, path: Path) -> Finding:
+    loc: Path = detail["loc"]
+    kind = detail["type"]
+    place = tree.place(path, key=kind == "extra_forbidden" or loc[-1:] == ("[key]",))
+    problem, expected, meant = _words(kind, detail["input"], detail.get("ctx", {}), loc)
+    return Finding(place=place, path=dotted(path), problem=problem, expected=expected, did_you_mean=meant)
+
+
+def _in_file(loc: Path, moved: Mapping[Path, tuple[int, ...]]) -> Path:
+    """The place that pydantic gives, as the file counts: without the tags of forms, with the file's own indices."""
+    path: Path = ()
+    for part in loc:
+        if isinstance(part, str) and (part[:1] == "<" or part == "[key]"):
+            continue
+        path = (*path, moved[path][part]) if isinstance(part, int) and path in moved else (*path, part)
+    return path
+
+
+def _words(kind: str, value: Any, context: Mapping[str, Any], loc: Path) -> tuple[str, str, str]:
+    """Problem, expectation, and what was probably meant."""
+    if kind == "extra_forbidden":
+        known = _fields_at(loc[:-1])
+        return "unknown field", f"one of {', '.join(known)}", did_you_mean(str(loc[-1]), known)
+    if value is _NOTHING:
+        return "no value", "a value, or no such line at all", ""
+    if kind == "finding":
+        return context["problem"], context["expected"], context["meant"]
+    if kind in ("literal_error", "enum"):
+        return f"{as_shown(value)} is none of these", context["expected"], _nearest(value, context["expected"])
+    if kind == "bool_type":
+        word = as_text(value).lower() if isinstance(value, str | int | float) else ""
+        note = " (yes, no, on and off are texts in YAML 1.2)" if word in _TRUTHS else ""
+        return f"{as_shown(value)} is no truth value{note}", "true or false", _TRUTHS.get(word, "")
+    if kind in ("int_type", "int_from_float"):
+        digits = isinstance(value, str) and value.strip().isdigit()
+        meant = str(value).strip() if digits else ""
+        return f"{as_shown(value)} is {'a text' if digits else 'no whole number'}", "a whole number", meant
+    if kind in ("float_type", "float_parsing"):
+        return f"{as_shown(value)} is no number", "a number", ""
+    if kind in ("less_than_equal", "greater_than_equal"):
+        at_most = "le" in context
+        problem = f"{as_shown(value)} is too {'large' if at_most else 'small'}"
+        return problem, f"at {'most' if at_most else 'least'} {context['le' if at_most else 'ge']}", ""
+    if kind == "too_short":
+        return "an empty list", "at least one", ""
+    if kind == "list_type":
+        return f"{kind_of(value)} in place of a list", "a list", ""
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        known = _fields_at(loc)
+        expected = f"a mapping with {', '.join(known)}" if known else "a mapping"
+        return f"{kind_of(value)} in place of a mapping", expected, ""
+    raise AssertionError(f"no words for pydantic's {kind} at {loc}")
+
+
+def as_shown(value: Any) -> str:
+    """A value as the file shows it, shortened."""
+    if isinstance(value, dict | list):
+        return kind_of(value)
+    text = str(value).lower() if isinstance(value, bool) else as_text(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."  # a finding stays one line
+
+
+def _nearest(value: Any, expected: str) -> str:
+    return did_you_mean(as_shown(value), expected.replace("'", "").replace(" or ", ", ").split(", "))
+
+
+def _fields_at(loc: Path) -> Sequence[str]:
+    """Names of the fields that the mapping at that place can have."""
+    here: Any = ClusterFile
+    for part in loc:
+        here = _step(here, part)
+    here = _bare(here)
+    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
+
+
+def _step(here: Any, part: str | int) -> Any:
+    if isinstance(part, str) and part[:1] == "<":
+        forms = [form for form in _forms(here) if any(isinstance(m, Tag) and m.tag == part for m in _metadata(form))]
+        return forms[0] if forms else None
+    here = _bare(here)
+    if isinstance(here, type) and issubclass(here, BaseModel):
+        field = here.model_fields.get(str(part))
+        return field.annotation if field else None
+    arguments = get_args(here)
+    return arguments[-1] if get_origin(here) in (list, dict) else None
+
+
+def _forms(here: Any) -> list[Any]:
+    """The members of a union, however deep it lies in annotations."""
+    if get_origin(here) is Annotated and not any(isinstance(m, Tag) for m in _metadata(here)):
+        return _forms(get_args(here)[0])
+    if get_origin(here) is Union or type(here).__name__ == "UnionType":
+        return [form for member in get_args(here) for form in _forms(member)]
+    return [here]
+
+
+def _metadata(here: Any) -> tuple[Any, ...]:
+    return get_args(here)[1:] if get_origin(here) is Annotated else ()
+
+
+def _bare(here: Any) -> Any:
+    """Without annotations, and without `| None`."""
+    while True:
+        if get_origin(here) is Annotated:
+            here = get_args(here)[0]
+            continue
+        members = [member for member in _forms(here) if member is not type(None)]
+        if len(members) == 1 and members[0] is not here:
+            here = members[0]
+            continue
+        return here

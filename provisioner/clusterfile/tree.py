@@ -1,0 +1,252 @@
+"""YAML text as plain values, and where each of them stands.
+
+Values are taken as YAML 1.2 takes them, with texts kept as written: `off`, `yes`, `02:15:3A:00:00:11` and `1:30` are texts,
+never booleans or sums of sixties. Numbers keep their spelling beside their value (`1.10` is not `1.1` for a version).
+Everything that is wrong with the text as YAML ends up in `findings`; nothing raises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from provisioner.errors import Finding, Place
+
+Path = tuple[str | int, ...]
+"""Where a value is: keys and indices from the root."""
+
+MAX_BYTES = 1 << 20
+MAX_VALUES = 50_000
+"""No honest file comes near; aliases of aliases do."""
+
+_PLAIN = "plain"
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_OCTAL = re.compile(r"0o?([0-7]+)")
+_HEX = re.compile(r"0x([0-9a-fA-F]+)")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
+
+
+class Int(int):
+    """A whole number that knows how it was written."""
+
+    text: str
+
+
+class Float(float):
+    """A number that knows how it was written."""
+
+    text: str
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes without YAML 1.1's guesses about what a plain scalar means."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        if kind is yaml.ScalarNode and implicit[0]:
+            return _PLAIN
+        return str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]  # untyped in types-PyYAML
+
+
+@dataclass(kw_only=True)
+class Tree:
+    """A document: its value, the place of every value and key, and what is wrong with it as YAML."""
+
+    value: Any = None
+    places: dict[Path, Place] = field(default_factory=dict)
+    keys: dict[Path, Place] = field(default_factory=dict)
+    """Where the key of a mapping's value stands."""
+    findings: list[Finding] = field(default_factory=list)
+
+    def place(self, path: Path, *, key: bool = False) -> Place:
+        """Of that value, or of the nearest thing around it that stands in the file."""
+        if key and path in self.keys:
+            return self.keys[path]
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places[path]
+
+
+def dotted(path: Path) -> str:
+    """`("machines", 2, "memory")` -> `machines[2].memory`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def plain(value: Any) -> Any:
+    """The value without our number classes, for those who write YAML from it."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, Int):
+        return int(value)
+    return float(value) if isinstance(value, Float) else value
+
+
+def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
+    """The documents of a file; exactly one unless `several`. An unreadable file gives one tree that has the finding."""
+    start = Place(file=file, line=1, column=1)
+    failed = Tree(places={(): start})
+    if len(raw) > MAX_BYTES:
+        failed.findings.append(Finding(place=start, path="", problem="larger than 1 MiB", expected="a small YAML file"))
+        return [failed]
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        place = Place(file=file, line=line, column=error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1)
+        failed.findings.append(Finding(place=place, path="", problem="not UTF-8", expected="text in UTF-8"))
+        return [failed]
+    try:
+        nodes = [node for node in yaml.compose_all(text, Loader=_Loader) if node is not None]
+    except yaml.MarkedYAMLError as error:
+        failed.findings += _syntax(error, text, file)
+        return [failed]
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = Place(file=file, line=before.count("\n") + 1, column=len(before) - (before.rfind("\n") + 1) + 1)
+        problem = f"the character U+{error.character:04X} is not allowed in YAML"
+        failed.findings.append(Finding(place=place, path="", problem=problem))
+        return [failed]
+    except RecursionError:
+        failed.findings.append(Finding(place=start, path="", problem="nested too deeply"))
+        return [failed]
+    if not nodes:
+        failed.findings.append(Finding(place=start, path="", problem="empty", expected="a YAML mapping"))
+        return [failed]
+    if len(nodes) > 1 and not several:
+        place = _place(nodes[1], file)
+        failed.findings.append(
+            Finding(place=place, path="", problem="a second document begins here", expected="one document")
+        )
+        return [failed]
+    trees = []
+    for node in nodes:
+        tree = Tree()
+        try:
+            tree.value = _Builder(tree, file).build(node, (), frozenset())
+        except RecursionError:
+            tree.findings.append(Finding(place=start, path="", problem="nested too deeply"))
+        tree.places.setdefault((), start)
+        trees.append(tree)
+    return trees
+
+
+def _place(node: yaml.Node, file: str) -> Place:
+    return Place(file=file, line=node.start_mark.line + 1, column=node.start_mark.column + 1)
+
+
+def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> Iterator[Finding]:
+    """A parser stops at its first trouble; of tabs, which come in flocks, all are named."""
+    lines = text.splitlines()
+    tabs = [
+        (number, line.index("\t") + 1)
+        for number, line in enumerate(lines, start=1)
+        if "\t" in line[: len(line) - len(line.lstrip())]
+    ]
+    mark = error.problem_mark or error.context_mark
+    row = mark.line + 1 if mark else 1
+    if any(number == row for number, _ in tabs) or "\\t" in (error.problem or ""):
+        for number, column in tabs or [(row, mark.column + 1 if mark else 1)]:
+            place = Place(file=file, line=number, column=column)
+            yield Finding(place=place, path="", problem="a tab in the indentation", expected="spaces")
+        return
+    place = Place(file=file, line=row, column=mark.column + 1 if mark else 1)
+    words = ", ".join(part for part in (error.context, error.problem) if part)
+    yield Finding(place=place, path="", problem=f"not YAML: {words}")
+
+
+class _Builder:
+    """Turns composed nodes into values, each with its place; counts them, since aliases can multiply."""
+
+    def __init__(self, tree: Tree, file: str) -> None:
+        self._tree = tree
+        self._file = file
+        self._left = MAX_VALUES
+
+    def build(self, node: yaml.Node, path: Path, above: frozenset[int]) -> Any:
+        self._tree.places[path] = _place(node, self._file)
+        self._left -= 1
+        if self._left == 0:
+            self._find(path, "too many values", expected=f"at most {MAX_VALUES}, aliases counted each time")
+        if self._left <= 0:
+            return None
+        if id(node) in above:
+            self._find(path, "an alias that contains itself")
+            return None
+        above |= {id(node)}
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, above)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, (*path, index), above) for index, item in enumerate(node.value)]
+        return self._scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path, above: frozenset[int]) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._find(path, "a key that is no text", at=key)
+                continue
+            name = str(key.value)
+            if name == "<<" and key.tag == _PLAIN:
+                for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    taken = self.build(source, path, above)
+                    if isinstance(taken, dict):
+                        merged = taken | merged
+                    else:
+                        self._find(path, "<< takes a mapping, or a list of them", at=key)
+                continue
+            inner = (*path, name)
+            if name in own:
+                first = self._tree.keys[inner]
+                self._find(inner, f"given twice, first in line {first.line}", expected="once", at=key)
+                continue
+            own[name] = self.build(value, inner, above)
+            self._tree.keys[inner] = _place(key, self._file)
+        self._tree.places[path] = _place(node, self._file)
+        return merged | own
+
+    def _scalar(self, node: yaml.Node, path: Path) -> Any:
+        text = str(node.value)
+        if node.tag == _PLAIN:
+            return _resolve(text)
+        if node.tag != "tag:yaml.org,2002:str":
+            self._find(path, f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} means nothing here")
+        return text
+
+    def _find(self, path: Path, problem: str, *, expected: str = "", at: yaml.Node | None = None) -> None:
+        place = _place(at, self._file) if at is not None else self._tree.places[path]
+        self._tree.findings.append(Finding(place=place, path=dotted(path), problem=problem, expected=expected))
+
+
+def _resolve(text: str) -> Any:
+    """What a plain scalar means; octals as Talos' own YAML reader takes them (`permissions: 0644`)."""
+    if text in ("", "~", "null", "Null", "NULL"):
+        return None
+    if text in ("true", "True", "TRUE"):
+        return True
+    if text in ("false", "False", "FALSE"):
+        return False
+    whole: int | None = None
+    if _INT.fullmatch(text):
+        whole = int(text) if len(text) < 40 else None  # longer ones are no numbers to anybody
+    elif found := _OCTAL.fullmatch(text):
+        whole = int(found[1], 8) if len(text) < 40 else None
+    elif found := _HEX.fullmatch(text):
+        whole = int(found[1], 16) if len(text) < 40 else None
+    if whole is not None:
+        number = Int(whole)
+        number.text = text
+        return number
+    if _FLOAT.fullmatch(text):
+        real = Float(text)
+        real.text = text
+        return real
+    return text

@@ -1,0 +1,283 @@
+"""The single values of a cluster file: how each is spelled, and what is said when it is not.
+
+Each type is a pydantic annotation: a function that takes what stands in the file and gives the value, or raises `wrong` with
+problem, expectation and, where one can be guessed, what was probably meant.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from provisioner.clusterfile.tree import Float, Int
+from provisioner.model.naming import bare_mac
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*\.?"
+)
+_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+(-(alpha|beta|rc)\.[0-9]+)?")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+_MIB = {"MiB": 1, "GiB": 1024}
+_WHY_GIB = "Hyper-V counts in 1024s; GB would mean 1000s to some and 1024s to others"
+
+
+def wrong(problem: str, *, expected: str = "", meant: str = "") -> PydanticCustomError:
+    """A finding about one value, in pydantic's clothes."""
+    return PydanticCustomError("finding", "{problem}", {"problem": problem, "expected": expected, "meant": meant})
+
+
+def as_text(value: Any) -> str:
+    """Texts as written, numbers included: `1.34` stays `1.34`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Int | Float):
+        return value.text
+    if isinstance(value, bool):
+        word = str(value).lower()
+        raise wrong(f"{word} is a truth value here", expected="text", meant=f'"{word}"')
+    raise wrong(f"{kind_of(value)} in place of a text", expected="text")
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, to people."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "a truth value"
+    return "a number" if isinstance(value, int | float) else "text"
+
+
+def _label(value: Any) -> str:
+    text = as_text(value)
+    if not _LABEL.fullmatch(text):
+        guess = re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")[:63]
+        raise wrong(
+            f"{text!r} is no DNS label",
+            expected="a to z, 0 to 9 and hyphens, at most 63, as home-cp-1",
+            meant=guess if _LABEL.fullmatch(guess) else "",
+        )
+    return text
+
+
+def _host_name(value: Any) -> str:
+    text = as_text(value)
+    if found := re.fullmatch(r"([^:/\s]+):([0-9]+)", text):
+        raise wrong(f"{text!r} carries a port", expected="a name or address; the port goes to port:", meant=found[1])
+    if "://" in text:
+        raise wrong(f"{text!r} is a URL", expected="a name or address", meant=urlsplit(text).hostname or "")
+    if not _is_address(text) and not _NAME.fullmatch(text):
+        raise wrong(f"{text!r} is neither a DNS name nor an address", expected="a name as hv01.lan, or an address")
+    return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _address(value: Any) -> str:
+    text = as_text(value)
+    if "/" in text and _is_address(text.split("/")[0]):
+        raise wrong(f"{text!r} carries a prefix length", expected="an address alone", meant=text.split("/")[0])
+    if not _is_address(text):
+        raise wrong(f"{text!r} is no IP address", expected="an address, as 192.168.1.21")
+    address = ipaddress.ip_address(text)
+    if address.is_multicast or address.is_unspecified or address.is_loopback:
+        raise wrong(f"{text} cannot be the address of a machine", expected="an address of the LAN")
+    return str(address)
+
+
+def _network(value: Any) -> str:
+    text = as_text(value)
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        pass
+    try:
+        meant = str(ipaddress.ip_network(text, strict=False)) if "/" in text else ""
+    except ValueError:
+        meant = ""
+    problem = "has bits set behind its prefix" if meant else "is no network"
+    raise wrong(f"{text!r} {problem}", expected="a network, as 10.244.0.0/16", meant=meant)
+
+
+def _mac(value: Any) -> str:
+    text = as_text(value)
+    try:
+        bare = bare_mac(text)
+    except ValueError:
+        raise wrong(f"{text!r} is no MAC address", expected="12 hex digits, as 02-15-3A-00-00-11") from None
+    if int(bare[:2], 16) & 1:
+        raise wrong(f"{text} is a multicast address", expected="a unicast one: the second digit even")
+    if bare == "0" * 12:
+        raise wrong(
+            "a MAC address of zeros means 'dynamic' to Hyper-V", expected="an address of its own, or no mac: at all"
+        )
+    return bare
+
+
+def _version(value: Any) -> str:
+    text = as_text(value)
+    if not _VERSION.fullmatch(text):
+        meant = f"v{text}" if _VERSION.fullmatch(f"v{text}") else ""
+        raise wrong(f"{text!r} is no version", expected="all of it, as v1.11.5", meant=meant)
+    return text
+
+
+def _mib(value: Any) -> int:
+    """A size in MiB. Whole MiB only, unit always said."""
+    text = as_text(value)
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise wrong(f"{text!r} is no size", expected="a size, as 4 GiB or 4096 MiB")
+    number, unit = found.groups()
+    if not unit:
+        many = float(number) > 512  # more GiB than any of our machines has
+        raise wrong(f"{text} has no unit", expected="GiB or MiB", meant=f"{number} {'MiB' if many else 'GiB'}")
+    if unit not in _MIB:
+        guess = {"G": "GiB", "M": "MiB"}.get(unit[0].upper())
+        why = _WHY_GIB if unit.upper() in ("GB", "MB") else ""
+        raise wrong(
+            f"{unit!r} is not a unit here" + (f": {why}" if why else ""),
+            expected="GiB or MiB",
+            meant=f"{number} {guess}" if guess else "",
+        )
+    mib = float(number) * _MIB[unit]
+    if mib != int(mib) or mib < 1:
+        raise wrong(f"{text!r} is no whole number of MiB", expected="whole MiB")
+    if unit == "GiB" and "." in number:
+        raise wrong(f"{text!r} has a fraction", expected="whole GiB, or MiB", meant=f"{int(mib)} MiB")
+    return int(mib)
+
+
+def _memory(value: Any) -> int:
+    mib = _mib(value)
+    if mib % 2:
+        raise wrong(f"{mib} MiB is odd", expected="an even number of MiB: Hyper-V gives memory in pages of 2 MiB")
+    return mib
+
+
+def _disk(value: Any) -> int:
+    mib = _mib(value)
+    if mib % 1024:
+        raise wrong(f"{mib} MiB is no whole number of GiB", expected="whole GiB", meant=f"{-(-mib // 1024)} GiB")
+    return mib // 1024
+
+
+def _endpoint(value: Any) -> str:
+    text = as_text(value)
+    expected = "https://NAME-OR-ADDRESS:PORT, as https://192.168.1.10:6443"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise wrong(f"{text!r} is no URL", expected=expected) from None
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    if not parts.scheme or not host:
+        guess = f"https://{text if ':' in text else text + ':6443'}"
+        raise wrong(f"{text!r} is no URL", expected=expected, meant=guess if urlsplit(guess).hostname else "")
+    if parts.scheme != "https":
+        raise wrong("the Kubernetes API speaks https only", expected=expected, meant=f"https://{shown}:{port or 6443}")
+    if parts.username or parts.query or parts.fragment or parts.path not in ("", "/"):
+        raise wrong(
+            f"{text!r} has more than a host and a port", expected=expected, meant=f"https://{shown}:{port or 6443}"
+        )
+    if port is None:
+        raise wrong(f"{text!r} has no port", expected=expected, meant=f"https://{shown}:6443")
+    return f"https://{shown}:{port}"
+
+
+def _iso_url(value: Any) -> str:
+    text = as_text(value)
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise wrong(f"{text!r} is no URL that the host can fetch", expected="https://... of an ISO")
+    return text
+
+
+def _sha256(value: Any) -> str:
+    text = as_text(value).replace(":", "").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise wrong(f"not a SHA-256 ({len(text)} characters)", expected="64 hex digits")
+    return text
+
+
+def _device(value: Any) -> str:
+    text = as_text(value)
+    if not re.fullmatch(r"/dev/[A-Za-z0-9/_.:-]+", text):
+        meant = f"/dev/{text}" if re.fullmatch(r"[a-z0-9]+", text) else ""
+        raise wrong(f"{text!r} is no disk as Talos names it", expected="a device, as /dev/sda", meant=meant)
+    return text
+
+
+def _windows_path(value: Any) -> str:
+    text = as_text(value)
+    if not re.match(r"[A-Za-z]:[\\/]|\\\\[^\\]+\\[^\\]+", text):
+        raise wrong(f"{text!r} is no absolute path on a Windows host", expected=r"a path as D:\vm")
+    if found := re.search(r'[<>"|?*\x00-\x1f]', text):
+        raise wrong(f"{found[0]!r} cannot be in a Windows path", expected=r"a path as D:\vm")
+    return text
+
+
+def _san(value: Any) -> str:
+    text = as_text(value)
+    if not _is_address(text) and not _NAME.fullmatch(text.removeprefix("*.")):
+        raise wrong(f"{text!r} is neither a DNS name nor an address", expected="a name or an address")
+    return text
+
+
+def _vlan(value: Any) -> Any:
+    if isinstance(value, Int) and value == 0:
+        raise wrong("VLAN 0 is not 'no VLAN' to Hyper-V", expected="1 to 4094, or no vlan: for untagged")
+    return value
+
+
+def _filled(value: Any) -> str:
+    text = as_text(value)
+    if not text.strip():
+        raise wrong("an empty text", expected="a name")
+    return text
+
+
+def _texts(pattern: str = "", *examples: str) -> WithJsonSchema:
+    schema: dict[str, Any] = {"type": "string"}
+    if pattern:
+        schema["pattern"] = pattern
+    if examples:
+        schema["examples"] = list(examples)
+    return WithJsonSchema(schema)
+
+
+Text = Annotated[str, BeforeValidator(as_text)]
+Filled = Annotated[str, BeforeValidator(_filled), _texts(r"\S")]
+Label = Annotated[str, BeforeValidator(_label), _texts(rf"^{_LABEL.pattern}$", "home")]
+HostName = Annotated[str, BeforeValidator(_host_name), _texts("", "hv01.lan", "192.168.1.5")]
+Address = Annotated[str, BeforeValidator(_address), _texts("", "192.168.1.21")]
+Network = Annotated[str, BeforeValidator(_network), _texts("/[0-9]+$", "10.244.0.0/16")]
+Mac = Annotated[str, BeforeValidator(_mac), _texts("^([0-9A-Fa-f]{2}[-:]?){5}[0-9A-Fa-f]{2}$", "02-15-3A-00-00-11")]
+Version = Annotated[str, BeforeValidator(_version), _texts(rf"^{_VERSION.pattern}$", "v1.11.5")]
+Memory = Annotated[int, BeforeValidator(_memory), _texts(r"^[0-9]+\s*(GiB|MiB)$", "4 GiB", "4096 MiB")]
+Disk = Annotated[int, Field(le=65536), BeforeValidator(_disk), _texts(r"^[0-9]+\s*(GiB|MiB)$", "20 GiB")]
+Endpoint = Annotated[str, BeforeValidator(_endpoint), _texts("^https://.+:[0-9]+/?$", "https://192.168.1.10:6443")]
+IsoUrl = Annotated[str, BeforeValidator(_iso_url), _texts("^https?://")]
+Sha256 = Annotated[str, BeforeValidator(_sha256), _texts("^([0-9A-Fa-f]{2}:?){32}$")]
+Device = Annotated[str, BeforeValidator(_device), _texts("^/dev/", "/dev/sda")]
+WindowsPath = Annotated[str, BeforeValidator(_windows_path), _texts(r"^([A-Za-z]:[\\/]|\\\\)", r"D:\vm")]
+San = Annotated[str, BeforeValidator(_san), _texts("", "127.0.0.1", "api.home.lan")]
+Vlan = Annotated[int, Field(ge=1, le=4094), BeforeValidator(_vlan)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Cpus = Annotated[int, Field(ge=1, le=2048)]

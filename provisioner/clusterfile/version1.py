@@ -1,0 +1,241 @@
+"""The fields of a cluster file, version 1: types, ranges and what each one means. The JSON Schema is made from this module.
+
+Only what one field says by itself is checked here; what fields say together is `checks.py`'s part, and defaults that depend
+on other fields are filled in by `build.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from provisioner.clusterfile.values import (
+    Address,
+    Cpus,
+    Device,
+    Disk,
+    Endpoint,
+    Filled,
+    HostName,
+    IsoUrl,
+    Label,
+    Mac,
+    Memory,
+    Network,
+    Port,
+    San,
+    Sha256,
+    Text,
+    Version,
+    Vlan,
+    WindowsPath,
+)
+
+
+class Fields(BaseModel):
+    """A mapping of the file: unknown fields are findings, values are never bent into another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+def by_kind(**kinds: str) -> Discriminator:
+    """Chooses the form of a value that may be written in two ways; tags in angle brackets are no part of its path."""
+
+    def choose(value: Any) -> str:
+        if isinstance(value, dict | BaseModel):
+            return kinds.get("mapping") or kinds["other"]
+        if isinstance(value, list | tuple):
+            return kinds.get("list") or kinds["other"]
+        return kinds["other"]
+
+    return Discriminator(choose)
+
+
+class Lab(Fields):
+    """The embedded lab in place of a Windows host."""
+
+    speed: Annotated[float, Field(ge=1, le=1000, strict=False)] = 10.0
+    """How many seconds of the lab's world pass in one real second."""
+    engine: Literal["python", "pwsh"] = "python"
+    """`python`: the lab's own host functions. `pwsh`: a genuine PowerShell behind the lab's WinRM endpoint."""
+    seed: Annotated[int, Field(ge=0)] = 1
+    """The same seed gives the same delays."""
+
+
+class Host(Fields):
+    """A Windows machine with Hyper-V, and how to sign in there."""
+
+    address: HostName | None = None
+    """DNS name or address; default: the host's name in this file."""
+    port: Port = 5986
+    """Port of WinRM over HTTPS."""
+    user: Filled | None = None
+    r"""Account on the host, as `hv01\provision`. The password never stands in this file."""
+    transport: Literal["psrp", "winrs"] = "psrp"
+    """`psrp` is PowerShell remoting; `winrs` runs one process per call, for hosts that allow nothing else."""
+    endpoint: Filled = "Microsoft.PowerShell"
+    """Name of the PowerShell session configuration."""
+    pin: Sha256 | None = None
+    """SHA-256 of the host's certificate, in place of a trusted authority."""
+    lab: Lab | None = None
+    """The embedded lab plays this host; no address is needed."""
+
+
+class Switch(Fields):
+    """The virtual switch that all machines hang on."""
+
+    name: Filled = "LAB"
+    """Its name on the host."""
+    adapter: Filled | None = None
+    """The physical network adapter to bind an External switch to, as Windows names it. Naming it is the consent to make the
+    switch, which takes the host's network down for some seconds; without it the switch must exist."""
+    allow_management_os: bool = True
+    """Whether Windows itself keeps using that adapter."""
+    vlan: Vlan | None = None
+    """VLAN of Windows' own traffic over the switch."""
+
+
+class Image(Fields):
+    """Where `metal-amd64.iso` comes from: one of `release`, `schematic`, `url` with `sha256`, `path`."""
+
+    release: Version | None = None
+    """ISO of this Talos release, checksum from the release; default: the release of `talos:`."""
+    schematic: Sha256 | None = None
+    """Id of an Image Factory schematic; the installer image carries the same one."""
+    url: IsoUrl | None = None
+    """Any other ISO, fetched by the host."""
+    path: WindowsPath | None = None
+    """A file that is on the host already."""
+    sha256: Sha256 | None = None
+    """What the ISO must hash to; needed with `url`."""
+
+
+class ClusterNetwork(Fields):
+    """Networks inside the cluster; they may overlap nothing on the LAN."""
+
+    pod_subnets: Annotated[list[Network], Field(min_length=1)] = ["10.244.0.0/16"]
+    service_subnets: Annotated[list[Network], Field(min_length=1)] = ["10.96.0.0/12"]
+    dns_domain: HostName = "cluster.local"
+
+
+class PatchFile(Fields):
+    """A patch in a file of its own, its path relative to the cluster file."""
+
+    file: Filled
+
+
+Patch = Annotated[
+    Annotated[PatchFile, Tag("<file>")] | Annotated[dict[str, Any], Tag("<inline>")],
+    Discriminator(lambda value: "<file>" if isinstance(value, dict) and set(value) == {"file"} else "<inline>"),
+]
+Patches = list[Patch]
+
+
+class PatchGroups(Fields):
+    """Strategic-merge patches of Talos' machine configs; applied in this order, a machine's own ones last."""
+
+    all: Patches = []
+    control_plane: Patches = []
+    worker: Patches = []
+
+
+class Hardware(Fields):
+    """What a VM gets."""
+
+    cpus: Cpus = 2
+    memory: Memory = 4096
+    """Static memory, as `4 GiB`."""
+    disk: Disk = 20
+    """Size of the system disk, as `20 GiB`; it grows as it is filled."""
+    vlan: Vlan | None = None
+    """VLAN of the machine's traffic; untagged without."""
+    host: Text | None = None
+    """Which of `hosts:`; default: the first."""
+    patches: Patches = []
+    """Patches for this machine alone."""
+
+
+class Machine(Hardware):
+    """One machine by name."""
+
+    name: Label
+    """Name of the VM, the machine and the node."""
+    role: Literal["controlplane", "worker"]
+    mac: Mac | None = None
+    """Static MAC address; computed from the names by default."""
+    address: Address | None = None
+    """The address that is reserved for it on the router, or set by a patch."""
+
+
+class Group(Hardware):
+    """Several machines of a role that differ in nothing but their names."""
+
+    count: Annotated[int, Field(ge=0, le=1000)]
+
+
+Count = Annotated[
+    Annotated[Group, Tag("<group>")] | Annotated[int, Field(ge=0, le=1000), Tag("<count>")],
+    by_kind(mapping="<group>", other="<count>"),
+]
+
+
+class Counts(Fields):
+    """Machines by role; their names are CLUSTER-cp-1, CLUSTER-worker-1 and so on."""
+
+    control_planes: Count = 1
+    workers: Count = 3
+
+
+class ClusterFile(Fields):
+    """A cluster of Talos Linux machines on Hyper-V, as it shall be."""
+
+    version: Literal[1]
+    """Version of this format."""
+    name: Label | None = None
+    """Name of the cluster; default: the name of the file."""
+    host: (
+        Annotated[
+            Annotated[Host, Tag("<host>")] | Annotated[HostName, Tag("<name>")],
+            by_kind(mapping="<host>", other="<name>"),
+        ]
+        | None
+    ) = None
+    """The only host: its address, or a mapping as in `hosts:`."""
+    hosts: (
+        dict[
+            HostName,
+            Annotated[
+                Annotated[Host, Tag("<host>")] | Annotated[HostName, Tag("<name>")],
+                by_kind(mapping="<host>", other="<name>"),
+            ],
+        ]
+        | None
+    ) = None
+    """Hosts by name."""
+    switch: Switch = Switch()
+    talos: Version | None = None
+    """Talos release of the machines."""
+    kubernetes: Version | None = None
+    image: Image = Image()
+    endpoint: Endpoint | None = None
+    """URL of the Kubernetes API; default: `vip:`, else the first control plane's address."""
+    vip: Address | None = None
+    """Virtual address that the control planes share."""
+    cert_sans: list[San] = []
+    """Further names and addresses for the certificates of both APIs."""
+    network: ClusterNetwork = ClusterNetwork()
+    install_disk: Device = "/dev/sda"
+    """Where Talos installs itself, as the machine sees it."""
+    folder: WindowsPath | None = None
+    """Folder for VMs on the host; default: the host's own for virtual hard disks."""
+    protect: bool = False
+    """Refuse every removal."""
+    schedule_on_control_planes: bool = False
+    """Let ordinary pods run on control planes."""
+    machines: Annotated[
+        Annotated[list[Machine], Tag("<list>")] | Annotated[Counts, Tag("<counts>")],
+        by_kind(list="<list>", other="<counts>"),
+    ] = Counts()
+    """A list of machines, or counts by role."""
+    patches: PatchGroups = PatchGroups()
