@@ -130,7 +130,7 @@ def json_schema() -> dict[str, Any]:
 def _tidy(node: Any, *, names: bool = False) -> Any:
     """Without generated titles and without `null`: a field that is left out is not written at all.
 
-    `names` says that the keys of this mapping are field names, which may be called `title` or `default` too.
+    A value of two forms may fit both (a patch by file is a mapping too), so `anyOf` takes the place of `oneOf`. `names` says that the keys of this mapping are field names, which may be called `title` or `default` too.
     """
     if isinstance(node, list):
         return [_tidy(item) for item in node]
@@ -139,7 +139,7 @@ def _tidy(node: Any, *, names: bool = False) -> Any:
     if names:
         return {key: _tidy(value) for key, value in node.items()}
     kept = {
-        key: _tidy(value, names=key in ("properties", "$defs"))
+        "anyOf" if key == "oneOf" else key: _tidy(value, names=key in ("properties", "$defs"))
         for key, value in node.items()
         if key != "title" and not (key == "default" and value is None)
     }

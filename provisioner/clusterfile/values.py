@@ -80,6 +80,13 @@ def _host_name(value: Any) -> str:
     return text
 
 
+def _domain(value: Any) -> str:
+    text = as_text(value)
+    if not _NAME.fullmatch(text) or text != text.lower() or _is_address(text):
+        raise wrong(f"{text!r} is no DNS domain", expected="a domain, as cluster.local", meant=text.strip(".").lower())
+    return text
+
+
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
@@ -266,9 +273,10 @@ Text = Annotated[str, BeforeValidator(as_text)]
 Filled = Annotated[str, BeforeValidator(_filled), _texts(r"\S")]
 Label = Annotated[str, BeforeValidator(_label), _texts(rf"^{_LABEL.pattern}$", "home")]
 HostName = Annotated[str, BeforeValidator(_host_name), _texts("", "hv01.lan", "192.168.1.5")]
+DomainName = Annotated[str, BeforeValidator(_domain), _texts("", "cluster.local")]
 Address = Annotated[str, BeforeValidator(_address), _texts("", "192.168.1.21")]
 Network = Annotated[str, BeforeValidator(_network), _texts("/[0-9]+$", "10.244.0.0/16")]
-Mac = Annotated[str, BeforeValidator(_mac), _texts("^([0-9A-Fa-f]{2}[-:]?){5}[0-9A-Fa-f]{2}$", "02-15-3A-00-00-11")]
+Mac = Annotated[str, BeforeValidator(_mac), _texts("^([0-9A-Fa-f]{2}[-:.]?){5}[0-9A-Fa-f]{2}$", "02-15-3A-00-00-11")]
 Version = Annotated[str, BeforeValidator(_version), _texts(rf"^{_VERSION.pattern}$", "v1.11.5")]
 Memory = Annotated[int, BeforeValidator(_memory), _texts(r"^[0-9]+\s*(GiB|MiB)$", "4 GiB", "4096 MiB")]
 Disk = Annotated[int, Field(le=65536), BeforeValidator(_disk), _texts(r"^[0-9]+\s*(GiB|MiB)$", "20 GiB")]

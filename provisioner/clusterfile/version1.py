@@ -15,6 +15,7 @@ from provisioner.clusterfile.values import (
     Cpus,
     Device,
     Disk,
+    DomainName,
     Endpoint,
     Filled,
     HostName,
@@ -115,14 +116,18 @@ class ClusterNetwork(Fields):
     """Networks inside the cluster; they may overlap nothing on the LAN."""
 
     pod_subnets: Annotated[list[Network], Field(min_length=1)] = ["10.244.0.0/16"]
+    """Addresses of pods: one IPv4 network, one IPv6 network, or both."""
     service_subnets: Annotated[list[Network], Field(min_length=1)] = ["10.96.0.0/12"]
-    dns_domain: HostName = "cluster.local"
+    """Addresses of services, likewise."""
+    dns_domain: DomainName = "cluster.local"
+    """DNS domain of services."""
 
 
 class PatchFile(Fields):
     """A patch in a file of its own, its path relative to the cluster file."""
 
     file: Filled
+    """Path of a YAML file; several documents in it are several patches."""
 
 
 Patch = Annotated[
@@ -136,14 +141,18 @@ class PatchGroups(Fields):
     """Strategic-merge patches of Talos' machine configs; applied in this order, a machine's own ones last."""
 
     all: Patches = []
+    """For every machine."""
     control_plane: Patches = []
+    """For control planes."""
     worker: Patches = []
+    """For workers."""
 
 
 class Hardware(Fields):
     """What a VM gets."""
 
     cpus: Cpus = 2
+    """Virtual processors."""
     memory: Memory = 4096
     """Static memory, as `4 GiB`."""
     disk: Disk = 20
@@ -162,6 +171,7 @@ class Machine(Hardware):
     name: Label
     """Name of the VM, the machine and the node."""
     role: Literal["controlplane", "worker"]
+    """Talos' machine type."""
     mac: Mac | None = None
     """Static MAC address; computed from the names by default."""
     address: Address | None = None
@@ -172,6 +182,7 @@ class Group(Hardware):
     """Several machines of a role that differ in nothing but their names."""
 
     count: Annotated[int, Field(ge=0, le=1000)]
+    """How many."""
 
 
 Count = Annotated[
@@ -184,7 +195,9 @@ class Counts(Fields):
     """Machines by role; their names are CLUSTER-cp-1, CLUSTER-worker-1 and so on."""
 
     control_planes: Count = 1
+    """An odd number, since etcd needs a majority."""
     workers: Count = 3
+    """Machines for ordinary pods."""
 
 
 class ClusterFile(Fields):
@@ -214,10 +227,13 @@ class ClusterFile(Fields):
     ) = None
     """Hosts by name."""
     switch: Switch = Switch()
+    """The virtual switch that all machines hang on."""
     talos: Version | None = None
     """Talos release of the machines."""
     kubernetes: Version | None = None
+    """Kubernetes version of the nodes; must be one that the Talos release runs."""
     image: Image = Image()
+    """Where the ISO comes from; default: the release of `talos:`."""
     endpoint: Endpoint | None = None
     """URL of the Kubernetes API; default: `vip:`, else the first control plane's address."""
     vip: Address | None = None
@@ -225,6 +241,7 @@ class ClusterFile(Fields):
     cert_sans: list[San] = []
     """Further names and addresses for the certificates of both APIs."""
     network: ClusterNetwork = ClusterNetwork()
+    """Networks inside the cluster."""
     install_disk: Device = "/dev/sda"
     """Where Talos installs itself, as the machine sees it."""
     folder: WindowsPath | None = None
@@ -239,3 +256,4 @@ class ClusterFile(Fields):
     ] = Counts()
     """A list of machines, or counts by role."""
     patches: PatchGroups = PatchGroups()
+    """Patches of machine configs, for all machines or by role."""
