@@ -1,0 +1,175 @@
+"""A machine config as the machine itself reads it: the few fields by which its life is decided."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """Scalars as YAML 1.2 reads them: a MAC address is no sexagesimal number, and `off` is a word (facts/talos.md 15)."""
+
+
+_RETYPED = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:timestamp")
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _RETYPED]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_RETYPED[0], re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    _RETYPED[1], re.compile(r"^(?:[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+)$"), list("-+0123456789")
+)
+
+
+def load_documents(data: bytes) -> list[Any]:
+    """All documents of a config. Raises yaml.YAMLError."""
+    return [document for document in yaml.load_all(data, _Loader) if document is not None]
+
+
+def dig(value: Any, *path: str) -> Any:
+    """The value below those keys, or None where one of them is missing."""
+    for key in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return value
+
+
+def _pem(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text or "", validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        return b""
+
+
+@dataclass(frozen=True)
+class MachineConfig:
+    """A whole config, as bytes, and what Talos takes from it."""
+
+    data: bytes
+
+    @cached_property
+    def documents(self) -> list[Any]:
+        return load_documents(self.data)
+
+    @cached_property
+    def v1alpha1(self) -> dict[str, Any] | None:
+        """The main document, or None in a partial config."""
+        for document in self.documents:
+            if isinstance(document, dict) and "kind" not in document:
+                return document
+        return None
+
+    def get(self, *path: str) -> Any:
+        return dig(self.v1alpha1, *path)
+
+    def document(self, kind: str) -> dict[str, Any]:
+        return next((d for d in self.documents if isinstance(d, dict) and d.get("kind") == kind), {})
+
+    @property
+    def control_plane(self) -> bool:
+        return self.get("machine", "type") in ("controlplane", "init")
+
+    @property
+    def token(self) -> str:
+        return str(self.get("machine", "token") or "")
+
+    @property
+    def cluster_id(self) -> str:
+        return str(self.get("cluster", "id") or "")
+
+    @property
+    def cluster_secret(self) -> str:
+        return str(self.get("cluster", "secret") or "")
+
+    @property
+    def cluster_name(self) -> str:
+        return str(self.get("cluster", "clusterName") or "")
+
+    @property
+    def endpoint(self) -> str:
+        """URL of the Kubernetes API."""
+        return str(self.get("cluster", "controlPlane", "endpoint") or "")
+
+    @property
+    def endpoint_host(self) -> str:
+        return urlsplit(self.endpoint).hostname or ""
+
+    @property
+    def os_ca(self) -> tuple[bytes, bytes]:
+        """Certificate and key of the Talos API's CA, PEM; the key is empty on workers."""
+        return _pem(self.get("machine", "ca", "crt")), _pem(self.get("machine", "ca", "key"))
+
+    @property
+    def accepted_cas(self) -> list[bytes]:
+        return [_pem(dig(item, "crt")) for item in self.get("machine", "acceptedCAs") or []]
+
+    @property
+    def kubernetes_ca(self) -> tuple[bytes, bytes]:
+        return _pem(self.get("cluster", "ca", "crt")), _pem(self.get("cluster", "ca", "key"))
+
+    @property
+    def etcd_ca(self) -> bytes:
+        return _pem(self.get("cluster", "etcd", "ca", "crt"))
+
+    @property
+    def hostname(self) -> str:
+        """Empty when the config names none: then Talos makes one of the machine's identity."""
+        return str(self.document("HostnameConfig").get("hostname") or self.get("machine", "network", "hostname") or "")
+
+    @property
+    def cert_sans(self) -> list[str]:
+        return [str(san) for san in self.get("machine", "certSANs") or []]
+
+    @property
+    def interfaces(self) -> list[dict[str, Any]]:
+        return [item for item in self.get("machine", "network", "interfaces") or [] if isinstance(item, dict)]
+
+    @property
+    def static_address(self) -> str:
+        """The first IPv4 address given to an interface, without its prefix length; empty when DHCP decides."""
+        for interface in self.interfaces:
+            for address in interface.get("addresses") or []:
+                if ":" not in str(address):
+                    return str(address).split("/")[0]
+        return ""
+
+    @property
+    def virtual_ip(self) -> str:
+        return next((str(dig(i, "vip", "ip")) for i in self.interfaces if dig(i, "vip", "ip")), "")
+
+    @property
+    def discovery(self) -> bool:
+        return bool(self.get("cluster", "discovery", "enabled")) and bool(self.cluster_id and self.cluster_secret)
+
+    @property
+    def time_disabled(self) -> bool:
+        return bool(self.get("machine", "time", "disabled"))
+
+    @property
+    def rbac(self) -> bool:
+        return self.get("machine", "features", "rbac") is not False
+
+    @property
+    def install_image(self) -> str:
+        return str(self.get("machine", "install", "image") or "")
+
+    @property
+    def kubelet_image(self) -> str:
+        return str(self.get("machine", "kubelet", "image") or "")
+
+    @property
+    def kubernetes_version(self) -> str:
+        """As v1.34.1, from the kubelet's image."""
+        return self.kubelet_image.rpartition(":")[2].split("@")[0]
+
+    def same_cluster(self, other: MachineConfig) -> bool:
+        """Whether a trustd of the other would serve this machine: same token, same CA (facts/talos.md 4.1)."""
+        return self.token == other.token and self.os_ca[0] == other.os_ca[0]

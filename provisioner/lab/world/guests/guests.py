@@ -1,0 +1,124 @@
+"""The table of machines under power: how the host and the API servers reach the guests."""
+
+from __future__ import annotations
+
+from provisioner.lab.world.guests import boot, clusters, dashboard, sequences
+from provisioner.lab.world.guests.hardware import ForeignHardware, Hardware, VmHardware
+from provisioner.lab.world.guests.machine import Machine, Surroundings
+from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.seams import KubeRules, PowerSwitch
+from provisioner.lab.world.state import ForeignMachine, Guest, Vm
+
+FOREIGN_VERSION = "v1.11.5"
+
+
+def add_foreign(kernel: Kernel, name: str, mac: str, uuid: str, address: str) -> ForeignMachine:
+    """Somebody else's Talos machine appears in the LAN, in maintenance. What is sent to it is kept in `received`."""
+    with kernel.lock:
+        machine = ForeignMachine(name=name, mac=mac, uuid=uuid, address=address)
+        kernel.state.foreign.append(machine)
+        kernel.changed("guest", f"foreign:{name}")
+        return machine
+
+
+class TalosGuests:
+    """Implements `seams.Guests`. Methods are called under the world's lock and return at once."""
+
+    def __init__(self, kernel: Kernel, power: PowerSwitch, kube: KubeRules) -> None:
+        self.kernel = kernel
+        self._power = power
+        self._around = Surroundings(kernel, kube)
+        with kernel.lock:
+            kernel.watch(self._look)
+            self._adopt_foreign()
+
+    # -- seams.Guests
+
+    def power_on(self, vm: Vm) -> None:
+        self._switch_on(VmHardware(self.kernel, self._power, vm))
+
+    def power_off(self, vm: Vm) -> None:
+        machine = self._around.machines.pop(vm.id, None)
+        if machine is not None:
+            machine.stop_all()
+            clusters.changed(self._around)
+
+    def shut_down(self, vm: Vm) -> bool:
+        machine = self._around.machines.get(vm.id)
+        if machine is None or self.kernel.injected("guest-silent", vm.name) is not None:
+            return False
+        if machine.guest is None and not machine.other_system:
+            return False
+        if machine.guest is None:
+            self.kernel.after(5, f"{vm.name}: shuts down", lambda: self._power.powered_off(vm.id))
+        elif machine.guest.stage != "shutting down":
+            sequences.shut_down(machine)
+        return True
+
+    def of(self, vm_id: str) -> Guest | None:
+        machine = self._around.machines.get(vm_id)
+        return machine.guest if machine is not None else None
+
+    def heartbeat(self, vm: Vm) -> str:
+        """Talos' kernel has the heartbeat driver, but no agent that would speak for applications (facts/hyperv.md 5.9)."""
+        machine = self._around.machines.get(vm.id)
+        if machine is not None and machine.other_system:
+            return "OkApplicationsHealthy"
+        return "OkApplicationsUnknown" if machine is not None and machine.guest is not None else "NoContact"
+
+    def screen(self, vm: Vm) -> list[str]:
+        machine = self._around.machines.get(vm.id)
+        return dashboard.screen(machine) if machine is not None else []
+
+    def stations(self) -> list[tuple[str, str]]:
+        found = []
+        for machine in self._around.machines.values():
+            if machine.reachable:
+                found += [(machine.hardware.mac, address) for address in clusters.addresses(machine)]
+            elif machine.other_address and machine.hardware.lan_up():
+                found.append((machine.hardware.mac, machine.other_address))
+        return found
+
+    # -- for those who serve the machines' API
+
+    def machine(self, owner: str) -> Machine | None:
+        """The machine of that owner if it is under power."""
+        return self._around.machines.get(owner)
+
+    def machines(self) -> list[Machine]:
+        return list(self._around.machines.values())
+
+    # -- inside
+
+    def _switch_on(self, hardware: Hardware) -> None:
+        machine = Machine(self._around, hardware)
+        self._around.machines[machine.owner] = machine
+        machine.note("power_on")
+        machine.run("boot", boot.cold(machine))
+
+    def _adopt_foreign(self) -> None:
+        for foreign in self.kernel.state.foreign:
+            if f"foreign:{foreign.name}" not in self._around.machines:
+                self._switch_on(ForeignHardware(foreign, FOREIGN_VERSION))
+
+    def _look(self, topic: str, key: str) -> None:
+        """Others changed something that machines depend on."""
+        if topic == "guest" and key.startswith("foreign:"):
+            self._adopt_foreign()
+        elif topic == "kube":
+            for machine in self.machines():
+                if machine.guest is not None:
+                    machine.refresh_status()
+        elif topic in ("switch", "link", "vm", "host"):
+            self._look_at_links()
+
+    def _look_at_links(self) -> None:
+        moved = False
+        for machine in self.machines():
+            up = machine.hardware.lan_up()
+            if machine.guest is not None and machine.guest.reachable != up:
+                machine.guest.reachable = up
+                machine.changed()
+                moved = True
+        if moved:
+            clusters.changed(self._around)

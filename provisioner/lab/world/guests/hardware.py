@@ -1,0 +1,231 @@
+"""What Talos finds itself on: a VM of the host, or somebody else's machine in the same LAN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.seams import PowerSwitch
+from provisioner.lab.world.state import ForeignMachine, InstalledSystem, Vhd, Vm
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk as Linux names it."""
+
+    device: str
+    """`sda`"""
+    bus_path: str
+    vhd: Vhd
+
+
+@dataclass(frozen=True)
+class BootOption:
+    """One entry of the firmware's list, and what lies behind it now."""
+
+    entry: str
+    kind: str
+    """`disk`, `dvd`, `network` or `file` (an entry that an installed system wrote)."""
+    medium: str = ""
+    """`iso` or `talos` when something bootable is there, `other` for a system that is not Talos, else empty."""
+    version: str = ""
+
+
+class Hardware(Protocol):
+    """Live view: a medium that is ejected is gone at the next look."""
+
+    owner: str
+    """VM id, or `foreign:<name>`."""
+    name: str
+    manufacturer: str
+    product: str
+
+    @property
+    def mac(self) -> str:
+        """12 upper-case hex digits."""
+
+    @property
+    def uuid(self) -> str:
+        """Lower case, as Talos prints it."""
+
+    @property
+    def cpus(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+    @property
+    def secure_boot(self) -> bool: ...
+    @property
+    def fixed_address(self) -> str:
+        """An address that the router always gives to this machine, or empty."""
+
+    def disks(self) -> list[Disk]: ...
+    def dvd_media(self) -> list[str]:
+        """Talos versions of the ISOs in its drives; an empty word for a drive without one."""
+
+    def boot_options(self) -> list[BootOption]: ...
+    def put_efi_entry_first(self) -> None:
+        """The installer writes a boot entry for the installed system and puts it first (facts/talos.md 3.6)."""
+
+    def lan_up(self) -> bool: ...
+    def powered_off(self) -> None: ...
+    def keep_received(self, data: bytes) -> None:
+        """Somebody sent a config: evidence on machines that are none of ours."""
+
+
+def installed(hardware: Hardware) -> InstalledSystem | None:
+    """Talos on one of the disks, or None. Talos itself looks for a META volume on any disk (facts/talos.md 3.7)."""
+    return next((disk.vhd.system for disk in hardware.disks() if disk.vhd.system is not None), None)
+
+
+class VmHardware:
+    """A VM of the lab's host."""
+
+    manufacturer = "Microsoft Corporation"
+    product = "Virtual Machine"
+    fixed_address = ""
+
+    def __init__(self, kernel: Kernel, power: PowerSwitch, vm: Vm) -> None:
+        self._kernel = kernel
+        self._power = power
+        self._vm = vm
+        self.owner = vm.id
+        self.name = vm.name
+
+    @property
+    def mac(self) -> str:
+        return self._vm.nics[0].mac if self._vm.nics else ""
+
+    @property
+    def uuid(self) -> str:
+        return self._vm.bios_uuid.strip("{}").lower()
+
+    @property
+    def cpus(self) -> int:
+        return self._vm.cpus
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._vm.memory_bytes
+
+    @property
+    def secure_boot(self) -> bool:
+        return self._vm.generation == 2 and self._vm.secure_boot
+
+    def disks(self) -> list[Disk]:
+        drives = sorted(self._vm.hard_drives, key=lambda drive: (drive.controller_number, drive.controller_location))
+        found = [(drive, vhd) for drive in drives if (vhd := self._vhd(drive.path)) is not None]
+        return [
+            Disk(f"sd{chr(ord('a') + i)}", f"/vmbus/scsi{drive.controller_number}/{drive.controller_location}", vhd)
+            for i, (drive, vhd) in enumerate(found)
+        ]
+
+    def dvd_media(self) -> list[str]:
+        return [self._iso(drive.path) for drive in self._vm.dvd_drives]
+
+    def boot_options(self) -> list[BootOption]:
+        return [option for entry in self._vm.boot_order for option in self._option(entry)]
+
+    def put_efi_entry_first(self) -> None:
+        if self._vm.generation == 2:
+            self._vm.boot_order[:] = ["file", *(entry for entry in self._vm.boot_order if entry != "file")]
+            self._kernel.changed("vm", self._vm.id)
+
+    def lan_up(self) -> bool:
+        return bool(self._vm.nics) and self._power.lan_up(self._vm)
+
+    def powered_off(self) -> None:
+        self._power.powered_off(self._vm.id)
+
+    def keep_received(self, data: bytes) -> None:
+        """The VMs of the host are where configs belong."""
+
+    def _vhd(self, path: str) -> Vhd | None:
+        file = self._kernel.state.host.files.get(path.lower())
+        return file.vhd if file is not None else None
+
+    def _iso(self, path: str) -> str:
+        file = self._kernel.state.host.files.get(path.lower()) if path else None
+        return file.talos_iso if file is not None else ""
+
+    def _option(self, entry: str) -> Iterator[BootOption]:
+        kind, _, place = entry.partition(":")
+        if kind == "file":
+            system = installed(self)
+            version = system.version if system is not None and system.efi_entry else ""
+            yield BootOption(entry, kind, "talos" if version else "", version)
+        elif kind == "disk":
+            vhd = next((self._vhd(d.path) for d in self._vm.hard_drives if _at(d) == place), None)
+            if vhd is not None and vhd.system is not None:
+                yield BootOption(entry, kind, "talos", vhd.system.version)
+            else:
+                yield BootOption(entry, kind, "other" if vhd is not None and vhd.other_system else "")
+        elif kind == "dvd":
+            version = next((self._iso(d.path) for d in self._vm.dvd_drives if _at(d) == place), "")
+            yield BootOption(entry, kind, "iso" if version else "", version)
+        elif kind == "network":
+            yield BootOption(entry, kind)
+
+
+class _Drive(Protocol):
+    controller_number: int
+    controller_location: int
+
+
+def _at(drive: _Drive) -> str:
+    return f"{drive.controller_number}:{drive.controller_location}"
+
+
+class ForeignHardware:
+    """Somebody else's machine: an ISO that stays in, one disk, and an address that its router reserves for it."""
+
+    manufacturer = "Intel(R) Client Systems"
+    product = "NUC11TNHi5"
+    secure_boot = False
+    cpus = 4
+    memory_bytes = 16 * GIB
+
+    def __init__(self, machine: ForeignMachine, iso_version: str) -> None:
+        self._machine = machine
+        self._iso_version = iso_version
+        self._disk = Vhd(size_bytes=240 * GIB)
+        self.owner = f"foreign:{machine.name}"
+        self.name = machine.name
+
+    @property
+    def mac(self) -> str:
+        return self._machine.mac
+
+    @property
+    def uuid(self) -> str:
+        return self._machine.uuid.lower()
+
+    @property
+    def fixed_address(self) -> str:
+        return self._machine.address
+
+    def disks(self) -> list[Disk]:
+        return [Disk("sda", "/pci0000:00/ata1/0", self._disk)]
+
+    def dvd_media(self) -> list[str]:
+        return [self._iso_version]
+
+    def boot_options(self) -> list[BootOption]:
+        system = self._disk.system
+        disk = BootOption("disk:0:0", "disk", "talos", system.version) if system else BootOption("disk:0:0", "disk")
+        return [disk, BootOption("dvd:0:1", "dvd", "iso", self._iso_version)]
+
+    def put_efi_entry_first(self) -> None:
+        """Its disk is first already."""
+
+    def lan_up(self) -> bool:
+        return True
+
+    def powered_off(self) -> None:
+        """Nobody in the lab's world switches it on again."""
+
+    def keep_received(self, data: bytes) -> None:
+        self._machine.received.append(data)

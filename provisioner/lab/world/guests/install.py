@@ -1,0 +1,87 @@
+"""The first config: from maintenance to an installed system (facts/talos.md 3.5, 3.6)."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from provisioner.lab.world.guests import boot, disks, times
+from provisioner.lab.world.guests.config import MachineConfig
+from provisioner.lab.world.guests.events import Phase, Sequence, Task
+from provisioner.lab.world.guests.machine import Machine
+from provisioner.lab.world.guests.process import Steps
+from provisioner.lab.world.state import InstalledSystem
+
+
+def accept(machine: Machine, config: MachineConfig) -> None:
+    """The maintenance server took the config. A partial one, without v1alpha1 document, leaves the machine in maintenance."""
+    if config.v1alpha1 is not None:
+        machine.note("config_applied")
+        machine.run("boot", _first_config(machine, config))
+
+
+def _first_config(machine: Machine, config: MachineConfig) -> Steps:
+    yield times.CONFIG_TAKEN.draw(machine.kernel)
+    machine.talos.api = "closed"
+    machine.event(Task("runningMaintenance", "STOP"))
+    machine.event(Phase("config", "STOP"))
+    machine.stage("booting")
+    machine.event(Sequence("initialize", "STOP"))
+    system = machine.system
+    if system is None:
+        yield from _install(machine, config)
+    else:
+        system.config = config.data
+        machine.take_config(config)
+        yield from boot.configured(machine)
+
+
+def _install(machine: Machine, config: MachineConfig) -> Steps:
+    kernel = machine.kernel
+    machine.event(Sequence("install", "START"))
+    machine.event(Phase("install", "START"))
+    machine.stage("installing")
+    image = config.install_image
+    machine.say(f"[talos] pulling {image}")
+    until = kernel.now() + times.INSTALL_RETRY_WINDOW
+    yield times.INSTALL_PULL.draw(kernel) + (kernel.injected("install-slow", machine.name) or 0)
+    lost = kernel.injected("image-pull-fails", machine.name) is not None
+    while lost or not machine.hardware.lan_up() or _is_nowhere(image):
+        if kernel.now() >= until:
+            yield from boot.fail(machine, "install", f"failed to pull {image}: no such host")
+            return
+        yield min(10.0, until - kernel.now())
+    disk = disks.install_disk(machine.hardware, config)
+    if disk is None:
+        yield from boot.fail(
+            machine, "install", f"no disk {config.get('machine', 'install', 'disk')}: no such file or directory"
+        )
+        return
+    if disk.vhd.system is not None and disk.vhd.system.etcd is not None:
+        machine.around.kube.forget_disk(machine.owner)
+    disk.vhd.system, disk.vhd.other_system = None, ""
+    machine.say(f"[talos] wiping and writing /dev/{disk.device}")
+    yield times.INSTALL_WRITE.draw(kernel)
+    if kernel.injected("install-fails", machine.name) is not None:
+        yield from boot.fail(machine, "install", f"error writing /dev/{disk.device}: input/output error")
+        return
+    disk.vhd.system = InstalledSystem(version=_version(image, machine.talos.version), config=config.data)
+    machine.hardware.put_efi_entry_first()
+    machine.event(Phase("install", "STOP"))
+    machine.note("install_done")
+    machine.event(Phase("kexec", "START"))
+    machine.stage("rebooting")
+    yield times.STOP_SERVICES.draw(kernel)
+    boot.restart(machine, boot.by_kexec)
+
+
+def _version(image: str, running: str) -> str:
+    """Talos' version by the installer's tag."""
+    found = re.search(r":(v\d+\.\d+\.\d+[-.\w]*)", image)
+    return found[1] if found else running
+
+
+def _is_nowhere(image: str) -> bool:
+    """Names that by RFC 2606 never resolve: pulling from there fails in the lab as it does anywhere."""
+    host = urlsplit(f"//{image}").hostname or ""
+    return host.endswith((".invalid", ".test")) or not image

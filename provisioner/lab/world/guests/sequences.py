@@ -1,0 +1,119 @@
+"""What a user asks of a configured machine: bootstrap, a changed config, reboot, shutdown, reset (facts/talos.md 1.10, 4.3, 9.2)."""
+
+from __future__ import annotations
+
+import uuid
+
+from provisioner.lab.world.guests import boot, clusters, times
+from provisioner.lab.world.guests.config import MachineConfig
+from provisioner.lab.world.guests.errors import Refused
+from provisioner.lab.world.guests.events import Phase, Sequence, Task
+from provisioner.lab.world.guests.machine import Machine
+from provisioner.lab.world.guests.process import Steps
+
+
+def check_bootstrap(machine: Machine) -> None:
+    """The table of facts/talos.md 4.3, but for the clock, which the server waits for."""
+    if not machine.control_plane:
+        raise Refused("FAILED_PRECONDITION", "bootstrap can only be performed on a control plane node")
+    cri = machine.talos.services.get("cri")
+    if cri is None or cri.state != "Running" or "etcd" not in machine.talos.services:
+        raise Refused("FAILED_PRECONDITION", "bootstrap is not available yet")
+    if clusters.etcd_data(machine) is not None or machine.bootstrap_asked:
+        raise Refused("ALREADY_EXISTS", "etcd data directory is not empty")
+
+
+def bootstrap(machine: Machine) -> None:
+    """Starts etcd as the only member of a new cluster. The caller checked."""
+    machine.bootstrap_asked = True
+    machine.note("bootstrap", f"apid_open/{machine.owner}")
+    machine.wake("etcd")
+
+
+def reboot(machine: Machine, *, powercycle: bool, actor: str = "") -> None:
+    machine.run("boot", _reboot(machine, actor, powercycle=powercycle))
+
+
+def shut_down(machine: Machine, *, actor: str = "") -> None:
+    machine.run("boot", _shut_down(machine, actor))
+
+
+def reset(machine: Machine, *, graceful: bool, then_reboot: bool, labels: tuple[str, ...], actor: str = "") -> None:
+    """`labels` empty: the whole system disk."""
+    machine.run("boot", _reset(machine, actor, graceful=graceful, then_reboot=then_reboot, labels=labels))
+
+
+def change_config(machine: Machine, config: MachineConfig, *, persist: bool = True, now: bool = True) -> None:
+    """Another config for a machine that has one: written, taken at once, or both."""
+    if persist and machine.system is not None:
+        machine.system.config = config.data
+    if now:
+        machine.take_config(config)
+        machine.changed()
+        clusters.changed(machine.around)
+
+
+def try_config(machine: Machine, config: MachineConfig, seconds: float) -> None:
+    """Taken at once, not written, and taken back after that time."""
+    change_config(machine, config, persist=False)
+    machine.run("try", _take_back(machine, seconds))
+
+
+def new_actor(machine: Machine) -> str:
+    return str(uuid.UUID(int=machine.kernel.random.getrandbits(128), version=4))
+
+
+def _take_back(machine: Machine, seconds: float) -> Steps:
+    yield seconds
+    if machine.system is not None and machine.system.config:
+        change_config(machine, MachineConfig(machine.system.config), persist=False)
+
+
+def _stop_services(machine: Machine, sequence: str, stage: str, actor: str) -> Steps:
+    machine.event(Sequence(sequence, "START"), actor)
+    machine.stage(stage, actor)
+    machine.event(Phase("cleanup", "START"), actor)
+    machine.event(Task("stopAllServices", "START"), actor)
+    yield times.STOP_SERVICES.draw(machine.kernel)
+    machine.event(Task("stopAllServices", "STOP"), actor)
+
+
+def _reboot(machine: Machine, actor: str, *, powercycle: bool) -> Steps:
+    yield from _stop_services(machine, "reboot", "rebooting", actor)
+    machine.note("reboot")
+    boot.restart(machine, boot.cold if powercycle else boot.by_kexec)
+
+
+def _shut_down(machine: Machine, actor: str) -> Steps:
+    yield from _stop_services(machine, "shutdown", "shutting down", actor)
+    yield times.SHUTDOWN.draw(machine.kernel)
+    machine.note("shut_down")
+    machine.hardware.powered_off()
+
+
+def _reset(machine: Machine, actor: str, *, graceful: bool, then_reboot: bool, labels: tuple[str, ...]) -> Steps:
+    kernel = machine.kernel
+    if graceful and machine.control_plane:
+        until = kernel.now() + times.LEAVE_WINDOW
+        while not clusters.leave(machine):
+            if kernel.now() >= until:
+                machine.event(Sequence("reset", "NOOP", "etcd: failed to leave the cluster"), actor)
+                return
+            yield 10.0
+    yield from _stop_services(machine, "reset", "resetting", actor)
+    system = machine.system
+    for disk in machine.hardware.disks():
+        if disk.vhd.system is None or disk.vhd.system is not system:
+            continue
+        if not labels:
+            disk.vhd.system = None
+        else:
+            system.config = b"" if "STATE" in labels else system.config
+            system.etcd = None if "EPHEMERAL" in labels else system.etcd
+    if not labels or "EPHEMERAL" in labels:
+        machine.around.kube.forget_disk(machine.owner)
+    machine.note("reset")
+    if then_reboot:
+        boot.restart(machine, boot.cold)
+    else:
+        machine.hardware.powered_off()
