@@ -96,6 +96,8 @@ class VirtualSwitch:
     """`vEthernet (<name>)` of the host, when shared with the management OS."""
     vlan_id: int = 0
     """Of the vEthernet; 0 is untagged. VMs reach the LAN when theirs is the same."""
+    adapter_before: NetAdapter | None = None
+    """The physical adapter as it was before it was bound: it gets its settings back."""
 
 
 @dataclass
@@ -151,6 +153,8 @@ class Vm:
     boot_order: list[str] = field(default_factory=list)
     """Entries `disk:<number>:<location>`, `dvd:<number>:<location>`, `network:<index>`, `file`."""
     disabled_services: list[str] = field(default_factory=list)
+    ran_before_host_stopped: bool = False
+    """For the start action StartIfRunning."""
 
 
 @dataclass

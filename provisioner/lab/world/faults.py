@@ -1,0 +1,183 @@
+"""Bad days on demand: every fault of the lab, by name and place.
+
+Some happen at once; the others wait in `State.injections` until the rules or the endpoint whose business they are come to
+the place named and use them up with `Kernel.injected(name, place)`. An empty place means: wherever it comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provisioner.lab.world.state import ForeignMachine, Injection
+
+if TYPE_CHECKING:
+    from provisioner.lab.world.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultRow:
+    """One fault: what it does, what its place names, and what its value means."""
+
+    does: str
+    place: str = ""
+    value: str = ""
+    default: float = 0.0
+    at_once: bool = False
+
+
+FAULTS: dict[str, FaultRow] = {
+    # the host
+    "host-reboot": FaultRow(
+        does="the host restarts: VMs lose their power, connections end", value="seconds", default=60, at_once=True
+    ),
+    "vmms-stopped": FaultRow(does="Hyper-V's management service stops", value="seconds, 0 for good", at_once=True),
+    "module-missing": FaultRow(does="the Hyper-V PowerShell module is not installed", at_once=True),
+    "clock-skew": FaultRow(
+        does="the host's clock is wrong", value="seconds ahead of the true time", default=900, at_once=True
+    ),
+    "disk-full": FaultRow(
+        does="others fill a volume", place="volume, as C:", value="bytes left", default=1024**2, at_once=True
+    ),
+    "no-memory": FaultRow(does="Start-VM is refused for want of memory", place="VM name"),
+    "worker-failed": FaultRow(does="Start-VM fails: no worker process", place="VM name"),
+    "file-locked": FaultRow(
+        does="a virus scanner holds the disks of a VM after its removal", place="VM name", value="seconds", default=20
+    ),
+    "image-checksum": FaultRow(does="a download arrives with other bytes than it should", place="URL"),
+    "image-status": FaultRow(does="the download is refused", place="URL", value="HTTP status", default=503),
+    "image-unreachable": FaultRow(does="the server of a download cannot be reached", place="URL"),
+    "image-slow": FaultRow(does="a download is slow", place="URL", value="how many times slower", default=20),
+    # the switch and the link
+    "switch-outage": FaultRow(
+        does="the outage at a switch lasts as long as said", place="switch name", value="seconds", default=45
+    ),
+    "switch-silence": FaultRow(
+        does="during the outage packets vanish instead of connections being reset", place="switch name"
+    ),
+    "switch-bind": FaultRow(does="the adapter cannot be bound; the host comes back as it was", place="switch name"),
+    "switch-offline": FaultRow(
+        does="the new vEthernet gets no address and no gateway, until the switch is removed", place="switch name"
+    ),
+    "switch-address": FaultRow(
+        does="the host comes back with another address", place="switch name", value="last octet", default=77
+    ),
+    "switch-public": FaultRow(
+        does="the new network counts as Public, and the firewall closes WinRM", place="switch name"
+    ),
+    "switch-dns": FaultRow(does="the new vEthernet has no DNS servers", place="switch name"),
+    "link-drop": FaultRow(
+        does="the host cannot be reached", place="`reset` or `silence`", value="seconds", default=20, at_once=True
+    ),
+    # WinRM; the place is the name of a host function, or the verb of a WSMan request as Create, Command, Receive
+    "winrm-drop": FaultRow(does="the connection ends before the request was worked on", place="function or verb"),
+    "winrm-lose-answer": FaultRow(
+        does="the work is done, and its answer is lost", place="function or verb", value="1: the endpoint notices"
+    ),
+    "winrm-drop-after": FaultRow(
+        does="all connections are reset once so many more pipelines have started", value="pipelines", default=1
+    ),
+    "winrm-forget": FaultRow(does="the service was restarted: all shells are gone", place="function or verb"),
+    "winrm-stall": FaultRow(
+        does="the answer does not come for a while", place="function or verb", value="seconds, real time", default=30
+    ),
+    "winrm-slow": FaultRow(
+        does="the answer trickles", place="function or verb", value="bytes per second", default=10_000
+    ),
+    "winrm-refuse": FaultRow(does="a sign-in is refused with 401", place="user"),
+    "winrm-quota": FaultRow(does="a shell is refused: too many of this user", place="user"),
+    "winrm-certificate": FaultRow(does="the endpoint has a new certificate that nobody signed"),
+    # machines; the place is the VM's name
+    "vm-never-boots": FaultRow(does="the VM stays in its firmware", place="VM name"),
+    "boots-iso-again": FaultRow(does="a reset boots the ISO although Talos is on the disk", place="VM name"),
+    "guest-silent": FaultRow(does="the guest does not answer the shutdown service", place="VM name"),
+    "lease-moves": FaultRow(
+        does="the router gives the machine another address at its next boot", place="VM name or bare MAC"
+    ),
+    "config-refused": FaultRow(does="Talos refuses a machine config", place="VM name"),
+    "install-fails": FaultRow(does="the installer cannot write the disk", place="VM name"),
+    "install-slow": FaultRow(
+        does="the installer image is pulled slowly", place="VM name", value="seconds more", default=120
+    ),
+    "image-pull-fails": FaultRow(does="the installer image cannot be pulled", place="VM name"),
+    "kexec-fails": FaultRow(does="the reboot after the install goes through the firmware", place="VM name"),
+    "time-not-synced": FaultRow(does="no time server answers the machine", place="VM name"),
+    "etcd-slow": FaultRow(does="etcd takes its time to start", place="VM name", value="seconds more", default=60),
+    "foreign-machine": FaultRow(
+        does="somebody else's Talos machine in maintenance appears on the LAN",
+        place="its bare MAC",
+        value="last octet",
+        default=60,
+        at_once=True,
+    ),
+    # Kubernetes; the place is the node's name
+    "node-never-ready": FaultRow(does="the node registers and does not become Ready", place="node name"),
+    "kube-slow": FaultRow(does="the Kubernetes API takes its time to come up", value="seconds more", default=60),
+}
+
+
+def inject(world: World, name: str, place: str = "", times: int = 1, value: float | None = None) -> None:
+    """Lets a fault happen, now or when its place is reached. ValueError for a name that is not in the table."""
+    row = FAULTS.get(name)
+    if row is None:
+        raise ValueError(f"the lab knows no fault {name!r}; it knows {', '.join(sorted(FAULTS))}")
+    amount = row.default if value is None else value
+    with world.kernel.lock:
+        if row.at_once:
+            _AT_ONCE[name](world, place, amount)
+        else:
+            world.state.injections.append(Injection(name=name, place=place, times=times, value=amount))
+
+
+def clear(world: World, name: str = "") -> None:
+    """Forgets the faults of that name that still wait; without a name, all."""
+    with world.kernel.lock:
+        world.state.injections[:] = [i for i in world.state.injections if name and i.name != name]
+
+
+def _host_reboot(world: World, _place: str, seconds: float) -> None:
+    world.reboot_host(seconds)
+
+
+def _vmms_stopped(world: World, _place: str, seconds: float) -> None:
+    world.hyperv.stop_service(seconds)
+
+
+def _module_missing(world: World, _place: str, _value: float) -> None:
+    world.state.host.hyperv_module = False
+    world.kernel.changed("host")
+
+
+def _clock_skew(world: World, _place: str, seconds: float) -> None:
+    world.state.host.clock_skew_s = seconds
+    world.kernel.changed("host")
+
+
+def _disk_full(world: World, place: str, left: float) -> None:
+    world.storage.fill(place or "C:", int(left))
+
+
+def _link_drop(world: World, place: str, seconds: float) -> None:
+    world.network.cut(seconds, place or "reset")
+
+
+def _foreign_machine(world: World, place: str, octet: float) -> None:
+    number = len(world.state.foreign) + 1
+    mac = place or f"02F0F0F0F0{number:02X}"
+    address = world.state.lan.subnet.split("/")[0].rsplit(".", 1)[0] + f".{int(octet) + number - 1}"
+    uuid = f"f0f0f0f0-0000-4000-8000-{number:012x}"
+    machine = ForeignMachine(name=f"foreign-{number}", mac=mac, uuid=uuid, address=address)
+    world.state.foreign.append(machine)
+    world.kernel.changed("guest", f"foreign:{machine.name}")
+
+
+_AT_ONCE: dict[str, Callable[[World, str, float], None]] = {
+    "host-reboot": _host_reboot,
+    "vmms-stopped": _vmms_stopped,
+    "module-missing": _module_missing,
+    "clock-skew": _clock_skew,
+    "disk-full": _disk_full,
+    "link-drop": _link_drop,
+    "foreign-machine": _foreign_machine,
+}

@@ -1,0 +1,346 @@
+"""The host's network: adapters, the move of an address to a vEthernet and back with its outage, the link to the outside, leases, ARP.
+
+Binding an adapter to a switch takes its protocols away: the host is off the network for 5 to 15 s (facts/hyperv.md, 9.1), then
+`vEthernet (<switch>)` carries the addresses. What can go wrong with that is in `faults.py`, under `switch-`.
+"""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from provisioner.lab.world.hyperv_errors import CmdletError, bind_failed
+from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.plugs import Plugs
+from provisioner.lab.world.state import NetAdapter, VirtualSwitch, Vm
+
+OUTAGE_S = (5.0, 15.0)
+"""How long binding or releasing an adapter takes the host off the network."""
+REACHABLE_S = 30.0
+"""After that long without traffic a row of the neighbour table is stale."""
+ROUTER_MAC = "02A1B2C3D4E5"
+SWEEP_S = 2.0
+MAX_SWEEP_PREFIX = 22
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    """A row of the host's neighbour table."""
+
+    mac: str
+    address: str
+    state: str
+    interface: str
+    if_index: int
+
+
+class Network:
+    """Rules of the host's network and of the LAN around it."""
+
+    def __init__(self, kernel: Kernel, plugs: Plugs) -> None:
+        self._kernel = kernel
+        self._plugs = plugs
+        self._outages = 0
+        self._powered = True
+
+    # -- adapters
+
+    def adapters(self) -> list[NetAdapter]:
+        """Physical adapters and vEthernets, as Get-NetAdapter lists them."""
+        with self._kernel.lock:
+            host = self._kernel.state.host
+            return [*host.adapters, *(switch.vethernet for switch in host.switches if switch.vethernet)]
+
+    def by_name(self, name: str) -> NetAdapter | None:
+        return next((a for a in self.adapters() if a.name.lower() == name.lower()), None)
+
+    def physical(self, guid: str) -> NetAdapter | None:
+        with self._kernel.lock:
+            return next((a for a in self._kernel.state.host.adapters if a.guid.lower() == guid.lower()), None)
+
+    def switch_on(self, adapter: NetAdapter) -> VirtualSwitch | None:
+        """The External switch that adapter is bound to."""
+        with self._kernel.lock:
+            switches = self._kernel.state.host.switches
+            return next(
+                (s for s in switches if s.adapter_guid and s.adapter_guid.lower() == adapter.guid.lower()), None
+            )
+
+    def carrier(self, adapter: NetAdapter) -> NetAdapter | None:
+        """Who carries the host's addresses of a physical adapter: itself, or the vEthernet of its External switch, if any."""
+        switch = self.switch_on(adapter)
+        return adapter if switch is None else switch.vethernet
+
+    def has_gateway(self) -> bool:
+        """Whether the host has a default route over an adapter that works."""
+        with self._kernel.lock:
+            return any(a.gateway and a.addresses and a.status == "Up" for a in self.adapters()) and not self._outages
+
+    def set_category(self, name: str, category: str) -> None:
+        """Network profile of an interface: a Public one closes WinRM in the firewall."""
+        with self._kernel.lock:
+            adapter = self.by_name(name)
+            if adapter is not None:
+                adapter.category = category
+                self._settle()
+
+    def set_dns(self, name: str, servers: list[str]) -> None:
+        with self._kernel.lock:
+            adapter = self.by_name(name)
+            if adapter is not None:
+                adapter.dns_servers = list(servers)
+                self._kernel.changed("host")
+
+    def set_address(self, name: str, addresses: list[str], gateway: str) -> None:
+        with self._kernel.lock:
+            adapter = self.by_name(name)
+            if adapter is not None:
+                adapter.addresses, adapter.gateway = list(addresses), gateway
+                self._settle()
+
+    # -- the link
+
+    def cut(self, seconds: float, failure: str = "reset") -> None:
+        """Nobody outside reaches the host for a while. `failure`: `reset` or `silence`."""
+        with self._kernel.lock:
+            self._begin_outage(seconds, failure)
+            self._kernel.after(seconds, "link back", self._end_outage)
+
+    def _begin_outage(self, seconds: float, failure: str) -> None:
+        self._outages += 1
+        link = self._kernel.state.lan.link
+        link.failure, link.until = failure, max(link.until, self._kernel.now() + seconds)
+        self._settle()
+
+    def _end_outage(self) -> None:
+        self._outages = max(0, self._outages - 1)  # a host that booted in between has forgotten its outages
+        self._settle()
+
+    def _settle(self) -> None:
+        """Works out whether the host is reachable, and at which address, after any change."""
+        host, link = self._kernel.state.host, self._kernel.state.lan.link
+        reachable = [a for a in self.adapters() if a.addresses and a.gateway and a.status == "Up"]
+        private = [a for a in reachable if a.category != "Public"]
+        was, before = link.up, host.address
+        link.up = not self._outages and bool(private) and self._powered
+        if not self._outages and not private:
+            link.failure = "silence"  # a firewall drops, and an address that is not there answers nothing
+        if private:
+            host.address = private[0].addresses[0].split("/")[0]
+        if was != link.up or before != host.address:
+            self._kernel.note("link", host.name, up=link.up, failure=link.failure, address=host.address)
+            self._kernel.changed("link")
+        self._kernel.changed("host")
+
+    def power(self, *, on: bool) -> None:
+        """The host itself goes down or comes up."""
+        with self._kernel.lock:
+            self._powered, self._outages = on, 0
+            self._settle()
+
+    # -- External switches
+
+    def bind(self, switch: VirtualSwitch, adapter: NetAdapter, done: Callable[[CmdletError | None], None]) -> None:
+        """Binds an adapter to a new External switch; `done` is called under the lock when the host's network is settled again."""
+        place, seconds = switch.name, self._begin_switch_outage("switch-bind", switch.name)
+        switch.adapter_before = copy.deepcopy(adapter)
+        adapter.addresses, adapter.gateway, adapter.dns_servers = [], "", []
+        if self._kernel.injected("switch-bind", place) is not None:
+
+            def fail() -> None:
+                self._give_back(switch, adapter)
+                self._end_outage()
+                done(bind_failed(adapter.guid))
+
+            self._kernel.after(seconds / 2, "bind fails", fail)
+            return
+
+        def appear() -> None:
+            switch.adapter_guid = adapter.guid
+            self._kernel.state.host.switches.append(switch)
+            self._kernel.changed("switch", switch.id)
+
+        def settle() -> None:
+            if switch.allow_management_os:
+                switch.vethernet = self._vethernet(switch, adapter)
+            self._end_outage()
+            self._kernel.changed("switch", switch.id)
+            done(None)
+
+        self._kernel.after(seconds / 2, "switch appears", appear)
+        self._kernel.after(seconds, "network settles", settle)
+
+    def take_over(self, switch: VirtualSwitch, adapter: NetAdapter) -> None:
+        """An External switch that has been there for long: bound, its vEthernet with the adapter's settings."""
+        with self._kernel.lock:
+            switch.adapter_before, switch.adapter_guid = copy.deepcopy(adapter), adapter.guid
+            adapter.addresses, adapter.gateway, adapter.dns_servers = [], "", []
+            self._kernel.state.host.switches.append(switch)
+            if switch.allow_management_os:
+                switch.vethernet = self._vethernet(switch, adapter)
+            self._settle()
+
+    def release(self, switch: VirtualSwitch, done: Callable[[], None]) -> None:
+        """Takes an External switch off its adapter, which gets its settings back. `done` as at `bind`."""
+        seconds = self._begin_switch_outage("switch-release", switch.name)
+        switch.vethernet = None
+
+        def settle() -> None:
+            switches = self._kernel.state.host.switches
+            switches[:] = [other for other in switches if other.id != switch.id]
+            adapter = self.physical(switch.adapter_guid)
+            if adapter is not None:
+                self._give_back(switch, adapter)
+            self._end_outage()
+            self._kernel.changed("switch", switch.id)
+            done()
+
+        self._kernel.after(seconds, "network settles", settle)
+
+    def _begin_switch_outage(self, kind: str, place: str) -> float:
+        said = self._kernel.injected("switch-outage", place)
+        seconds = self._kernel.random.uniform(*OUTAGE_S) if said is None else said
+        silent = self._kernel.injected("switch-silence", place) is not None
+        self._kernel.note(kind, place, seconds=seconds)
+        self._begin_outage(seconds, "silence" if silent else "reset")
+        return seconds
+
+    def _give_back(self, switch: VirtualSwitch, adapter: NetAdapter) -> None:
+        before = switch.adapter_before
+        if before is not None:
+            adapter.addresses, adapter.gateway = list(before.addresses), before.gateway
+            adapter.dns_servers, adapter.category = list(before.dns_servers), before.category
+
+    def _vethernet(self, switch: VirtualSwitch, adapter: NetAdapter) -> NetAdapter:
+        """`vEthernet (<name>)` with the adapter's MAC and settings, as far as no fault takes them away (fact 16)."""
+        assert switch.adapter_before is not None
+        place, vethernet = switch.name, copy.deepcopy(switch.adapter_before)
+        vethernet.name, vethernet.description = f"vEthernet ({place})", "Hyper-V Virtual Ethernet Adapter"
+        vethernet.guid = f"{{{self.new_guid().upper()}}}"
+        vethernet.if_index = 1 + max(other.if_index for other in self.adapters())
+        vethernet.link_speed = adapter.link_speed
+        if self._kernel.injected("switch-offline", place) is not None:
+            vethernet.addresses, vethernet.gateway = [], ""
+        octet = self._kernel.injected("switch-address", place)
+        if octet is not None:
+            vethernet.addresses = [_with_last_octet(address, int(octet)) for address in vethernet.addresses]
+        if self._kernel.injected("switch-dns", place) is not None:
+            vethernet.dns_servers = []
+        if self._kernel.injected("switch-public", place) is not None:
+            vethernet.category = "Public"
+        return vethernet
+
+    def internal_vethernet(self, switch: VirtualSwitch) -> NetAdapter:
+        """The host's own adapter on an Internal switch: no address that anybody outside could reach."""
+        with self._kernel.lock:
+            return NetAdapter(
+                name=f"vEthernet ({switch.name})",
+                description="Hyper-V Virtual Ethernet Adapter",
+                mac=f"00155D{self._kernel.random.randrange(1 << 24):06X}",
+                guid=f"{{{self.new_guid().upper()}}}",
+                if_index=1 + max(other.if_index for other in self.adapters()),
+                category="Public",
+                dhcp=False,
+            )
+
+    def new_guid(self) -> str:
+        """A GUID of this repeatable world, lower case."""
+        with self._kernel.lock:
+            return str(uuid.UUID(int=self._kernel.random.getrandbits(128), version=4))
+
+    # -- the LAN
+
+    def lan_up(self, vm: Vm) -> bool:
+        """Whether the VM's first network adapter reaches the LAN: on an External switch whose adapter has link, in its VLAN."""
+        with self._kernel.lock:
+            nic = vm.nics[0] if vm.nics else None
+            switches = self._kernel.state.host.switches
+            switch = next((s for s in switches if nic and s.id == nic.switch_id and s.kind == "External"), None)
+            adapter = self.physical(switch.adapter_guid) if switch else None
+            return bool(nic and switch and adapter and adapter.status == "Up" and nic.vlan_id == switch.vlan_id)
+
+    def lease(self, mac: str, place: str = "") -> str:
+        """The address the router gives a MAC: a reserved one, the one it had, or the next free. Empty when none is free.
+
+        `place` is the VM's name, for the fault `lease-moves`.
+        """
+        with self._kernel.lock:
+            lan = self._kernel.state.lan
+            moved = self._kernel.injected("lease-moves", mac) is not None or (
+                bool(place) and self._kernel.injected("lease-moves", place) is not None
+            )
+            if mac in lan.reserved:
+                return lan.reserved[mac]
+            if mac in lan.leases and not moved:
+                return lan.leases[mac]
+            taken = {*lan.leases.values(), *lan.reserved.values(), *(f.address for f in self._kernel.state.foreign)}
+            taken.add(self._kernel.state.host.address)
+            prefix = lan.subnet.rsplit(".", 1)[0]
+            free = (f"{prefix}.{octet}" for octet in range(lan.dhcp_first, lan.dhcp_last + 1))
+            address = next((candidate for candidate in free if candidate not in taken), "")
+            if address:
+                lan.leases[mac] = address
+            return address
+
+    # -- the neighbour table
+
+    def heard_from(self, mac: str, address: str) -> None:
+        """The host exchanged a packet with a station of the LAN."""
+        with self._kernel.lock:
+            table = self._kernel.state.host.neighbors
+            table[address] = (mac, "Reachable")
+
+            def age() -> None:
+                if table.get(address) == (mac, "Reachable"):
+                    table[address] = (mac, "Stale")
+
+            self._kernel.after(REACHABLE_S, "neighbour ages", age)
+
+    def neighbors(self) -> list[Neighbor]:
+        """The rows, as Get-NetNeighbor shows them for IPv4."""
+        with self._kernel.lock:
+            carriers = [a for a in self.adapters() if a.addresses]
+            rows = []
+            for address, (mac, state) in self._kernel.state.host.neighbors.items():
+                on = next((a for a in carriers if _within(address, a.addresses)), None)
+                if on is not None:
+                    rows.append(Neighbor(mac, address, state, on.name, on.if_index))
+            return rows
+
+    def sweep(self) -> None:
+        """The host touches every address of its own subnets on External switches; what answers is in its table after it.
+
+        Takes its time in the caller's thread; the lock must not be held. Subnets above a /22 are left alone.
+        """
+        with self._kernel.lock:
+            asked = [
+                address
+                for switch in self._kernel.state.host.switches
+                if switch.kind == "External" and switch.vethernet
+                for address in switch.vethernet.addresses
+                if int(address.split("/")[1]) >= MAX_SWEEP_PREFIX
+            ]
+        self._kernel.spend(SWEEP_S if asked else 0.0)
+        with self._kernel.lock:
+            if not self.has_gateway():
+                return
+            answers = {address: mac for mac, address in self._plugs.guests.stations() if _within(address, asked)}
+            table = self._kernel.state.host.neighbors
+            for address, (mac, _state) in list(table.items()):
+                if _within(address, asked) and address not in answers and mac != ROUTER_MAC:
+                    table[address] = (mac, "Unreachable")
+            for address, mac in answers.items():
+                self.heard_from(mac, address)
+
+
+def _within(address: str, interfaces: list[str]) -> bool:
+    wanted = ipaddress.ip_address(address)
+    return any(wanted in ipaddress.ip_interface(interface).network for interface in interfaces)
+
+
+def _with_last_octet(interface: str, octet: int) -> str:
+    address, prefix = interface.split("/")
+    return f"{address.rsplit('.', 1)[0]}.{octet}/{prefix}"

@@ -1,0 +1,95 @@
+"""The world: state, clock, the host's rules, what runs in the VMs, and the ways to all of it. `build.new_world` makes one."""
+
+from __future__ import annotations
+
+from provisioner.lab.world.hyperv import Caller, HyperV
+from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.network import Network
+from provisioner.lab.world.plugs import Plugs
+from provisioner.lab.world.routes import LoopbackRoutes
+from provisioner.lab.world.seams import Guests, KubeRules
+from provisioner.lab.world.state import HostFile, State
+from provisioner.lab.world.storage import Storage
+from provisioner.lab.world.tasks import Tasks
+
+
+class World:
+    """Everything of the lab that is not a protocol. Protocols hold one of these and ask its parts."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.plugs = Plugs(kernel)
+        self.storage = Storage(kernel)
+        self.storage.disk_deleted = self._disk_deleted
+        self.network = Network(kernel, self.plugs)
+        self.hyperv = HyperV(kernel, self.storage, self.network, self.plugs)
+        self.tasks = Tasks(kernel)
+        self.routes = LoopbackRoutes(kernel)
+        self.boots = 0
+        """How often the host has booted: what ran on it before belongs to an earlier one."""
+
+    @property
+    def state(self) -> State:
+        return self.kernel.state
+
+    @property
+    def guests(self) -> Guests:
+        return self.plugs.guests
+
+    def use_guests(self, guests: Guests) -> None:
+        """What runs inside VMs from now on; to be called before `boot`."""
+        self.plugs.guests = guests
+
+    def use_kube(self, kube: KubeRules) -> None:
+        self.plugs.kube = kube
+
+    def caller(self, user: str) -> Caller:
+        """The rights of a user by the groups of the account."""
+        with self.kernel.lock:
+            name = user.rsplit("\\", 1)[-1].lower()
+            account = next((a for a in self.state.accounts if a.user.lower() == name), None)
+            groups = {group.lower() for group in account.groups} if account else set()
+            return Caller(user, "administrators" in groups, "hyper-v administrators" in groups)
+
+    # -- life
+
+    def start(self) -> None:
+        """Time begins to run (not needed with a hand clock)."""
+        self.kernel.start()
+
+    def stop(self) -> None:
+        """This process is done with the world; nothing in it is told of that."""
+        self.kernel.stop()
+        self.routes.close()
+
+    # -- the host's own power
+
+    def boot(self) -> None:
+        """The host comes up: its services, its network, then VMs by their start actions."""
+        with self.kernel.lock:
+            host = self.state.host
+            self.boots += 1
+            host.booted = self.kernel.now()
+            host.vmms = "Running"
+            host.neighbors.clear()
+            self.network.power(on=True)
+            self.kernel.note("host-booted", host.name)
+            self.hyperv.start_automatically()
+
+    def reboot_host(self, seconds: float = 60.0) -> None:
+        """The host goes down now and comes up after that many seconds. VMs lose their power, tasks end."""
+        with self.kernel.lock:
+            self.kernel.note("host-down", self.state.host.name, seconds=seconds)
+            self.hyperv.cut_all()
+            self.tasks.end_all()
+            self.network.power(on=False)
+            self.kernel.after(seconds, "host boots", self.boot)
+
+    def _disk_deleted(self, file: HostFile) -> None:
+        """Etcd's data on a deleted disk is gone: the cluster it was of is told."""
+        etcd = file.vhd.system.etcd if file.vhd and file.vhd.system else None
+        cluster = self.state.clusters.get(etcd.cluster_id) if etcd else None
+        if etcd is None or cluster is None or self.plugs.kube is None:
+            return
+        for vm_id in [vm_id for vm_id, member in cluster.members.items() if member == etcd.member_id]:
+            self.plugs.kube.forget_disk(vm_id)
