@@ -366,6 +366,13 @@ FAULTS: dict[str, FaultKind] = {
             "Add --yes.",
         ),
         _kind(
+            "P-RUN-PLANCHANGED",
+            Exit.REFUSED,
+            "the plan has changed since it was shown",
+            "Between the question and the work something appeared that would be destroyed too. Nothing was removed.",
+            "Look at the new plan and answer again.",
+        ),
+        _kind(
             "P-RUN-PROTECTED",
             Exit.REFUSED,
             "the cluster file protects this cluster",

@@ -56,6 +56,8 @@ class RunStarted(Event):
     """`provision`, `talos`, `kubernetes`."""
     folder: str = ""
     """Folder of this run."""
+    speed: float = 1.0
+    """How fast the clock port runs: 1 but for the lab."""
 
 
 @dataclass(frozen=True, kw_only=True)

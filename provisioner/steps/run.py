@@ -121,7 +121,7 @@ class Run:
 
     def note(self, level: str, message: str, *, step: StepId | None = None, machine: str | None = None) -> None:
         stamp = self.waiter.stamp()
-        self.emit(Note(level=level, message=message, step=step, machine=machine, **stamp))  # type: ignore[arg-type]  # t, at_s
+        self.emit(Note(level=level, message=message, step=step, machine=machine, **stamp))
 
     async def wait(
         self,

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from provisioner.errors import Interrupted, TransportError
 from provisioner.model.events import Event, WaitEnded, WaitProgressed, WaitStarted
@@ -60,7 +60,7 @@ class Waiter:
     stop: asyncio.Event
     scale: float = 1.0
 
-    def stamp(self) -> dict[str, object]:
+    def stamp(self) -> dict[str, Any]:
         return {"t": self.clock.wall(), "at_s": self.clock.now() - self.started_s}
 
     async def sleep(self, seconds: float, wake: asyncio.Event | None = None) -> None:

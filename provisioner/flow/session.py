@@ -1,0 +1,347 @@
+"""One run of a command that changes things, from its first event to its last. `up`, `down` and `rebuild` are told here as stories;
+what they do is planned by the steps and done by the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from provisioner.errors import Fault, ProvisionError, TransportError
+from provisioner.faults import Exit, exit_code
+from provisioner.flow.down import needs_of_removal, plan_down
+from provisioner.flow.engine import Apply, Engine, Needs, Outcome, first_in_order
+from provisioner.flow.observe import observe, read_keys
+from provisioner.flow.up import APPLY, needs_of, plan_up
+from provisioner.model.events import Event, FaultMet, PlanMade, RunEnded, RunStarted
+from provisioner.model.facts import Observed
+from provisioner.model.plan import Action, Plan, Verb
+from provisioner.model.spec import Cluster
+from provisioner.model.steps import StepId
+from provisioner.steps import removal
+from provisioner.steps.finder import Finder
+from provisioner.steps.image import image_path
+from provisioner.steps.removal import Extent
+from provisioner.steps.run import Options, Ports, Run
+from provisioner.steps.vm import find_vm
+from provisioner.steps.waits import Waiter
+
+PICTURE_SIZE = (1024, 768)
+"""Generation 2 firmware's own resolution; more than the native one is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a run ended: what its last event says, for exit codes and `--json`."""
+
+    outcome: str
+    exit: int
+    elapsed_s: float
+    summary: str
+    fault: Fault | None = None
+    left: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Session:
+    """What every story of a run needs."""
+
+    cluster: Cluster
+    ports: Ports
+    emit: Callable[[Event], None]
+    stop: asyncio.Event
+    options: Options = field(default_factory=Options)
+    run_number: int = 0
+    run_folder: Path = Path()
+    version: str = ""
+    _begun: float = 0.0
+    _run: Run | None = None
+
+    # -- the stories
+
+    async def up(self, *, until: StepId | None = None) -> Result:
+        """Reads, plans, does, proves. Never raises a Fault: it is in the result and in the events."""
+        self._start("up")
+        return await self._guarded(self._up(until), StepId.HOST)
+
+    async def down(self, extent: Extent, *, shown: Plan | None = None) -> Result:
+        """`shown` is the plan that was confirmed: what would be destroyed beyond it is refused."""
+        self._start("down")
+        return await self._guarded(self._down(extent, shown), StepId.HOST)
+
+    async def rebuild(self) -> Result:
+        """Down and up as one run. Checked as one plan first: nothing is removed for a cluster that could not be made again."""
+        self._start("rebuild")
+        return await self._guarded(self._rebuild(), StepId.HOST)
+
+    async def _up(self, until: StepId | None) -> Result:
+        seen = await observe(self.cluster, self.ports)
+        plan = plan_up(self.cluster, seen, retry_switch=self.options.retry_switch, until=until)
+        self._tell(plan)
+        if plan.refusals:
+            return self._refused(plan)
+        outcome = await self._carry_out(seen, plan.actions, APPLY, needs_of(self.cluster))
+        return self._ended(outcome, plan, "up")
+
+    async def _down(self, extent: Extent, shown: Plan | None) -> Result:
+        seen = await observe(self.cluster, self.ports)
+        plan = plan_down(self.cluster, seen, extent)
+        more = {a.id for a in plan.destroys} - {a.id for a in shown.destroys} if shown else set()
+        if more:
+            raise Fault(
+                "P-RUN-PLANCHANGED",
+                "the plan has changed since it was shown",
+                expected="to remove only what was confirmed",
+                seen=tuple(f"also {name}" for name in sorted(more)),
+                then=(f"provision down {self.cluster.name}",),
+            )
+        self._tell(plan)
+        outcome = await self._carry_out(seen, plan.actions, _REMOVE, needs_of_removal)
+        return self._ended(outcome, plan, "down")
+
+    async def _rebuild(self) -> Result:
+        seen = await observe(self.cluster, self.ports)
+        after = plan_up(self.cluster, without_machines(seen), retry_switch=self.options.retry_switch)
+        if after.refusals:
+            self._tell(after)
+            return self._refused(after)
+        removing = plan_down(self.cluster, seen, Extent(contexts=False))
+        self._tell(replace(removing, actions=removing.changes + after.actions))
+        outcome = await self._carry_out(seen, removing.actions, _REMOVE, needs_of_removal)
+        if outcome.faults or outcome.interrupted:
+            return self._ended(outcome, removing, "rebuild")
+        seen = await observe(self.cluster, self.ports)
+        plan = plan_up(self.cluster, seen, retry_switch=self.options.retry_switch)
+        if plan.refusals:
+            return self._refused(plan)
+        outcome = await self._carry_out(seen, plan.actions, APPLY, needs_of(self.cluster))
+        return self._ended(outcome, plan, "rebuild")
+
+    # -- what they share
+
+    def _start(self, command: str) -> None:
+        self._begun = self.ports.clock.now()
+        self.emit(
+            RunStarted(
+                command=command,
+                cluster=self.cluster.name,
+                host=", ".join(self.cluster.hosts),
+                run=self.run_number,
+                lab=self.cluster.lab is not None,
+                versions={
+                    "provision": self.version,
+                    "talos": self.cluster.talos,
+                    "kubernetes": self.cluster.kubernetes,
+                },
+                folder=str(self.run_folder),
+                speed=self.ports.clock.rate,
+                **self._waiter().stamp(),
+            )
+        )
+
+    def _waiter(self) -> Waiter:
+        return Waiter(
+            clock=self.ports.clock,
+            started_s=self._begun,
+            emit=self.emit,
+            stop=self.stop,
+            scale=self.options.wait_scale,
+        )
+
+    async def _guarded(self, story: Awaitable[Result], step: StepId) -> Result:
+        """Turns a fault that ends the whole story into its result."""
+        try:
+            return await story
+        except Fault as fault:
+            return self._end("failed", exit_code(fault.id), "", fault=fault, step=step)
+        except ProvisionError as error:
+            bug = Fault("P-RUN-BUG", f"{type(error).__name__}: {error}")
+            return self._end("failed", exit_code(bug.id), "", fault=bug, step=step)
+
+    def _tell(self, plan: Plan) -> None:
+        keeps = sum(action.verb is Verb.KEEP for action in plan.actions)
+        self.emit(
+            PlanMade(
+                changes=len(plan.changes),
+                keeps=keeps,
+                destroys=len(plan.destroys),
+                actions=tuple(action_line(action) for action in plan.actions),
+                warnings=tuple(asdict(warning) for warning in plan.warnings),
+                **self._waiter().stamp(),
+            )
+        )
+
+    async def _carry_out(
+        self, seen: Observed, actions: Sequence[Action], appliers: Mapping[StepId, Apply], needs: Needs
+    ) -> Outcome:
+        run = self._new_run(seen)
+        try:
+            return await Engine(run=run, actions=actions, appliers=appliers, needs=needs).go()
+        finally:
+            for finder in run.finders.values():
+                await finder.close()
+
+    def _new_run(self, seen: Observed) -> Run:
+        """A run that knows already what was observed."""
+        bundle, access = read_keys(self.ports)
+        run = Run(
+            cluster=self.cluster,
+            ports=self.ports,
+            seen=seen,
+            waiter=self._waiter(),
+            emit=self.emit,
+            options=self.options,
+            picture=self._picture,
+            bundle=bundle,
+            access=access,
+        )
+        self._run = run
+        for name, host in self.ports.hosts.items():
+            run.finders[name] = Finder(host=host, clock=self.ports.clock, learned=run.learned)
+            path = image_path(self.cluster, seen.hosts[name]).lower()
+            found = next((i for i in seen.hosts[name].images if i.exists and i.path.lower() == path), None)
+            if found is not None:
+                run.images[name] = found
+        for machine in self.cluster.machines:
+            vm = find_vm(machine, seen.hosts[machine.host], seen.secrets)
+            if vm is not None:
+                run.vms[machine.name] = vm
+            facts = seen.machines.get(machine.name)
+            if facts is not None:
+                run.addresses[machine.name] = facts.address
+                run.machines[machine.name] = facts
+        return run
+
+    async def _picture(self, machine: str) -> str:
+        """The VM's screen into the run's folder. A picture is a help, never a reason to fail."""
+        run = self._run
+        vm = run.vms.get(machine) if run else None
+        if run is None or vm is None:
+            return ""
+        host = run.host_of(self.cluster.machine(machine))
+        width, height = PICTURE_SIZE
+        try:
+            console = await host.console(vm.id, width=width, height=height)
+        except TransportError:
+            return ""
+        return str(self.ports.store.save_picture(self.run_folder, machine, console))
+
+    def _refused(self, plan: Plan) -> Result:
+        """The plan itself says no. All refusals are told, lowest step first; nothing was changed."""
+        first = plan.refusals[0]
+        for action in plan.refusals[1:]:
+            if action.fault is not None:
+                self._tell_fault(action.fault, action.step)
+        assert first.fault is not None, "a refusal carries its fault"
+        return self._end("failed", exit_code(first.fault.id), "nothing was changed", fault=first.fault, step=first.step)
+
+    def _ended(self, outcome: Outcome, plan: Plan, command: str) -> Result:
+        left = tuple(f"{action.step}: {action.object}" for action in outcome.left)
+        found = first_in_order(outcome)
+        if found is not None:
+            step, fault = found
+            for other_step, other in outcome.faults:
+                if other is not fault:
+                    self._tell_fault(other, other_step)
+            return self._end("failed", exit_code(fault.id), self._what_stays(plan), fault=fault, step=step, left=left)
+        if outcome.interrupted:
+            return self._end("interrupted", Exit.INTERRUPTED, self._what_stays(plan), left=left)
+        if not any(action.kind for action in plan.actions):
+            return self._end("unchanged", Exit.DONE, "nothing to do: everything is as the file says")
+        return self._end("ok", Exit.DONE, self._success(command, plan))
+
+    def _what_stays(self, plan: Plan) -> str:
+        return "nothing was removed" if not plan.destroys else "what was not removed yet stays"
+
+    def _success(self, command: str, plan: Plan) -> str:
+        if command == "down":
+            vms = [action for action in plan.changes if action.kind == "remove_vm"]
+            return f"{len(vms)} VMs removed"
+        last = plan.actions[-1].step
+        if last is StepId.ACCESS:
+            return f"{self.cluster.name} is up: {len(self.cluster.machines)} nodes Ready"
+        return f"{self.cluster.name} is done up to step {last}"
+
+    def _tell_fault(self, fault: Fault, step: StepId) -> None:
+        name = self.cluster.name
+        stamp = self._waiter().stamp()
+        self.emit(
+            FaultMet(
+                id=fault.id,
+                message=fault.message,
+                exit=exit_code(fault.id),
+                step=step,
+                machine=fault.machine or None,
+                expected=fault.expected,
+                seen=tuple(fault.seen),
+                likely=fault.likely,
+                then=tuple(fault.then),
+                look=tuple(fault.look),
+                go_on=(f"provision up {name}",),
+                picture=fault.picture,
+                **stamp,
+            )
+        )
+
+    def _end(
+        self,
+        outcome: str,
+        exit: int,
+        summary: str,
+        *,
+        fault: Fault | None = None,
+        step: StepId = StepId.HOST,
+        left: tuple[str, ...] = (),
+    ) -> Result:
+        if fault is not None:
+            self._tell_fault(fault, step)
+        elapsed = round(self.ports.clock.now() - self._begun, 3)
+        self.emit(
+            RunEnded(
+                outcome=outcome,
+                exit=int(exit),
+                elapsed_s=elapsed,
+                fault=fault.id if fault else None,
+                summary=summary,
+                left=left,
+                **self._waiter().stamp(),
+            )
+        )
+        return Result(outcome=outcome, exit=int(exit), elapsed_s=elapsed, summary=summary, fault=fault, left=left)
+
+
+_REMOVE: Mapping[StepId, Apply] = dict.fromkeys(StepId, removal.apply)
+
+
+def without_machines(seen: Observed) -> Observed:
+    """What would be seen after `down`: the same hosts without our VMs."""
+    hosts = {}
+    for name, state in seen.hosts.items():
+        ours = removal.our_vms(state, seen)
+        freed = sum(vm.memory_mib for vm in ours if vm.state == "Running") * 1024**2
+        host = replace(state.host, memory_free_bytes=state.host.memory_free_bytes + freed)
+        hosts[name] = replace(state, host=host, vms=tuple(vm for vm in state.vms if vm not in ours))
+    return replace(seen, hosts=hosts, machines={}, unread={}, etcd=None, nodes=None)
+
+
+def action_line(action: Action) -> dict[str, Any]:
+    """An action as the plan's JSON and events show it."""
+    line: dict[str, Any] = {
+        "id": action.id,
+        "step": str(action.step),
+        "verb": str(action.verb),
+        "sign": action.verb.sign,
+        "object": action.object,
+        "why": action.why,
+    }
+    extra = {
+        "machine": action.machine,
+        "host": action.host,
+        "warning": action.warning,
+        "destroys": action.destroys,
+        "fault": action.fault.id if action.fault else "",
+    }
+    return line | {key: value for key, value in extra.items() if value}

@@ -1,0 +1,108 @@
+"""`provision up`: make it so. Reads what is there, plans the difference, does it, and proves each action by looking again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from provisioner.flow.engine import Apply
+from provisioner.model.facts import Observed
+from provisioner.model.naming import spaced_mac
+from provisioner.model.plan import Action, Plan, PlanWarning
+from provisioner.model.spec import Cluster
+from provisioner.model.steps import STEP, STEPS, Scope, StepId
+from provisioner.steps import (
+    access,
+    bootstrap,
+    config,
+    eject,
+    health,
+    host,
+    image,
+    install,
+    maintenance,
+    secrets,
+    switch,
+    vm,
+)
+
+APPLY: Mapping[StepId, Apply] = {
+    StepId.SWITCH: switch.apply,
+    StepId.IMAGE: image.apply,
+    StepId.SECRETS: secrets.apply,
+    StepId.VM: vm.apply,
+    StepId.MAINTENANCE: maintenance.apply,
+    StepId.CONFIG: config.apply,
+    StepId.INSTALL: install.apply,
+    StepId.BOOTSTRAP: bootstrap.apply,
+    StepId.EJECT: eject.apply,
+    StepId.HEALTH: health.apply,
+    StepId.ACCESS: access.apply,
+}
+
+
+def plan_up(cluster: Cluster, seen: Observed, *, retry_switch: bool = False, until: StepId | None = None) -> Plan:
+    """What `up` would do. Pure. `until` leaves out the steps that hang on nothing before it in the table."""
+    planners: Mapping[StepId, Callable[[], object]] = {
+        StepId.HOST: lambda: host.plan(cluster, seen),
+        StepId.SWITCH: lambda: switch.plan(cluster, seen, retry=retry_switch),
+        StepId.IMAGE: lambda: image.plan(cluster, seen),
+        StepId.SECRETS: lambda: secrets.plan(cluster, seen),
+        StepId.VM: lambda: vm.plan(cluster, seen),
+        StepId.MAINTENANCE: lambda: maintenance.plan(cluster, seen),
+        StepId.CONFIG: lambda: config.plan(cluster, seen),
+        StepId.INSTALL: lambda: install.plan(cluster, seen),
+        StepId.BOOTSTRAP: lambda: bootstrap.plan(cluster, seen),
+        StepId.EJECT: lambda: eject.plan(cluster, seen),
+        StepId.HEALTH: lambda: health.plan(cluster, seen),
+        StepId.ACCESS: lambda: access.plan(cluster, seen),
+    }
+    actions: list[Action] = []
+    for step in STEPS:
+        actions += planners[step.id]()  # type: ignore[arg-type]  # every planner yields actions
+        if step.id is until:
+            break
+    return Plan(cluster=cluster.name, actions=tuple(actions), warnings=tuple(_warnings(cluster, seen)))
+
+
+def _warnings(cluster: Cluster, seen: Observed) -> list[PlanWarning]:
+    first = cluster.control_planes[0]
+    if cluster.endpoint or cluster.vip or first.address or cluster.lab is not None:
+        return []
+    known = seen.machines.get(first.name)
+    where = f" (now {known.address})" if known else ""
+    return [
+        PlanWarning(
+            id="P-CONFIG-ENDPOINT",
+            message=f"the endpoint will be the DHCP address of {first.name}{where}; workers lose it when the lease changes",
+            then=(f"reserve an address for {spaced_mac(first.mac)}, or set endpoint:, vip: or address: in the file",),
+        )
+    ]
+
+
+def needs_of(cluster: Cluster) -> Callable[[Action, Sequence[Action]], Sequence[Action]]:
+    """Which actions an action waits for: the table's `after`, on the same machine or host, and the orders that Talos forces."""
+    first = cluster.control_planes[0].name
+    workers = {machine.name for machine in cluster.workers}
+
+    def needs(action: Action, actions: Sequence[Action]) -> list[Action]:
+        step = STEP[action.step]
+        return [
+            other for other in actions if other is not action and _before(action, step.after, other, first, workers)
+        ]
+
+    return needs
+
+
+def _before(action: Action, after: Sequence[StepId], other: Action, first: str, workers: set[str]) -> bool:
+    if action.step is StepId.INSTALL and action.machine in workers and other.step is StepId.BOOTSTRAP:
+        return True  # a worker's API opens only after a control plane's trustd answers
+    if other.step not in after:
+        return False
+    if action.step is StepId.BOOTSTRAP:
+        return other.machine == first  # nobody else needs to be installed for etcd to begin
+    scope = STEP[other.step].scope
+    if scope is Scope.MACHINE and action.machine:
+        return other.machine == action.machine
+    if scope is Scope.HOST and action.host:
+        return other.host == action.host
+    return True
