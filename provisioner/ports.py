@@ -316,3 +316,16 @@ class Journal(Protocol):
 
     def emit(self, event: Event) -> None: ...
     def close(self) -> None: ...
+
+
+class ContextFile(Protocol):
+    """How one kind of client file (talosconfig, kubeconfig) is edited: pure, and without touching what is not ours."""
+
+    def merge(self, existing: bytes | None, ours: bytes) -> bytes:
+        """The user's file with our context in it, new or renewed. The current context is set only if there was none."""
+
+    def remove(self, existing: bytes, name: str) -> bytes:
+        """The user's file without our context and what only it used."""
+
+    def find(self, existing: bytes, name: str) -> object | None:
+        """Our context and what it refers to, as a value to compare; None when it is not there."""

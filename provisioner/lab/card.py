@@ -1,0 +1,83 @@
+"""What a lab tells its clients, as one file in its folder: where to sign in, where each place of its LAN is reached, how fast its time runs.
+
+A client knows nothing else of the lab. The password lies in a file of its own beside it (0600).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+SCHEMA = "provision/lab/1"
+CARD, PASSWORD, LOG = "lab.json", "password", "lab.log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """`lab.json`."""
+
+    pid: int
+    started: str
+    """ISO 8601, UTC."""
+    rate: float
+    """Seconds of the lab in one real second."""
+    epoch: float
+    """`time.monotonic()` of this computer at second `epoch_s` of the lab."""
+    epoch_s: float
+    engine: str
+    seed: int
+    host: str
+    """Name of the Windows host, as a certificate there bears it."""
+    address: str
+    """Its address on the LAN at this moment."""
+    user: str
+    ca: str
+    """Path of the certificate of the lab's own authority."""
+    control_port: int
+    control_token: str
+    routes: dict[str, str] = field(default_factory=dict)
+    """`<address or name>:<port>` -> `127.0.0.1:<port>`."""
+    schema: str = SCHEMA
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Whole or not at all; 0600, since the token is in it."""
+    _write_private(folder / CARD, json.dumps(asdict(card), indent=1).encode())
+
+
+def read_card(folder: Path) -> Card | None:
+    """The card of a lab that runs, or was killed; None where none is, or of another version."""
+    try:
+        values = json.loads((folder / CARD).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    if values.get("schema") != SCHEMA:
+        return None
+    return Card(**values)
+
+
+def write_password(folder: Path, password: str) -> None:
+    _write_private(folder / PASSWORD, password.encode())
+
+
+def read_password(folder: Path) -> str | None:
+    try:
+        return (folder / PASSWORD).read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,181 @@
+"""Starts, asks and stops a lab: a process of its own, found by its folder. One request per connection on loopback, behind a token.
+
+Requests and answers are one JSON line each: `{"token", "do": "status" | "stop" | "fault" | "log" | "stats", ...}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from provisioner.lab.card import LOG, Card, read_card
+
+START_S = 30.0
+"""Real seconds that a lab may take to start; it takes about one."""
+STOP_S = 15.0
+
+
+class LabError(Exception):
+    """The lab did not start, does not answer, or refuses a request."""
+
+
+def ask(card: Card, do: str, **more: Any) -> dict[str, Any]:
+    """One request. Raises LabError."""
+    try:
+        with socket.create_connection(("127.0.0.1", card.control_port), timeout=STOP_S) as connection:
+            connection.sendall(json.dumps({"token": card.control_token, "do": do, **more}).encode() + b"\n")
+            answer = connection.makefile("rb").readline()
+    except OSError as error:
+        raise LabError(f"the lab does not answer: {error}") from error
+    if not answer:
+        raise LabError("the lab closed the connection without an answer")
+    result: dict[str, Any] = json.loads(answer)
+    if "error" in result:
+        raise LabError(str(result["error"]))
+    return result
+
+
+def running(folder: Path) -> Card | None:
+    """The card of the lab of that folder, if it runs and answers."""
+    card = read_card(folder)
+    if card is None:
+        return None
+    try:
+        ask(card, "status")
+    except LabError:
+        return None
+    return card
+
+
+def start(folder: Path, *, speed: float, engine: str, seed: int) -> Card:
+    """Starts the lab of that folder, or gives the one that runs. Returns once its host can be signed in to. Raises LabError."""
+    card = running(folder)
+    if card is not None:
+        return card
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    read_end, write_end = os.pipe()
+    command = [
+        sys.executable,
+        "-m",
+        "provisioner.lab",
+        *("--folder", str(folder), "--speed", str(speed), "--engine", engine, "--seed", str(seed)),
+        *("--ready-fd", str(write_end)),
+    ]
+    try:
+        with (folder / LOG).open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(write_end,),
+                start_new_session=True,  # Ctrl-C in the terminal is for the client alone
+                cwd=folder,
+            )
+        os.close(write_end)
+        write_end = -1
+        _wait_ready(read_end, process, folder)
+    finally:
+        os.close(read_end)
+        if write_end >= 0:
+            os.close(write_end)
+    card = running(folder)
+    if card is None:
+        raise LabError(f"the lab said that it is ready, but does not answer; its log is {folder / LOG}")
+    return card
+
+
+def _wait_ready(read_end: int, process: subprocess.Popen[bytes], folder: Path) -> None:
+    """The child writes `ready`, or one line of why not; its end closes the pipe."""
+    os.set_blocking(read_end, False)
+    deadline, heard = time.monotonic() + START_S, b""
+    while time.monotonic() < deadline:
+        try:
+            part = os.read(read_end, 4096)
+        except BlockingIOError:
+            time.sleep(0.02)
+            continue
+        heard += part
+        if heard.strip() == b"ready":
+            return
+        if not part:
+            process.wait(STOP_S)
+            reason = heard.decode(errors="replace").strip() or f"exit status {process.returncode}"
+            raise LabError(f"{reason}; its log is {folder / LOG}")
+    process.kill()
+    raise LabError(f"not ready within {START_S:g} s; its log is {folder / LOG}")
+
+
+def stop(folder: Path) -> bool:
+    """Stops the lab of that folder and waits for its process to end. False: none runs. Raises LabError."""
+    card = running(folder)
+    if card is None:
+        return False
+    ask(card, "stop")
+    deadline = time.monotonic() + STOP_S
+    while time.monotonic() < deadline:
+        if not _alive(card.pid):
+            return True
+        time.sleep(0.02)
+    raise LabError(f"the lab (process {card.pid}) did not end within {STOP_S:g} s")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.waitpid(pid, os.WNOHANG)  # ours to reap, when this process started it
+    except ChildProcessError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class ControlServer:
+    """The lab's side: answers requests on a thread of its own."""
+
+    def __init__(self, handle: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
+        import threading
+
+        self.token = secrets.token_urlsafe(24)
+        self._handle = handle
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(5)
+                try:
+                    connection.sendall(json.dumps(self._answer(connection)).encode() + b"\n")
+                except OSError:
+                    continue  # the client went away; nothing is lost
+
+    def _answer(self, connection: socket.socket) -> dict[str, Any]:
+        try:
+            request = json.loads(connection.makefile("rb").readline())
+            if not secrets.compare_digest(str(request.pop("token", "")), self.token):
+                return {"error": "wrong token"}
+            return self._handle(str(request.pop("do", "")), request)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return {"error": f"{type(error).__name__}: {error}"}
