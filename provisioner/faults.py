@@ -296,6 +296,13 @@ FAULTS: dict[str, FaultKind] = {
             "Restore secrets.yaml into the folder named, or remove the machines with provision down CLUSTER.",
         ),
         _kind(
+            "P-CONFIG-BADSECRETS",
+            Exit.REFUSED,
+            "the secrets bundle is damaged",
+            "secrets.yaml is there, but it is no whole secrets bundle of Talos; the message names what is missing or broken.",
+            "Restore the file from a backup. Without it the machines can only be removed with provision down CLUSTER.",
+        ),
+        _kind(
             "P-CONFIG-ENDPOINT",
             Exit.OTHER,
             "the cluster's endpoint is an address that may change",
