@@ -1,0 +1,141 @@
+"""Talos' files for a cluster: the port `Configs`.
+
+Everything heavy (cryptography, YAML, jsonpatch) is imported when first used; building this adapter costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from provisioner.errors import Fault, Finding, Place
+from provisioner.model.spec import Cluster, MachineSpec, PatchSpec, Role
+from provisioner.model.versions import contract_of
+from provisioner.ports import Bundle, Clock, TalosAccess
+
+if TYPE_CHECKING:
+    from provisioner.talos.schema import Document, Problem, Schema
+    from provisioner.talos.secrets import SecretsBundle
+
+
+class TalosConfigs:
+    """Implements `ports.Configs`. `new_bundle` takes up to a second of computing: call it in a thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def new_bundle(self, cluster: Cluster) -> Bundle:  # noqa: ARG002 - one day a cluster's release may decide the kinds of keys
+        from provisioner.talos import secrets
+
+        return secrets.new_bundle(self._clock.wall())
+
+    def read_bundle(self, text: bytes) -> Bundle:
+        """Raises a Fault P-CONFIG-BADSECRETS that names everything that is missing or broken."""
+        from provisioner.talos import secrets
+
+        try:
+            return secrets.read_bundle(text)
+        except secrets.BundleError as error:
+            raise Fault(
+                id="P-CONFIG-BADSECRETS",
+                message="the secrets bundle is not whole",
+                expected="a secrets bundle as talosctl gen secrets writes it",
+                seen=error.problems,
+                then=("restore the file from a backup",),
+            ) from None
+
+    def write_bundle(self, bundle: Bundle) -> bytes:
+        from provisioner.talos import secrets
+
+        return secrets.write_bundle(_ours(bundle))
+
+    def machine_config(self, cluster: Cluster, machine: MachineSpec, bundle: Bundle, *, endpoint: str) -> bytes:
+        """The machine's config: generated, then patched in the order all, role, machine, then validated.
+
+        `endpoint` is `https://host:port`. Raises a Fault P-CONFIG-REFUSED with all findings.
+        """
+        from provisioner.talos import yaml
+
+        documents, schema, findings = _assemble(cluster, machine, _ours(bundle), endpoint)
+        if findings:
+            count = "a finding" if len(findings) == 1 else f"{len(findings)} findings"
+            raise Fault(
+                id="P-CONFIG-REFUSED",
+                message=f"the machine config of {machine.name} has {count}",
+                expected=f"a config that Talos {cluster.talos} takes",
+                seen=tuple(f"{f.place}: {f.path}: {f.problem}" for f in findings),
+                then=(f"mend the lines named in {cluster.file}",),
+                machine=machine.name,
+                findings=findings,
+            )
+        return yaml.dump_documents(schema.encode(document) for document in documents)
+
+    def access(self, bundle: Bundle) -> TalosAccess:
+        """A fresh admin certificate; the key is labelled as OpenSSL reads it."""
+        from provisioner.talos import clientfiles, pki
+
+        ours = _ours(bundle)
+        admin = clientfiles.new_talos_admin(ours, self._clock.wall())
+        return TalosAccess(ca=ours.os.crt, crt=admin.crt, key=pki.standard_key_pem(admin.key))
+
+    def talosconfig(self, cluster: Cluster, bundle: Bundle, *, endpoints: Sequence[str], nodes: Sequence[str]) -> bytes:
+        from provisioner.talos import clientfiles
+
+        return clientfiles.talosconfig(
+            _ours(bundle), self._clock.wall(), context=cluster.name, endpoints=endpoints, nodes=nodes
+        )
+
+    def kubeconfig(self, cluster: Cluster, bundle: Bundle, *, server: str) -> bytes:
+        from provisioner.talos import clientfiles
+
+        return clientfiles.kubeconfig(_ours(bundle), self._clock.wall(), cluster=cluster.name, server=server)
+
+
+def _ours(bundle: Bundle) -> SecretsBundle:
+    from provisioner.talos.secrets import SecretsBundle
+
+    assert isinstance(bundle, SecretsBundle), "bundles come from new_bundle or read_bundle"
+    return bundle
+
+
+def _assemble(
+    cluster: Cluster, machine: MachineSpec, bundle: SecretsBundle, endpoint: str
+) -> tuple[list[Document], Schema, tuple[Finding, ...]]:
+    """The decoded documents with all patches merged in, and what is wrong with them, each at the patch that brought it."""
+    from provisioner.talos import machineconfig, patches, validate
+    from provisioner.talos.schema import Problem, load_schema
+
+    schema = load_schema(contract_of(cluster.talos))
+    problems: list[Problem] = []
+    generated = machineconfig.generate(
+        machine.role, machineconfig.input_for(cluster, endpoint), bundle, talos=cluster.talos
+    )
+    documents = [schema.decode(document, problems) for document in generated]
+    documents = patches.apply_patch(
+        documents, patches.load_patch([machineconfig.node_patch(cluster, machine)], schema), schema
+    )
+
+    def check() -> list[Problem]:
+        return validate.check_config(documents) + validate.check_machine(documents, cluster, machine, bundle, endpoint)
+
+    brought_by: dict[Problem, Place] = {problem: machine.place for problem in problems + check()}
+    findings: list[Finding] = []
+    for patch in _patches_for(cluster, machine):
+        try:
+            documents = patches.apply_patch(documents, patches.load_patch(patch.documents, schema), schema)
+        except patches.PatchError as error:
+            findings += [_finding(problem, patch.place) for problem in error.problems]
+            continue
+        for problem in check():
+            brought_by.setdefault(problem, patch.place)
+    findings += [_finding(problem, brought_by[problem]) for problem in problems + check()]
+    return documents, schema, tuple(findings)
+
+
+def _patches_for(cluster: Cluster, machine: MachineSpec) -> tuple[PatchSpec, ...]:
+    by_role = cluster.control_plane_patches if machine.role is Role.CONTROL_PLANE else cluster.worker_patches
+    return (*cluster.patches, *by_role, *machine.patches)
+
+
+def _finding(problem: Problem, place: Place) -> Finding:
+    return Finding(place=place, path=problem.path, problem=problem.text, did_you_mean=problem.did_you_mean)

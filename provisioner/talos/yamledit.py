@@ -1,0 +1,230 @@
+"""Changes a YAML file of somebody else so that it holds other data, and touches no line that holds what stays.
+
+A round trip through a YAML library lays the whole file out anew and moves comments when an entry goes. Here the file's node
+graph, which knows lines and columns, is compared with the data wanted, and only the lines that differ are cut, replaced or
+added. The result is read back: what does not hold exactly the data wanted (files in flow style, anchors) is left to a round
+trip by ruamel.yaml, which keeps comments as well as it can.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml as pyyaml
+
+from provisioner.talos import yaml
+
+
+def edit(text: str, wanted: Mapping[str, Any]) -> str:
+    """The text, changed so that it reads as `wanted`. Raises YamlError when it is no YAML.
+
+    Keys of mappings that stay keep their place, new ones come last. Items of lists are told apart by their `name`.
+    """
+    current = yaml.load(text)
+    if current == wanted:
+        return text
+    if current is None:
+        return _ended(text) + yaml.dump(wanted).decode()
+    edited = _edit_lines(_ended(text), current, wanted)
+    return edited if edited is not None else _round_trip(text, wanted)
+
+
+# --- by lines ---------------------------------------------------------------------------------------------------------
+
+
+class _NotByLines(Exception):
+    """The file is written in a way that cannot be changed line by line."""
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Characters `start` to `end` become `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+def _edit_lines(text: str, current: Any, wanted: Any) -> str | None:
+    try:
+        if any(isinstance(event, pyyaml.AliasEvent) for event in pyyaml.parse(text, Loader=pyyaml.SafeLoader)):
+            return None  # an alias has the lines of its anchor
+        root = pyyaml.compose(text, Loader=pyyaml.SafeLoader)
+        assert root is not None, "a text with data has a root"
+        editor = _LineEditor(text)
+        editor.compare(root, current, wanted)
+        edited = editor.result()
+        return edited if yaml.load(edited) == wanted else None
+    except (_NotByLines, pyyaml.YAMLError, yaml.YamlError):
+        return None
+
+
+class _LineEditor:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._starts = [0]
+        for line in text.splitlines(keepends=True):
+            self._starts.append(self._starts[-1] + len(line))
+        self._changes: list[_Change] = []
+
+    def result(self) -> str:
+        text = self._text
+        for change in sorted(self._changes, key=lambda change: (change.start, change.end), reverse=True):
+            text = text[: change.start] + change.text + text[change.end :]
+        return text
+
+    def compare(self, node: pyyaml.Node, current: Any, wanted: Any, key: pyyaml.Node | None = None) -> None:
+        """Notes what must change below the node, whose value is `current`; `key` is the node of its key."""
+        if current == wanted:
+            return
+        block = isinstance(node, pyyaml.CollectionNode) and not node.flow_style
+        if block and wanted and isinstance(node, pyyaml.MappingNode) and isinstance(wanted, Mapping):
+            self._compare_mapping(node, current, wanted)
+        elif block and isinstance(node, pyyaml.SequenceNode) and _is_named(current) and _is_named(wanted):
+            self._compare_list(node, current, wanted)
+        elif block:
+            self._replace_block(node, wanted, key)
+        elif isinstance(wanted, (Mapping, list)) and wanted:
+            self._open_empty(node, current, wanted, key)
+        else:
+            self._changes.append(_Change(node.start_mark.index, node.end_mark.index, _inline(wanted, node)))
+
+    def _compare_mapping(self, node: pyyaml.MappingNode, current: Any, wanted: Mapping[str, Any]) -> None:
+        for key_node, value_node in node.value:
+            key = key_node.value
+            if key not in current:
+                raise _NotByLines  # a merged key, or one that is no text
+            if key in wanted:
+                self.compare(value_node, current[key], wanted[key], key_node)
+            else:
+                self._cut(key_node.start_mark.line, max(key_node.end_mark.line, _last_line(value_node)))
+        added = {key: value for key, value in wanted.items() if key not in current}
+        if added:
+            self._insert_below(node, yaml.dump(added).decode(), node.start_mark.column)
+
+    def _compare_list(self, node: pyyaml.SequenceNode, current: Any, wanted: Sequence[Any]) -> None:
+        by_name = {item["name"]: item for item in wanted}
+        for item_node, item in zip(node.value, current, strict=True):
+            if item["name"] in by_name:
+                self.compare(item_node, item, by_name[item["name"]])
+            else:
+                self._cut(item_node.start_mark.line, _last_line(item_node))
+        names = {item["name"] for item in current}
+        added = [item for item in wanted if item["name"] not in names]
+        if added:
+            self._insert_below(node, yaml.dump(added).decode(), node.start_mark.column)
+
+    def _replace_block(self, node: pyyaml.Node, wanted: Any, key: pyyaml.Node | None) -> None:
+        """A whole block goes, for one of another shape or for nothing."""
+        if key is None or node.start_mark.line == key.start_mark.line:
+            raise _NotByLines
+        start, end = self._starts[node.start_mark.line], self._starts[_last_line(node) + 1]
+        if isinstance(wanted, (Mapping, list)) and wanted:
+            self._changes.append(_Change(start, end, _indented(yaml.dump(wanted).decode(), node.start_mark.column)))
+            return
+        behind_colon = key.end_mark.index + 1
+        self._changes += [_Change(start, end, ""), _Change(behind_colon, behind_colon, " " + _inline(wanted, node))]
+
+    def _open_empty(self, node: pyyaml.Node, current: Any, wanted: Any, key: pyyaml.Node | None) -> None:
+        """`key: []` or `key:` gets something inside."""
+        if key is None or current:
+            raise _NotByLines
+        column = key.start_mark.column + (0 if isinstance(wanted, list) else yaml.INDENT)
+        block = _indented(yaml.dump(wanted).decode(), column)
+        behind_colon = key.end_mark.index + 1
+        below = self._starts[key.end_mark.line + 1]
+        self._changes += [_Change(behind_colon, node.end_mark.index, ""), _Change(below, below, block)]
+
+    def _cut(self, first: int, last: int) -> None:
+        self._changes.append(_Change(self._starts[first], self._starts[last + 1], ""))
+
+    def _insert_below(self, node: pyyaml.Node, block: str, column: int) -> None:
+        place = self._starts[_last_line(node) + 1]
+        self._changes.append(_Change(place, place, _indented(block, column)))
+
+
+def _last_line(node: pyyaml.Node) -> int:
+    """The last line with something of the node itself; comments below it are the next one's."""
+    if isinstance(node, pyyaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        key, value = last if isinstance(last, tuple) else (last, last)
+        return max(int(key.end_mark.line) if key is not value else 0, _last_line(value))
+    end = node.end_mark
+    ends_before = (
+        end.column == 0 and end.line > node.start_mark.line
+    )  # a block of text ends where the next thing begins
+    return int(end.line) - ends_before
+
+
+def _is_named(items: Any) -> bool:
+    """Whether items can be told apart: every one a mapping with a name of its own."""
+    if not isinstance(items, list) or not items:
+        return False
+    names = [item.get("name") if isinstance(item, Mapping) else None for item in items]
+    return all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+
+
+def _inline(value: Any, node: pyyaml.Node) -> str:
+    text = yaml.dump(value).decode().removesuffix("\n").removesuffix("\n...")
+    if "\n" in text:
+        raise _NotByLines
+    at_colon = isinstance(node, pyyaml.ScalarNode) and node.start_mark.index == node.end_mark.index
+    return f" {text}" if at_colon else text
+
+
+def _indented(block: str, column: int) -> str:
+    return "".join(" " * column + line if line.strip() else line for line in block.splitlines(keepends=True))
+
+
+def _ended(text: str) -> str:
+    return text if not text or text.endswith("\n") else text + "\n"
+
+
+# --- by a round trip --------------------------------------------------------------------------------------------------
+
+
+def _round_trip(text: str, wanted: Mapping[str, Any]) -> str:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    library = YAML(typ="rt")
+    library.preserve_quotes = True
+    library.width = 1 << 30
+    try:
+        data = library.load(text)
+    except YAMLError as error:
+        raise yaml.YamlError(str(error).splitlines()[0]) from None
+    _assign(data, wanted)
+    out = io.StringIO()
+    library.dump(data, out)
+    return out.getvalue()
+
+
+def _assign(data: Any, wanted: Mapping[str, Any]) -> None:
+    """Makes a mapping of ruamel.yaml equal to `wanted`, leaving every object alone that need not change."""
+    for key in [key for key in data if key not in wanted]:
+        del data[key]
+    for key, value in wanted.items():
+        if key not in data or data[key] != value:
+            if isinstance(value, Mapping) and isinstance(data.get(key), dict) and data[key]:
+                _assign(data[key], value)
+            elif _is_named(value) and _is_named(data.get(key)):
+                _assign_list(data[key], value)
+            else:
+                data[key] = value
+
+
+def _assign_list(data: Any, wanted: Sequence[Mapping[str, Any]]) -> None:
+    by_name = {item["name"]: item for item in wanted}
+    for i in reversed(range(len(data))):
+        if data[i]["name"] not in by_name:
+            del data[i]
+    names = {item["name"]: item for item in data}
+    for item in wanted:
+        if item["name"] in names:
+            _assign(names[item["name"]], item)
+        else:
+            data.append(item)
