@@ -1,0 +1,231 @@
+"""Who is there: Basic, NTLM and Negotiate, and client certificates; and the message encryption that comes with NTLM.
+
+NTLM proves a connection, not a request: `ConnectionAuth` lives as long as its TCP connection, and its keys with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import re
+import struct
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import spnego
+from spnego._ntlm_raw.crypto import ntowfv1  # pyspnego has no public way to fill its own store of hashes
+from spnego.channel_bindings import GssChannelBindings
+
+from provisioner.lab.winrm.certificates import write_private
+from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.state import Account
+
+Headers = list[tuple[str, str]]
+
+ENCRYPTED = "multipart/encrypted"
+CERTIFICATE_SCHEME = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"
+_SPNEGO_TYPE = "application/HTTP-SPNEGO-session-encrypted"
+_SOAP_TYPE = "application/soap+xml;charset=UTF-8"
+_BOUNDARY = "Encrypted Boundary"
+
+
+class SignInRefused(Exception):
+    """Not known, or not yet: answer 401 with these headers. `failed`: credentials were there and wrong."""
+
+    def __init__(self, headers: Headers, *, failed: bool = False) -> None:
+        super().__init__("sign-in refused")
+        self.headers = headers
+        self.failed = failed
+
+
+class Undecryptable(Exception):
+    """A body that the keys of this connection do not open."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    r"""Somebody who has signed in. `user` is `HOST\user` as Windows shows it."""
+
+    user: str
+    administrator: bool
+
+
+class Accounts:
+    """The world's accounts, as the sign-in schemes want to ask them."""
+
+    _environment = threading.Lock()
+    """pyspnego finds its users by an environment variable: it is set for the length of one step, by one thread at a time."""
+
+    def __init__(self, kernel: Kernel, folder: Path) -> None:
+        self._kernel = kernel
+        self._store = folder / "winrm-users"
+        self._stored = ""
+
+    def find(self, name: str) -> Account | None:
+        r"""By `user`, `HOST\user` or `user@host`; the domain part is not looked at: the host has local accounts only."""
+        bare = name.rsplit("\\", 1)[-1].split("@", 1)[0].casefold()
+        with self._kernel.lock:
+            return next((found for found in self._kernel.state.accounts if found.user.casefold() == bare), None)
+
+    def check(self, name: str, password: str) -> bool:
+        account = self.find(name)
+        return account is not None and hmac.compare_digest(account.password.encode(), password.encode())
+
+    def identity(self, name: str) -> Identity | None:
+        account = self.find(name)
+        if account is None:
+            return None
+        with self._kernel.lock:
+            host = self._kernel.state.host.name
+        return Identity(f"{host.upper()}\\{account.user}", "Administrators" in account.groups)
+
+    def step(self, context: spnego.ContextProxy, token: bytes) -> bytes | None:
+        """One step of an acceptor against the accounts as they are now. Raises spnego.exceptions.SpnegoError and ValueError."""
+        with self._environment:
+            self._write_store()
+            before = os.environ.get("NTLM_USER_FILE")
+            os.environ["NTLM_USER_FILE"] = str(self._store)
+            try:
+                result: bytes | None = context.step(token)
+                return result
+            finally:
+                if before is None:
+                    del os.environ["NTLM_USER_FILE"]
+                else:
+                    os.environ["NTLM_USER_FILE"] = before
+
+    def _write_store(self) -> None:
+        """Lines of smbpasswd, NT hashes only: the domain is compared with what the client sends, so each account stands there for each."""
+        with self._kernel.lock:
+            host = self._kernel.state.host.name
+            accounts = [(account.user, account.password) for account in self._kernel.state.accounts]
+        domains = dict.fromkeys(("", ".", "localhost", host.upper(), host.split(".")[0].upper()))
+        lines = [
+            f"{domain}\\{user}:0:{'0' * 32}:{digest}:[U]:LCT-0" if domain else f"{user}:0:{'0' * 32}:{digest}:[U]:LCT-0"
+            for user, password in accounts
+            for digest in [ntowfv1(password).hex()]
+            for domain in domains
+        ]
+        text = "\n".join(lines) + "\n"
+        if text != self._stored or not self._store.is_file():
+            write_private(self._store, text.encode())
+            self._stored = text
+
+
+class ConnectionAuth:
+    """Sign-in and message encryption of one TCP connection. `certificate_hash` is that of the server's, empty without TLS."""
+
+    def __init__(
+        self, accounts: Accounts, *, tls: bool, certificate_hash: bytes = b"", require_bindings: bool = False
+    ) -> None:
+        self._accounts = accounts
+        self._tls = tls
+        self._bindings: GssChannelBindings | None = None
+        if tls and require_bindings:
+            self._bindings = GssChannelBindings(application_data=b"tls-server-end-point:" + certificate_hash)
+        self._context: spnego.ContextProxy | None = None
+        self._identity: Identity | None = None
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether this connection has keys for message encryption."""
+        return self._context is not None and bool(self._context.complete)
+
+    def challenge(self) -> Headers:
+        """What may be used here. Basic is offered over TLS alone."""
+        offered = [("WWW-Authenticate", "Negotiate")]
+        return [*offered, ("WWW-Authenticate", 'Basic realm="WSMAN"')] if self._tls else offered
+
+    def identify(self, headers: Mapping[str, str], certificate_user: str) -> tuple[Identity, Headers]:
+        """Whose request this is, and headers for the answer. Raises SignInRefused."""
+        value = headers.get("authorization", "")
+        scheme, _, token = value.partition(" ")
+        if value == CERTIFICATE_SCHEME and self._tls:
+            return self._known(certificate_user), []
+        if scheme.lower() == "basic" and self._tls:
+            user, _, password = _decoded(token).decode("utf-8", "replace").partition(":")
+            if not self._accounts.check(user, password):
+                raise SignInRefused(self.challenge(), failed=True)
+            return self._known(user), []
+        if scheme.lower() in ("negotiate", "ntlm"):
+            return self._negotiate(scheme, _decoded(token))
+        if self._identity is None:
+            raise SignInRefused(self.challenge())
+        return self._identity, []
+
+    def forget(self) -> None:
+        """The next request must sign in again."""
+        self._context = self._identity = None
+
+    def _negotiate(self, scheme: str, token: bytes) -> tuple[Identity, Headers]:
+        if self._context is None or self._context.complete or token.startswith(b"NTLMSSP\x00\x01"):
+            self.forget()
+            # use_negotiate: pyspnego's own code, that takes raw NTLM too, and never the system's GSSAPI
+            self._context = spnego.server(
+                protocol="negotiate",
+                channel_bindings=self._bindings,
+                options=spnego.NegotiateOptions.use_negotiate,
+            )
+        try:
+            reply = self._accounts.step(self._context, token)
+        except (spnego.exceptions.SpnegoError, ValueError, struct.error) as error:
+            self.forget()
+            raise SignInRefused(self.challenge(), failed=True) from error
+        headers = [("WWW-Authenticate", f"{scheme} {base64.b64encode(reply).decode()}")] if reply else []
+        if not self._context.complete:
+            raise SignInRefused(headers)
+        self._identity = self._known(str(self._context.client_principal or ""))
+        return self._identity, headers
+
+    def _known(self, user: str) -> Identity:
+        identity = self._accounts.identity(user)
+        if identity is None:
+            raise SignInRefused(self.challenge(), failed=True)
+        return identity
+
+    # -- message encryption: [MS-WSMV] 2.2.9.1
+
+    def decrypt(self, body: bytes) -> bytes:
+        """Plain text of a multipart/encrypted body. Raises Undecryptable."""
+        if not self.encrypts or self._context is None:
+            raise Undecryptable("no keys on this connection")
+        parts = [part for part in re.split(rb"--\s*" + _BOUNDARY.encode() + rb"\r\n", body) if part]
+        plain = b""
+        for head, tail in zip(parts[::2], parts[1::2], strict=False):
+            length = re.search(rb"Length=(\d+)", head)
+            _, found, sealed = tail.partition(b"octet-stream\r\n")
+            sealed = re.sub(rb"--\s*" + _BOUNDARY.encode() + rb"--\r\n$", b"", sealed)
+            if not (length and found and len(sealed) > 4):
+                raise Undecryptable("parts of the multipart body are missing")
+            size = 4 + struct.unpack_from("<I", sealed)[0]
+            try:
+                opened = self._context.unwrap_winrm(sealed[4:size], sealed[size:])
+            except (spnego.exceptions.SpnegoError, ValueError) as error:
+                raise Undecryptable(str(error)) from error
+            if len(opened) != int(length[1]):
+                raise Undecryptable("length and content of the multipart body differ")
+            plain += opened
+        return plain
+
+    def encrypt(self, body: bytes) -> tuple[str, bytes]:
+        """Content type and body. The closing delimiter follows the sealed bytes without a line break: so do all implementations."""
+        assert self._context is not None
+        sealed = self._context.wrap_winrm(body)
+        size = len(body) + sealed.padding_length
+        head = (
+            f"--{_BOUNDARY}\r\n\tContent-Type: {_SPNEGO_TYPE}\r\n\tOriginalContent: type={_SOAP_TYPE};Length={size}\r\n"
+            f"--{_BOUNDARY}\r\n\tContent-Type: application/octet-stream\r\n"
+        )
+        data = struct.pack("<I", len(sealed.header)) + sealed.header + sealed.data
+        content_type = f'{ENCRYPTED};protocol="{_SPNEGO_TYPE}";boundary="{_BOUNDARY}"'
+        return content_type, head.encode() + data + f"--{_BOUNDARY}--\r\n".encode()
+
+
+def _decoded(token: str) -> bytes:
+    try:
+        return base64.b64decode(token, validate=True)
+    except ValueError:
+        return b""

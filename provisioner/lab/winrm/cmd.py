@@ -1,0 +1,240 @@
+"""The cmd shell of WinRS, as far as the second transport of this product and like-minded clients go.
+
+Known is one program, `powershell` (or `powershell.exe`, by any path), with `-EncodedCommand` or `-Command`. With a genuine engine at
+hand it runs the script. Without one, only the module's bootstrap is understood, recognised by its shape: a script that reads standard
+input, parses it by ConvertFrom-Json, and uses the members `.module`, `.command` and `.args` of it. It is served as that script would be:
+
+    standard input   {"module": "<text of the module>", "command": "<function>", "args": {"<parameter>": <value>}}
+    standard output  {"ok": true, "output": [{...}]}   or   {"ok": false, "id": "<FullyQualifiedErrorId>", "message": "<text>"}
+
+An error that a function writes and goes on from ends the call too: a bootstrap has one answer, and asks with -ErrorAction Stop.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from xml.sax.saxutils import escape
+
+from provisioner.lab.functions.api import ErrorRecord, Functions, Streams, Terminating
+from provisioner.lab.winrm import soap
+from provisioner.lab.winrm.channel import Channel
+from provisioner.lab.winrm.engine import EngineSpec
+from provisioner.lab.winrm.runspace import SHOWN_CHARACTERS, Calls, Command, Failure, Runspace, Stopped
+from provisioner.lab.winrm.shells import Opening, Shell, command_id_of, command_response, signal_of
+from provisioner.lab.winrm.soap import RSP, Request
+
+COMMAND_LINE_LIMIT = 8191
+"""Characters that cmd.exe takes; CreateProcess alone takes 32767."""
+STOPPED_EXIT_CODE = -1073741510
+"""STATUS_CONTROL_C_EXIT"""
+
+_POWERSHELL = re.compile(
+    r'(?:cmd(?:\.exe)?\s+/c\s+)?"?(?:[^"]*\\)?powershell(?:\.exe)?"?(?:\s+(?P<rest>.*))?', re.IGNORECASE | re.DOTALL
+)
+_ENCODED = re.compile(r"[-/]e(?:c|nc?|ncodedc\w*)?\s+(?P<text>[A-Za-z0-9+/=]+)", re.IGNORECASE)
+_PLAIN = re.compile(r"[-/]c(?:ommand)?\s+(?P<text>.*)", re.IGNORECASE | re.DOTALL)
+_BOOTSTRAP = (
+    re.compile(r"\[Console\]::In|\$input\b|OpenStandardInput", re.IGNORECASE),
+    re.compile(r"ConvertFrom-Json", re.IGNORECASE),
+    re.compile(r"\.module\b", re.IGNORECASE),
+    re.compile(r"\.command\b", re.IGNORECASE),
+    re.compile(r"\.args\b", re.IGNORECASE),
+)
+
+
+@dataclass
+class _Process:
+    """A command of the shell."""
+
+    channel: Channel
+    stdin: bytearray = field(default_factory=bytearray)
+    stdin_ended: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    child: subprocess.Popen[bytes] | None = None
+
+
+class CmdShell(Shell):
+    """A cmd.exe that knows one program."""
+
+    kind = "cmd"
+
+    def __init__(
+        self, opening: Opening, functions: Functions, calls: Calls, engine: EngineSpec | None, *, administrator: bool
+    ) -> None:
+        super().__init__(opening)
+        self._functions = functions
+        self._calls = calls
+        self._engine = engine
+        self._administrator = administrator
+        codepage = opening.request.options.get("WINRS_CODEPAGE", "437")
+        self._encoding = "utf-8" if codepage == "65001" else f"cp{codepage}"
+        self._processes: dict[str, _Process] = {}
+
+    def command(self, request: Request) -> str:
+        command_id = command_id_of(request)
+        line = request.find("CommandLine")
+        parts = [line.findtext(f"{{{RSP}}}Command"), *(each.text for each in line.iterfind(f"{{{RSP}}}Arguments"))]
+        text = " ".join(part for part in parts if part).strip()
+        skips_cmd = request.options.get("WINRS_SKIP_CMD_SHELL", "").upper() == "TRUE"
+        process = _Process(self.new_channel(command_id))
+        self._processes[command_id] = process
+        arguments = (process, text, 32767 if skips_cmd else COMMAND_LINE_LIMIT)
+        threading.Thread(target=self._run, args=arguments, name="winrm-command", daemon=True).start()
+        return command_response(command_id)
+
+    def send(self, request: Request) -> str:
+        for stream in request.find("Send").iterfind(f"{{{RSP}}}Stream"):
+            command_id = (stream.get("CommandId") or "").upper()
+            self.channel(command_id)
+            process = self._processes[command_id]
+            process.stdin += soap.decoded(stream.text)
+            if (stream.get("End") or "").lower() == "true":
+                process.stdin_ended.set()
+        return "<rsp:SendResponse/>"
+
+    def signal(self, request: Request) -> str:
+        command_id, _code = signal_of(request)
+        process = self._processes.pop(command_id, None)
+        if process is not None:
+            self._stop(process)
+            self.channels.pop(command_id, None)
+            process.channel.fail(soap.unknown_command())
+        return "<rsp:SignalResponse/>"
+
+    def close(self) -> None:
+        for process in list(self._processes.values()):
+            self._stop(process)
+        self.abort_channels("The shell was closed.")
+
+    def _stop(self, process: _Process) -> None:
+        process.stopping.set()
+        process.stdin_ended.set()
+        if process.child is not None:
+            process.child.kill()
+
+    # -- the programs
+
+    def _run(self, process: _Process, line: str, limit: int) -> None:
+        exit_code = 1
+        try:
+            match = _POWERSHELL.fullmatch(line)
+            if len(line) > limit:
+                self._say(process, "stderr", "The command line is too long.\r\n")
+            elif match is None:
+                program = line.split(maxsplit=1)[0] if line else ""
+                words = f"'{program}' is not recognized as an internal or external command,\r\noperable program or batch file.\r\n"
+                self._say(process, "stderr", words)
+            elif self._engine is not None:
+                exit_code = self._genuine(process, self._engine, match["rest"] or "")
+            else:
+                exit_code = self._powershell(process, match["rest"] or "")
+        except Stopped:
+            exit_code = STOPPED_EXIT_CODE
+        finally:
+            process.channel.finish(exit_code)
+
+    def _say(self, process: _Process, stream: str, text: str) -> None:
+        process.channel.put(stream, text.encode(self._encoding, "replace"))
+
+    def _genuine(self, process: _Process, engine: EngineSpec, options: str) -> int:
+        script = _script_of(options)
+        encoded = base64.b64encode(script.encode("utf-16-le")).decode()
+        process.stdin_ended.wait()
+        if process.stopping.is_set():
+            raise Stopped
+        process.child = subprocess.Popen(
+            [*engine.argv, "-NoLogo", "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(engine.env),
+        )
+        out, err = process.child.communicate(bytes(process.stdin))
+        for stream, data in (("stdout", out), ("stderr", err)):
+            if data:
+                process.channel.put(stream, data)
+        return process.child.returncode
+
+    def _powershell(self, process: _Process, options: str) -> int:
+        script = _script_of(options)
+        if not all(pattern.search(script) for pattern in _BOOTSTRAP):
+            words = f"The lab's powershell does not know the script {script[:SHOWN_CHARACTERS]!r}; with the lab's engine pwsh it would."
+            self._say(process, "stderr", _clixml_error(words))
+            return 1
+        process.stdin_ended.wait()
+        if process.stopping.is_set():
+            raise Stopped
+        try:
+            document = json.loads(bytes(process.stdin).decode("utf-8-sig"))
+            module, command, arguments = document["module"], document["command"], document["args"]
+        except (ValueError, KeyError, TypeError) as error:
+            self._say(process, "stderr", _clixml_error(f"Standard input is not the bootstrap's document: {error!r}"))
+            return 1
+        answer = self._call(process, module, command, arguments)
+        self._say(process, "stdout", json.dumps(answer, ensure_ascii=False, separators=(",", ":")) + "\r\n")
+        return 0
+
+    def _call(self, process: _Process, module: str, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        runspace = Runspace(self._functions, self._calls)
+        output = _Collected(process)
+        streams = Streams(
+            error=lambda _record: None,
+            user=self.owner,
+            administrator=self._administrator,
+            stopping=process.stopping,
+        )
+        try:
+            runspace.run([Command(module, is_script=True, local_scope=False, parameters=())], output, streams)
+            call = Command(command, is_script=False, local_scope=False, parameters=list(arguments.items()))
+            runspace.run([call], output, streams)
+        except Failure as failure:
+            error_id = f"{failure.record.id},{failure.function}" if failure.function else failure.record.id
+            return {"ok": False, "id": error_id, "message": failure.record.message}
+        return {"ok": True, "output": output.results}
+
+
+class _Collected:
+    """What a bootstrap gathers before it writes its one line."""
+
+    def __init__(self, process: _Process) -> None:
+        self._process = process
+        self.results: list[Mapping[str, Any]] = []
+
+    def result(self, type_name: str, fields: Any) -> None:  # noqa: ARG002 - JSON does not carry PSTypeName
+        if self._process.stopping.is_set():
+            raise Stopped
+        self.results.append(fields)
+
+    def error(self, record: ErrorRecord, function: str) -> None:  # noqa: ARG002 - the runspace adds it
+        raise Terminating(record)
+
+    def warning(self, text: str) -> None: ...
+
+    def progress(self, activity: str, status: str, percent: int) -> None: ...
+
+
+def _script_of(options: str) -> str:
+    encoded = _ENCODED.search(options)
+    if encoded:
+        try:
+            return base64.b64decode(encoded["text"]).decode("utf-16-le")
+        except ValueError:
+            return ""
+    plain = _PLAIN.search(options)
+    return plain["text"].strip('"') if plain else options
+
+
+def _clixml_error(message: str) -> str:
+    """What powershell.exe writes to a redirected standard error."""
+    text = escape(message).replace("\r", "_x000D_").replace("\n", "_x000A_")
+    return (
+        '#< CLIXML\r\n<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04">'
+        f'<S S="Error">{text}_x000D__x000A_</S></Objs>'
+    )

@@ -1,0 +1,175 @@
+"""The lab's WinRM endpoint: what the rest of the lab starts, stops and counts by."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+from psrpcore.types import PSVersion
+
+from provisioner.lab.functions.api import Functions
+from provisioner.lab.winrm.auth import Accounts, ConnectionAuth
+from provisioner.lab.winrm.certificates import Certificates
+from provisioner.lab.winrm.cmd import CmdShell
+from provisioner.lab.winrm.engine import EngineSpec
+from provisioner.lab.winrm.http import HttpConnection, serve_in_background
+from provisioner.lab.winrm.network import Listener, Network
+from provisioner.lab.winrm.psrp import PsrpShell
+from provisioner.lab.winrm.shells import Limits, Opening, Shell
+from provisioner.lab.winrm.stats import Counters, Stats
+from provisioner.lab.winrm.trouble import Trouble
+from provisioner.lab.winrm.wsman import Service
+from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.seams import Routes
+
+HTTP_PORT = 5985
+HTTPS_PORT = 5986
+"""WinRM's own ports, by which the endpoint is published in the virtual LAN."""
+
+
+class WinRmEndpoint:
+    """WinRM of the world's host, on loopback. Who may sign in stands in `State.accounts`, whether it can be reached in `Lan.link`.
+
+    `folder` keeps CA and certificates over restarts. Ports of 0 are free ones. With `engine`, shells run a genuine PowerShell in place of
+    the lab's own functions. `require_bindings` refuses NTLM without the channel bindings of the TLS connection; Windows' default is not to.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        functions: Functions,
+        folder: Path,
+        *,
+        https_port: int = 0,
+        http_port: int = 0,
+        engine: EngineSpec | None = None,
+        host_name: str = "hv01.lab",
+        routes: Routes | None = None,
+        limits: Limits | None = None,
+        require_bindings: bool = False,
+    ) -> None:
+        self._kernel = kernel
+        self._functions = functions
+        self._engine = engine
+        self._host_name = host_name
+        self._routes = routes
+        self._ports = (https_port, http_port)
+        self._require_bindings = require_bindings
+        self._counters = Counters()
+        self._trouble = Trouble(kernel)
+        self.certificates = Certificates(folder, host_name)
+        self._accounts = Accounts(kernel, folder)
+        self._tls = self._context(self.certificates.server_path)
+        self._network = Network(kernel, self._publish)
+        self._service = Service(
+            machine=self._machine,
+            make_powershell=self._powershell,
+            make_cmd=self._cmd,
+            limits=limits or Limits(),
+            counters=self._counters,
+            trouble=self._trouble,
+        )
+        self.https_port = 0
+        self.http_port = 0
+
+    @property
+    def ca_path(self) -> Path:
+        """The CA that a client trusts: all it gets beside address, port and sign-in."""
+        return self.certificates.ca_path
+
+    def start(self) -> None:
+        """Raises OSError when a port is taken."""
+        https = Listener(self._ports[0], lambda raw: self._serve(raw, tls=True))
+        try:
+            http = Listener(self._ports[1], lambda raw: self._serve(raw, tls=False))
+        except OSError:
+            https.stop()
+            raise
+        self.https_port, self.http_port = https.port, http.port
+        self._network.start([https, http])
+
+    def stop(self) -> None:
+        """Ends connections, shells and engines."""
+        self._network.stop()
+        self._service.forget_all("The endpoint is stopping.")
+
+    def stats(self) -> Stats:
+        """The counters so far."""
+        return self._counters.snapshot(self._service.open_shells())
+
+    # -- Calls
+
+    def count_call(self, function: str) -> None:
+        self._counters.count("calls", function)
+
+    def count_module_load(self) -> None:
+        self._counters.add("module_loads")
+
+    # -- parts
+
+    def _serve(self, raw: socket.socket, *, tls: bool) -> None:
+        if tls and self._trouble.changes_certificate():
+            self._tls = self._context(self.certificates.stray(self._host_name))
+        auth = ConnectionAuth(
+            self._accounts,
+            tls=tls,
+            certificate_hash=self.certificates.server_hash() if tls else b"",
+            require_bindings=self._require_bindings,
+        )
+        with contextlib.suppress(OSError):  # gone before it was served
+            connection = HttpConnection(
+                raw,
+                network=self._network,
+                auth=auth,
+                tls=self._tls if tls else None,
+                handle=self._service.handle,
+                counters=self._counters,
+                trouble=self._trouble,
+            )
+            serve_in_background(connection)
+
+    def _context(self, server: Path) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(server)
+        context.load_verify_locations(self.certificates.ca_path)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+    def _machine(self) -> tuple[str, str]:
+        with self._kernel.lock:
+            host = self._kernel.state.host
+            return host.name, host.os_build
+
+    def _publish(self, old: str, new: str) -> None:
+        """The host has an address, or another one. Under the world's lock."""
+        if self._routes is None:
+            return
+        for port, loopback_port in ((HTTPS_PORT, self.https_port), (HTTP_PORT, self.http_port)):
+            if old:
+                self._routes.withdraw(old, port)
+            self._routes.publish(new, port, loopback_port)
+            self._routes.publish(self._host_name, port, loopback_port)
+
+    def _powershell(self, opening: Opening) -> Shell:
+        administrator = opening.request.administrator
+        return PsrpShell(opening, self._functions, self, self._version_table(), administrator=administrator)
+
+    def _cmd(self, opening: Opening) -> Shell:
+        administrator = opening.request.administrator
+        return CmdShell(opening, self._functions, self, self._engine, administrator=administrator)
+
+    def _version_table(self) -> dict[str, Any]:
+        build = f"10.0.{self._machine()[1]}.2227"
+        return {
+            "PSVersion": PSVersion(build.replace("10.0", "5.1", 1)),
+            "PSEdition": "Desktop",
+            "CLRVersion": PSVersion("4.0.30319.42000"),
+            "BuildVersion": PSVersion(build),
+            "WSManStackVersion": PSVersion("3.0"),
+            "PSRemotingProtocolVersion": PSVersion("2.3"),
+            "SerializationVersion": PSVersion("1.1.0.1"),
+        }

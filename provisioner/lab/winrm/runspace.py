@@ -1,0 +1,154 @@
+"""A runspace of the lab's own: it knows no PowerShell, but the functions of the module whose text it was given.
+
+The module comes as text, by a script whose first line is `# TalosHyperV module <version>`. From then on this runspace, and no other of
+its pool, has exactly the functions that the text defines and the lab has an implementation of. Any other script fails with its first
+120 characters: a lab that answers nothing to what it does not understand hides errors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from provisioner.lab.functions.api import ErrorRecord, Functions, Streams, Terminating
+from provisioner.lab.winrm.binding import Bound, bind
+
+MODULE_HEADER = re.compile(r"\ufeff?# TalosHyperV module (?P<version>\d+(?:\.\d+){1,3})[ \t]*\r?$", re.MULTILINE)
+"""First line of the module's text; contract.yaml has it as `text_header`."""
+_FUNCTION = re.compile(r"^function\s+(?:global:)?([A-Za-z]+-[A-Za-z0-9]+)", re.IGNORECASE | re.MULTILINE)
+SHOWN_CHARACTERS = 120
+
+
+class Stopped(Exception):
+    """The pipeline was stopped by its client."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a pipeline, values plain."""
+
+    text: str
+    is_script: bool
+    local_scope: bool
+    parameters: Sequence[tuple[str | None, Any]]
+
+
+class Output(Protocol):
+    """Where a command writes. Each raises Stopped once the pipeline is to stop."""
+
+    def result(self, type_name: str, fields: Any) -> None: ...
+
+    def error(self, record: ErrorRecord, function: str) -> None: ...
+
+    def warning(self, text: str) -> None: ...
+
+    def progress(self, activity: str, status: str, percent: int) -> None: ...
+
+
+class Calls(Protocol):
+    """Who counts."""
+
+    def count_call(self, function: str) -> None: ...
+
+    def count_module_load(self) -> None: ...
+
+
+class Failure(Exception):
+    """A terminating error; `function` is what PowerShell appends to its id."""
+
+    def __init__(self, record: ErrorRecord, function: str = "") -> None:
+        super().__init__(record.message)
+        self.record = record
+        self.function = function
+
+
+class Runspace:
+    """One runspace with its function table."""
+
+    def __init__(self, functions: Functions, calls: Calls) -> None:
+        self._functions = functions
+        self._calls = calls
+        self._table: dict[str, str] = {}
+
+    def run(self, commands: Sequence[Command], output: Output, streams: Streams) -> None:
+        """One statement. `streams` brings who signed in and how one is stopped. Raises Failure and Stopped."""
+        first, *rest = commands
+        if rest and [command.text.lower() for command in rest] != ["out-null"]:
+            raise Failure(_not_modelled(f"a pipeline into {rest[0].text}"))
+        if first.is_script:
+            self._load(first)
+        else:
+            self._call(first, _Nothing(output) if rest else output, streams)
+
+    def _load(self, command: Command) -> None:
+        header = MODULE_HEADER.match(command.text)
+        if header is None:
+            raise Failure(_not_modelled(f"the script {command.text[:SHOWN_CHARACTERS]!r}"))
+        known = {name.lower(): name for name in self._functions.names()}
+        defined = [name.lower() for name in _FUNCTION.findall(command.text)]
+        self._calls.count_module_load()
+        if not command.local_scope:  # else the definitions end with the script
+            self._table |= {name: known[name] for name in defined if name in known}
+
+    def _call(self, command: Command, output: Output, streams: Streams) -> None:
+        name = self._table.get(command.text.lower())
+        if name is None:
+            raise Failure(_not_found(command.text))
+        self._calls.count_call(name)
+        functions = self._functions
+        try:
+            bound = bind(functions.parameters(name), command.parameters, should_process=functions.changes(name))
+            own = Streams(
+                error=lambda record: _non_terminating(record, name, bound, output),
+                warning=lambda text: output.warning(text) if bound.warning_action == "Continue" else None,
+                progress=output.progress,
+                what_if=bound.what_if,
+                user=streams.user,
+                administrator=streams.administrator,
+                stopping=streams.stopping,
+            )
+            for fields in functions.run(name, bound.arguments, own):
+                output.result(functions.output_type(name), fields)
+        except Terminating as error:
+            raise Failure(error.record, name) from error
+
+
+def _non_terminating(record: ErrorRecord, name: str, bound: Bound, output: Output) -> None:
+    if bound.error_action in ("Stop", "Inquire"):  # nobody is there to be asked
+        raise Terminating(record)
+    if bound.error_action == "Continue":
+        output.error(record, name)
+
+
+class _Nothing:
+    """Out-Null: results vanish, all else passes."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.error = output.error
+        self.warning = output.warning
+        self.progress = output.progress
+
+    def result(self, type_name: str, fields: Any) -> None: ...
+
+
+def _not_found(name: str) -> ErrorRecord:
+    return ErrorRecord(
+        id="CommandNotFoundException",
+        category="ObjectNotFound",
+        message=f"The term '{name}' is not recognized as the name of a cmdlet, function, script file, or operable program."
+        " Check the spelling of the name, or if a path was included, verify that the path is correct and try again.",
+        target=name,
+        exception="System.Management.Automation.CommandNotFoundException",
+    )
+
+
+def _not_modelled(what: str) -> ErrorRecord:
+    return ErrorRecord(
+        id="LabNotModelled",
+        category="NotImplemented",
+        message=f"The lab's own runspace does not know {what}. Only the module TalosHyperV runs in it; with the lab's"
+        " engine pwsh anything does.",
+    )

@@ -1,0 +1,110 @@
+"""Values and records between PSRP and plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psrpcore import types as ps
+
+from provisioner.lab.functions.api import ErrorRecord
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A value of a type that no parameter of the contract takes as it is."""
+
+    type_name: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def plain(value: Any) -> Any:
+    """None, bool, str, int, float, bytes, list and dict stay what they are, without psrpcore's clothes; others become Foreign."""
+    if value is None or isinstance(value, bool | bytes):
+        return value
+    if isinstance(value, ps.PSSecureString):
+        return Foreign("System.Security.SecureString", "System.Security.SecureString")
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, ps.PSEnumBase):
+        return Foreign(value.PSObject.type_names[0], value.name or str(int(value)))
+    if isinstance(value, ps.PSChar):
+        return chr(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, dict):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    names = getattr(getattr(value, "PSObject", None), "type_names", None) or [type(value).__name__]
+    return Foreign(str(names[0]), str(value))
+
+
+INT32 = range(-(2**31), 2**31)
+
+
+def custom_object(type_name: str, fields: Mapping[str, Any]) -> ps.PSCustomObject:
+    """A flat object as `[pscustomobject]@{PSTypeName = ...}` makes it."""
+    made = ps.PSCustomObject(PSTypeName=type_name)
+    for name, value in fields.items():
+        made.PSObject.extended_properties.append(ps.PSNoteProperty(name, _dressed(value)))
+    return made
+
+
+def _dressed(value: Any) -> Any:
+    """An int is an Int32 where it fits; the contract's int64 fields may thus come as either, as PowerShell's own numbers do."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return ps.PSInt(value) if value in INT32 else ps.PSInt64(value)
+    if isinstance(value, str):
+        return ps.PSString(value)
+    if isinstance(value, list):
+        return ps.PSList([_dressed(item) for item in value])
+    raise TypeError(f"a result holds a {type(value).__name__}: the contract has no such type")
+
+
+_BASES = {
+    "System.Management.Automation.RuntimeException": ["System.SystemException", "System.Exception", "System.Object"],
+}
+
+
+def ps_exception(record: ErrorRecord) -> ps.NETException:
+    made = ps.NETException(Message=record.message, HResult=-2146233087)
+    made.PSObject.type_names = [
+        record.exception,
+        *_BASES.get(record.exception, ["System.Exception", "System.Object"]),
+    ]
+    made.PSObject.to_string = f"{record.exception}: {record.message}"
+    return made
+
+
+def ps_error(record: ErrorRecord, function: str) -> ps.ErrorRecord:
+    """`function` is what PowerShell appends to the id; empty for errors that no function wrote."""
+    made = ps.ErrorRecord(
+        Exception=ps_exception(record),
+        CategoryInfo=ps.ErrorCategoryInfo(
+            Category=ps.ErrorCategory[record.category],
+            Activity=function,
+            Reason=record.exception.rsplit(".", 1)[-1],
+            TargetName=record.target,
+            TargetType="String" if record.target else "",
+        ),
+        TargetObject=record.target or None,
+        FullyQualifiedErrorId=f"{record.id},{function}" if function else record.id,
+    )
+    made.PSObject.to_string = record.message  # psrpcore leaves ToString out, and clients show nothing else
+    return made
+
+
+def ps_warning(text: str) -> ps.WarningRecord:
+    made = ps.WarningRecord(Message=text)
+    made.PSObject.to_string = text
+    made.serialize_extended_info = False
+    return made

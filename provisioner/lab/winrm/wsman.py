@@ -1,0 +1,283 @@
+"""The WS-Management service: envelopes in, envelopes out, without any idea of HTTP."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Callable
+from xml.sax.saxutils import escape
+
+from provisioner.lab.winrm import fragments, soap
+from provisioner.lab.winrm.http import Answer, Caller, Dropped
+from provisioner.lab.winrm.shells import POOL, Limits, Opening, Shell
+from provisioner.lab.winrm.soap import RSP, Request, W, decoded, text_of
+from provisioner.lab.winrm.stats import Counters
+from provisioner.lab.winrm.trouble import Trouble
+
+CONFIGURATION = "Microsoft.PowerShell"
+"""The one session configuration that is there."""
+
+MakeShell = Callable[[Opening], Shell]
+
+
+class Service:
+    """All shells of the endpoint, and the operations on them."""
+
+    def __init__(
+        self,
+        *,
+        machine: Callable[[], tuple[str, str]],
+        make_powershell: MakeShell,
+        make_cmd: MakeShell,
+        limits: Limits,
+        counters: Counters,
+        trouble: Trouble,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`machine` gives the host's name and its build number."""
+        self._machine = machine
+        self._make_powershell = make_powershell
+        self._make_cmd = make_cmd
+        self._limits = limits
+        self._counters = counters
+        self._trouble = trouble
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._shells: dict[str, Shell] = {}
+        self._at_work: Counter[str] = Counter()
+        self._operations: dict[str, Callable[[Request], str]] = {
+            "Create": self._create,
+            "Delete": self._delete,
+            "Command": lambda request: self._shell(request).command(request),
+            "Send": lambda request: self._shell(request).send(request),
+            "Signal": lambda request: self._shell(request).signal(request),
+            "Receive": self._receive,
+            "Disconnect": self._disconnect,
+            "Reconnect": self._reconnect,
+            "Connect": lambda request: self._shell(request).connect(request),
+            "Get": self._get,
+            "Enumerate": self._enumerate,
+        }
+
+    def handle(self, envelope: bytes, caller: Caller) -> Answer:
+        """Never raises for what a client sent; raises Dropped and ConnectionGone."""
+        message_id = ""
+        places: tuple[str, ...] = ()
+        try:
+            request = soap.parse(envelope)
+            message_id = request.message_id
+            if request.body.find(f"{{{soap.IDENTITY}}}Identify") is not None:
+                return Answer(200, soap.identity(self._machine()[1]))
+            if caller.identity is None:
+                return Answer(401, b"")
+            request.user, request.administrator = caller.identity.user, caller.identity.administrator
+            request.peer, request.alive, request.deliverable = caller.peer, caller.alive, caller.deliverable
+            self._counters.count("actions", request.verb)
+            places = self._places(request)
+            if self._trouble.drops(places):
+                raise Dropped
+            if self._trouble.forgets_shells(places):
+                self.forget_all("The service was restarted.")
+            self._check_size(envelope)
+            body = self._operate(request)
+            return Answer(200, soap.answer(f"{request.action}Response", message_id, body), places, request.put_back)
+        except soap.Fault as fault:
+            self._counters.count("faults", fault.code)
+            return Answer(500, soap.fault_answer(fault, message_id, self._machine()[0]), places)
+        except ET.ParseError:
+            return Answer(400, b"", places)
+
+    def open_shells(self) -> int:
+        with self._lock:
+            return len(self._shells)
+
+    def forget(self, shell: Shell, reason: str) -> None:
+        """A shell that ended by itself."""
+        with self._lock:
+            self._shells.pop(shell.id, None)
+        shell.abort_channels(reason)
+
+    def forget_all(self, reason: str) -> None:
+        """The host restarted, or its service did."""
+        with self._lock:
+            shells = list(self._shells.values())
+            self._shells.clear()
+        for shell in shells:
+            shell.close()
+            shell.abort_channels(reason)
+
+    # -- around every operation
+
+    def _check_size(self, envelope: bytes) -> None:
+        if len(envelope) > self._limits.envelope_kb * 1024:
+            reason = f"The request exceeds MaxEnvelopeSize of {self._limits.envelope_kb} KiB."
+            raise soap.Fault(soap.ENVELOPE_TOO_LARGE, "w:EncodingLimit", reason, detail="MaxEnvelopeSizeExceeded")
+
+    def _operate(self, request: Request) -> str:
+        operation = self._operations.get(request.verb)
+        if operation is None:
+            reason = f"The action {request.action} is not supported."
+            raise soap.Fault(soap.INVALID_PARAMETER, "a:ActionNotSupported", reason)
+        self._expire()
+        with self._lock:
+            shell = self._shells.get(request.selectors.get("ShellId", "").upper())
+            if self._at_work[request.user] >= self._limits.operations_per_user:
+                raise soap.quota(soap.OPERATION_QUOTA, f"The user {request.user} has too many operations at work.")
+            self._at_work[request.user] += 1
+            if shell:
+                shell.busy += 1
+                shell.active = self._monotonic()
+        try:
+            return operation(request)
+        finally:
+            with self._lock:
+                self._at_work[request.user] -= 1
+                if shell:
+                    shell.busy -= 1
+                    shell.active = self._monotonic()
+
+    def _expire(self) -> None:
+        """Shells whose idle time-out has passed are gone for whoever asks next."""
+        now = self._monotonic()
+        with self._lock:
+            expired = [shell for shell in self._shells.values() if shell.expired(now)]
+            for shell in expired:
+                del self._shells[shell.id]
+        for shell in expired:
+            shell.close()
+
+    def _places(self, request: Request) -> tuple[str, ...]:
+        """By which names a fault may be asked for at this request."""
+        with self._lock:
+            shell = self._shells.get(request.selectors.get("ShellId", "").upper())
+        if shell is None:
+            return (request.verb,)
+        if request.verb == "Command" and shell.kind == "powershell":
+            line = request.find("CommandLine")
+            names = tuple(fragments.commands_of(decoded(text_of(line, "Arguments"))))
+            shell.functions[(line.get("CommandId") or "").upper()] = names
+            return (request.verb, *names)
+        ids = [element.get("CommandId", "") for element in request.body.iter() if element.get("CommandId")]
+        return (request.verb, *(shell.functions.get(ids[0].upper(), ()) if ids else ()))
+
+    def _shell(self, request: Request) -> Shell:
+        with self._lock:
+            shell = self._shells.get(request.selectors.get("ShellId", "").upper())
+        if shell is None or shell.owner != request.user:
+            raise soap.unknown_shell()
+        return shell
+
+    # -- operations
+
+    def _create(self, request: Request) -> str:
+        self._trouble.check_shell_quota(request.user)
+        with self._lock:
+            mine = [shell for shell in self._shells.values() if shell.owner == request.user]
+        if len(mine) >= self._limits.shells_per_user:
+            reason = f"The user {request.user} is allowed {self._limits.shells_per_user} concurrent shells."
+            raise soap.quota(soap.SHELL_QUOTA, reason)
+        opening = Opening(request, self._limits, self._monotonic())
+        with self._lock:
+            if opening.id in self._shells:
+                raise soap.invalid(f"A shell with the identifier {opening.id} exists already.")
+        shell = self._make(request)(opening)
+        with self._lock:
+            self._shells[shell.id] = shell
+        self._counters.add("shells")
+        return (
+            f"<x:ResourceCreated><a:Address>{escape(request.to)}</a:Address><a:ReferenceParameters>"
+            f'<w:ResourceURI>{escape(request.uri)}</w:ResourceURI><w:SelectorSet><w:Selector Name="ShellId">{shell.id}</w:Selector>'
+            f"</w:SelectorSet></a:ReferenceParameters></x:ResourceCreated>{shell.describe(self._monotonic())}"
+        )
+
+    def _make(self, request: Request) -> MakeShell:
+        if request.uri == soap.CMD_URI:
+            return self._make_cmd
+        if not request.uri.startswith(soap.POWERSHELL_URI):
+            raise _unknown_resource(request.uri)
+        if not request.administrator:
+            raise soap.Fault(soap.ACCESS_DENIED, "w:AccessDenied", f"Access is denied to {request.user}.")
+        if request.uri.removeprefix(soap.POWERSHELL_URI) != CONFIGURATION:
+            raise _unknown_resource(request.uri)
+        return self._make_powershell
+
+    def _delete(self, request: Request) -> str:
+        shell = self._shell(request)
+        with self._lock:
+            self._shells.pop(shell.id, None)
+        shell.close()
+        return ""
+
+    def _receive(self, request: Request) -> str:
+        shell = self._shell(request)
+        wanted = request.find("Receive/DesiredStream")
+        command_id = (wanted.get("CommandId") or POOL).upper()
+        if shell.kind == "cmd" and not command_id:
+            raise soap.invalid("The parameter is incorrect.")
+        channel = shell.channel(command_id)
+        batch = channel.receive(request)
+        request.put_back = lambda: channel.put_back(request.message_id)
+        owner = f' CommandId="{command_id}"' if command_id else ""
+        parts = [
+            f'<rsp:Stream Name="{name}"{owner}>{base64.b64encode(data).decode()}</rsp:Stream>'
+            for name, data in batch.chunks
+        ]
+        if command_id and batch.done:
+            if shell.kind == "cmd":
+                parts += [f'<rsp:Stream Name="{name}"{owner} End="true"></rsp:Stream>' for name in ("stdout", "stderr")]
+            parts.append(
+                f'<rsp:CommandState{owner} State="{RSP}/CommandState/Done">'
+                f"<rsp:ExitCode>{channel.exit_code}</rsp:ExitCode></rsp:CommandState>"
+            )
+        elif shell.kind == "cmd":
+            parts.append(f'<rsp:CommandState{owner} State="{RSP}/CommandState/Running"></rsp:CommandState>')
+        return f"<rsp:ReceiveResponse>{''.join(parts)}</rsp:ReceiveResponse>"
+
+    def _disconnect(self, request: Request) -> str:
+        self._shell(request).disconnect()
+        return ""
+
+    def _reconnect(self, request: Request) -> str:
+        self._shell(request).reconnect()
+        return ""
+
+    def _get(self, request: Request) -> str:
+        if request.uri.startswith(soap.CONFIG):
+            return (
+                f'<cfg:Config xmlns:cfg="{soap.CONFIG}"><cfg:MaxEnvelopeSizekb>{self._limits.envelope_kb}</cfg:MaxEnvelopeSizekb>'
+                "<cfg:MaxTimeoutms>60000</cfg:MaxTimeoutms></cfg:Config>"
+            )
+        if request.uri == soap.SHELL_URI:
+            return self._shell(request).describe(self._monotonic(), "<rsp:ChildProcesses>0</rsp:ChildProcesses>")
+        raise _unknown_resource(request.uri)
+
+    def _enumerate(self, request: Request) -> str:
+        if request.uri == soap.SHELL_URI:
+            with self._lock:
+                shells = [shell for shell in self._shells.values() if shell.owner == request.user]
+            items = "".join(shell.describe(self._monotonic()) for shell in shells)
+        elif request.uri == soap.COMMAND_URI:
+            selector = next((each.text or "" for each in request.body.iter(f"{{{W}}}Selector")), "")
+            request.selectors["ShellId"] = selector
+            shell = self._shell(request)
+            with shell.lock:
+                commands = [(key, channel.done) for key, channel in shell.channels.items() if key != POOL]
+            items = "".join(
+                f'<rsp:Command xmlns:rsp="{RSP}"><rsp:CommandId>{key}</rsp:CommandId><rsp:CommandLine></rsp:CommandLine>'
+                f"<rsp:CommandState>{'Done' if done else 'Running'}</rsp:CommandState></rsp:Command>"
+                for key, done in commands
+            )
+        else:
+            raise _unknown_resource(request.uri)
+        return (
+            "<n:EnumerateResponse><n:EnumerationContext></n:EnumerationContext>"
+            f"<w:Items>{items}</w:Items><w:EndOfSequence/></n:EnumerateResponse>"
+        )
+
+
+def _unknown_resource(uri: str) -> soap.Fault:
+    reason = f"The service cannot process the request: the resource URI {uri} is not known."
+    return soap.Fault(soap.UNKNOWN_RESOURCE, "w:InvalidResourceURI", reason, detail="InvalidResourceURI")

@@ -1,0 +1,125 @@
+"""A table of functions for tests of the endpoint, and shorthand for the clients."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pypsrp.powershell import PowerShell, RunspacePool
+from pypsrp.wsman import WSMan
+
+from provisioner.lab.functions.api import ErrorRecord, Parameter, Streams, Terminating
+from provisioner.lab.winrm import WinRmEndpoint
+
+USER, PASSWORD = "Administrator", "Pa:ss w0rd!ä"
+
+PARAMETERS: dict[str, tuple[Parameter, ...]] = {
+    "Get-TalosEcho": (
+        Parameter(name="Text", type="string", mandatory=True),
+        Parameter(name="Names", type="string[]"),
+        Parameter(name="Count", type="int32", default=7),
+        Parameter(name="Bytes", type="int64"),
+        Parameter(name="Flag", type="bool"),
+        Parameter(name="Force", type="switch"),
+    ),
+    "Set-TalosEcho": (Parameter(name="Text", type="string", mandatory=True),),
+    "Get-TalosItems": (Parameter(name="Id", type="string[]", mandatory=True),),
+    "Get-TalosMany": (
+        Parameter(name="Count", type="int32", default=1),
+        Parameter(name="Size", type="int32", default=1),
+    ),
+    "Wait-TalosGate": (Parameter(name="Records", type="int32", default=0),),
+}
+
+MODULE = "# TalosHyperV module 1.0.0\n" + "".join(f"function {name} {{\n}}\n" for name in PARAMETERS)
+
+
+class TableOfFunctions:
+    """Functions that show what reached them, and one that waits until the test opens the gate."""
+
+    def __init__(self) -> None:
+        self.runs: Counter[str] = Counter()
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+        self.stopped = threading.Event()
+        self.users: set[str] = set()
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(PARAMETERS)
+
+    def parameters(self, name: str) -> tuple[Parameter, ...]:
+        return PARAMETERS[name]
+
+    def output_type(self, name: str) -> str:
+        return f"TalosHyperV.{name.removeprefix('Get-Talos')}"
+
+    def changes(self, name: str) -> bool:
+        return name.startswith("Set-")
+
+    def run(self, name: str, arguments: Mapping[str, Any], streams: Streams) -> Iterator[Mapping[str, Any]]:
+        self.runs[name] += 1
+        self.users.add(streams.user)
+        if name == "Wait-TalosGate":
+            yield from self._wait(arguments["Records"], streams)
+        elif name == "Get-TalosItems":
+            streams.progress("Items", "reading", 50)
+            for id in arguments["Id"]:
+                if id == "fatal":
+                    raise Terminating(
+                        ErrorRecord(id="VMFatal", category="InvalidOperation", message="no more", target=id)
+                    )
+                if id.startswith("missing"):
+                    streams.error(
+                        ErrorRecord(id="VMNotFound", category="ObjectNotFound", message=f"no {id}", target=id)
+                    )
+                else:
+                    yield {"Id": id}
+            streams.warning("that was all")
+        elif name == "Get-TalosMany":
+            for number in range(arguments["Count"]):
+                yield {"Number": number, "Text": "仮" * arguments["Size"]}
+        elif name == "Set-TalosEcho":
+            yield {"Text": arguments["Text"], "Changed": not streams.what_if}
+        else:
+            yield {"Given": sorted(arguments), **arguments, "Null": None, "Large": 1 << 40}
+
+    def _wait(self, records: int, streams: Streams) -> Iterator[Mapping[str, Any]]:
+        self.entered.release()
+        for number in range(max(1, records)):
+            while not self.gate.acquire(timeout=0.01):
+                if streams.stopping.is_set():
+                    self.stopped.set()
+                    return
+            if records:
+                yield {"Number": number}
+
+
+def wsman(endpoint: WinRmEndpoint, **given: Any) -> WSMan:
+    ssl = given.get("ssl", True)
+    settings: dict[str, Any] = {
+        "server": "127.0.0.1",
+        "port": endpoint.https_port if ssl else endpoint.http_port,
+        "username": USER,
+        "password": PASSWORD,
+        "auth": "ntlm",
+        "cert_validation": str(endpoint.ca_path),
+        "no_proxy": True,
+    }
+    return WSMan(**settings | given)
+
+
+def load(pool: RunspacePool, text: str = MODULE, *, local: bool = False) -> PowerShell:
+    with PowerShell(pool) as shell:
+        shell.add_script(text, use_local_scope=local)
+        shell.invoke()
+        return shell
+
+
+def call(pool: RunspacePool, name: str, **parameters: Any) -> tuple[list[Any], PowerShell]:
+    """Results as dicts, and the shell for its streams."""
+    with PowerShell(pool) as shell:
+        shell.add_cmdlet(name).add_parameters(parameters)
+        results = shell.invoke()
+        return [result.extended_properties for result in results], shell
