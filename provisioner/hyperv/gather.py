@@ -1,0 +1,256 @@
+"""Calls that wait for a worker, and who waits for them. Lives on the loop's thread.
+
+Several lanes often ask for the same thing in the same moment: four machines are started, four screens are closed. Such calls
+travel as one pipeline, and each caller gets its own result or error. What belongs to whom is told by the contract's rules:
+a function that takes a list writes one object or one error per item, in the order of the items; errors name the item.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from provisioner.errors import HostRefused
+from provisioner.hyperv.transport import Int64, Statement, same_name
+from provisioner.ports import Progress
+
+MAX_STATEMENTS = 20
+"""Statements in one pipeline. One takes about 6 KB on the wire, and a pipeline must fit into one envelope (see `psrp.py`)."""
+
+Result = tuple[str, Mapping[str, Any]]
+"""PSTypeName and fields."""
+
+
+@dataclass(eq=False)
+class Caller:
+    """One who waits: for the results of its items, or of its statement."""
+
+    statement: Statement
+    items: tuple[str, ...] = ()
+    progress: Callable[[Progress], None] = lambda _progress: None
+    arrived: Callable[[str, Mapping[str, Any]], None] = lambda _type, _values: None
+    """Told of each result as it comes, for those who do not want to wait for the end."""
+    future: asyncio.Future[list[Result]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    results: list[Result] = field(default_factory=list)
+    errors: list[HostRefused] = field(default_factory=list)
+
+    def settle(self) -> None:
+        if self.future.done():
+            return
+        if self.errors:
+            self.future.set_exception(self.errors[0])
+        else:
+            self.future.set_result(self.results)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Batch(ABC):
+    """One pipeline to be, and its callers."""
+
+    def __init__(self, *, changes: bool, long: bool = False) -> None:
+        self.changes = changes
+        """Then a call in flight is let end when its callers leave; a read is stopped."""
+        self.long = long
+        """It may hold its worker for minutes."""
+        self.callers: list[Caller] = []
+
+    @property
+    def key(self) -> Hashable:
+        """Batches with equal keys can be one."""
+        return None
+
+    @property
+    def full(self) -> bool:
+        return False
+
+    @property
+    def wanted(self) -> bool:
+        return any(not caller.future.done() for caller in self.callers)
+
+    @abstractmethod
+    def statements(self) -> tuple[Statement, ...]: ...
+
+    @abstractmethod
+    def result(self, type_name: str, values: Mapping[str, Any]) -> None: ...
+
+    @abstractmethod
+    def error(self, refused: HostRefused) -> None: ...
+
+    def restart(self) -> None:
+        for caller in self.callers:
+            caller.results.clear()
+            caller.errors.clear()
+
+    def progress(self, progress: Progress) -> None:
+        for caller in self.callers:
+            caller.progress(progress)
+
+    def done(self, *, cut_short: bool) -> Batch | None:
+        """All records are there. Returns what a terminating error kept from running, as a batch of its own."""
+        del cut_short
+        for caller in self.callers:
+            caller.settle()
+        return None
+
+    def fail(self, error: BaseException) -> None:
+        for caller in self.callers:
+            caller.fail(error)
+
+
+class Alone(Batch):
+    """A call of its own: all records are its. Equal reads share one."""
+
+    def __init__(self, statements: Sequence[Statement], *, changes: bool, long: bool = False) -> None:
+        super().__init__(changes=changes, long=long)
+        self._statements = tuple(statements)
+
+    @property
+    def key(self) -> Hashable:
+        if self.changes or self.long:
+            return None
+        return tuple(_hashable(statement) for statement in self._statements)
+
+    def statements(self) -> tuple[Statement, ...]:
+        return self._statements
+
+    def result(self, type_name: str, values: Mapping[str, Any]) -> None:
+        for caller in self.callers:
+            caller.results.append((type_name, values))
+            caller.arrived(type_name, values)
+
+    def error(self, refused: HostRefused) -> None:
+        for caller in self.callers:
+            caller.errors.append(refused)
+
+
+class OfItems(Batch):
+    """Calls of one function that takes a list, each for items of its own."""
+
+    def __init__(
+        self, make: Callable[[Sequence[str]], Statement], *, named: str, changes: bool, long: bool = False
+    ) -> None:
+        super().__init__(changes=changes, long=long)
+        self._make = make
+        self._named = named
+        """The result's field that names the item."""
+        self._unclaimed: list[HostRefused] = []
+
+    @property
+    def key(self) -> Hashable:
+        return _hashable(self._make(()))
+
+    def statements(self) -> tuple[Statement, ...]:
+        return (self._make(self._order()),)
+
+    def result(self, type_name: str, values: Mapping[str, Any]) -> None:
+        item = str(values.get(self._named, ""))
+        self._settle_before(item)
+        for caller in self._owners(item):
+            caller.results.append((type_name, values))
+            if not self.changes and len(caller.results) == len(caller.items):
+                caller.settle()  # a read: nothing can follow that would make it an error
+
+    def error(self, refused: HostRefused) -> None:
+        self._settle_before(refused.target)
+        owners = self._owners(refused.target)
+        for caller in owners:
+            caller.errors.append(refused)
+        if not owners:
+            self._unclaimed.append(refused)  # its target is a folder, a property: of one of those without a result
+
+    def restart(self) -> None:
+        super().restart()
+        self._unclaimed.clear()
+
+    def done(self, *, cut_short: bool) -> Batch | None:
+        for caller in self.callers:
+            if not caller.errors and len(caller.results) < len(caller.items):
+                caller.errors += self._unclaimed
+        return super().done(cut_short=cut_short)
+
+    def _settle_before(self, item: str) -> None:
+        """Items are worked on in order: with a record of this one, those before it have theirs."""
+        order = [own.casefold() for own in self._order()]
+        if item.casefold() not in order:
+            return
+        begun = order[: order.index(item.casefold())]
+        for caller in self.callers:
+            if (caller.results or caller.errors) and all(own.casefold() in begun for own in caller.items):
+                caller.settle()
+
+    def _order(self) -> list[str]:
+        return list(dict.fromkeys(item for caller in self.callers for item in caller.items))
+
+    def _owners(self, item: str) -> list[Caller]:
+        return [caller for caller in self.callers if any(same_name(item, own) for own in caller.items)]
+
+
+class OfStatements(Batch):
+    """Calls of functions that take one object: one statement each, run in turn. A terminating error ends the pipeline, so what
+    came after it is run again without the one that failed.
+    """
+
+    def __init__(self, function: str, *, named: str) -> None:
+        super().__init__(changes=True)
+        self._function = function
+        self._named = named
+
+    @property
+    def key(self) -> Hashable:
+        return self._function
+
+    @property
+    def full(self) -> bool:
+        return len(self.callers) >= MAX_STATEMENTS
+
+    def statements(self) -> tuple[Statement, ...]:
+        return tuple(caller.statement for caller in self.callers)
+
+    def result(self, type_name: str, values: Mapping[str, Any]) -> None:
+        name = str(values.get(self._named, ""))
+        for number, caller in enumerate(self.callers):
+            if same_name(name, str(caller.statement.arguments[self._named])):
+                caller.results.append((type_name, values))
+                for earlier in self.callers[:number]:
+                    if earlier.results or earlier.errors:
+                        earlier.settle()
+
+    def error(self, refused: HostRefused) -> None:
+        """Errors name the object or something of it, so the order decides: each statement writes before the next one runs."""
+        begun = [caller for caller in self.callers if caller.results or caller.errors]
+        named = [c for c in self.callers if same_name(refused.target, str(c.statement.arguments[self._named]))]
+        after = self.callers[self.callers.index(begun[-1]) + 1 :] if begun else self.callers
+        owner = (named or after or begun[-1:])[0]
+        owner.errors.append(refused)
+
+    def done(self, *, cut_short: bool) -> Batch | None:
+        silent = [caller for caller in self.callers if not caller.results and not caller.errors]
+        if len(silent) == len(self.callers) or not cut_short:
+            for caller in silent:
+                caller.errors.append(
+                    HostRefused(id="Client.NoAnswer", message="ended without a result", function=self._function)
+                )
+            silent = []
+        for caller in self.callers:
+            if caller not in silent:
+                caller.settle()
+        if not silent:
+            return None
+        rest = OfStatements(self._function, named=self._named)
+        rest.callers = silent
+        return rest
+
+
+def _hashable(statement: Statement) -> Hashable:
+    def plain(value: Any) -> Hashable:
+        if isinstance(value, list):
+            return tuple(value)
+        return value.value if isinstance(value, Int64) else value
+
+    return statement.function, tuple(sorted((name, plain(value)) for name, value in statement.arguments.items()))

@@ -1,0 +1,314 @@
+"""PowerShell Remoting: one shell with one runspace on the host, kept warm for the life of a worker.
+
+A pipeline goes on running on the host when its connection dies, and its output waits there; so after an outage the same
+Receive goes out again. A shell that the host has forgotten is made anew, and the functions are run again: they look first
+and change only what differs (contract).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pypsrp.complex_objects import ErrorRecord, PSInvocationState
+from pypsrp.exceptions import WSManFaultError
+from pypsrp.messages import MessageType
+from pypsrp.powershell import PowerShell, RunspacePool
+from pypsrp.wsman import WSMan
+
+from provisioner.errors import Dropped, HostRefused, Unreachable
+from provisioner.hyperv import resend
+from provisioner.hyperv.http import HostTransport
+from provisioner.hyperv.module import may_load_text, module_text, module_version
+from provisioner.hyperv.transport import (
+    ASK_FOR_HOST,
+    HOST_TYPE,
+    IDLE_S,
+    OPERATION_S,
+    Abandoned,
+    Call,
+    Line,
+    Records,
+    SignIn,
+    Statement,
+    Unheard,
+    same_name,
+)
+from provisioner.hyperv.values import from_ps, to_ps
+from provisioner.ports import Progress
+
+_TRIES = 4
+"""How often a call is begun, when the host loses its shell or an answer that cannot be asked for."""
+# The words of System.Management.Automation.ErrorCategory, by number.
+# fmt: off
+_CATEGORIES = (
+    "NotSpecified", "OpenError", "CloseError", "DeviceError", "DeadlockDetected", "InvalidArgument", "InvalidData",
+    "InvalidOperation", "InvalidResult", "InvalidType", "MetadataError", "NotImplemented", "NotInstalled",
+    "ObjectNotFound", "OperationStopped", "OperationTimeout", "SyntaxError", "ParserError", "PermissionDenied",
+    "ResourceBusy", "ResourceExists", "ResourceUnavailable", "ReadError", "WriteError", "FromStdErr", "SecurityError",
+    "ProtocolError", "ConnectionError", "AuthenticationError", "LimitsExceeded", "QuotaExceeded", "NotEnabled",
+)
+# fmt: on
+
+Responses = list[tuple[int, Any]]
+"""Messages of one Receive, as pypsrp gives them: (type, message or None)."""
+
+
+class _ModuleMissing(Exception):
+    """The runspace does not know our functions, or knows another version of them."""
+
+
+class ModuleNeed:
+    """Whether the host's runspaces need the module's text: learned by the first, true for all."""
+
+    def __init__(self) -> None:
+        self.needed: bool | None = None
+
+    def learned(self, *, needed: bool) -> None:
+        self.needed = needed
+
+
+class PsrpSession:
+    """One worker's session (see `transport.Session`)."""
+
+    def __init__(self, sign_in: SignIn, line: Line, need: ModuleNeed) -> None:
+        self._sign_in = sign_in
+        self._line = line
+        self._need = need
+        self._transport = HostTransport(sign_in, line)
+        self._pool: RunspacePool | None = None
+        self._ready = False
+        self._loaded = False
+
+    # --- what the worker calls ---
+
+    def run(self, call: Call) -> None:
+        self._transport.call = call
+        try:
+            self._run(call)
+        except Exception as error:
+            failure = _failure(call, error)
+            if failure is error:
+                raise
+            raise failure from error
+
+    def interrupt(self) -> None:
+        self._line.cut()
+
+    def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            self._transport.call = Call()
+            with contextlib.suppress(Exception):  # a host that is away drops the shell by itself, after IDLE_S
+                pool.close()
+        self._transport.reset()
+
+    # --- one call ---
+
+    def _run(self, call: Call) -> None:
+        lost = ""
+        for _ in range(_TRIES):
+            try:
+                self._make_ready(call)
+                try:
+                    self._pipeline(call, call.statements, call.records)
+                except _ModuleMissing:
+                    call.records.restart()
+                    self._load(call)
+                    self._pipeline(call, call.statements, call.records)
+            except (resend.ShellGone, resend.Ambiguous) as error:
+                lost = str(error)
+                self._pool = None
+                call.records.restart()
+            else:
+                self._need.learned(needed=self._loaded)
+                return
+        raise Unreachable(f"the host lost our session {_TRIES} times ({lost})")
+
+    def _make_ready(self, call: Call) -> None:
+        """A pool that is open, with the module in its runspace as far as is known. The first runspace asks; if the call asks
+        for the host itself, that is the question.
+        """
+        if self._pool is None:
+            self._open()
+        if self._ready:
+            return
+        if self._need.needed:
+            self._load(call)
+        elif self._need.needed is None and call.statements[0] != ASK_FOR_HOST:
+            try:
+                self._pipeline(call, (ASK_FOR_HOST,), Unheard())
+            except _ModuleMissing:
+                self._load(call)
+        self._ready = True
+
+    def _open(self) -> None:
+        self._transport.locate()
+        wsman = WSMan("host.invalid", operation_timeout=OPERATION_S)
+        wsman.transport = self._transport
+        pool = RunspacePool(wsman, configuration_name=self._sign_in.endpoint, idle_timeout=IDLE_S)
+        with _faults():
+            pool.open()
+        self._pool = pool
+        self._ready = self._loaded = False
+
+    def _load(self, call: Call) -> None:
+        if not may_load_text(self._sign_in.endpoint):
+            raise HostRefused(
+                id="ModuleNotInstalled",
+                message=f"the endpoint {self._sign_in.endpoint} has no TalosHyperV {module_version()}, and takes no text",
+                function=ASK_FOR_HOST.function,
+            )
+        if self._loaded:
+            raise HostRefused(
+                id="ModuleVersion",
+                message=f"the module was loaded, and yet is not TalosHyperV {module_version()}",
+                function=ASK_FOR_HOST.function,
+            )
+        self._pipeline(call, module_text(), Unheard())
+        self._loaded = self._ready = True
+
+    # --- one pipeline ---
+
+    def _pipeline(self, call: Call, what: Sequence[Statement] | str, records: Records) -> None:
+        """Runs statements, or a script, to the end. All of ours fit into one Command: so one that was lost can be asked for."""
+        if self._pool is None:
+            raise resend.ShellGone
+        ps = PowerShell(self._pool)
+        if isinstance(what, str):
+            ps.add_script(what, use_local_scope=False)  # into the runspace, not into this pipeline alone
+        else:
+            _add(ps, what)
+        with _faults():
+            try:
+                responses = self._start(ps, call)
+                while True:
+                    self._deliver(ps, responses, records)
+                    if ps.state != PSInvocationState.RUNNING:
+                        break
+                    responses = _receive(ps, call)
+            except (Abandoned, _ModuleMissing, HostRefused):
+                self._end(ps)
+                raise
+        records.done(ps.state == PSInvocationState.FAILED)
+        self._end(ps)
+
+    def _start(self, ps: PowerShell, call: Call) -> Responses:
+        """Begins the pipeline. When the answer to its Command is lost, we know its id, for we chose it: so we ask for it."""
+        while True:
+            try:
+                ps.begin_invoke()
+            except resend.Ambiguous:
+                call.sent = True
+                ps.runspace_pool.pipelines[ps.id] = ps
+                ps._command_id = ps.id
+                ps.state = PSInvocationState.RUNNING
+                try:
+                    return _receive(ps, call, timeout=1)
+                except WSManFaultError as fault:
+                    if fault.code != resend.NO_SUCH_TARGET:
+                        raise
+                ps.state = PSInvocationState.NOT_STARTED  # it never arrived
+            else:
+                call.sent = True
+                return []
+
+    def _deliver(self, ps: PowerShell, responses: Responses, records: Records) -> None:
+        """Hands records on in the order in which the host wrote them."""
+        for kind, message in responses:
+            if kind == MessageType.PIPELINE_OUTPUT:
+                written = message.data.data
+                if written is None or written == "":
+                    continue  # what $null becomes, depending on the host's engine
+                type_name, values = from_ps(written, ps.commands[-1].cmd or "")
+                if type_name == HOST_TYPE and values.get("ModuleVersion") != module_version():
+                    raise _ModuleMissing
+                records.result(type_name, values)
+            for record in _taken(ps.streams.error):
+                refused = _refused(record)
+                if refused.id == "CommandNotFoundException" and any(
+                    same_name(refused.target, command.cmd or "") for command in ps.commands
+                ):
+                    raise _ModuleMissing
+                records.error(refused)
+            for said in _taken(ps.streams.progress):
+                records.progress(
+                    Progress(
+                        activity=said.activity or "", status=said.description or "", percent=said.percent_complete or 0
+                    )
+                )
+
+    def _end(self, ps: PowerShell) -> None:
+        """Frees the pipeline on the host, stopping it first if it runs: a runspace does one thing at a time."""
+        try:
+            if ps.state == PSInvocationState.RUNNING:
+                ps.stop()
+            else:
+                ps.close()
+        except Exception:  # noqa: BLE001 - the outcome is known already; a shell that cannot be tidied is not used again
+            self._pool = None
+
+
+def _receive(ps: PowerShell, call: Call, *, timeout: int | None = None) -> Responses:
+    """What came since, in order; nothing when the host held the request without a word. (`PowerShell.poll_invoke` would sort
+    outputs and errors apart.) Raises Abandoned.
+    """
+    if call.abandoned.is_set():
+        raise Abandoned
+    try:
+        received: Responses = ps.runspace_pool._receive(ps.id, timeout=timeout)
+    except WSManFaultError as fault:
+        if fault.code == resend.OPERATION_TIMED_OUT:
+            return []
+        raise
+    return received
+
+
+def _add(ps: PowerShell, statements: Sequence[Statement]) -> None:
+    for number, statement in enumerate(statements):
+        if number:
+            ps.add_statement()
+        ps.add_cmdlet(statement.function).add_parameters(
+            {name: to_ps(value) for name, value in statement.arguments.items()}
+        )
+
+
+def _taken(records: list[Any]) -> list[Any]:
+    taken = records[:]
+    records.clear()
+    return taken
+
+
+def _refused(record: ErrorRecord) -> HostRefused:
+    """An error record by its ids; its words are for people, and in the host's language."""
+    error_id, _, function = (record.fq_error or "").partition(",")
+    number = record.category
+    target = getattr(record, "target_object", None)  # set by the deserializer alone
+    if not isinstance(target, str):
+        target = record.target_name
+    return HostRefused(
+        id=error_id,
+        message=str(record),
+        category=_CATEGORIES[number] if isinstance(number, int) and number < len(_CATEGORIES) else "",
+        target=target or "",
+        function=function or record.activity or "",
+    )
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    try:
+        yield
+    except WSManFaultError as fault:
+        if fault.code in (resend.NO_SUCH_TARGET, resend.OPERATION_ABORTED):
+            raise resend.ShellGone(fault.reason or str(fault)) from fault
+        raise
+
+
+def _failure(call: Call, error: Exception) -> BaseException:
+    """What the caller learns. An outage after a change was begun leaves its outcome open; a read can just be asked again."""
+    explained = resend.explain(error)
+    if isinstance(explained, Unreachable) and call.changes and call.sent:
+        return Dropped(str(explained))
+    return explained

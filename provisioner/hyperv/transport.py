@@ -1,0 +1,157 @@
+"""The seam between the loop, where calls are made, and a worker's thread, where they run over one of the two transports."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from provisioner.errors import HostRefused
+from provisioner.ports import Endpoint, Progress
+
+PATIENCE_S = 150.0
+"""How long an outage of the host is borne within one call, in seconds of the clock port: the host's own watchdog undoes a bad
+switch after 90 s, and a DHCP client then needs its time.
+"""
+FIRST_CONTACT_S = 5.0
+"""How long a host is tried that never answered in this run, in real seconds. A wrong address should be told soon."""
+CONNECT_S = 2.0
+"""Real seconds for one attempt to connect, TLS included. Short, for a SYN sent into an outage is repeated late by the system."""
+OPERATION_S = 12
+"""How long the host holds a Receive that has nothing to say, in real seconds (WSMan's OperationTimeout)."""
+READ_S = OPERATION_S + 10
+"""Real seconds without an answer after which a request is sent again; must exceed `OPERATION_S` (facts: WinRM, robust client)."""
+IDLE_S = 900
+"""Seconds after which the host drops a shell whose client is gone; its own default is two hours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int64:
+    """An argument for a parameter of type int64: sent as such, whatever its size."""
+
+    value: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One host function with its arguments, by the contract's names. Values: str, bool, int, `Int64`, lists of str."""
+
+    function: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+ASK_FOR_HOST = Statement(function="Get-TalosHost")
+"""Also the question whether a runspace knows the module, and which version of it."""
+HOST_TYPE = "TalosHyperV.Host"
+
+
+def same_name(one: str, other: str) -> bool:
+    """PowerShell and Hyper-V know no case in names."""
+    return one.casefold() == other.casefold()
+
+
+class Abandoned(Exception):
+    """Nobody waits for the call any more; the pipeline was stopped."""
+
+
+class Records(Protocol):
+    """Where the records of a call go, in the order in which the host wrote them. Called on the worker's thread."""
+
+    def restart(self) -> None:
+        """Records so far are void: the host lost the call, and it is run anew."""
+
+    def result(self, type_name: str, values: Mapping[str, Any]) -> None:
+        """An object: its PSTypeName, and its fields by the contract's names."""
+
+    def error(self, refused: HostRefused) -> None: ...
+    def progress(self, progress: Progress) -> None: ...
+    def done(self, cut_short: bool) -> None:
+        """All records are there; `cut_short` when a terminating error kept later statements from running."""
+
+
+class Unheard:
+    """Records of our own preparations: nobody reads them, and any error ends the call."""
+
+    def restart(self) -> None: ...
+    def result(self, type_name: str, values: Mapping[str, Any]) -> None: ...
+    def error(self, refused: HostRefused) -> None:
+        raise refused
+
+    def progress(self, progress: Progress) -> None: ...
+    def done(self, cut_short: bool) -> None: ...
+
+
+@dataclass(eq=False, kw_only=True)
+class Call:
+    """One pipeline on its way: what to run, how long to bear outages, and where its records go."""
+
+    statements: Sequence[Statement] = ()
+    changes: bool = False
+    patience_s: float = 0.0
+    """Real seconds."""
+    records: Records = field(default_factory=Unheard)
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    """Set by the loop when nobody waits any more."""
+    requests: int = 0
+    sent: bool = False
+    """The host may have begun: only now can the outcome be unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignIn:
+    """Who we are to the host, and how we know it."""
+
+    user: str
+    password: str = field(repr=False)
+    https: bool = True
+    """Without it, messages are encrypted by Negotiate (WinRM message encryption); they never go in the clear."""
+    certificate: tuple[Path, Path] | None = None
+    """Client certificate and key (PEM files) in place of user and password."""
+    ca_path: Path | None = None
+    """Authorities to trust in place of the system's."""
+    pin: str = ""
+    """SHA-256 of the host's certificate (hex) in place of any authority."""
+    endpoint: str = "Microsoft.PowerShell"
+
+
+class Line(Protocol):
+    """The way to the host, as a worker's transport sees it (see `line.py`)."""
+
+    def locate(self) -> Endpoint:
+        """Where the host is now. Raises Unreachable."""
+
+    def opened(self, connection: Any) -> None:
+        """A connection was made; `cut` ends it."""
+
+    def begin(self) -> None:
+        """A request goes out."""
+
+    def answered(self) -> None:
+        """An answer came, whatever it says."""
+
+    def refused(self) -> None:
+        """We or the host ended the talk before any answer: certificate, sign-in."""
+
+    def failed(self, reason: str) -> None:
+        """No answer came: the host is away."""
+
+    def bearable(self, patience_s: float) -> bool:
+        """Whether the present outage is still to be borne."""
+
+    def cut(self) -> None:
+        """Ends the connection in use, from any thread: its request fails at once."""
+
+
+class Session(Protocol):
+    """A transport with its session on the host. Belongs to one thread, but for `interrupt`."""
+
+    def run(self, call: Call) -> None:
+        """Runs all statements as one pipeline. Raises TransportErrors and Abandoned; errors of functions go to the call."""
+
+    def interrupt(self) -> None:
+        """Called from another thread: the request in flight fails at once."""
+
+    def close(self) -> None:
+        """Ends the session on the host if it can be reached at once."""

@@ -1,0 +1,131 @@
+"""The host's functions as Python calls: one per function of `powershell/TalosHyperV/contract.yaml`, with its parameters.
+
+A parameter that the host would fill with the same default is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from provisioner.hyperv.transport import ASK_FOR_HOST, Int64, Statement
+from provisioner.model.naming import find_mark
+from provisioner.ports import VmChange, VmRequest
+
+MIB = 2**20
+GIB = 2**30
+
+
+def get_host() -> Statement:
+    return ASK_FOR_HOST
+
+
+def get_switch(name: str) -> Statement:
+    return _statement("Get-TalosSwitch", Name=name)
+
+
+def new_switch(
+    *, name: str, adapter: str, allow_management_os: bool, vlan: int | None, mark: str, watchdog_s: int, retry: bool
+) -> Statement:
+    return _statement(
+        "New-TalosSwitch",
+        Name=name,
+        NetAdapterName=adapter,
+        AllowManagementOS=allow_management_os,
+        VlanId=vlan,
+        Mark=mark,
+        WatchdogSeconds=watchdog_s,
+        Retry=retry or None,
+    )
+
+
+def confirm_switch(*, name: str, job_id: str) -> Statement:
+    return _statement("Confirm-TalosSwitch", Name=name, JobId=job_id)
+
+
+def remove_switch(*, name: str, mark: str) -> Statement:
+    return _statement("Remove-TalosSwitch", Name=name, Mark=mark)
+
+
+def get_image(paths: Sequence[str], *, verify: bool = False) -> Statement:
+    return _statement("Get-TalosImage", Path=list(paths), Verify=verify or None)
+
+
+def save_image(*, url: str, path: str, sha256: str, sha256_url: str) -> Statement:
+    return _statement("Save-TalosImage", Uri=url, Path=path, Sha256=sha256 or None, Sha256Uri=sha256_url or None)
+
+
+def remove_image(path: str) -> Statement:
+    return _statement("Remove-TalosImage", Path=path)
+
+
+def new_vm(request: VmRequest) -> Statement:
+    return _statement(
+        "New-TalosVM",
+        Name=request.name,
+        MemoryBytes=Int64(value=request.memory_mib * MIB),
+        Cpus=request.cpus,
+        DiskBytes=Int64(value=request.disk_gib * GIB),
+        SwitchName=request.switch,
+        MacAddress=request.mac,
+        IsoPath=request.iso_path,
+        Mark=request.mark,
+        Path=request.folder or None,
+        VlanId=request.vlan,
+        StartDelaySeconds=request.start_delay_s,
+        Start=request.start or None,
+    )
+
+
+def get_vm(ids: Sequence[str] | None = None, *, cluster_id: str | None = None) -> Statement:
+    """All VMs, those of the ids, or those of a cluster."""
+    return _statement("Get-TalosVM", Id=list(ids) if ids is not None else None, ClusterId=cluster_id)
+
+
+def set_vm(change: VmChange) -> Statement:
+    return _statement(
+        "Set-TalosVM",
+        Id=change.id,
+        Mark=change.mark,
+        Cpus=change.cpus,
+        MemoryBytes=Int64(value=change.memory_mib * MIB) if change.memory_mib is not None else None,
+        DiskBytes=Int64(value=change.disk_gib * GIB) if change.disk_gib is not None else None,
+        VlanId=change.vlan,
+        FixBootOrder=change.boot_order or None,
+    )
+
+
+def start_vm(ids: Sequence[str]) -> Statement:
+    return _statement("Start-TalosVM", Id=list(ids))
+
+
+def stop_vm(ids: Sequence[str], *, turn_off: bool) -> Statement:
+    return _statement("Stop-TalosVM", Id=list(ids), TurnOff=turn_off or None)
+
+
+def remove_vm(ids: Sequence[str], *, mark: str) -> Statement:
+    """`mark`: a machine's mark line or its cluster's id; the cluster is what counts."""
+    found = find_mark(mark)
+    return _statement("Remove-TalosVM", Id=list(ids), ClusterId=found.cluster_id if found else mark)
+
+
+def mount_iso(ids: Sequence[str], *, path: str) -> Statement:
+    return _statement("Mount-TalosIso", Id=list(ids), Path=path)
+
+
+def dismount_iso(ids: Sequence[str]) -> Statement:
+    return _statement("Dismount-TalosIso", Id=list(ids))
+
+
+def get_neighbor(macs: Sequence[str], *, sweep: bool, wait_s: int = 0) -> Statement:
+    return _statement("Get-TalosNeighbor", MacAddress=list(macs), Sweep=sweep or None, WaitSeconds=wait_s or None)
+
+
+def get_console(id: str, *, width: int, height: int) -> Statement:
+    return _statement("Get-TalosConsole", Id=id, Width=width, Height=height)
+
+
+def _statement(function: str, **arguments: Any) -> Statement:
+    return Statement(
+        function=function, arguments={name: value for name, value in arguments.items() if value is not None}
+    )

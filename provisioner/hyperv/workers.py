@@ -1,0 +1,290 @@
+"""One host's workers: daemon threads with a session each, and the queue before them, kept by the loop.
+
+Two workers at most, the second only when both have something to do and the first has signed in: a wrong password is tried
+once. A call that may take minutes leaves the other worker free. Threads are daemons, so leaving never waits for a host that
+is away (python-stack, concurrency).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.errors import Dropped, HostRefused, Rejected, TransportError, Unreachable
+from provisioner.hyperv.gather import Batch, Caller, Result
+from provisioner.hyperv.line import HostLine, Reach, probe
+from provisioner.hyperv.transport import FIRST_CONTACT_S, PATIENCE_S, Abandoned, Call, Line, Session
+from provisioner.ports import Clock, Endpoint, Progress
+
+LIMIT = 2
+GRACE_S = 10.0
+"""Real seconds that a change in flight gets to end when its caller leaves (Ctrl-C)."""
+CLOSE_S = 5.0
+"""Real seconds for a session to end in good order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallInfo:
+    """One call to a host that ended: what `model.events.CallEnded` tells, without its times."""
+
+    host: str
+    functions: tuple[str, ...]
+    requests: int
+    elapsed_s: float
+    """Seconds of the clock port, waiting for a worker not included."""
+    outcome: str
+    """`ok`, `refused`, `dropped`."""
+
+
+class _Worker:
+    """A thread and its session. All but `_work` is called on the loop's thread."""
+
+    def __init__(self, name: str, line: HostLine, session: Session) -> None:
+        self.line = line
+        self.session = session
+        self.batch: Batch | None = None
+        self.call: Call | None = None
+        self.closed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[tuple[Call, Callable[[BaseException | None], None]] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def start(self, batch: Batch, call: Call, ended: Callable[[BaseException | None], None]) -> None:
+        self.batch, self.call = batch, call
+        self._queue.put((call, ended))
+
+    def stop(self) -> None:
+        if self.call is not None:
+            self.call.abandoned.set()
+            self.session.interrupt()
+
+    def finish(self) -> None:
+        self._queue.put(None)
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            call, ended = job
+            error: BaseException | None = None
+            try:
+                self.session.run(call)
+            except BaseException as raised:  # noqa: BLE001 - handed to those who wait
+                error = raised
+            with contextlib.suppress(RuntimeError):  # the loop is gone
+                self._loop.call_soon_threadsafe(ended, error)
+        self.session.close()
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.closed.set)
+
+
+class _Relay:
+    """Takes a call's records from the worker's thread to its batch on the loop's."""
+
+    def __init__(self, batch: Batch, resume: Callable[[Batch], None]) -> None:
+        self._batch = batch
+        self._resume = resume
+        self._loop = asyncio.get_running_loop()
+
+    def restart(self) -> None:
+        self._tell(self._batch.restart)
+
+    def result(self, type_name: str, values: Mapping[str, Any]) -> None:
+        self._tell(self._batch.result, type_name, values)
+
+    def error(self, refused: HostRefused) -> None:
+        self._tell(self._batch.error, refused)
+
+    def progress(self, progress: Progress) -> None:
+        self._tell(self._batch.progress, progress)
+
+    def done(self, cut_short: bool) -> None:
+        self._tell(self._done, cut_short)
+
+    def _done(self, cut_short: bool) -> None:
+        rest = self._batch.done(cut_short=cut_short)
+        if rest is not None:
+            self._resume(rest)
+
+    def _tell(self, hook: Callable[..., None], *args: Any) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(hook, *args)
+
+
+class Workers:
+    """Submits batches and keeps them waiting until a worker is free."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        make_session: Callable[[Line], Session],
+        locate: Callable[[], Endpoint],
+        clock: Clock,
+        on_call: Callable[[CallInfo], None],
+        on_away: Callable[[str | None], None],
+    ) -> None:
+        self._name = name
+        self._make_session = make_session
+        self._locate = locate
+        self._clock = clock
+        self._on_call = on_call
+        self._on_away = on_away
+        self._loop = asyncio.get_running_loop()
+        self._reach = Reach(self._notice)
+        self._workers: list[_Worker] = []
+        self._waiting: list[Batch] = []
+        self._scheduled = False
+        self._rejected: Rejected | None = None
+
+    async def ask(self, batch: Batch, caller: Caller) -> list[Result]:
+        """Sends the call, with others of its kind where it can, and waits for this caller's results. Errors: `ports.Host`."""
+        if self._rejected is not None:
+            raise Rejected(*self._rejected.args)
+        batch = self._join(batch, caller)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._dispatch)  # after all lanes had their turn
+        try:
+            return await asyncio.shield(caller.future)
+        except asyncio.CancelledError:
+            await self._leave(batch, caller)
+            raise
+
+    async def close(self) -> None:
+        """Ends all sessions; waits a little for what is in flight."""
+        waiting, self._waiting = self._waiting, []
+        for batch in waiting:
+            batch.fail(Unreachable("the connection to the host is being closed"))
+        for worker in self._workers:
+            if worker.batch is not None and not worker.batch.changes:
+                worker.stop()
+            worker.finish()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S if any(worker.batch for worker in self._workers) else CLOSE_S):
+                for worker in self._workers:
+                    await worker.closed.wait()
+        self._workers.clear()
+
+    # --- the queue ---
+
+    def _join(self, batch: Batch, caller: Caller) -> Batch:
+        if batch.key is not None:
+            same = (other for other in self._waiting if type(other) is type(batch) and other.key == batch.key)
+            found = next((other for other in same if not other.full), None)
+            if found is not None:
+                found.callers.append(caller)
+                return found
+        batch.callers.append(caller)
+        self._waiting.append(batch)
+        return batch
+
+    def _resume(self, rest: Batch) -> None:
+        self._waiting.insert(0, rest)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        for batch in tuple(self._waiting):
+            if not batch.wanted:
+                self._waiting.remove(batch)
+                continue
+            if batch.long and any(worker.batch is not None and worker.batch.long for worker in self._workers):
+                continue
+            worker = self._free_worker()
+            if worker is None:
+                return
+            self._waiting.remove(batch)
+            self._start(worker, batch)
+
+    def _free_worker(self) -> _Worker | None:
+        for worker in self._workers:
+            if worker.batch is None:
+                return worker
+        if len(self._workers) >= LIMIT or (self._workers and not self._reach.met):
+            return None
+        line = HostLine(self._reach, self._locate_from_worker)
+        worker = _Worker(f"{self._name}-{len(self._workers) + 1}", line, self._make_session(line))
+        self._workers.append(worker)
+        return worker
+
+    def _start(self, worker: _Worker, batch: Batch) -> None:
+        call = Call(
+            statements=batch.statements(),
+            changes=batch.changes,
+            patience_s=max(FIRST_CONTACT_S, PATIENCE_S / self._clock.rate),
+            records=_Relay(batch, self._resume),
+        )
+        began = self._clock.now()
+        probing = self._loop.create_task(probe(worker.line, self._reach, self._locate), name=f"probe {self._name}")
+
+        def ended(error: BaseException | None) -> None:
+            probing.cancel()
+            worker.batch = worker.call = None
+            self._ended(batch, call, error, self._clock.now() - began)
+
+        worker.start(batch, call, ended)
+
+    def _ended(self, batch: Batch, call: Call, error: BaseException | None, elapsed_s: float) -> None:
+        refused = any(caller.errors for caller in batch.callers)
+        self._on_call(
+            CallInfo(
+                host=self._name,
+                functions=tuple(dict.fromkeys(statement.function for statement in call.statements)),
+                requests=call.requests,
+                elapsed_s=elapsed_s,
+                outcome=("dropped" if isinstance(error, Unreachable | Dropped) else "refused")
+                if error is not None or refused
+                else "ok",
+            )
+        )
+        if isinstance(error, Rejected):
+            self._rejected = error  # repeating it may lock the account
+            for other in self._waiting:
+                other.fail(error)
+        if isinstance(error, Abandoned):
+            error = asyncio.CancelledError()
+        if error is not None:
+            batch.fail(error)
+        self._dispatch()
+
+    async def _leave(self, batch: Batch, caller: Caller) -> None:
+        """A caller is cancelled. What has not begun never will; a read is stopped; a change gets the grace to end."""
+        worker = next((worker for worker in self._workers if worker.batch is batch), None)
+        if worker is not None and batch.changes:
+            with contextlib.suppress(TimeoutError, TransportError):
+                async with asyncio.timeout(GRACE_S):
+                    await asyncio.shield(caller.future)
+        caller.future.cancel()
+        if worker is not None and not batch.changes and not batch.wanted:
+            worker.stop()
+
+    # --- from the workers' threads ---
+
+    def _notice(self, reason: str | None) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._noticed, reason)
+
+    def _noticed(self, reason: str | None) -> None:
+        self._on_away(reason)
+        self._dispatch()  # the first answer lets the second worker begin
+
+    def _locate_from_worker(self) -> Endpoint:
+        """The dialer belongs to the loop's thread."""
+        found: concurrent.futures.Future[Endpoint] = concurrent.futures.Future()
+
+        def look() -> None:
+            try:
+                found.set_result(self._locate())
+            except TransportError as error:
+                found.set_exception(error)
+
+        try:
+            self._loop.call_soon_threadsafe(look)
+            return found.result(timeout=FIRST_CONTACT_S)
+        except (RuntimeError, TimeoutError) as error:
+            raise Unreachable("the program is ending") from error
