@@ -5,12 +5,14 @@ Requests and answers are one JSON line each: `{"token", "do": "status" | "stop" 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,10 +131,8 @@ def stop(folder: Path) -> bool:
 
 
 def _alive(pid: int) -> bool:
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)  # ours to reap, when this process started it
-    except ChildProcessError:
-        pass
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -146,8 +146,6 @@ class ControlServer:
     """The lab's side: answers requests on a thread of its own."""
 
     def __init__(self, handle: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
-        import threading
-
         self.token = secrets.token_urlsafe(24)
         self._handle = handle
         self._socket = socket.create_server(("127.0.0.1", 0))

@@ -1,0 +1,250 @@
+"""The composition root: settings and adapters put together for one cluster. The only place that knows of the lab, and starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provisioner.errors import Fault, Unreachable
+from provisioner.model.spec import Cluster, HostSpec, LabSpec
+from provisioner.ports import Clock, ContextFile, Dialer, Endpoint
+
+if TYPE_CHECKING:
+    from provisioner.clusterfile import Loaded, Settings
+    from provisioner.lab.card import Card
+    from provisioner.record.store import FileStore
+
+LOCK_WAIT_S = 0.0
+"""A second run is refused at once, never queued: its plan would be stale when its turn came."""
+
+
+# --- time and places ------------------------------------------------------------------------------------------------
+
+
+class WorldClock:
+    """`ports.Clock` at the pace of the world that the flow works on: 1 for a real host."""
+
+    def __init__(self, rate: float = 1.0, epoch: float = 0.0, epoch_s: float = 0.0) -> None:
+        self.rate = rate
+        self._epoch = epoch
+        self._epoch_s = epoch_s
+
+    def now(self) -> float:
+        return self._epoch_s + (time.monotonic() - self._epoch) * self.rate
+
+    def wall(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self.rate)
+
+
+class DirectDialer:
+    """`ports.Dialer` of a real LAN: every place is where it says."""
+
+    def resolve(self, address: str, port: int) -> Endpoint:
+        return Endpoint(host=address, port=port, server_name=address)
+
+
+class LabDialer:
+    """`ports.Dialer` of a lab: its LAN is virtual, its card tells where each place is reached. Read again whenever it has changed."""
+
+    def __init__(self, card_path: Path) -> None:
+        self._path = card_path
+        self._stamp = -1
+        self._routes: Mapping[str, str] = {}
+
+    def resolve(self, address: str, port: int) -> Endpoint:
+        if address in ("127.0.0.1", "localhost"):
+            return Endpoint(host=address, port=port, server_name=address)
+        self._refresh()
+        place = self._routes.get(f"{address}:{port}")
+        if place is None:
+            raise Unreachable(f"{address}:{port}: nothing answers there in the lab's LAN")
+        host, _, number = place.rpartition(":")
+        return Endpoint(host=host, port=int(number), server_name=address)
+
+    def _refresh(self) -> None:
+        try:
+            stamp = self._path.stat().st_mtime_ns
+            if stamp != self._stamp:
+                self._routes = json.loads(self._path.read_bytes())["routes"]
+                self._stamp = stamp
+        except (OSError, ValueError, KeyError) as error:
+            raise Unreachable(f"the lab does not run ({error})") from error
+
+
+# --- one cluster ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Everything a use case needs for one cluster; frozen."""
+
+    settings: Settings
+    loaded: Loaded
+    clock: Clock
+    dialer: Dialer
+    store: FileStore
+    passwords: Mapping[str, str]
+    """By host."""
+    ca_paths: Mapping[str, Path | None]
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.loaded.cluster
+
+
+def open_context(
+    settings: Settings,
+    loaded: Loaded,
+    *,
+    ask: Callable[[str], str] | None,
+    environment: Mapping[str, str],
+    start_lab: bool,
+) -> Context:
+    """Puts the ports of a cluster together, and starts its lab if it has one. `ask` asks for a password in a terminal.
+
+    Raises a Fault: P-LAB-START, P-LOCAL-PASSWORD, P-LOCAL-HOME.
+    """
+    cluster = loaded.cluster
+    store = open_store(settings, cluster, environment)
+    if cluster.lab is not None:
+        return _lab_context(settings, loaded, cluster.lab, store, start=start_lab)
+    passwords = {name: find_password(host, ask, environment) for name, host in cluster.hosts.items()}
+    return Context(
+        settings=settings,
+        loaded=loaded,
+        clock=WorldClock(),
+        dialer=DirectDialer(),
+        store=store,
+        passwords=passwords,
+        ca_paths=dict.fromkeys(cluster.hosts),
+    )
+
+
+def open_store(settings: Settings, cluster: Cluster, environment: Mapping[str, str]) -> FileStore:
+    """What is kept on this computer about the cluster."""
+    from provisioner.record.store import FileStore
+
+    return FileStore(settings.home, cluster.name, client_files(), environment)
+
+
+def client_files() -> Mapping[str, ContextFile]:
+    """How the user's own talosconfig and kubeconfig are edited."""
+    from provisioner.talos.contexts import KubeconfigFile, TalosconfigFile
+
+    return {"talosconfig": TalosconfigFile(), "kubeconfig": KubeconfigFile()}
+
+
+def _lab_context(settings: Settings, loaded: Loaded, lab: LabSpec, store: FileStore, *, start: bool) -> Context:
+    from provisioner.lab import card as cards
+
+    folder = lab_folder(settings, loaded.cluster)
+    card = lab_card(folder, lab, start=start)
+    password = cards.read_password(folder)
+    if card is None or password is None:
+        raise Fault(
+            "P-LAB-START",
+            f"the lab of {loaded.cluster.name} does not run",
+            expected="a lab started by provision up or provision lab start",
+            then=(f"provision lab start {loaded.cluster.name}",),
+        )
+    hosts = {
+        name: replace(spec, user=spec.user or card.user, address=card.host)
+        for name, spec in loaded.cluster.hosts.items()
+    }
+    return Context(
+        settings=settings,
+        loaded=replace(loaded, cluster=replace(loaded.cluster, hosts=hosts)),
+        clock=WorldClock(card.rate, card.epoch, card.epoch_s),
+        dialer=LabDialer(folder / cards.CARD),
+        store=store,
+        passwords=dict.fromkeys(hosts, password),
+        ca_paths=dict.fromkeys(hosts, Path(card.ca)),
+    )
+
+
+def lab_folder(settings: Settings, cluster: Cluster) -> Path:
+    """Where a lab keeps its state: `$PROVISION_HOME/.labs/<name>`."""
+    return settings.home / ".labs" / cluster.name
+
+
+def lab_card(folder: Path, lab: LabSpec, *, start: bool) -> Card | None:
+    """The card of the lab that runs in that folder, started if asked."""
+    from provisioner.lab import control
+
+    if not start:
+        return control.running(folder)
+    try:
+        return control.start(folder, speed=lab.speed, engine=lab.engine, seed=lab.seed)
+    except control.LabError as error:
+        raise Fault("P-LAB-START", "the lab did not start", expected="a lab on loopback", seen=(str(error),)) from error
+
+
+def find_password(host: HostSpec, ask: Callable[[str], str] | None, environment: Mapping[str, str]) -> str:
+    """PROVISION_PASSWORD, else the keychain, else a question in the terminal. Never a file, never an argument."""
+    given = environment.get("PROVISION_PASSWORD")
+    if given:
+        return given
+    stored = _from_keychain(host)
+    if stored:
+        return stored
+    if ask is not None:
+        return ask(f"Password of {host.user} on {host.name}")
+    raise Fault(
+        "P-LOCAL-PASSWORD",
+        f"no password for {host.user or 'the user'} on {host.name}",
+        expected="PROVISION_PASSWORD, a keychain item, or a terminal to ask in",
+        then=("set PROVISION_PASSWORD in the environment of this command",),
+    )
+
+
+_KEYCHAINS = ("macOS", "SecretService", "Windows", "kwallet")
+"""Backends that keep a secret secret; others of keyring's write plain files."""
+
+
+def _from_keychain(host: HostSpec) -> str | None:
+    import keyring
+    from keyring.errors import KeyringError
+
+    backend = keyring.get_keyring()
+    if not any(name in type(backend).__module__ for name in _KEYCHAINS):
+        return None
+    try:
+        return keyring.get_password(f"provision:{host.name}", host.user)
+    except KeyringError:
+        return None
+
+
+@contextmanager
+def locked(folder: Path, cluster: str) -> Iterator[None]:
+    """One run at a time per cluster. Raises P-RUN-LOCKED with the process that holds it."""
+    from filelock import FileLock, Timeout
+
+    lock, holder = FileLock(folder / "lock", timeout=LOCK_WAIT_S), folder / "lock.pid"
+    try:
+        lock.acquire()
+    except Timeout as error:
+        pid = holder.read_text().strip() if holder.exists() else "unknown"
+        raise Fault(
+            "P-RUN-LOCKED",
+            f"another run is at work on {cluster}",
+            expected="one run at a time",
+            seen=(f"process {pid} holds {folder / 'lock'}",),
+            then=("wait for it to end, or stop it with Ctrl-C in its terminal",),
+        ) from error
+    try:
+        holder.write_text(f"{os.getpid()}\n")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
