@@ -22,11 +22,28 @@ T = TypeVar("T")
 async def observe(cluster: Cluster, ports: Ports) -> Observed:
     """Raises a Fault when a host cannot be read, or when the secrets on disk are damaged."""
     secrets = ports.store.secrets_facts()
-    bundle, access = read_keys(ports)
-    read_utc = ports.clock.wall()
+    _, access = read_keys(ports)
     states = await asyncio.gather(*(_host(cluster, name, host) for name, host in ports.hosts.items()))
     hosts = dict(zip(ports.hosts, states, strict=True))
     machines, unread = await _machines(cluster, ports, hosts, secrets, access)
+    return await _whole(cluster, ports, hosts, machines, unread)
+
+
+async def observe_machines_only(cluster: Cluster, ports: Ports) -> Observed:
+    """What the machines themselves say while their host cannot be read: taken at their word, since no VM can vouch for them."""
+    _, access = read_keys(ports)
+    machines, unread = await _machines(cluster, ports, {}, ports.store.secrets_facts(), access)
+    return await _whole(cluster, ports, {}, machines, unread)
+
+
+async def _whole(
+    cluster: Cluster,
+    ports: Ports,
+    hosts: dict[str, HostState],
+    machines: dict[str, MachineFacts],
+    unread: dict[str, str],
+) -> Observed:
+    bundle, access = read_keys(ports)
     first = cluster.control_planes[0].name
     etcd, nodes = None, None
     if access is not None and first in machines and machines[first].mode == "secure":
@@ -36,13 +53,13 @@ async def observe(cluster: Cluster, ports: Ports) -> Observed:
         )
     return Observed(
         hosts=hosts,
-        secrets=secrets,
+        secrets=ports.store.secrets_facts(),
         machines=machines,
         unread=unread,
         etcd=etcd,
         nodes=nodes,
         access=ports.store.contexts(),
-        read_utc=read_utc,
+        read_utc=ports.clock.wall(),
     )
 
 
@@ -109,9 +126,10 @@ async def _machines(
     unread: dict[str, str] = {}
 
     async def one(machine: MachineSpec) -> None:
-        vm = find_vm(machine, hosts[machine.host], secrets)
+        state = hosts.get(machine.host)
+        vm = find_vm(machine, state, secrets) if state else None
         address = machine.address or str(known.get(machine.name, {}).get("address", ""))
-        if vm is None or vm.state != "Running":
+        if state is not None and (vm is None or vm.state != "Running"):
             unread[machine.name] = "no VM" if vm is None else f"the VM is {vm.state}"
         elif not address:
             unread[machine.name] = "its address is not known yet"
@@ -126,13 +144,16 @@ async def _machines(
     return found, unread
 
 
-async def _read_machine(ports: Ports, address: str, access: TalosAccess | None, vm: VmFacts) -> MachineFacts | str:
-    """The machine's facts when it is that VM, else the reason."""
+async def _read_machine(
+    ports: Ports, address: str, access: TalosAccess | None, vm: VmFacts | None
+) -> MachineFacts | str:
+    """The machine's facts when it is that VM, else the reason. Without a VM to compare with, only our own authority vouches for it."""
     try:
         facts = await _secure_or_maintenance(ports, address, access)
     except TransportError as error:
         return f"{address}: {error}"
-    return facts if same_uuid(facts.uuid, vm.bios_uuid) else f"another machine answers at {address}"
+    ours = facts.mode == "secure" if vm is None else same_uuid(facts.uuid, vm.bios_uuid)
+    return facts if ours else f"another machine answers at {address}"
 
 
 async def _secure_or_maintenance(ports: Ports, address: str, access: TalosAccess | None) -> MachineFacts:
