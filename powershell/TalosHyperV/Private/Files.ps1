@@ -1,0 +1,82 @@
+function Join-TalosPath {
+    # Joins by text: Join-Path asks the drive, which may not be there.
+    [CmdletBinding()]
+    param(
+        [string]$Parent,
+        [string]$Child
+    )
+    $Parent.TrimEnd('\') + '\' + $Child
+}
+
+function Get-TalosParentPath {
+    # The folder that a path lies in; empty for a drive.
+    [CmdletBinding()]
+    param([string]$Path)
+    if ($Path -match '^(.+)\\[^\\]+\\?$') {
+        return $Matches[1]
+    }
+    ''
+}
+
+function Test-TalosFile {
+    [CmdletBinding()]
+    param([string]$Path)
+    ($Path -ne '') -and (Test-Path -LiteralPath $Path -PathType Leaf)
+}
+
+function Confirm-TalosFolder {
+    # Makes a folder and its parents where they are missing.
+    [CmdletBinding()]
+    param([string]$Path)
+    if (-not (Test-Path -LiteralPath $Path -PathType Container)) {
+        $null = New-Item -Path $Path -ItemType Directory -Force
+    }
+}
+
+function Read-TalosJson {
+    # The object in a small JSON file, or nothing: where there is no such file, and where it is not readable as one.
+    [CmdletBinding()]
+    param([string]$Path)
+    if (-not (Test-TalosFile -Path $Path)) {
+        return
+    }
+    try {
+        $text = Get-Content -LiteralPath $Path -Raw -Encoding UTF8
+        ConvertFrom-Json -InputObject "$text"
+    }
+    catch {
+        Write-Verbose -Message "$Path is not readable: $_"
+    }
+}
+
+function Get-TalosMember {
+    # The text of a property that may be missing, as in a file that somebody else wrote.
+    [CmdletBinding()]
+    param(
+        [object]$InputObject,
+        [string]$Name
+    )
+    if ($null -ne $InputObject -and $null -ne $InputObject.PSObject.Properties[$Name]) {
+        return ConvertTo-TalosTime -Date $InputObject.$Name
+    }
+    ''
+}
+
+function Write-TalosJson {
+    # Writes a small JSON file whole: who reads meanwhile sees the old one or the new one.
+    [CmdletBinding()]
+    param(
+        [string]$Path,
+        [System.Collections.IDictionary]$Value
+    )
+    Set-Content -LiteralPath "$Path.new" -Value (ConvertTo-Json -InputObject $Value -Compress) -Encoding UTF8
+    Move-Item -LiteralPath "$Path.new" -Destination $Path -Force
+}
+
+function Remove-TalosFile {
+    [CmdletBinding()]
+    param([string]$Path)
+    if (Test-TalosFile -Path $Path) {
+        Remove-Item -LiteralPath $Path -Force
+    }
+}

@@ -1,0 +1,114 @@
+function Get-TalosImageRecord {
+    # The record beside an image that we downloaded, or nothing.
+    [CmdletBinding()]
+    param([string]$Path)
+    Read-TalosJson -Path "$Path.provision.json"
+}
+
+function Get-TalosImageHolder {
+    # Lower-case path -> names of the VMs with a DVD drive that holds it.
+    [CmdletBinding()]
+    param()
+    $holders = @{}
+    $all = @(Hyper-V\Get-VM)
+    if ($all.Count -gt 0) {
+        foreach ($drive in (Hyper-V\Get-VMDvdDrive -VM $all)) {
+            $key = "$($drive.Path)".ToLowerInvariant()
+            $holders[$key] = @($holders[$key]) + @([string]$drive.VMName)
+        }
+    }
+    $holders
+}
+
+function Get-TalosImageHash {
+    # SHA-256 of a file as lower-case hex: from the record where size and time still fit, or counted now.
+    [CmdletBinding()]
+    param(
+        [string]$Path,
+        [switch]$Verify
+    )
+    $file = Get-Item -LiteralPath $Path -Force
+    $record = Get-TalosImageRecord -Path $Path
+    $recorded = (Get-TalosMember -InputObject $record -Name 'sizeBytes') -eq "$($file.Length)" -and
+        (Get-TalosMember -InputObject $record -Name 'modifiedUtc') -eq (ConvertTo-TalosTime -Date $file.LastWriteTimeUtc)
+    if ($Verify) {
+        return (Get-FileHash -LiteralPath $Path -Algorithm SHA256).Hash.ToLowerInvariant()
+    }
+    if ($recorded) {
+        return Get-TalosMember -InputObject $record -Name 'sha256'
+    }
+    ''
+}
+
+function Get-TalosImageResult {
+    # What is at a path, as a result of this module.
+    [CmdletBinding()]
+    param(
+        [string]$Path,
+        [string]$Sha256,
+        [string[]]$VMName,
+        [bool]$Changed
+    )
+    $exists = Test-TalosFile -Path $Path
+    $record = Get-TalosImageRecord -Path $Path
+    [pscustomobject]@{
+        PSTypeName = 'TalosHyperV.Image'
+        Path       = $Path
+        Exists     = $exists
+        SizeBytes  = if ($exists) { [int64](Get-Item -LiteralPath $Path -Force).Length } else { [int64]0 }
+        Sha256     = $Sha256
+        Ours       = $null -ne $record
+        Uri        = Get-TalosMember -InputObject $record -Name 'uri'
+        VMNames    = [string[]]@($VMName | Where-Object -FilterScript { "$_" -ne '' })
+        Changed    = $Changed
+    }
+}
+
+function Save-TalosWebFile {
+    # Downloads one file. The only place that touches the web: Invoke-WebRequest streams to -OutFile in both PowerShells and follows the
+    # redirects of the Image Factory. BITS needs a logon that WinRM does not give.
+    [CmdletBinding()]
+    param(
+        [string]$Uri,
+        [string]$OutFile
+    )
+    if ($PSVersionTable.PSEdition -ne 'Core') {
+        # Windows PowerShell draws its bar for each 10 KB, which takes longer than the download; and on old hosts it offers TLS 1.0.
+        $ProgressPreference = 'SilentlyContinue'
+        [System.Net.ServicePointManager]::SecurityProtocol = [System.Net.ServicePointManager]::SecurityProtocol -bor [System.Net.SecurityProtocolType]::Tls12
+    }
+    try {
+        Invoke-WebRequest -Uri $Uri -OutFile $OutFile -UseBasicParsing
+    }
+    catch {
+        # 0x80070070 and 0x80070027: the disk is full.
+        if (Test-TalosFailure -Failure $_ -HResult '80070070', '80070027') {
+            throw (New-TalosError -Id 'ImageNoSpace' -Category ResourceUnavailable -Target $OutFile -Message $_.Exception.Message -Cause $_.Exception)
+        }
+        $status = ''
+        $response = $_.Exception.PSObject.Properties['Response']
+        if ($null -ne $response -and $null -ne $response.Value) {
+            $status = 'HTTP status {0}: ' -f [int32]$response.Value.StatusCode
+        }
+        throw (New-TalosError -Id 'ImageDownload' -Category ConnectionError -Target $Uri -Message ("$Uri could not be downloaded. $status" + $_.Exception.Message) -Cause $_.Exception)
+    }
+}
+
+function Find-TalosChecksum {
+    # The SHA-256 of a file name in a list of sums such as Talos' releases publish: `<hash>  <name>` per line.
+    [CmdletBinding()]
+    param(
+        [string]$Uri,
+        [string]$FileName,
+        [string]$TemporaryPath
+    )
+    Save-TalosWebFile -Uri $Uri -OutFile $TemporaryPath
+    $lines = @(Get-Content -LiteralPath $TemporaryPath)
+    Remove-TalosFile -Path $TemporaryPath
+    foreach ($line in $lines) {
+        if ($line -match '^\s*([0-9A-Fa-f]{64})\s+\*?(\S+)\s*$' -and ($Matches[2] -split '/')[-1] -ceq $FileName) {
+            return $Matches[1].ToLowerInvariant()
+        }
+    }
+    throw (New-TalosError -Id 'ImageChecksum' -Category InvalidData -Target $Uri -Message "$Uri has no line for $FileName.")
+}

@@ -1,0 +1,238 @@
+function Assert-TalosVMParts {
+    # What a new VM needs from the host must be there, and its MAC address free.
+    [CmdletBinding()]
+    param(
+        [object[]]$VM,
+        [string]$VMId,
+        [string]$MacAddress,
+        [string]$SwitchName,
+        [string]$IsoPath
+    )
+    if ($null -eq (Find-TalosSwitch -Name $SwitchName)) {
+        throw (New-TalosError -Id 'VMSwitchNotFound' -Category ObjectNotFound -Target $SwitchName -Message "There is no virtual switch '$SwitchName'.")
+    }
+    if (-not (Test-TalosFile -Path $IsoPath)) {
+        throw (New-TalosError -Id 'VMIsoNotFound' -Category ObjectNotFound -Target $IsoPath -Message "There is no ISO '$IsoPath'.")
+    }
+    $mac = ConvertTo-TalosMac -MacAddress $MacAddress
+    foreach ($other in $VM) {
+        foreach ($nic in @($other.NetworkAdapters)) {
+            if ("$($other.Id)" -ne $VMId -and (ConvertTo-TalosMac -MacAddress $nic.MacAddress) -eq $mac) {
+                throw (New-TalosError -Id 'VMMacInUse' -Category ResourceExists -Target $MacAddress -Message "The VM '$($other.Name)' has the MAC address $mac.")
+            }
+        }
+    }
+}
+
+function Initialize-TalosVMFolder {
+    # Makes the VM's folder with its provision.json, before there is a VM: a kill from here on leaves something that is known to be ours.
+    # A disk that an earlier VM left in a folder of ours goes, unless a VM still has it.
+    [CmdletBinding()]
+    param(
+        [string]$Folder,
+        [string]$DiskPath,
+        [string]$Mark,
+        [object[]]$VM
+    )
+    if (Test-TalosFile -Path $DiskPath) {
+        $used = @(foreach ($one in $VM) { foreach ($drive in @($one.HardDrives)) { if ("$($drive.Path)" -eq $DiskPath) { $one.Name } } })
+        if ($used.Count -gt 0 -or (Get-TalosFolderMark -Folder $Folder) -cne $Mark) {
+            throw (New-TalosError -Id 'VMDiskExists' -Category ResourceExists -Target $DiskPath -Message "The disk '$DiskPath' is there and is not of this machine.")
+        }
+        Remove-Item -LiteralPath $DiskPath -Force
+    }
+    elseif ((Test-Path -LiteralPath $Folder) -and (Get-TalosFolderMark -Folder $Folder) -cne $Mark) {
+        # Remove-TalosVM deletes the whole folder: nothing of somebody else may lie in it.
+        if ($null -ne (Get-ChildItem -LiteralPath $Folder -File -Recurse -Force | Select-Object -First 1)) {
+            throw (New-TalosError -Id 'VMFolderInvalid' -Category InvalidArgument -Target $Folder -Message "The folder '$Folder' holds files that are not of this machine.")
+        }
+    }
+    try {
+        Confirm-TalosFolder -Path $Folder
+        Write-TalosVMFolderMark -Folder $Folder -Mark $Mark
+    }
+    catch {
+        if (Test-TalosFailure -Failure $_ -HResult '80070070') {
+            throw (New-TalosError -Id 'VMNoSpace' -Category ResourceUnavailable -Target $Folder -Message $_.Exception.Message -Cause $_.Exception)
+        }
+        throw (New-TalosError -Id 'VMFolderInvalid' -Category InvalidArgument -Target $Folder -Message $_.Exception.Message -Cause $_.Exception)
+    }
+}
+
+function Write-TalosVMFolderMark {
+    [CmdletBinding()]
+    param(
+        [string]$Folder,
+        [string]$Mark,
+        [string]$VMId = ''
+    )
+    Write-TalosJson -Path (Join-TalosPath -Parent $Folder -Child 'provision.json') -Value ([ordered]@{ mark = $Mark; vmId = ConvertTo-TalosId -Id $VMId })
+}
+
+function Set-TalosVMBasics {
+    # Memory, processors and what Hyper-V does by itself: static memory since ballooning ends in killed pods, no checkpoints since their
+    # merges lock the disk, and an ordered shutdown since a saved etcd wakes up with a jumped clock.
+    [CmdletBinding()]
+    param(
+        [object]$VM,
+        [int64]$MemoryBytes,
+        [int32]$Cpus,
+        [int32]$StartDelaySeconds
+    )
+    $settings = @{
+        VM                   = $VM
+        StaticMemory         = $true
+        MemoryStartupBytes   = $MemoryBytes
+        ProcessorCount       = $Cpus
+        AutomaticStartAction = 'Start'
+        AutomaticStartDelay  = $StartDelaySeconds
+        AutomaticStopAction  = 'ShutDown'
+        CheckpointType       = 'Disabled'
+    }
+    if ((Get-Command -Name 'Hyper-V\Set-VM').Parameters.ContainsKey('AutomaticCheckpointsEnabled')) {
+        $settings.AutomaticCheckpointsEnabled = $false
+    }
+    Hyper-V\Set-VM @settings
+}
+
+function Add-TalosVMDisk {
+    # The disk at SCSI 0:0, made where it is missing.
+    [CmdletBinding()]
+    param(
+        [object]$VM,
+        [string]$DiskPath,
+        [int64]$DiskBytes
+    )
+    if (@($VM.HardDrives).Count -gt 0) {
+        return
+    }
+    if (-not (Test-TalosFile -Path $DiskPath)) {
+        try {
+            $null = Hyper-V\New-VHD -Path $DiskPath -SizeBytes $DiskBytes -Dynamic
+        }
+        catch {
+            if (Test-TalosFailure -Failure $_ -HResult '80070070') {
+                throw (New-TalosError -Id 'VMNoSpace' -Category ResourceUnavailable -Target $DiskPath -Message $_.Exception.Message -Cause $_.Exception)
+            }
+            throw
+        }
+    }
+    Hyper-V\Add-VMHardDiskDrive -VM $VM -ControllerType SCSI -ControllerNumber 0 -ControllerLocation 0 -Path $DiskPath
+}
+
+function Set-TalosVMIso {
+    # The ISO in the VM's DVD drive, which is made at SCSI 0:1 where there is none. Tells whether that changed anything.
+    [CmdletBinding()]
+    param(
+        [object]$VM,
+        [string]$IsoPath
+    )
+    $drives = @(Hyper-V\Get-VMDvdDrive -VM $VM)
+    foreach ($drive in $drives) {
+        if ("$($drive.Path)" -eq $IsoPath) {
+            return $false
+        }
+    }
+    if ($drives.Count -eq 0) {
+        Hyper-V\Add-VMDvdDrive -VM $VM -ControllerNumber 0 -ControllerLocation 1 -Path $IsoPath
+    }
+    else {
+        Hyper-V\Set-VMDvdDrive -VMDvdDrive $drives[0] -Path $IsoPath
+    }
+    $true
+}
+
+function Set-TalosVMNetwork {
+    # The first network adapter on its switch, with its own MAC address and VLAN.
+    [CmdletBinding()]
+    param(
+        [object]$VM,
+        [string]$SwitchName,
+        [string]$MacAddress,
+        [int32]$VlanId
+    )
+    $nic = @(Hyper-V\Get-VMNetworkAdapter -VM $VM)[0]
+    if ($nic.SwitchName -ne $SwitchName) {
+        Hyper-V\Connect-VMNetworkAdapter -VMNetworkAdapter $nic -SwitchName $SwitchName
+    }
+    Hyper-V\Set-VMNetworkAdapter -VMNetworkAdapter $nic -StaticMacAddress (ConvertTo-TalosMac -MacAddress $MacAddress)
+    Set-TalosVMVlan -VM $VM -VlanId $VlanId
+}
+
+function Set-TalosVMVlan {
+    # VLAN of the first network adapter; 0 is untagged, which -VlanId 0 would not be.
+    [CmdletBinding()]
+    param(
+        [object]$VM,
+        [int32]$VlanId
+    )
+    $nic = @(Hyper-V\Get-VMNetworkAdapter -VM $VM)[0]
+    if ($VlanId -eq 0) {
+        Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $nic -Untagged
+    }
+    else {
+        Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $nic -Access -VlanId $VlanId
+    }
+}
+
+function Get-TalosBootOrder {
+    # The boot order as it should be: what the installed system put in front stays there, then disk, DVD, network. An empty disk falls
+    # through to the DVD, and once Talos is on it the disk wins, so nothing needs to be changed after the installation.
+    [CmdletBinding()]
+    param([object]$VM)
+    $rank = @{ file = 0; disk = 1; dvd = 2; network = 3; unknown = 4 }
+    $entries = @((Hyper-V\Get-VMFirmware -VM $VM).BootOrder)
+    foreach ($kind in ($rank.Keys | Sort-Object -Property { $rank[$_] })) {
+        foreach ($entry in $entries) {
+            if ((ConvertTo-TalosBootKind -Source $entry) -eq $kind) {
+                $entry
+            }
+        }
+    }
+}
+
+function Test-TalosBootOrder {
+    # Whether the boot order is already as it should be.
+    [CmdletBinding()]
+    param([object]$VM)
+    $now = @((Hyper-V\Get-VMFirmware -VM $VM).BootOrder | ForEach-Object -Process { ConvertTo-TalosBootKind -Source $_ }) -join ','
+    $wanted = @(Get-TalosBootOrder -VM $VM | ForEach-Object -Process { ConvertTo-TalosBootKind -Source $_ }) -join ','
+    $now -eq $wanted
+}
+
+function Undo-TalosNewVM {
+    # Takes back what a failed New-TalosVM made. Best effort: the failure that led here is the one to tell.
+    [CmdletBinding()]
+    param(
+        [object]$VM,
+        [string]$Folder
+    )
+    try {
+        Hyper-V\Remove-VM -VM $VM -Force
+        $null = Remove-TalosVMFolder -Folder $Folder -Seconds 5
+    }
+    catch {
+        Write-Warning -Message "What was made of the VM '$($VM.Name)' could not be taken back: $_"
+    }
+}
+
+function Remove-TalosVMFolder {
+    # Deletes a folder with all in it. A merge or a virus scanner holds files for a while: it is tried again each second. Tells whether it is gone.
+    [CmdletBinding()]
+    param(
+        [string]$Folder,
+        [int32]$Seconds
+    )
+    for ($second = 0; Test-Path -LiteralPath $Folder; $second++) {
+        try {
+            Remove-Item -LiteralPath $Folder -Recurse -Force
+        }
+        catch {
+            if ($second -ge $Seconds) {
+                return $false
+            }
+            Start-Sleep -Seconds 1
+        }
+    }
+    $true
+}

@@ -1,0 +1,38 @@
+function Get-TalosImage {
+    <#
+    .SYNOPSIS
+        Tells about image files on this host: size, hash, origin and the VMs that hold them.
+    .DESCRIPTION
+        Writes one object per path, in the order of the paths; one that is not there has Exists false. Without -Verify the hash comes from the
+        record of the download, as long as size and time of the file are those of then.
+    .PARAMETER Path
+        Paths of image files.
+    .PARAMETER Verify
+        Hashes the files now.
+    .EXAMPLE
+        Get-TalosImage -Path C:\ProgramData\TalosHyperV\images\metal-amd64.iso -Verify
+    #>
+    [CmdletBinding()]
+    [OutputType('TalosHyperV.Image')]
+    param(
+        [Parameter(Mandatory = $true)]
+        [string[]]$Path,
+
+        [switch]$Verify
+    )
+    Set-StrictMode -Version 3.0
+    $ErrorActionPreference = 'Stop'
+    try {
+        $holders = Get-TalosImageHolder
+        foreach ($one in $Path) {
+            $hash = ''
+            if (Test-TalosFile -Path $one) {
+                $hash = Get-TalosImageHash -Path $one -Verify:$Verify
+            }
+            Get-TalosImageResult -Path $one -Sha256 $hash -VMName @($holders[$one.ToLowerInvariant()]) -Changed $false
+        }
+    }
+    catch {
+        $PSCmdlet.ThrowTerminatingError((ConvertTo-TalosError -Failure $_ -Target ($Path -join ', ')))
+    }
+}
