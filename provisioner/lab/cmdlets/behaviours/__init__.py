@@ -1,0 +1,62 @@
+"""What the cmdlets do: thin, for the rules are the world's. One module per area; each adds its cmdlets to `BEHAVIOURS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from provisioner.lab.cmdlets.call import Call
+from provisioner.lab.cmdlets.files import FileTree
+from provisioner.lab.world.hyperv import HyperV
+from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.state import WindowsHost
+from provisioner.lab.world.storage import Storage
+from provisioner.lab.world.world import World
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What behaviours stand on."""
+
+    world: World
+    files: FileTree
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.world.kernel
+
+    @property
+    def storage(self) -> Storage:
+        return self.world.storage
+
+    @property
+    def host(self) -> WindowsHost:
+        return self.world.state.host
+
+    def hyperv_of(self, call: Call) -> HyperV:
+        """The management service, asked by the user of this call."""
+        return self.world.hyperv.acting_as(call.caller)
+
+
+Act = Callable[[Call, Surroundings], None]
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    act: Act
+    parameters: frozenset[str]
+    """What it heeds. A use of another real parameter is refused: the lab does not pretend."""
+
+
+BEHAVIOURS: dict[str, Behaviour] = {}
+
+
+def behaviour(name: str, parameters: str = "") -> Callable[[Act], Act]:
+    """Makes a function the behaviour of a cmdlet that heeds these parameters, named in one line."""
+
+    def add(act: Act) -> Act:
+        assert name not in BEHAVIOURS, name
+        BEHAVIOURS[name] = Behaviour(act, frozenset(parameters.split()))
+        return act
+
+    return add

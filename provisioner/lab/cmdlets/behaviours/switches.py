@@ -1,0 +1,96 @@
+"""Get-, New-, Set- and Remove-VMSwitch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from provisioner.lab.cmdlets import objects
+from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
+from provisioner.lab.cmdlets.call import Call
+from provisioner.lab.world import hyperv_errors as refused
+from provisioner.lab.world.state import VirtualSwitch
+from provisioner.lab.world.vmms import is_pattern
+
+
+def switch_out(call: Call, around: Surroundings, switch: VirtualSwitch) -> None:
+    adapter = around.world.network.physical(switch.adapter_guid) if switch.adapter_guid else None
+    call.out("VMSwitch", objects.switch_object(switch, adapter, around.host))
+
+
+@behaviour("Get-VMSwitch", "Id Name SwitchType")
+def get_vm_switch(call: Call, around: Surroundings) -> None:
+    hyperv, kinds = around.hyperv_of(call), call.items("SwitchType")
+
+    def show(switches: list[VirtualSwitch]) -> None:
+        for switch in switches:
+            if not kinds or switch.kind in kinds:
+                switch_out(call, around, switch)
+
+    if call.get("Id"):
+        call.each(call.items("Id"), lambda switch_id: show(hyperv.get_switches(switch_id=switch_id)))
+    elif call.get("Name"):
+        show(hyperv.get_switches(call.text("Name")))
+    else:
+        show(hyperv.get_switches())
+
+
+@behaviour("New-VMSwitch", "Name SwitchType AllowManagementOS NetAdapterName NetAdapterInterfaceDescription Notes")
+def new_vm_switch(call: Call, around: Surroundings) -> None:
+    """One adapter: several would make a team, and the lab has none."""
+    names, descriptions = call.items("NetAdapterName"), call.items("NetAdapterInterfaceDescription")
+    if len(names) + len(descriptions) > 1:
+        raise refused.not_applicable("The lab makes no switch on several adapters.", call.text("Name"))
+    if not call.should(call.text("Name")):
+        return
+    switch = around.hyperv_of(call).new_switch(
+        call.text("Name"),
+        adapter_name=str(names[0]) if names else "",
+        adapter_description=str(descriptions[0]) if descriptions else "",
+        switch_type=call.text("SwitchType"),
+        allow_management_os=call.get("AllowManagementOS", True),
+        notes=call.text("Notes"),
+    )
+    switch_out(call, around, switch)
+
+
+def _selected(call: Call, around: Surroundings, parameter: str) -> list[VirtualSwitch]:
+    hyperv = around.hyperv_of(call)
+    found: list[VirtualSwitch] = []
+
+    def by_name(name: str) -> None:
+        switches = hyperv.get_switches(name)
+        if not switches and is_pattern(name):
+            raise refused.no_switch_of_name(name)
+        found.extend(switches)
+
+    def by_object(switch: dict[str, Any]) -> None:
+        found.extend(hyperv.get_switches(switch_id=str(switch["Id"])))
+
+    if parameter in call:
+        call.each(call.items(parameter), by_object)
+    else:
+        call.each(call.items("Name"), by_name)
+    return found
+
+
+@behaviour("Set-VMSwitch", "VMSwitch Name Notes Passthru")
+def set_vm_switch(call: Call, around: Surroundings) -> None:
+    if call.get("Notes") is None:
+        raise refused.bad_argument("At least one setting of the switch has to be given.")
+
+    def change(switch: VirtualSwitch) -> None:
+        if call.should(switch.name):
+            after = around.hyperv_of(call).set_switch(switch.id, notes=call.text("Notes"))
+            if call.switch("Passthru"):
+                switch_out(call, around, after)
+
+    call.each(_selected(call, around, "VMSwitch"), change)
+
+
+@behaviour("Remove-VMSwitch", "Name VMSwitch Force")
+def remove_vm_switch(call: Call, around: Surroundings) -> None:
+    def remove(switch: VirtualSwitch) -> None:
+        if call.should(switch.name):
+            around.hyperv_of(call).remove_switch(switch.id)
+
+    call.each(_selected(call, around, "VMSwitch"), remove)

@@ -1,0 +1,17 @@
+"""Dates of the world, as cmdlets show them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from provisioner.lab.cmdlets.behaviours import Surroundings
+
+
+def host_now(around: Surroundings) -> datetime:
+    """What the host's clock shows, UTC: it may be ahead of the true time."""
+    return around.kernel.clock.wall() + timedelta(seconds=around.kernel.state.host.clock_skew_s)
+
+
+def iso(around: Surroundings, moment: float) -> str:
+    """The host's date at a moment of the world, ISO 8601."""
+    return (host_now(around) - timedelta(seconds=around.kernel.now() - moment)).isoformat()

@@ -1,0 +1,147 @@
+"""What a PowerShell engine needs to stand on a world.
+
+    with EngineHome(world, folder) as home:
+        subprocess.run([pwsh, "-s"], env=home.environment(caller))
+
+`pwsh -s` of the project's own engine runs `PWSH_INIT` in each new runspace; whoever starts an engine otherwise runs `home.init_script`
+first (`home.command` does). After a pipeline `home.sync()` brings what it did to files into the world; each call of a cmdlet does so too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from provisioner.lab.cmdlets.behaviours import Surroundings
+from provisioner.lab.cmdlets.behaviours.table import BEHAVIOURS
+from provisioner.lab.cmdlets.description import description
+from provisioner.lab.cmdlets.files import FileTree
+from provisioner.lab.cmdlets.server import CmdletServer
+from provisioner.lab.cmdlets.tasks import TaskEngine
+from provisioner.lab.world.vmms import Caller
+from provisioner.lab.world.world import World
+
+ADMINISTRATOR = Caller("LAB\\Administrator")
+INHERITED = ("PATH", "LANG", "TZ", "TMPDIR", "DOTNET_ROOT", "LD_LIBRARY_PATH")
+"""What an engine gets of this process's environment: enough to start."""
+
+SIDS = {
+    "administrators": ["S-1-5-32-544", "S-1-16-12288"],
+    "hyper-v administrators": ["S-1-5-32-578"],
+    "users": ["S-1-5-32-545", "S-1-5-32-580"],
+}
+"""Administrators, high integrity; Hyper-V Administrators; Users, Remote Management Users."""
+
+
+class EngineHome:
+    """Server, modules, drives and environment for the engines of one world. `pwsh` runs the jobs of the task scheduler."""
+
+    def __init__(self, world: World, folder: Path, *, pwsh: str = "") -> None:
+        self.world = world
+        self.folder = folder
+        self.files = FileTree(world, folder / "drives")
+        self.server = CmdletServer(Surroundings(world, self.files), BEHAVIOURS)
+        self.server.before_call = self.server.after_call = self.files.sync
+        self.init_script = folder / "init.ps1"
+        self._lay_modules()
+        self._tasks = TaskEngine(self, pwsh) if pwsh else None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        self.files.sync()
+        self.server.start()
+        if self._tasks is not None:
+            self.world.tasks.run = self._tasks.run
+
+    def stop(self) -> None:
+        """Ends the jobs that still run and the server; engines that somebody else started are theirs to end."""
+        if self._tasks is not None:
+            self.world.tasks.run = None
+            self._tasks.stop()
+        self.server.stop()
+        self.files.close()
+
+    def sync(self) -> None:
+        """Brings what engines did to files into the world, and the world's files before the engines' eyes."""
+        self.files.sync()
+
+    def environment(self, caller: Caller = ADMINISTRATOR) -> dict[str, str]:
+        """The whole environment of an engine that acts for that user, with a token of its own."""
+        host = self.world.state.host
+        modules = [self.folder / "modules", *([self.folder / "hyperv"] if host.hyperv_module else [])]
+        sids = [
+            *(SIDS["administrators"] if caller.administrator else []),
+            *(SIDS["hyper-v administrators"] if caller.hyperv_administrator else []),
+            *SIDS["users"],
+        ]
+        return {
+            **{name: os.environ[name] for name in INHERITED if name in os.environ},
+            "HOME": str(self.folder / "home"),
+            "PSModulePath": os.pathsep.join(str(path) for path in modules),
+            "PSModuleAnalysisCachePath": str(self.folder / "analysis-cache"),
+            "POWERSHELL_TELEMETRY_OPTOUT": "1",
+            "PWSH_INIT": str(self.init_script),
+            "LAB_WORLD": f"127.0.0.1:{self.server.port}:{self.server.admit(caller)}",
+            "LAB_ROOT": str(self.files.root),
+            "LAB_DRIVES": "".join(self.files.drives()),
+            "LAB_SIDS": " ".join(sids),
+            "COMPUTERNAME": host.name.split(".")[0].upper(),
+            "USERNAME": caller.user.rpartition("\\")[2],
+            "ProgramData": host.program_data,
+            "SystemDrive": "C:",
+            "SystemRoot": "C:\\Windows",
+            "windir": "C:\\Windows",
+            "PUBLIC": "C:\\Users\\Public",
+            "TEMP": "C:\\Windows\\Temp",
+            "TMP": "C:\\Windows\\Temp",
+        }
+
+    def command(self, pwsh: str, text: str) -> list[str]:
+        """Arguments that run a text in a new engine after the init script."""
+        init = str(self.init_script).replace("'", "''")
+        return [pwsh, "-NoProfile", "-NonInteractive", "-Command", f". '{init}'\n{text}"]
+
+    def _lay_modules(self) -> None:
+        """A module folder for each real module of the tables. Names stand in CmdletsToExport one by one, so that the first use of
+        a cmdlet loads its module.
+        """
+        stubs = resources.files("provisioner.lab.cmdlets").joinpath("stubs")
+        for place in ("modules", "hyperv", "home"):
+            shutil.rmtree(self.folder / place, ignore_errors=True)
+            (self.folder / place).mkdir(parents=True)
+        self.init_script.write_text(stubs.joinpath("init.ps1").read_text(encoding="utf-8"), encoding="utf-8")
+        loader = self.folder / "LabCmdlets.psm1"
+        loader.write_text(stubs.joinpath("LabCmdlets.psm1").read_text(encoding="utf-8"), encoding="utf-8")
+        for name, version in description().modules.items():
+            folder = self.folder / ("hyperv" if name == "Hyper-V" else "modules") / name
+            folder.mkdir()
+            cmdlets = ", ".join(f"'{cmdlet.name}'" for cmdlet in description().cmdlets_of(name))
+            (folder / f"{name}.psd1").write_text(_MANIFEST.format(name=name, version=version, cmdlets=cmdlets))
+            (folder / f"{name}.psm1").write_text(_MODULE.format(name=name, loader=loader))
+
+
+_MANIFEST = """@{{
+    RootModule = '{name}.psm1'
+    ModuleVersion = '{version}'
+    FunctionsToExport = @()
+    AliasesToExport = @()
+    CmdletsToExport = @({cmdlets})
+}}
+"""
+
+_MODULE = """Import-Module -Name '{loader}'
+Import-Module -Assembly (New-CmdletAssembly -Module '{name}')
+Export-ModuleMember -Cmdlet *
+"""

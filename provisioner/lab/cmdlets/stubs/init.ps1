@@ -1,0 +1,13 @@
+# Run in every new runspace of an engine that stands on the lab's world (PWSH_INIT): drives, environment and programs of the host, and the
+# cmdlets whose time and files are the world's. The engine's own modules come first: of two cmdlets of one name the later one counts.
+Import-Module -Name Microsoft.PowerShell.Management, Microsoft.PowerShell.Utility
+Import-Module -Name Lab.PowerShell -Scope Global -DisableNameChecking
+
+foreach ($letter in $env:LAB_DRIVES.ToCharArray()) {
+    $null = New-PSDrive -Name $letter -PSProvider FileSystem -Root (Microsoft.PowerShell.Management\Join-Path $env:LAB_ROOT $letter) -Scope Global
+}
+
+# whoami.exe /groups /fo csv /nh: the SIDs in the caller's token.
+function global:whoami.exe {
+    foreach ($sid in $env:LAB_SIDS -split ' ') { '"","","{0}",""' -f $sid }
+}
