@@ -47,6 +47,8 @@ class Draft:
     machine_paths: tuple[At, ...]
     """Where each machine stands in the file; those of one count share a place."""
     host_paths: Mapping[str, At]
+    address_override: Setting | None
+    """An address from outside, which one host can have but not several."""
     findings: tuple[Finding, ...]
     """What was wrong with the patches' files."""
 
@@ -125,6 +127,7 @@ class _Builder:
             cluster=cluster,
             machine_paths=tuple(at for at, _ in placed),
             host_paths=self._host_paths,
+            address_override=None if cluster.lab else self._overrides.get("host"),
             findings=tuple(self._found),
         )
 

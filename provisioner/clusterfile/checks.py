@@ -93,6 +93,9 @@ def _hosts(checked: Checked, draft: Draft) -> Iterator[Finding]:
     for name in fields.hosts or {}:
         if (first := seen.setdefault(name.lower(), name)) != name:
             yield _finding(checked, ("hosts", name), f"{first} and {name} are one name", expected="names that differ")
+    if (override := draft.address_override) and len(draft.cluster.hosts) > 1:
+        problem = f"{override.name} gives one address for {len(draft.cluster.hosts)} hosts"
+        yield _finding(checked, ("hosts",), problem, expected=f"one host, or no {override.name}")
     with_lab = [name for name, host in draft.cluster.hosts.items() if host.lab]
     if with_lab and len(with_lab) < len(draft.cluster.hosts):
         yield _finding(
@@ -299,23 +302,21 @@ def _macs(checked: Checked, draft: Draft) -> Iterator[Finding]:
 
 
 def _addresses(checked: Checked, draft: Draft) -> Iterator[Finding]:
-    seen: dict[str, str] = {}
-    if draft.cluster.vip:
-        seen[draft.cluster.vip] = "vip"
-    for name, host in draft.cluster.hosts.items():
-        if not host.lab:
-            seen.setdefault(host.address, f"host {name}")
+    vip = draft.cluster.vip
+    hosts = {host.address: name for name, host in draft.cluster.hosts.items() if not host.lab and host.address}
+    if vip and vip in hosts:
+        yield _finding(checked, ("vip",), f"{vip} is the address of host {hosts[vip]}", expected="a free address")
+    seen = {address: f"that of host {name}" for address, name in hosts.items()}
+    if vip:
+        seen[vip] = "the virtual address vip:"
     for at, machine in zip(draft.machine_paths, draft.cluster.machines, strict=True):
         if not machine.address:
             continue
-        owner = seen.setdefault(machine.address, machine.name)
-        if owner != machine.name:
-            whose = "the virtual address vip:" if owner == "vip" else f"that of {owner}"
+        if owner := seen.get(machine.address):
             yield _finding(
-                checked, (*at, "address"), f"{machine.address} is also {whose}", expected="an address of its own"
+                checked, (*at, "address"), f"{machine.address} is also {owner}", expected="an address of its own"
             )
-    if draft.cluster.vip in seen and seen[draft.cluster.vip].startswith("host "):
-        yield _finding(checked, ("vip",), f"{draft.cluster.vip} is the host's address", expected="a free address")
+        seen.setdefault(machine.address, f"that of {machine.name}")
 
 
 def _networks(checked: Checked, draft: Draft) -> Iterator[Finding]:

@@ -24,6 +24,9 @@ _STAND_INS: Mapping[str, Any] = {"name": "unnamed", "role": "worker", "count": 1
 """For fields that a machine must have, so that its other fields are still looked at."""
 _TRUTHS = {"yes": "true", "y": "true", "on": "true", "no": "false", "n": "false", "off": "false"}
 
+_SYNONYMS = {"master": "controlplane", "server": "controlplane", "agent": "worker", "node": "worker"}
+"""What other tools call Talos' machine types."""
+
 
 class _Nothing:
     """A key without a value. Not None, which would count as an optional field left out."""
@@ -69,17 +72,19 @@ def read_fields(tree: Tree) -> tuple[Checked, list[Finding]]:
         except ValidationError as error:
             before = len(dropped) + len(stand_ins)
             for detail in error.errors(include_url=False):
-                path = _in_file(detail["loc"], moved)
-                if detail["type"] == "missing":
+                missing = detail["type"] == "missing"
+                path = _in_file(detail["loc"], tree, moved, missing=missing)
+                if missing:
                     if path not in tree.places:
                         findings.append(_missing(tree, path))
                     if path[-1] in _STAND_INS:
                         stand_ins[path] = _STAND_INS[str(path[-1])]
                     else:
                         dropped.add(path[:-1])
-                else:
+                    continue
+                if detail["type"] != "too_short" or path not in moved:  # a list that we emptied is not the user's fault
                     findings.append(_finding(detail, tree, path))
-                    dropped.add(path)
+                dropped.add(path)
             if len(dropped) + len(stand_ins) == before:  # each round takes something out that was there
                 raise AssertionError(f"cannot get past {error}") from error
         else:
@@ -130,13 +135,21 @@ def _finding(detail: ErrorDetails, tree: Tree, path: Path) -> Finding:
     return Finding(place=place, path=dotted(path), problem=problem, expected=expected, did_you_mean=meant)
 
 
-def _in_file(loc: Path, moved: Mapping[Path, tuple[int, ...]]) -> Path:
-    """The place that pydantic gives, as the file counts: without the tags of forms, with the file's own indices."""
+def _in_file(loc: Path, tree: Tree, moved: Mapping[Path, tuple[int, ...]], *, missing: bool) -> Path:
+    """The place that pydantic gives, as the file counts: without the tags of forms, with the file's own indices.
+
+    Whether a part is a tag is asked of the file: a user's key may look like one.
+    """
     path: Path = ()
-    for part in loc:
-        if isinstance(part, str) and (part[:1] == "<" or part == "[key]"):
-            continue
-        path = (*path, moved[path][part]) if isinstance(part, int) and path in moved else (*path, part)
+    value = tree.value
+    for number, part in enumerate(loc, start=1):
+        if isinstance(part, int) and isinstance(value, list):
+            index = moved[path][part] if path in moved else part
+            path, value = (*path, index), value[index]
+        elif isinstance(value, dict) and part in value:
+            path, value = (*path, part), value[part]
+        elif missing and number == len(loc):
+            path = (*path, part)
     return path
 
 
@@ -164,7 +177,7 @@ def _words(kind: str, value: Any, context: Mapping[str, Any], loc: Path) -> tupl
     if kind in ("less_than_equal", "greater_than_equal"):
         at_most = "le" in context
         problem = f"{as_shown(value)} is too {'large' if at_most else 'small'}"
-        return problem, f"at {'most' if at_most else 'least'} {context['le' if at_most else 'ge']}", ""
+        return problem, f"at {'most' if at_most else 'least'} {context['le' if at_most else 'ge']:g}", ""
     if kind == "too_short":
         return "an empty list", "at least one", ""
     if kind == "list_type":
@@ -185,7 +198,9 @@ def as_shown(value: Any) -> str:
 
 
 def _nearest(value: Any, expected: str) -> str:
-    return did_you_mean(as_shown(value), expected.replace("'", "").replace(" or ", ", ").split(", "))
+    return _SYNONYMS.get(as_shown(value).lower(), "") or did_you_mean(
+        as_shown(value), expected.replace("'", "").replace(" or ", ", ").split(", ")
+    )
 
 
 def _fields_at(loc: Path) -> Sequence[str]:
@@ -194,7 +209,10 @@ def _fields_at(loc: Path) -> Sequence[str]:
     for part in loc:
         here = _step(here, part)
     here = _bare(here)
-    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
+    if not (isinstance(here, type) and issubclass(here, BaseModel)):
+        return []
+    own = [name for name in here.model_fields if name in here.__annotations__]
+    return [*own, *(name for name in here.model_fields if name not in own)]
 
 
 def _step(here: Any, part: str | int) -> Any:

@@ -140,7 +140,7 @@ def _version(value: Any) -> str:
     text = as_text(value)
     if not _VERSION.fullmatch(text):
         meant = f"v{text}" if _VERSION.fullmatch(f"v{text}") else ""
-        raise wrong(f"{text!r} is no version", expected="all of it, as v1.11.5", meant=meant)
+        raise wrong(f"{text!r} is no version", expected="v and three numbers, as v1.2.3", meant=meant)
     return text
 
 

@@ -1,0 +1,130 @@
+"""One failure, one box: what was expected, what was seen, what is likely, what to type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from provisioner.errors import Fault, Finding, Place
+from provisioner.faults import exit_code
+from provisioner.model.events import FaultMet
+from provisioner.views.paper import Glyph, Line, Paper, Span, Style, line, printable
+from provisioner.views.words import count
+
+_LABELS = 11
+"""Columns of the labels' column."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """What a box tells, whether it comes from an event or from a fault before any run."""
+
+    id: str
+    message: str
+    exit: int
+    expected: str = ""
+    seen: tuple[str, ...] = ()
+    likely: str = ""
+    then: tuple[str, ...] = ()
+    look: tuple[str, ...] = ()
+    go_on: tuple[str, ...] = ()
+    picture: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @classmethod
+    def of_event(cls, met: FaultMet) -> Box:
+        return cls(
+            id=met.id,
+            message=met.message,
+            exit=met.exit,
+            expected=met.expected,
+            seen=met.seen,
+            likely=met.likely,
+            then=met.then,
+            look=met.look,
+            go_on=met.go_on,
+            picture=met.picture,
+            findings=tuple(_finding(item) for item in met.findings),
+        )
+
+    @classmethod
+    def of_fault(cls, fault: Fault, *, go_on: Sequence[str] = ()) -> Box:
+        return cls(
+            id=fault.id,
+            message=fault.message,
+            exit=exit_code(fault.id),
+            expected=fault.expected,
+            seen=tuple(fault.seen),
+            likely=fault.likely,
+            then=tuple(fault.then),
+            look=tuple(fault.look),
+            go_on=tuple(go_on),
+            picture=fault.picture,
+            findings=tuple(fault.findings),
+        )
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """A finding as events and `--json` carry it."""
+    return asdict(finding)
+
+
+def _finding(item: Mapping[str, Any]) -> Finding:
+    return Finding(**{**item, "place": Place(**item["place"])})
+
+
+def render_box(box: Box, paper: Paper) -> list[Line]:
+    """The box; its last line carries the exit code."""
+    rule = line(Span(paper.glyph(Glyph.RULE), Style.BAD), " ")
+    inner = Paper(width=paper.width - 2 if paper.width > 0 else 0, ascii=paper.ascii)
+    head = line(Span(box.id, Style.BAD), "   ", printable(box.message))
+    lines = [
+        line(Span(paper.glyph(Glyph.TOP if index == 0 else Glyph.RULE), Style.BAD), " ", each)
+        for index, each in enumerate(inner.wrapped(head, indent=len(box.id) + 3))
+    ]
+    lines.append(rule)
+    lines += [line(rule, each) for each in _rows(box, inner)]
+    last = line(Span(paper.glyph(Glyph.BOTTOM), Style.BAD))
+    return [*lines, *paper.between(last, line(f"exit {box.exit}"))]
+
+
+def _rows(box: Box, inner: Paper) -> Iterator[Line]:
+    yield from render_findings(box.findings, inner)
+    if box.findings:
+        yield line()
+    rows = (
+        ("expected", [box.expected] if box.expected else []),
+        ("seen", box.seen),
+        ("screen", [box.picture] if box.picture else []),
+        ("likely", [box.likely] if box.likely else ["not known"] if box.seen and not box.findings else []),
+        ("then", box.then),
+        ("look", box.look),
+        ("go on", box.go_on),
+        ("more", [f"provision explain {box.id}"]),
+    )
+    for label, texts in rows:
+        yield from inner.labelled(label, list(texts), column=_LABELS)
+
+
+def render_findings(findings: Sequence[Finding], paper: Paper) -> Iterator[Line]:
+    """Each finding in two lines: where, then what is wrong there and what was expected."""
+    for finding in findings:
+        warning = finding.severity == "warning"
+        path = Span(f"   {finding.path}" if finding.path else "", Style.STRONG)
+        where = line(str(finding.place), path)
+        yield from paper.wrapped(where, indent=4)
+        words = finding.problem
+        if finding.did_you_mean:
+            words += f"; did you mean {finding.did_you_mean}?"
+        elif finding.expected:
+            words += f"; expected {finding.expected}"
+        sign = Span("warning: ", Style.SLOW) if warning else Span("")
+        yield from paper.wrapped(line("    ", sign, printable(words)), indent=4)
+
+
+def found(findings: Sequence[Finding]) -> str:
+    """`2 findings, 1 warning`."""
+    warnings = sum(finding.severity == "warning" for finding in findings)
+    words = [count(len(findings) - warnings, "finding")] if len(findings) > warnings else []
+    return ", ".join(words + ([count(warnings, "warning")] if warnings else [])) or "no findings"

@@ -1,0 +1,74 @@
+"""House style of times, sizes and counts on screens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+GIB = 1 << 30
+
+
+def duration(seconds: float, *, fine: bool = False) -> str:
+    """`2.1 s` (with `fine`), `48 s`, `1m12s`, `5m`, `2 h 05 m`, `3 d 04 h`."""
+    if seconds < _MINUTE:
+        rounded = round(seconds, 1) if fine else int(seconds)
+        if rounded < _MINUTE:
+            return f"{rounded:.1f} s" if fine else f"{rounded} s"
+    whole = int(seconds + 0.5) if fine else int(seconds)
+    if whole < _HOUR:
+        minutes, rest = divmod(whole, _MINUTE)
+        return f"{minutes}m{rest:02d}s" if rest else f"{minutes}m"
+    if whole < _DAY:
+        hours, rest = divmod(whole, _HOUR)
+        return f"{hours} h {rest // _MINUTE:02d} m"
+    days, rest = divmod(whole, _DAY)
+    return f"{days} d {rest // _HOUR:02d} h"
+
+
+def about(seconds: float) -> str:
+    """A guess: whole minutes above one, tens of seconds below."""
+    if seconds >= _MINUTE:
+        return duration(round(seconds / _MINUTE) * _MINUTE)
+    return f"{max(10, round(seconds / 10) * 10)} s"
+
+
+def gib(mib: float) -> str:
+    """Memory: `4 GiB`, `1.9 GiB`, `512 MiB`."""
+    if mib < 1024:
+        return f"{mib:.0f} MiB"
+    return f"{mib / 1024:.1f}".removesuffix(".0") + " GiB"
+
+
+def used_of(used_mib: float | None, total_mib: int) -> str:
+    """`1.9/4 GiB`, or the total alone."""
+    if used_mib is None:
+        return gib(total_mib)
+    return f"{used_mib / 1024:.1f}/{gib(total_mib)}"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """`1 VM`, `3 VMs`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def listed(names: Sequence[str], *, at_most: int = 6) -> str:
+    """`a, b, c`, and how many more."""
+    shown = ", ".join(names[:at_most])
+    return f"{shown} and {len(names) - at_most} more" if len(names) > at_most else shown
+
+
+def counted(numbers: Mapping[str, int]) -> str:
+    """`1 fetch, 4 create`: what is not zero, in the order given."""
+    return ", ".join(f"{number} {word}" for word, number in numbers.items() if number)
+
+
+def clock_time(moment: datetime) -> str:
+    """Local time of day."""
+    return moment.astimezone().strftime("%H:%M:%S")
+
+
+def day_and_time(moment: datetime) -> str:
+    """`Sun 24 May 03:09`, local."""
+    local = moment.astimezone()
+    return f"{local:%a} {local.day} {local:%b %H:%M}"
