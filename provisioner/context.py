@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import Fault, Unreachable
 from provisioner.model.spec import Cluster, HostSpec, LabSpec
-from provisioner.ports import Clock, ContextFile, Dialer, Endpoint
+from provisioner.ports import Clock, ContextFile, Dialer, Endpoint, Host, Ports
 
 if TYPE_CHECKING:
     from provisioner.clusterfile import Loaded, Settings
+    from provisioner.hyperv.workers import CallInfo
     from provisioner.lab.card import Card
     from provisioner.record.store import FileStore
 
@@ -248,3 +249,44 @@ def locked(folder: Path, cluster: str) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def open_ports(
+    context: Context, *, on_call: Callable[[CallInfo], None], on_away: Callable[[str, str | None], None]
+) -> Ports:
+    """The adapters of one run. To be called inside the loop that will use them; `close_ports` ends them.
+
+    `on_call` hears of every call to a host; `on_away(host, reason)` that a host does not answer, and with None that it does again.
+    """
+    from provisioner.hyperv.host import HyperVHost
+    from provisioner.kubernetes.client import KubeClient
+    from provisioner.talos.api.client import TalosMachines
+    from provisioner.talos.files import TalosConfigs
+
+    hosts: dict[str, Host] = {
+        name: HyperVHost(
+            spec,
+            password=context.passwords[name],
+            dialer=context.dialer,
+            clock=context.clock,
+            on_call=on_call,
+            on_away=lambda reason, name=name: on_away(name, reason),  # type: ignore[misc]  # mypy cannot infer the default
+            ca_path=context.ca_paths[name],
+        )
+        for name, spec in context.cluster.hosts.items()
+    }
+    return Ports(
+        hosts=hosts,
+        machines=TalosMachines(context.dialer, context.clock),
+        kubernetes=KubeClient(context.dialer, context.clock),
+        configs=TalosConfigs(context.clock),
+        store=context.store,
+        clock=context.clock,
+        dialer=context.dialer,
+    )
+
+
+async def close_ports(ports: Ports) -> None:
+    """Ends all sessions; what does not end by itself is left to its time-out."""
+    closing = [host.close() for host in ports.hosts.values()] + [ports.machines.close(), ports.kubernetes.close()]
+    await asyncio.gather(*closing, return_exceptions=True)

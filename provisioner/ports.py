@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from provisioner.model.events import Event
 from provisioner.model.facts import (
@@ -329,3 +330,33 @@ class ContextFile(Protocol):
 
     def find(self, existing: bytes, name: str) -> object | None:
         """Our context and what it refers to, as a value to compare; None when it is not there."""
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
+
+TALOS_PORT = 50000
+"""Where a Talos machine's API listens, in maintenance and later."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Everything outside that a run talks to."""
+
+    hosts: Mapping[str, Host]
+    machines: Machines
+    kubernetes: Kubernetes
+    configs: Configs
+    store: Store
+    clock: Clock
+    dialer: Dialer
+
+    def outside(self, addresses: Sequence[str]) -> list[str]:
+        """Talos endpoints as a stranger's client must dial them; the port is left out where it is Talos' own."""
+        places = [self.dialer.resolve(address, TALOS_PORT) for address in addresses]
+        return [p.host if p.port == TALOS_PORT else f"{p.host}:{p.port}" for p in places]
+
+    def outside_url(self, url: str) -> str:
+        """A URL as a stranger's client must dial it."""
+        parts = urlsplit(url)
+        place = self.dialer.resolve(parts.hostname or "", parts.port or 443)
+        return f"{parts.scheme}://{place.host}:{place.port}"

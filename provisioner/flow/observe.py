@@ -11,9 +11,8 @@ from typing import TypeVar
 from provisioner.errors import Fault, NotTrusted, ProvisionError, Rejected, TransportError, Unreachable
 from provisioner.model.facts import HostState, MachineFacts, Observed, SecretsFacts, VmFacts
 from provisioner.model.spec import Cluster, MachineSpec
-from provisioner.ports import Bundle, Host, ObserveQuery, TalosAccess
+from provisioner.ports import Bundle, Host, ObserveQuery, Ports, TalosAccess
 from provisioner.steps.finder import same_uuid
-from provisioner.steps.run import Ports
 from provisioner.steps.vm import find_vm
 
 T = TypeVar("T")

@@ -12,9 +12,9 @@ from provisioner.model.plan import Plan, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.status import MachineStatus, StatusReport
 from provisioner.model.steps import StepId
+from provisioner.ports import Ports
 from provisioner.steps.health import unmet_conditions
 from provisioner.steps.removal import our_vms
-from provisioner.steps.run import Ports
 from provisioner.steps.vm import find_vm
 
 
@@ -37,7 +37,7 @@ def report(cluster: Cluster, seen: Observed, *, host_unread: tuple[str, ...] = (
     """Pure: the report of what was observed."""
     plan = plan_up(cluster, seen) if seen.hosts else None
     unmet = tuple(unmet_conditions(cluster, seen.machines, seen.etcd, seen.nodes, None))
-    rows = [_row(cluster, machine, seen, plan, unmet) for machine in cluster.machines]
+    rows = [_row(machine, seen, plan, unmet) for machine in cluster.machines]
     rows += _strangers(cluster, seen)
     names = {machine.name for machine in cluster.machines}
     return StatusReport(
@@ -64,9 +64,7 @@ def _about(line: str, name: str) -> bool:
     return line.startswith((f"{name}:", f"node {name}:"))
 
 
-def _row(
-    cluster: Cluster, machine: MachineSpec, seen: Observed, plan: Plan | None, unmet: tuple[str, ...]
-) -> MachineStatus:
+def _row(machine: MachineSpec, seen: Observed, plan: Plan | None, unmet: tuple[str, ...]) -> MachineStatus:
     state: HostState | None = seen.hosts.get(machine.host)
     vm = find_vm(machine, state, seen.secrets) if state else None
     facts = seen.machines.get(machine.name)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from provisioner.errors import Fault
 from provisioner.model.events import Event, Note
@@ -13,36 +12,9 @@ from provisioner.model.facts import ImageFacts, MachineFacts, Observed, VmFacts
 from provisioner.model.naming import Mark
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import STEP, StepId
-from provisioner.ports import Bundle, Clock, Configs, Dialer, Host, Kubernetes, Machines, Store, TalosAccess
+from provisioner.ports import Bundle, Host, Ports, TalosAccess
 from provisioner.steps.finder import Finder
 from provisioner.steps.waits import Met, Probe, T, Waiter
-
-TALOS_PORT = 50000
-"""Where a Talos machine's API listens, in maintenance and later."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ports:
-    """Everything outside that a run talks to."""
-
-    hosts: Mapping[str, Host]
-    machines: Machines
-    kubernetes: Kubernetes
-    configs: Configs
-    store: Store
-    clock: Clock
-    dialer: Dialer
-
-    def outside(self, addresses: Sequence[str]) -> list[str]:
-        """Talos endpoints as a stranger's client must dial them; the port is left out where it is Talos' own."""
-        places = [self.dialer.resolve(address, TALOS_PORT) for address in addresses]
-        return [p.host if p.port == TALOS_PORT else f"{p.host}:{p.port}" for p in places]
-
-    def outside_url(self, url: str) -> str:
-        """A URL as a stranger's client must dial it."""
-        parts = urlsplit(url)
-        place = self.dialer.resolve(parts.hostname or "", parts.port or 443)
-        return f"{parts.scheme}://{place.host}:{place.port}"
 
 
 @dataclass(kw_only=True)
