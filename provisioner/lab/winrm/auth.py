@@ -146,10 +146,7 @@ class ConnectionAuth:
         if value == CERTIFICATE_SCHEME and self._tls:
             return self._known(certificate_user), []
         if scheme.lower() == "basic" and self._tls:
-            user, _, password = _decoded(token).decode("utf-8", "replace").partition(":")
-            if not self._accounts.check(user, password):
-                raise SignInRefused(self.challenge(), failed=True)
-            return self._known(user), []
+            return self._basic(_decoded(token)), []
         if scheme.lower() in ("negotiate", "ntlm"):
             return self._negotiate(scheme, _decoded(token))
         if self._identity is None:
@@ -159,6 +156,14 @@ class ConnectionAuth:
     def forget(self) -> None:
         """The next request must sign in again."""
         self._context = self._identity = None
+
+    def _basic(self, token: bytes) -> Identity:
+        """Clients do not agree on the encoding: RFC 7617 leaves it open."""
+        for encoding in ("utf-8", "latin-1"):
+            user, _, password = token.decode(encoding, "replace").partition(":")
+            if self._accounts.check(user, password):
+                return self._known(user)
+        raise SignInRefused(self.challenge(), failed=True)
 
     def _negotiate(self, scheme: str, token: bytes) -> tuple[Identity, Headers]:
         if self._context is None or self._context.complete or token.startswith(b"NTLMSSP\x00\x01"):

@@ -12,6 +12,7 @@ from psrpcore.types import PSVersion
 
 from provisioner.lab.functions.api import Functions
 from provisioner.lab.winrm.auth import Accounts, ConnectionAuth
+from provisioner.lab.winrm.bridge import Engines, EngineShell
 from provisioner.lab.winrm.certificates import Certificates
 from provisioner.lab.winrm.cmd import CmdShell
 from provisioner.lab.winrm.engine import EngineSpec
@@ -63,7 +64,7 @@ class WinRmEndpoint:
         self.certificates = Certificates(folder, host_name)
         self._accounts = Accounts(kernel, folder)
         self._tls = self._context(self.certificates.server_path)
-        self._network = Network(kernel, self._publish)
+        self._network = Network(kernel, address_changed=self._publish, restarted=self._restarted)
         self._service = Service(
             machine=self._machine,
             make_powershell=self._powershell,
@@ -72,6 +73,7 @@ class WinRmEndpoint:
             counters=self._counters,
             trouble=self._trouble,
         )
+        self._engines = Engines(engine) if engine else None
         self.https_port = 0
         self.http_port = 0
 
@@ -89,12 +91,16 @@ class WinRmEndpoint:
             https.stop()
             raise
         self.https_port, self.http_port = https.port, http.port
+        if self._engines:
+            self._engines.start()
         self._network.start([https, http])
 
     def stop(self) -> None:
         """Ends connections, shells and engines."""
         self._network.stop()
         self._service.forget_all("The endpoint is stopping.")
+        if self._engines:
+            self._engines.stop()
 
     def stats(self) -> Stats:
         """The counters so far."""
@@ -154,7 +160,12 @@ class WinRmEndpoint:
             self._routes.publish(new, port, loopback_port)
             self._routes.publish(self._host_name, port, loopback_port)
 
+    def _restarted(self) -> None:
+        self._service.forget_all("The host was restarted.")
+
     def _powershell(self, opening: Opening) -> Shell:
+        if self._engines:
+            return EngineShell(opening, self._engines, self, self._service.forget)
         administrator = opening.request.administrator
         return PsrpShell(opening, self._functions, self, self._version_table(), administrator=administrator)
 

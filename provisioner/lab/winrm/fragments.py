@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from xml.sax import saxutils
 
 SESSION_CAPABILITY = 0x00010002
 PRIVATE_DATA = 0x00021009
@@ -18,6 +19,7 @@ _HEAD = struct.Struct(">QQBI")
 _START, _END = 1, 2
 _POOL_ID = slice(8, 24)
 """Of the pool's id in a message: destination and type come before it."""
+_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 _COMMAND = re.compile(rb'<S N="Cmd">([^<]*)</S>\s*<B N="IsScript">(true|false)</B>')
 
 
@@ -76,7 +78,21 @@ def with_pool_id(data: bytes, pool_id: bytes | None) -> bytes:
     return bytes(out)
 
 
-def commands_of(data: bytes) -> list[str]:
-    """Names of the commands that a CreatePipeline calls, as far as its first fragments tell; scripts are `(script)`."""
+@dataclass(frozen=True)
+class CalledCommand:
+    """A command of a pipeline: a name, or the text of a script as far as the first fragments have it."""
+
+    text: str
+    script: bool
+
+
+def commands_of(data: bytes) -> list[CalledCommand]:
+    """The commands that a CreatePipeline calls."""
     found = _COMMAND.findall(data)
-    return ["(script)" if is_script == b"true" else name.decode("utf-8", "replace") for name, is_script in found]
+    return [CalledCommand(_unescaped(text), is_script == b"true") for text, is_script in found]
+
+
+def _unescaped(text: bytes) -> str:
+    """CLIXML writes control characters as _x000A_."""
+    plain = saxutils.unescape(text.decode("utf-8", "replace"))
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), plain)

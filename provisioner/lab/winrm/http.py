@@ -137,7 +137,8 @@ class HttpConnection:
 
     def _answer(self, headers: dict[str, str], body: bytes) -> None:
         if headers.get("wsmanidentify", "").lower() == "unauthenticated":
-            self._reply(200, self._handle(body, self._caller(None)).envelope)
+            answer = self._handle(body, self._caller(None))
+            self._reply(answer.status, answer.envelope)
             return
         try:
             identity, extra = self._auth.identify(headers, self._certificate_user())

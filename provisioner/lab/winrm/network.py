@@ -73,6 +73,8 @@ class Listener:
 
     def stop(self) -> None:
         with self._lock:
+            if self._mode == "stopped":
+                return
             self._mode = "stopped"
         self._wake.send(b".")
         if self._thread.ident is not None:
@@ -168,10 +170,14 @@ class Wire:
 class Network:
     """Listeners and connections of one endpoint, kept in the state that the world's link is in."""
 
-    def __init__(self, kernel: Kernel, address_changed: Callable[[str, str], None]) -> None:
-        """`address_changed(old, new)` is called under the world's lock; `old` is empty at the start."""
+    def __init__(
+        self, kernel: Kernel, *, address_changed: Callable[[str, str], None], restarted: Callable[[], None]
+    ) -> None:
+        """`address_changed(old, new)`: `old` is empty at the start. `restarted()`: the host was. Both are called under the world's lock."""
         self._kernel = kernel
         self._address_changed = address_changed
+        self._restarted = restarted
+        self._booted = kernel.state.host.booted
         self._bell = threading.Condition()
         self._wires: set[Wire] = set()
         self._listeners: list[Listener] = []
@@ -230,6 +236,10 @@ class Network:
                 listener.set(mode)
             if mode == "reset":
                 self.reset_all()
+        if state.host.booted != self._booted:
+            self._booted = state.host.booted
+            self._restarted()
+            self.reset_all()
         if state.host.address != self._address:
             old, self._address = self._address, state.host.address
             if old:

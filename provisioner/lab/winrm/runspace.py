@@ -16,7 +16,7 @@ from provisioner.lab.functions.api import ErrorRecord, Functions, Streams, Termi
 from provisioner.lab.winrm.binding import Bound, bind
 
 MODULE_HEADER = re.compile(r"\ufeff?# TalosHyperV module (?P<version>\d+(?:\.\d+){1,3})[ \t]*\r?$", re.MULTILINE)
-"""First line of the module's text; contract.yaml has it as `text_header`."""
+"""First line of the module's text, as its loader writes it."""
 _FUNCTION = re.compile(r"^function\s+(?:global:)?([A-Za-z]+-[A-Za-z0-9]+)", re.IGNORECASE | re.MULTILINE)
 SHOWN_CHARACTERS = 120
 

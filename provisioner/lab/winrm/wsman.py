@@ -157,7 +157,8 @@ class Service:
             return (request.verb,)
         if request.verb == "Command" and shell.kind == "powershell":
             line = request.find("CommandLine")
-            names = tuple(fragments.commands_of(decoded(text_of(line, "Arguments"))))
+            called = fragments.commands_of(decoded(text_of(line, "Arguments")))
+            names = tuple(command.text for command in called if not command.script)
             shell.functions[(line.get("CommandId") or "").upper()] = names
             return (request.verb, *names)
         ids = [element.get("CommandId", "") for element in request.body.iter() if element.get("CommandId")]

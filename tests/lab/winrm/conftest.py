@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,3 +54,12 @@ def pool(endpoint: WinRmEndpoint) -> Iterator[RunspacePool]:
     with wsman(endpoint, operation_timeout=2, read_timeout=4) as client, RunspacePool(client) as opened:
         load(opened)
         yield opened
+
+
+@pytest.fixture
+def fast_switching() -> Iterator[None]:
+    """Threads change places as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)

@@ -65,17 +65,17 @@ class TableOfFunctions:
             yield from self._wait(arguments["Records"], streams)
         elif name == "Get-TalosItems":
             streams.progress("Items", "reading", 50)
-            for id in arguments["Id"]:
-                if id == "fatal":
+            for each in arguments["Id"]:
+                if each == "fatal":
                     raise Terminating(
-                        ErrorRecord(id="VMFatal", category="InvalidOperation", message="no more", target=id)
+                        ErrorRecord(id="VMFatal", category="InvalidOperation", message="no more", target=each)
                     )
-                if id.startswith("missing"):
+                if each.startswith("missing"):
                     streams.error(
-                        ErrorRecord(id="VMNotFound", category="ObjectNotFound", message=f"no {id}", target=id)
+                        ErrorRecord(id="VMNotFound", category="ObjectNotFound", message=f"no {each}", target=each)
                     )
                 else:
-                    yield {"Id": id}
+                    yield {"Id": each}
             streams.warning("that was all")
         elif name == "Get-TalosMany":
             for number in range(arguments["Count"]):

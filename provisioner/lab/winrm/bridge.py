@@ -1,0 +1,322 @@
+"""A PowerShell shell whose pool is a genuine engine's: PSRP is passed on, fragment by fragment, and not understood.
+
+Two things are read in passing: the state of a pipeline, since the engine does not say when a command is over, and the pool's id, which is
+exchanged in both directions where a spare, opened ahead under an id of its own, serves a client. Sources: facts on WinRM, section 17.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import psrpcore
+from psrpcore.types import RunspacePoolState
+
+from provisioner.lab.winrm import fragments, soap
+from provisioner.lab.winrm.channel import Channel
+from provisioner.lab.winrm.engine import SESSION, Engine, EngineGone, EngineSpec
+from provisioner.lab.winrm.runspace import MODULE_HEADER, Calls
+from provisioner.lab.winrm.shells import (
+    POOL,
+    STOP_WAIT_S,
+    Opening,
+    Shell,
+    command_id_of,
+    command_response,
+    signal_of,
+)
+from provisioner.lab.winrm.soap import POWERSHELL, RSP, Request, decoded, text_of
+
+OPEN_WAIT_S = 30.0
+_ENDED = "The PowerShell process of this shell has ended."
+_PLAIN_POOL = re.compile(
+    rb'N="MinRunspaces">1<.*N="MaxRunspaces">1<.*N="_isHostNull">true<.*<Nil N="ApplicationArguments"', re.DOTALL
+)
+_RUNSPACES = re.compile(rb'N="MinRunspaces">(\d+)<.*?N="MaxRunspaces">(\d+)<', re.DOTALL)
+_PIPELINE_STATE = re.compile(rb'N="PipelineState">(\d+)<')
+_POOL_STATE = re.compile(rb'N="RunspaceState">(\d+)<')
+_STOPPED, _FAILED = 3, 5  # PSInvocationState: 3 Stopped, 4 Completed, 5 Failed
+
+
+class Spare:
+    """An engine whose pool was opened before there was a client, and in which a script has run."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.engine = Engine(spec)
+        self.pool_id: bytes | None = None
+        """Set once it is ready."""
+        self.said = b""
+        """What the engine answered to the opening of its pool."""
+        self._script = spec.warm_up
+        self._states: list[int] = []
+        self._bell = threading.Condition()
+        self._thread = threading.Thread(target=self._open, name="pwsh-spare", daemon=True)
+
+    def start(self) -> None:
+        self.engine.on_data = self._on_data
+        self.engine.start()
+        self._thread.start()
+
+    def _open(self) -> None:
+        pool: Any = psrpcore.ClientRunspacePool()
+        pool.open()
+        with contextlib.suppress(EngineGone):
+            self.engine.send("Data", SESSION, pool.data_to_send().data)
+            if not self._wait([int(RunspacePoolState.Opened)]):
+                self.engine.end()  # Broken, as when its first script fails: a client of a new engine shall see that for itself
+                return
+            pool.state = RunspacePoolState.Opened
+            script: Any = psrpcore.ClientPowerShell(pool)
+            script.add_script(self._script)
+            script.start()
+            first, guid = pool.data_to_send(), str(script.pipeline_id)
+            self.engine.send("Command", guid)
+            self.engine.wait_acknowledged("Command", guid)
+            self.engine.send("Data", guid, first.data)
+            self._wait([int(RunspacePoolState.Opened), 4])
+            self.engine.send("Close", guid)
+            self.engine.wait_acknowledged("Close", guid)
+            self.pool_id = pool.runspace_pool_id.bytes_le
+
+    def _wait(self, states: list[int]) -> bool:
+        with self._bell:
+            self._bell.wait_for(lambda: len(self._states) >= len(states) or self.engine.ended, OPEN_WAIT_S)
+            return self._states == states
+
+    def _on_data(self, guid: str, data: bytes) -> None:
+        for fragment in fragments.split(data):
+            if guid == SESSION:
+                self.said += fragment.raw
+            wanted = (
+                (fragments.POOL_STATE, _POOL_STATE) if guid == SESSION else (fragments.PIPELINE_STATE, _PIPELINE_STATE)
+            )
+            if fragment.kind == wanted[0] and (state := wanted[1].search(fragment.part)):
+                with self._bell:
+                    self._states.append(int(state[1]))
+                    self._bell.notify_all()
+
+
+class Engines:
+    """All engines of the endpoint: they end with it."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self._spec = spec
+        self._lock = threading.Lock()
+        self._spares: list[Spare] = []
+        self._given: set[Engine] = set()
+        self._closing: list[threading.Thread] = []
+        self._stopping = False
+
+    def start(self) -> None:
+        self._refill()
+
+    def ready(self) -> int:
+        """Spares that could be given away now."""
+        with self._lock:
+            return sum(1 for spare in self._spares if spare.pool_id is not None)
+
+    def take(self, *, plain: bool) -> tuple[Engine, Spare | None]:
+        """A spare if a plain pool is asked for and one is ready, else a new process, not started yet."""
+        spare: Spare | None = None
+        with self._lock:
+            self._spares = [each for each in self._spares if not each.engine.ended]
+            if plain:
+                spare = next((each for each in self._spares if each.pool_id is not None), None)
+            if spare:
+                self._spares.remove(spare)
+            engine = spare.engine if spare else Engine(self._spec)
+            self._given.add(engine)
+        return engine, spare
+
+    def opened(self) -> None:
+        """A pool has opened: now a new spare does not compete with it."""
+        self._refill()
+
+    def give_back(self, engine: Engine) -> None:
+        """Ends it, in the background."""
+        with self._lock:
+            if engine not in self._given:
+                return
+            self._given.discard(engine)
+            self._closing = [thread for thread in self._closing if thread.is_alive()]
+            self._closing.append(threading.Thread(target=engine.close, name="pwsh-close", daemon=True))
+            self._closing[-1].start()
+
+    def stop(self) -> None:
+        """Ends all of them, each by its own process id."""
+        with self._lock:
+            self._stopping = True
+            engines = [*(spare.engine for spare in self._spares), *self._given]
+            self._spares, self._given = [], set()
+            closing, self._closing = self._closing, []
+        ending = [threading.Thread(target=engine.end, name="pwsh-end") for engine in engines]
+        for thread in ending:
+            thread.start()
+        for thread in [*closing, *ending]:
+            thread.join()
+
+    def _refill(self) -> None:
+        with self._lock:
+            if self._stopping:
+                return
+            fresh = [Spare(self._spec) for _ in range(self._spec.spares - len(self._spares))]
+            self._spares += fresh
+            for spare in fresh:
+                spare.start()
+
+
+class EngineShell(Shell):
+    """One runspace pool in one process."""
+
+    kind = "powershell"
+    input_streams = "stdin pr"
+    output_streams = "stdout"
+
+    def __init__(
+        self, opening: Opening, engines: Engines, calls: Calls, on_death: Callable[[Shell, str], None]
+    ) -> None:
+        super().__init__(opening)
+        self.channels[POOL] = Channel()
+        self._engines = engines
+        self._calls = calls
+        self._on_death = on_death
+        self._closing = False
+        first = decoded(opening.request.find("Shell").findtext(f"{{{POWERSHELL}}}creationXml"))
+        opening_fragment = next(fragments.split(first), None)
+        if opening_fragment is None:
+            raise soap.invalid("creationXml is empty.")
+        runspaces = _RUNSPACES.search(first)
+        self._runspaces = (int(runspaces[1]), int(runspaces[2])) if runspaces else (1, 1)
+        self._hello: dict[int, bytes] = {}
+        """The engine's SessionCapability and ApplicationPrivateData, for a client that connects later."""
+        self._ending: set[str] = set()
+        engine, spare = engines.take(plain=bool(_PLAIN_POOL.search(first)))
+        self._engine = engine
+        self._engine_pool_id = spare.pool_id if spare else None
+        self._client_pool_id = opening_fragment.pool_id if spare else None
+        engine.on_end = self._on_end
+        engine.on_data = self._on_data
+        if spare:
+            self._on_data(SESSION, spare.said)
+        else:
+            engine.start()
+            self._tell("Data", SESSION, first)
+
+    def process_id(self) -> int:
+        return self._engine.pid
+
+    # -- from the engine
+
+    def _on_data(self, guid: str, data: bytes) -> None:
+        key = POOL if guid == SESSION else guid
+        kept, finished = b"", False
+        for fragment in fragments.split(fragments.with_pool_id(data, self._client_pool_id)):
+            kind = fragment.kind
+            if key == POOL and kind == fragments.PIPELINE_STATE:
+                continue  # the engine's initial script ran as a pipeline that no client has asked for
+            kept += fragment.raw
+            if key == POOL and kind in (fragments.SESSION_CAPABILITY, fragments.PRIVATE_DATA):
+                self._hello[kind] = fragment.raw
+            if key == POOL and kind == fragments.POOL_STATE:
+                self._engines.opened()
+            state = _PIPELINE_STATE.search(fragment.part) if kind == fragments.PIPELINE_STATE else None
+            if state and _STOPPED <= int(state[1]) <= _FAILED:
+                self._ending.add(key)  # with its error record it may fill several fragments
+            if fragment.ends and key in self._ending:
+                self._ending.discard(key)
+                finished = True
+        channel = self.channels.get(key)
+        if channel and kept:
+            channel.put("stdout", kept, last=finished)  # in one step: no Receive sees the one without the other
+
+    def _on_end(self) -> None:
+        if not self._closing:
+            self._on_death(self, _ENDED)
+        self.abort_channels(_ENDED)
+
+    def _tell(self, kind: str, guid: str, data: bytes = b"", *, stream: str = "Default") -> None:
+        try:
+            self._engine.send(kind, guid, fragments.with_pool_id(data, self._engine_pool_id), stream=stream)
+        except EngineGone:
+            raise soap.aborted(_ENDED) from None
+
+    # -- WSMan operations
+
+    def command(self, request: Request) -> str:
+        command_id = command_id_of(request)
+        first = decoded(text_of(request.find("CommandLine"), "Arguments"))
+        self.new_channel(command_id)
+        self._count(first)
+        self._tell("Command", command_id)
+        self._engine.wait_acknowledged("Command", command_id)
+        self._tell("Data", command_id, first)
+        return command_response(command_id)
+
+    def send(self, request: Request) -> str:
+        for stream in request.find("Send").iterfind(f"{{{RSP}}}Stream"):
+            command_id = stream.get("CommandId") or ""
+            if command_id:
+                self.channel(command_id)
+            name = "PromptResponse" if stream.get("Name") == "pr" else "Default"
+            self._tell("Data", command_id or SESSION, decoded(stream.text), stream=name)
+        return "<rsp:SendResponse/>"
+
+    def signal(self, request: Request) -> str:
+        command_id, code = signal_of(request)
+        channel = self.channels.get(command_id) if command_id else None
+        if channel is None:
+            return "<rsp:SignalResponse/>"
+        if not channel.done:
+            self._tell("Signal", command_id)
+            channel.wait_done(STOP_WAIT_S)
+        if code.endswith("terminate") or code == "powershell/signal/ctrl_c":
+            self.channels.pop(command_id, None)
+            channel.fail(soap.unknown_command())
+            self._tell("Close", command_id)
+        return "<rsp:SignalResponse/>"
+
+    def disconnect(self) -> None:
+        self.connected = False  # the engine is not told: what it writes waits in the channels
+
+    def reconnect(self) -> None:
+        self.connected = True
+
+    def connect(self, request: Request) -> str:
+        """`pwsh -s` knows no ConnectRunspacePool: the answer is made of what the engine said at the start."""
+        connect = request.find("Connect")
+        if command_id := connect.get("CommandId"):
+            self.channel(command_id)
+            return "<rsp:ConnectResponse/>"
+        sent = next(fragments.split(decoded(connect.findtext(f"{{{POWERSHELL}}}connectXml"))), None)
+        if sent is None or fragments.PRIVATE_DATA not in self._hello:
+            raise soap.invalid("This shell is not open yet, or connectXml is empty.")
+        low, high = self._runspaces
+        body = f'<Obj RefId="0"><MS><I32 N="MinRunspaces">{low}</I32><I32 N="MaxRunspaces">{high}</I32></MS></Obj>'
+        init = fragments.whole_message(1 << 62, fragments.POOL_INIT_DATA, sent.pool_id, body)
+        self.channels[POOL].fail(soap.aborted("Another client has connected to this shell."))
+        self.channels[POOL] = Channel()  # what the pool still had to say was for the old client
+        self.channels[POOL].put("stdout", self._hello[fragments.PRIVATE_DATA])
+        self.connected = True
+        data = base64.b64encode(self._hello[fragments.SESSION_CAPABILITY] + init).decode()
+        return (
+            f"<rsp:ConnectResponse><rsp:InputStreams>{self.input_streams}</rsp:InputStreams>"
+            f"<rsp:OutputStreams>{self.output_streams}</rsp:OutputStreams>"
+            f'<connectResponseXml xmlns="{POWERSHELL}">{data}</connectResponseXml></rsp:ConnectResponse>'
+        )
+
+    def close(self) -> None:
+        self._closing = True
+        self._engines.give_back(self._engine)
+        self.abort_channels("The shell was closed.")
+
+    def _count(self, first: bytes) -> None:
+        for command in fragments.commands_of(first):
+            if command.script:
+                if MODULE_HEADER.match(command.text):
+                    self._calls.count_module_load()
+            else:
+                self._calls.count_call(command.text)

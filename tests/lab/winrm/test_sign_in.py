@@ -1,0 +1,169 @@
+"""Every way to sign in, over both transports, by unmodified clients."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import winrm
+from pypsrp.exceptions import AuthenticationError, WSManFaultError
+from pypsrp.powershell import RunspacePool
+
+from provisioner.lab.winrm import WinRmEndpoint
+from provisioner.lab.world.kernel import Kernel
+from tests.lab.winrm.doubles import PASSWORD, USER, TableOfFunctions, call, load, wsman
+
+WAYS: dict[str, dict[str, Any]] = {
+    "basic over TLS": {"auth": "basic"},
+    "NTLM over TLS": {"auth": "ntlm"},
+    "Negotiate over TLS": {"auth": "negotiate"},
+    "Negotiate over TLS, encrypted as well": {"auth": "negotiate", "encryption": "always"},
+    "NTLM over HTTP, encrypted": {"auth": "ntlm", "ssl": False},
+    "Negotiate over HTTP, encrypted": {"auth": "negotiate", "ssl": False},
+    "with the host's name": {"username": f"HV01\\{USER}"},
+    "user name in other case": {"username": USER.upper()},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_signs_in(way: str, endpoint: WinRmEndpoint, functions: TableOfFunctions) -> None:
+    with wsman(endpoint, **WAYS[way]) as client, RunspacePool(client) as pool:
+        load(pool)
+        [result], _ = call(pool, "Get-TalosEcho", Text="日本")
+    assert result["Text"] == "日本"
+    assert functions.users == {f"HV01\\{USER}"}
+
+
+@pytest.mark.parametrize("auth", ["basic", "ntlm", "negotiate"])
+def test_a_wrong_password_is_refused(auth: str, endpoint: WinRmEndpoint) -> None:
+    with pytest.raises(AuthenticationError):
+        RunspacePool(wsman(endpoint, auth=auth, password="wrong")).open()
+    assert endpoint.stats().sign_in_failures == 1
+
+
+def test_a_changed_password_counts_at_once(endpoint: WinRmEndpoint, kernel: Kernel) -> None:
+    with RunspacePool(wsman(endpoint)):
+        pass
+    with kernel.lock:
+        kernel.state.accounts[0].password = "new"
+    with pytest.raises(AuthenticationError):
+        RunspacePool(wsman(endpoint)).open()
+    with RunspacePool(wsman(endpoint, password="new")):
+        pass
+
+
+def test_who_is_no_administrator_gets_no_powershell(endpoint: WinRmEndpoint) -> None:
+    with pytest.raises(WSManFaultError) as refused:
+        RunspacePool(wsman(endpoint, username="guest", password="guest")).open()
+    assert refused.value.code == 5
+
+
+def test_a_client_certificate_signs_in(endpoint: WinRmEndpoint, functions: TableOfFunctions) -> None:
+    pem = str(endpoint.certificates.client(USER))
+    certificate = {
+        "auth": "certificate",
+        "certificate_pem": pem,
+        "certificate_key_pem": pem,
+        "username": None,
+        "password": None,
+    }
+    with wsman(endpoint, **certificate) as client, RunspacePool(client) as pool:
+        load(pool)
+        call(pool, "Get-TalosEcho", Text="x")
+    assert functions.users == {f"HV01\\{USER}"}
+
+
+def test_a_certificate_of_nobody_is_refused(endpoint: WinRmEndpoint) -> None:
+    pem = str(endpoint.certificates.client("nobody"))
+    with pytest.raises(AuthenticationError):
+        RunspacePool(
+            wsman(
+                endpoint, auth="certificate", certificate_pem=pem, certificate_key_pem=pem, username=None, password=None
+            )
+        ).open()
+
+
+def test_channel_bindings_are_enforced_on_demand(start: Callable[..., WinRmEndpoint]) -> None:
+    endpoint = start(require_bindings=True)
+    with wsman(endpoint, auth="negotiate") as client, RunspacePool(client):
+        pass
+    with pytest.raises(AuthenticationError):
+        RunspacePool(wsman(endpoint, auth="negotiate", negotiate_send_cbt=False)).open()
+
+
+def test_an_unknown_ca_is_refused_by_the_client(endpoint: WinRmEndpoint) -> None:
+    with pytest.raises(requests.exceptions.SSLError):
+        RunspacePool(wsman(endpoint, cert_validation=True)).open()
+
+
+def test_clear_text_is_refused_without_a_body(endpoint: WinRmEndpoint) -> None:
+    with pytest.raises(Exception, match="500"):
+        RunspacePool(wsman(endpoint, auth="negotiate", ssl=False, encryption="never")).open()
+    assert endpoint.stats().actions == {}
+
+
+def test_basic_is_not_offered_over_http(endpoint: WinRmEndpoint) -> None:
+    answer = requests.post(
+        f"http://127.0.0.1:{endpoint.http_port}/wsman", data=b"x", auth=(USER.encode(), PASSWORD.encode()), timeout=5
+    )
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Negotiate"
+
+
+def test_identify_needs_no_sign_in_and_nothing_else_goes_that_way(endpoint: WinRmEndpoint) -> None:
+    url = f"http://127.0.0.1:{endpoint.http_port}/wsman"
+    envelope = (
+        '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Header/><s:Body>%s</s:Body></s:Envelope>'
+    )
+    identify = '<i:Identify xmlns:i="http://schemas.dmtf.org/wbem/wsman/identify/1/wsmanidentity.xsd"/>'
+    headers = {"WSMANIDENTIFY": "unauthenticated", "Content-Type": "application/soap+xml;charset=UTF-8"}
+    answer = requests.post(url, data=envelope % identify, headers=headers, timeout=5)
+    assert answer.status_code == 200
+    assert "OS: 10.0.20348 SP: 0.0 Stack: 3.0" in answer.text
+    assert requests.post(url, data=envelope % "", headers=headers, timeout=5).status_code == 401
+
+
+@pytest.mark.parametrize(("transport", "ssl"), [("ssl", True), ("ntlm", True), ("ntlm", False)])
+def test_pywinrm_signs_in(transport: str, ssl: bool, endpoint: WinRmEndpoint) -> None:
+    client = winrm.Protocol(
+        f"https://127.0.0.1:{endpoint.https_port}/wsman" if ssl else f"http://127.0.0.1:{endpoint.http_port}/wsman",
+        transport=transport,
+        username=USER,
+        password=PASSWORD,
+        ca_trust_path=str(endpoint.ca_path),
+        proxy=None,
+    )
+    shell = client.open_shell()
+    command = client.run_command(shell, "no-such-program")
+    out, err, code = client.get_command_output(shell, command)
+    client.cleanup_command(shell, command)
+    client.close_shell(shell)
+    assert (out, code) == (b"", 1)
+    assert b"'no-such-program' is not recognized" in err
+    assert endpoint.stats().open_shells == 0
+
+
+def test_keys_are_private_and_last(start: Callable[..., WinRmEndpoint], tmp_path: Path) -> None:
+    first = start(folder=tmp_path / "w")
+    with RunspacePool(wsman(first)):
+        pass
+    ca, server = first.ca_path.read_bytes(), first.certificates.server_hash()
+    first.stop()
+    second = start(folder=tmp_path / "w")
+    assert (second.ca_path.read_bytes(), second.certificates.server_hash()) == (ca, server)
+    for name in ("winrm-ca.key", "winrm-server.pem", "winrm-users"):
+        assert stat.S_IMODE((tmp_path / "w" / name).stat().st_mode) == 0o600
+    assert PASSWORD not in json.dumps([path.read_text() for path in (tmp_path / "w").iterdir()], ensure_ascii=False)
+    with RunspacePool(wsman(second)):
+        pass
+
+
+def test_a_port_that_is_taken_is_said(start: Callable[..., WinRmEndpoint], tmp_path: Path) -> None:
+    first = start()
+    with pytest.raises(OSError):
+        start(folder=tmp_path / "other", https_port=first.https_port)
