@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from provisioner.clusterfile.tree import Path, Tree, dotted
 from provisioner.clusterfile.values import as_text, kind_of
-from provisioner.clusterfile.version1 import ClusterFile
+from provisioner.clusterfile.version1 import FORM, ClusterFile
 from provisioner.errors import Finding
 
 PATCHES = "patches"
@@ -72,9 +72,12 @@ def read_fields(tree: Tree) -> tuple[Checked, list[Finding]]:
         except ValidationError as error:
             before = len(dropped) + len(stand_ins)
             for detail in error.errors(include_url=False):
-                missing = detail["type"] == "missing"
-                path = _in_file(detail["loc"], tree, moved, missing=missing)
-                if missing:
+                loc = detail["loc"]
+                bad_key = (
+                    loc[-1:] == ("[key]",) and detail["type"] == "finding"
+                )  # pydantic's word for a key, not a value
+                path = _in_file(loc[:-1] if bad_key else loc, moved)
+                if detail["type"] == "missing":
                     if path not in tree.places:
                         findings.append(_missing(tree, path))
                     if path[-1] in _STAND_INS:
@@ -83,7 +86,7 @@ def read_fields(tree: Tree) -> tuple[Checked, list[Finding]]:
                         dropped.add(path[:-1])
                     continue
                 if detail["type"] != "too_short" or path not in moved:  # a list that we emptied is not the user's fault
-                    findings.append(_finding(detail, tree, path))
+                    findings.append(_finding(detail, tree, path, of_key=bad_key))
                 dropped.add(path)
             if len(dropped) + len(stand_ins) == before:  # each round takes something out that was there
                 raise AssertionError(f"cannot get past {error}") from error
@@ -127,28 +130,21 @@ def _missing(tree: Tree, path: Path) -> Finding:
     )
 
 
-def _finding(detail: ErrorDetails, tree: Tree, path: Path) -> Finding:
+def _finding(detail: ErrorDetails, tree: Tree, path: Path, *, of_key: bool) -> Finding:
     loc: Path = detail["loc"]
     kind = detail["type"]
-    place = tree.place(path, key=kind == "extra_forbidden" or loc[-1:] == ("[key]",))
+    place = tree.place(path, key=kind == "extra_forbidden" or of_key)
     problem, expected, meant = _words(kind, detail["input"], detail.get("ctx", {}), loc)
     return Finding(place=place, path=dotted(path), problem=problem, expected=expected, did_you_mean=meant)
 
 
-def _in_file(loc: Path, tree: Tree, moved: Mapping[Path, tuple[int, ...]], *, missing: bool) -> Path:
-    """The place that pydantic gives, as the file counts: without the tags of forms, with the file's own indices.
-
-    Whether a part is a tag is asked of the file: a user's key may look like one.
-    """
+def _in_file(loc: Path, moved: Mapping[Path, tuple[int, ...]]) -> Path:
+    """The place that pydantic gives, as the file counts: without the tags of forms, with the file's own indices."""
     path: Path = ()
-    value = tree.value
-    for number, part in enumerate(loc, start=1):
-        if isinstance(part, int) and isinstance(value, list):
-            index = moved[path][part] if path in moved else part
-            path, value = (*path, index), value[index]
-        elif isinstance(value, dict) and part in value:
-            path, value = (*path, part), value[part]
-        elif missing and number == len(loc):
+    for part in loc:
+        if isinstance(part, int):
+            path = (*path, moved[path][part] if path in moved else part)
+        elif not part.startswith(FORM):
             path = (*path, part)
     return path
 
@@ -216,7 +212,7 @@ def _fields_at(loc: Path) -> Sequence[str]:
 
 
 def _step(here: Any, part: str | int) -> Any:
-    if isinstance(part, str) and part[:1] == "<":
+    if isinstance(part, str) and part.startswith(FORM):
         forms = [form for form in _forms(here) if any(isinstance(m, Tag) and m.tag == part for m in _metadata(form))]
         return forms[0] if forms else None
     here = _bare(here)

@@ -195,6 +195,9 @@ class _Builder:
                 self._find(path, "a key that is no text", at=key)
                 continue
             name = str(key.value)
+            if not name.isprintable():
+                self._find(path, "a key with a control character", at=key)
+                continue
             if name == "<<" and key.tag == _PLAIN:
                 for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                     taken = self.build(source, path, above)

@@ -33,6 +33,12 @@ from provisioner.clusterfile.values import (
     WindowsPath,
 )
 
+FORM = "\0"
+"""Begins the tags of values that may be written in two forms. pydantic puts them into a value's path; no key of a file can
+begin with it, since the reader refuses control characters there."""
+_HOST, _NAME, _FILE, _INLINE = FORM + "host", FORM + "name", FORM + "file", FORM + "inline"
+_LIST, _COUNTS, _GROUP, _COUNT = FORM + "list", FORM + "counts", FORM + "group", FORM + "count"
+
 
 class Fields(BaseModel):
     """A mapping of the file: unknown fields are findings, values are never bent into another type."""
@@ -41,7 +47,7 @@ class Fields(BaseModel):
 
 
 def by_kind(**kinds: str) -> Discriminator:
-    """Chooses the form of a value that may be written in two ways; tags in angle brackets are no part of its path."""
+    """Chooses the form of a value that may be written in two ways."""
 
     def choose(value: Any) -> str:
         if isinstance(value, dict | BaseModel):
@@ -131,8 +137,8 @@ class PatchFile(Fields):
 
 
 Patch = Annotated[
-    Annotated[PatchFile, Tag("<file>")] | Annotated[dict[str, Any], Tag("<inline>")],
-    Discriminator(lambda value: "<file>" if isinstance(value, dict) and set(value) == {"file"} else "<inline>"),
+    Annotated[PatchFile, Tag(_FILE)] | Annotated[dict[str, Any], Tag(_INLINE)],
+    Discriminator(lambda value: _FILE if isinstance(value, dict) and set(value) == {"file"} else _INLINE),
 ]
 Patches = list[Patch]
 
@@ -186,8 +192,8 @@ class Group(Hardware):
 
 
 Count = Annotated[
-    Annotated[Group, Tag("<group>")] | Annotated[int, Field(ge=0, le=1000), Tag("<count>")],
-    by_kind(mapping="<group>", other="<count>"),
+    Annotated[Group, Tag(_GROUP)] | Annotated[int, Field(ge=0, le=1000), Tag(_COUNT)],
+    by_kind(mapping=_GROUP, other=_COUNT),
 ]
 
 
@@ -209,8 +215,8 @@ class ClusterFile(Fields):
     """Name of the cluster; default: the name of the file."""
     host: (
         Annotated[
-            Annotated[Host, Tag("<host>")] | Annotated[HostName, Tag("<name>")],
-            by_kind(mapping="<host>", other="<name>"),
+            Annotated[Host, Tag(_HOST)] | Annotated[HostName, Tag(_NAME)],
+            by_kind(mapping=_HOST, other=_NAME),
         ]
         | None
     ) = None
@@ -219,8 +225,8 @@ class ClusterFile(Fields):
         dict[
             HostName,
             Annotated[
-                Annotated[Host, Tag("<host>")] | Annotated[HostName, Tag("<name>")],
-                by_kind(mapping="<host>", other="<name>"),
+                Annotated[Host, Tag(_HOST)] | Annotated[HostName, Tag(_NAME)],
+                by_kind(mapping=_HOST, other=_NAME),
             ],
         ]
         | None
@@ -251,8 +257,8 @@ class ClusterFile(Fields):
     schedule_on_control_planes: bool = False
     """Let ordinary pods run on control planes."""
     machines: Annotated[
-        Annotated[list[Machine], Tag("<list>")] | Annotated[Counts, Tag("<counts>")],
-        by_kind(list="<list>", other="<counts>"),
+        Annotated[list[Machine], Tag(_LIST)] | Annotated[Counts, Tag(_COUNTS)],
+        by_kind(list=_LIST, other=_COUNTS),
     ] = Counts()
     """A list of machines, or counts by role."""
     patches: PatchGroups = PatchGroups()
