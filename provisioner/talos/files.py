@@ -103,7 +103,7 @@ def _assemble(
 ) -> tuple[list[Document], Schema, tuple[Finding, ...]]:
     """The decoded documents with all patches merged in, and what is wrong with them, each at the patch that brought it."""
     from provisioner.talos import machineconfig, patches, validate
-    from provisioner.talos.schema import Problem, load_schema
+    from provisioner.talos.schema import load_schema
 
     schema = load_schema(contract_of(cluster.talos))
     problems: list[Problem] = []
@@ -118,7 +118,7 @@ def _assemble(
     def check() -> list[Problem]:
         return validate.check_config(documents) + validate.check_machine(documents, cluster, machine, bundle, endpoint)
 
-    brought_by: dict[Problem, Place] = {problem: machine.place for problem in problems + check()}
+    brought_by: dict[Problem, Place] = dict.fromkeys(problems + check(), machine.place)
     findings: list[Finding] = []
     for patch in _patches_for(cluster, machine):
         try:

@@ -64,14 +64,14 @@ def load_patch(documents: Iterable[Any], schema: Schema) -> StrategicPatch:
     patches: list[DocumentPatch] = []
     seen: set[tuple[str, str, str]] = set()
     for document in documents:
-        if not isinstance(document, dict):
+        if not isinstance(document, Mapping):
             problems.append(Problem("", "a patch document is a mapping"))
             continue
         identity = document_id(document)
         if identity in seen:
             problems.append(Problem("", f"the document {'/'.join(identity)} stands here twice"))
         seen.add(identity)
-        rest = copy.deepcopy(document)
+        rest = _plain(document)
         deletes: list[Delete] = []
         try:
             removed = _take_deletes(rest, (), deletes, in_list=False)
@@ -133,6 +133,13 @@ def apply_json_patch(
 
 
 # --- $patch: delete ---------------------------------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> Any:
+    """A copy of plain dicts and lists: what a cluster file gives is frozen."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _take_deletes(value: Any, path: tuple[str, ...], found: list[Delete], *, in_list: bool) -> bool:

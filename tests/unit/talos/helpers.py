@@ -1,0 +1,89 @@
+"""What the tests of Talos' files share: a cluster, its machines, one bundle for all (making it takes a second)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from provisioner.errors import Place
+from provisioner.model.spec import Cluster, HostSpec, ImageSpec, MachineSpec, PatchSpec, Role, SwitchSpec
+from provisioner.talos import secrets, yaml
+from provisioner.talos.files import TalosConfigs
+from provisioner.talos.schema import load_schema
+
+NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+ENDPOINT = "https://192.0.2.10:6443"
+SCHEMA = load_schema("v1.11")
+
+
+class FixedClock:
+    """A clock that shows `NOW` for ever."""
+
+    rate = 1.0
+
+    def now(self) -> float:
+        return 0.0
+
+    def wall(self) -> datetime:
+        return NOW
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nothing here waits")
+
+
+CONFIGS = TalosConfigs(FixedClock())
+
+
+@cache
+def bundle() -> secrets.SecretsBundle:
+    return secrets.new_bundle(NOW)
+
+
+def place(line: int) -> Place:
+    return Place(file="clusters/home.yaml", line=line, column=3)
+
+
+def patch(text: str, line: int = 50) -> PatchSpec:
+    return PatchSpec(documents=tuple(yaml.load_documents(text)), place=place(line))
+
+
+def machine(name: str, role: Role = Role.WORKER, **changes: Any) -> MachineSpec:
+    return replace(
+        MachineSpec(
+            name=name,
+            role=role,
+            host="hv",
+            cpus=2,
+            memory_mib=4096,
+            disk_gib=20,
+            mac="021122334455",
+            place=place(10),
+        ),
+        **changes,
+    )
+
+
+def cluster(**changes: Any) -> Cluster:
+    return replace(
+        Cluster(
+            name="home",
+            file=Path("clusters/home.yaml"),
+            hosts={"hv": HostSpec(name="hv", address="192.0.2.2")},
+            switch=SwitchSpec(name="LAB"),
+            image=ImageSpec(url="https://example.invalid/metal-amd64.iso", file_name="metal-amd64.iso"),
+            talos="v1.11.5",
+            kubernetes="v1.34.1",
+            machines=(machine("cp1", Role.CONTROL_PLANE), machine("w1")),
+        ),
+        **changes,
+    )
+
+
+def config_of(of: Cluster, name: str, endpoint: str = ENDPOINT) -> dict[str, Any]:
+    """The parsed config of a machine, of its document without a kind."""
+    text = CONFIGS.machine_config(of, of.machine(name), bundle(), endpoint=endpoint)
+    found: dict[str, Any] = yaml.load_documents(text)[0]
+    return found
