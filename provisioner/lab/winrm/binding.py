@@ -100,7 +100,7 @@ def bind(
         named[key] = value
     for key, kind in common.items():
         if key in named:
-            named[key] = _converted(key, kind, named[key])
+            named[key] = _common(key, kind, named[key])
     bound = Bound(
         error_action=named.pop("erroraction", "Continue"),
         warning_action=named.pop("warningaction", "Continue"),
@@ -180,6 +180,15 @@ def _converted(name: str, kind: str, value: Any) -> Any:
         ) from None
 
 
+def _common(name: str, kind: str, value: Any) -> Any:
+    """Common parameters are compiled ones: what does not convert has another id than with a function's own."""
+    try:
+        return convert(value, kind)
+    except Unconvertible as error:
+        message = f"Cannot bind parameter '{name}'. {error}"
+        raise _error("CannotConvertArgument" if kind == "switch" else "CannotConvertArgumentNoMessage", message) from None
+
+
 def _check_mandatory(name: str, value: Any) -> None:
     """A mandatory parameter takes nothing empty, nor anything empty inside a list."""
     empty = ""
@@ -225,10 +234,15 @@ def _refuse(value: Any, kind: str) -> Unconvertible:
 
 
 def _string(value: Any) -> str:
+    """Elements of an array are joined by a space; what is an array itself among them shows its type."""
     if value is None:
         return ""
-    if isinstance(value, list | dict | bytes):
+    if isinstance(value, bytes):
         raise _refuse(value, "string")
+    if isinstance(value, list):
+        return " ".join("System.Collections.ArrayList" if isinstance(each, list) else _string(each) for each in value)
+    if isinstance(value, dict):
+        return "System.Collections.Hashtable"
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
     return str(value)
@@ -237,12 +251,7 @@ def _string(value: Any) -> str:
 def _strings(value: Any) -> list[str] | None:
     if value is None:
         return None
-    return [_text_of(each) for each in value] if isinstance(value, list) else [_string(value)]
-
-
-def _text_of(value: Any) -> str:
-    """An element of an array may be an array itself: its elements are joined."""
-    return " ".join(_text_of(each) for each in value) if isinstance(value, list) else _string(value)
+    return [_string(each) for each in value] if isinstance(value, list) else [_string(value)]
 
 
 def _bool(value: Any) -> bool:
@@ -252,10 +261,8 @@ def _bool(value: Any) -> bool:
 
 
 def _switch(value: Any) -> bool:
-    """$null counts as present (facts, section 12)."""
-    if value is None:
-        return True
-    if isinstance(value, bool | int | float):
+    """$null is off for a function (for a compiled cmdlet it is on: facts, section 12)."""
+    if value is None or isinstance(value, bool):
         return bool(value)
     raise _refuse(value, "switch")
 

@@ -27,7 +27,7 @@ def test_values_come_and_go_unchanged(pool: RunspacePool, endpoint: WinRmEndpoin
         "Count": 7,
         "Bytes": 1 << 33,
         "Flag": True,
-        "Force": True,
+        "Force": False,
         "Null": None,
         "Large": 1 << 40,
     }
@@ -171,13 +171,14 @@ def test_a_pool_of_one_runs_one_after_the_other(pool: RunspacePool, functions: T
 
 def test_stop_ends_a_function_at_work(pool: RunspacePool, functions: TableOfFunctions) -> None:
     shell = PowerShell(pool).add_cmdlet("Wait-TalosGate")
+    shell.begin_invoke()
     ended = threading.Event()
 
-    def invoke() -> None:
-        shell.invoke()
+    def wait() -> None:
+        shell.end_invoke()
         ended.set()
 
-    threading.Thread(target=invoke, daemon=True).start()
+    threading.Thread(target=wait, daemon=True).start()
     assert functions.entered.acquire(timeout=5)
     shell.stop()
     assert ended.wait(5)
