@@ -62,7 +62,7 @@ class Power(Machines):
             self._save(vm)
             return True
         with self.kernel.lock:
-            answered = self.ask_shutdown(vm)
+            answered = self._ask_shutdown(vm)
         if not answered and not force:
             self.kernel.spend(SECONDS["refuse"])
             raise refused.guest_silent(vm.name)
@@ -86,8 +86,13 @@ class Power(Machines):
             self._set_state(vm, "Reset")
             self._run(vm)
 
-    def ask_shutdown(self, vm: Vm) -> bool:
-        """The shutdown service asks the guest; False when nobody answers. Called with the lock held."""
+    def request_shutdown(self, vm_id: str) -> bool:
+        """Msvm_ShutdownComponent.InitiateShutdown: asks the guest and returns at once. False: nobody in there answers."""
+        with self.kernel.lock:
+            self._guard("InitiateShutdown")
+            return self._ask_shutdown(self._vm(vm_id))
+
+    def _ask_shutdown(self, vm: Vm) -> bool:
         if vm.state != "Running" or "Shutdown" in vm.disabled_services or not self.plugs.guests.shut_down(vm):
             return False
         self._set_state(vm, "Stopping")

@@ -1,4 +1,4 @@
-"""The host's network: adapters, the move of an address to a vEthernet and back with its outage, the link to the outside, leases, ARP.
+"""The host's network: adapters, the move of an address to a vEthernet and back with its outage, the link to the outside, ARP.
 
 Binding an adapter to a switch takes its protocols away: the host is off the network for 5 to 15 s (facts/hyperv.md, 9.1), then
 `vEthernet (<switch>)` carries the addresses. What can go wrong with that is in `faults.py`, under `switch-`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import ipaddress
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from provisioner.lab.world.hyperv_errors import CmdletError, bind_failed
@@ -22,7 +22,8 @@ OUTAGE_S = (5.0, 15.0)
 REACHABLE_S = 30.0
 """After that long without traffic a row of the neighbour table is stale."""
 ROUTER_MAC = "02A1B2C3D4E5"
-SWEEP_S = 2.0
+SWEEP_S = 1.0
+"""A sweep of a /24 with all its answers."""
 MAX_SWEEP_PREFIX = 22
 
 
@@ -262,29 +263,6 @@ class Network:
             adapter = self.physical(switch.adapter_guid) if switch else None
             return bool(nic and switch and adapter and adapter.status == "Up" and nic.vlan_id == switch.vlan_id)
 
-    def lease(self, mac: str, place: str = "") -> str:
-        """The address the router gives a MAC: a reserved one, the one it had, or the next free. Empty when none is free.
-
-        `place` is the VM's name, for the fault `lease-moves`.
-        """
-        with self._kernel.lock:
-            lan = self._kernel.state.lan
-            moved = self._kernel.injected("lease-moves", mac) is not None or (
-                bool(place) and self._kernel.injected("lease-moves", place) is not None
-            )
-            if mac in lan.reserved:
-                return lan.reserved[mac]
-            if mac in lan.leases and not moved:
-                return lan.leases[mac]
-            taken = {*lan.leases.values(), *lan.reserved.values(), *(f.address for f in self._kernel.state.foreign)}
-            taken.add(self._kernel.state.host.address)
-            prefix = lan.subnet.rsplit(".", 1)[0]
-            free = (f"{prefix}.{octet}" for octet in range(lan.dhcp_first, lan.dhcp_last + 1))
-            address = next((candidate for candidate in free if candidate not in taken), "")
-            if address:
-                lan.leases[mac] = address
-            return address
-
     # -- the neighbour table
 
     def heard_from(self, mac: str, address: str) -> None:
@@ -313,27 +291,38 @@ class Network:
     def sweep(self) -> None:
         """The host touches every address of its own subnets on External switches; what answers is in its table after it.
 
-        Takes its time in the caller's thread; the lock must not be held. Subnets above a /22 are left alone.
+        Takes its time in the caller's thread; the lock must not be held. Of a subnet above a /22 only the /22 around the host.
         """
         with self._kernel.lock:
-            asked = [
-                address
+            carriers = [
+                switch.vethernet
                 for switch in self._kernel.state.host.switches
                 if switch.kind == "External" and switch.vethernet
-                for address in switch.vethernet.addresses
-                if int(address.split("/")[1]) >= MAX_SWEEP_PREFIX
             ]
-        self._kernel.spend(SWEEP_S if asked else 0.0)
+            subnets = [_swept(address) for carrier in carriers for address in carrier.addresses]
+        self._kernel.spend(SWEEP_S if subnets else 0.0)
+        self.touch(str(address) for subnet in subnets for address in subnet.hosts())
+
+    def touch(self, addresses: Iterable[str]) -> None:
+        """A packet to each address: who answers ARP is in the table after it, a row of who does not is Unreachable."""
         with self._kernel.lock:
             if not self.has_gateway():
                 return
-            answers = {address: mac for mac, address in self._plugs.guests.stations() if _within(address, asked)}
+            own = [address for adapter in self.adapters() for address in adapter.addresses]
+            answers = {address: mac for mac, address in self._plugs.guests.stations()}
             table = self._kernel.state.host.neighbors
-            for address, (mac, _state) in list(table.items()):
-                if _within(address, asked) and address not in answers and mac != ROUTER_MAC:
-                    table[address] = (mac, "Unreachable")
-            for address, mac in answers.items():
-                self.heard_from(mac, address)
+            for address in addresses:
+                if address in answers and _within(address, own):
+                    self.heard_from(answers[address], address)
+                elif address in table and table[address][0] != ROUTER_MAC:
+                    table[address] = (table[address][0], "Unreachable")
+
+
+def _swept(interface: str) -> ipaddress.IPv4Network:
+    network = ipaddress.IPv4Interface(interface).network
+    if network.prefixlen >= MAX_SWEEP_PREFIX:
+        return network
+    return ipaddress.IPv4Network((ipaddress.IPv4Interface(interface).ip, MAX_SWEEP_PREFIX), strict=False)
 
 
 def _within(address: str, interfaces: list[str]) -> bool:

@@ -191,6 +191,7 @@ class WindowsHost:
     disk_folder: str = "C:\\Users\\Public\\Documents\\Hyper-V\\Virtual Hard Disks"
     vm_folder: str = "C:\\ProgramData\\Microsoft\\Windows\\Hyper-V"
     program_data: str = "C:\\ProgramData"
+    program_files: str = "C:\\Program Files"
     vmms: str = "Running"
     hyperv_module: bool = True
     hypervisor_present: bool = True

@@ -13,6 +13,8 @@ from provisioner.lab.world.vmms import SYSTEM, Caller
 
 READY, RUNNING, DONE, TERMINATED = 267011, 267009, 0, 267014
 """LastTaskResult: has not run yet, runs now, ended well, was ended."""
+BY_EVENTS = "(events of the world)"
+"""Command of a task that whoever registered it carries on by itself, by `Kernel.after` and `finish`."""
 
 
 class Tasks:
@@ -47,7 +49,7 @@ class Tasks:
             task.last_result = RUNNING
             self._kernel.changed("host")
             run = self.run
-        if run is not None:
+        if run is not None and task.command != BY_EVENTS:
             threading.Thread(target=self._work, args=(run, task), name=f"task {name}", daemon=True).start()
 
     def finish(self, name: str, result: int = DONE) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from provisioner.lab.world.downloads import Downloads
 from provisioner.lab.world.hyperv import Caller, HyperV
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.network import Network
@@ -23,6 +24,7 @@ class World:
         self.storage.disk_deleted = self._disk_deleted
         self.network = Network(kernel, self.plugs)
         self.hyperv = HyperV(kernel, self.storage, self.network, self.plugs)
+        self.downloads = Downloads(kernel, self.network, self.storage)
         self.tasks = Tasks(kernel)
         self.routes = LoopbackRoutes(kernel)
         self.boots = 0

@@ -1,0 +1,66 @@
+"""Get-TalosHost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, compact
+from provisioner.lab.functions.contract import contract
+from provisioner.lab.world.state import NetAdapter
+
+WINDOWS_POWERSHELL = "5.1.26100.4202"
+
+
+def get_host(call: Call, _arguments: Arguments) -> Iterator[Result]:
+    kernel, host = call.world.kernel, call.world.state.host
+    kernel.spend(0.5)
+    with kernel.lock:
+        knows_hyperv = host.hyperv_module and host.vmms == "Running" and call.caller.may_use_hyperv
+        yield {
+            "ComputerName": host.name.split(".")[0].upper(),
+            "OSCaption": host.os_caption,
+            "OSBuild": host.os_build,
+            "IsServer": host.is_server,
+            "PSVersion": WINDOWS_POWERSHELL,
+            "PSEdition": "Desktop",
+            "ModuleVersion": contract().module_version,
+            "LanguageMode": "FullLanguage",
+            "HyperVModule": host.hyperv_module,
+            "HypervisorPresent": host.hypervisor_present,
+            "VmmsStatus": host.vmms,
+            "IsAdministrator": call.caller.administrator,
+            "IsHyperVAdministrator": call.caller.hyperv_administrator,
+            "Processors": host.processors,
+            "MemoryTotalBytes": host.memory_bytes,
+            "MemoryFreeBytes": call.hyperv.memory_free_bytes(),
+            "TimeUtc": call.iso_time(),
+            "BootedUtc": call.iso_time(host.booted),
+            "DiskFolder": host.disk_folder if knows_hyperv else "",
+            "ImageFolder": image_folder(call),
+            "Volumes": compact(
+                [
+                    {"Root": f"{volume.root}\\", "SizeBytes": volume.size_bytes, "FreeBytes": volume.free_bytes}
+                    for volume in call.world.storage.volumes()
+                ]
+            ),
+            "Adapters": compact([_adapter(call, adapter) for adapter in host.adapters]),
+        }
+
+
+def image_folder(call: Call) -> str:
+    return f"{call.world.state.host.program_data}\\TalosHyperV\\images"
+
+
+def _adapter(call: Call, adapter: NetAdapter) -> Result:
+    carrier = call.world.network.carrier(adapter) or adapter
+    return {
+        "Name": adapter.name,
+        "Description": adapter.description,
+        "MacAddress": adapter.mac,
+        "Status": adapter.status,
+        "Media": adapter.media,
+        "InterfaceGuid": bare_id(adapter.guid),
+        "Addresses": carrier.addresses,
+        "HasDefaultRoute": bool(carrier.gateway),
+        "LinkSpeed": adapter.link_speed,
+    }

@@ -1,0 +1,181 @@
+"""Get-, Save- and Remove-TalosImage: ISO files on the host, and the record beside each that we downloaded."""
+
+from __future__ import annotations
+
+import json
+import ntpath
+import re
+from collections.abc import Iterator
+
+from provisioner.lab.functions.api import Terminating
+from provisioner.lab.functions.call import Arguments, Call, Result, compact, refuse
+from provisioner.lab.functions.hosts import image_folder
+from provisioner.lab.world.downloads import DownloadFailed, sha256_of
+from provisioner.lab.world.state import HostFile
+from provisioner.lab.world.storage import FileFault, key
+from provisioner.lab.world.vmms import VmView
+
+HASH_BYTES_PER_S = 150_000_000.0
+
+
+def get_image(call: Call, arguments: Arguments) -> Iterator[Result]:
+    vms = call.vms()
+    for given in arguments["Path"]:
+        path = _full_path(call, given)
+        file = call.world.storage.find(path)
+        digest = ""
+        if file is not None:
+            digest = _hash(call, file) if arguments["Verify"] else _recorded_hash(call, file)
+        yield _result(call, path, digest, vms, changed=False)
+
+
+def save_image(call: Call, arguments: Arguments) -> Iterator[Result]:
+    path, uri = _full_path(call, arguments["Path"]), arguments["Uri"]
+    wanted = arguments["Sha256"].lower()
+    sums = "" if wanted else arguments["Sha256Uri"]
+    file = call.world.storage.find(path)
+    if file is not None and not sums:
+        there = _hash(call, file)
+        if wanted in ("", there):
+            yield _result(call, path, there, call.vms(), changed=False)
+            return
+    if call.what_if:
+        yield {
+            **_result(call, path, wanted, [], changed=False),
+            "Exists": True,
+            "SizeBytes": 0,
+            "Ours": True,
+            "Uri": uri,
+        }
+        return
+    try:
+        if sums:
+            wanted = _published_hash(call, sums, ntpath.basename(_name_of(uri)))
+            if file is not None and _hash(call, file) == wanted:
+                yield _result(call, path, wanted, call.vms(), changed=False)
+                return
+        digest = _download(call, uri, path, wanted)
+    except DownloadFailed as failed:
+        status = f"HTTP status {failed.status}: " if failed.status else ""
+        text = f"{uri} could not be downloaded. {status}{failed}"
+        raise refuse("ImageDownload", "ConnectionError", text, uri) from failed
+    except FileFault as fault:
+        if fault.kind != "no-space":
+            raise
+        raise refuse("ImageNoSpace", "ResourceUnavailable", str(fault), arguments["Path"]) from fault
+    yield _result(call, path, digest, [], changed=True)
+
+
+def _download(call: Call, uri: str, path: str, wanted: str) -> str:
+    """To `<path>.partial`, hashed, renamed, recorded; gives the hash. Whatever goes wrong leaves nothing behind."""
+    storage, activity = call.world.storage, f"Image {_name_of(uri)}"
+    partial, record = f"{path}.partial", f"{path}.provision.json"
+    storage.make_folder(ntpath.dirname(path))
+    for left in (path, record):
+        if storage.find(left) is not None:
+            storage.delete(left)
+
+    def progress(done: int, size: int) -> None:
+        text = f"{done // 1024**2} of {size // 1024**2} MiB"
+        call.streams.progress(activity, text, done * 100 // max(1, size))
+
+    try:
+        file = call.world.downloads.to_file(uri, partial, progress, call.streams.stopping)
+        digest = _hash(call, file)
+        if wanted and digest != wanted:
+            text = f"The SHA-256 of {uri} is {digest}; expected is {wanted}."
+            raise refuse("ImageChecksum", "InvalidData", text, path)
+    except (DownloadFailed, FileFault, Terminating):
+        if storage.find(partial) is not None:
+            storage.delete(partial)
+        raise
+    file = storage.rename(partial, path)
+    text = compact(
+        {"uri": uri, "sha256": digest, "sizeBytes": file.size_bytes, "modifiedUtc": call.iso_time(file.modified)}
+    )
+    storage.write(record, text.encode())
+    return digest
+
+
+def remove_image(call: Call, arguments: Arguments) -> Iterator[Result]:
+    path = _full_path(call, arguments["Path"])
+    storage, record = call.world.storage, f"{path}.provision.json"
+    there, ours = storage.find(path) is not None, storage.find(record) is not None
+    if there and not ours:
+        text = f"'{path}' has no record of a download beside it."
+        raise refuse("ImageNotOurs", "PermissionDenied", text, arguments["Path"])
+    holders = _holders(call.vms(), path)
+    if there and holders:
+        text = f"'{path}' is in the DVD drive of {', '.join(holders)}."
+        raise refuse("ImageInUse", "ResourceBusy", text, arguments["Path"])
+    changed = (there or ours) and not call.what_if
+    if changed:
+        for left in (f"{path}.partial", path, record):  # the record last: until then the rest is known as ours
+            if storage.find(left) is not None:
+                storage.delete(left)
+    yield {
+        **_result(call, path, "", [], changed=changed),
+        "Exists": False,
+        "SizeBytes": 0,
+        "Ours": False,
+        "Uri": "",
+    }
+
+
+def _full_path(call: Call, path: str) -> str:
+    """A bare file name lies in the host's folder for images."""
+    return path if "\\" in path else f"{image_folder(call)}\\{path}"
+
+
+def _name_of(uri: str) -> str:
+    return re.split(r"[?#]", uri)[0].rsplit("/", 1)[-1]
+
+
+def _hash(call: Call, file: HostFile) -> str:
+    """Counts the hash of a file, which takes its time."""
+    call.world.kernel.spend(file.size_bytes / HASH_BYTES_PER_S)
+    return sha256_of(file)
+
+
+def _published_hash(call: Call, sums: str, name: str) -> str:
+    for line in call.world.downloads.text(sums).splitlines():
+        found = re.fullmatch(r"\s*([0-9A-Fa-f]{64})\s+\*?(\S+)\s*", line)
+        if found and found[2].rsplit("/", 1)[-1] == name:
+            return found[1].lower()
+    raise refuse("ImageChecksum", "InvalidData", f"{sums} has no line for {name}.", sums)
+
+
+def _record(call: Call, path: str) -> dict[str, object]:
+    try:
+        found = json.loads(call.world.storage.read(f"{path}.provision.json"))
+    except (FileFault, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _recorded_hash(call: Call, file: HostFile) -> str:
+    """Of the record beside the file, if size and time still fit."""
+    record = _record(call, file.path)
+    fits = record.get("sizeBytes") == file.size_bytes and record.get("modifiedUtc") == call.iso_time(file.modified)
+    return str(record.get("sha256", "")) if fits else ""
+
+
+def _holders(vms: list[VmView], path: str) -> list[str]:
+    return [
+        view.name for view in vms if any(drive.path and key(drive.path) == key(path) for drive in view.vm.dvd_drives)
+    ]
+
+
+def _result(call: Call, path: str, digest: str, vms: list[VmView], *, changed: bool) -> Result:
+    file = call.world.storage.find(path)
+    record = _record(call, path)
+    return {
+        "Path": path,
+        "Exists": file is not None,
+        "SizeBytes": file.size_bytes if file else 0,
+        "Sha256": digest,
+        "Ours": bool(record),
+        "Uri": str(record.get("uri", "")),
+        "VMNames": _holders(vms, path),
+        "Changed": changed,
+    }

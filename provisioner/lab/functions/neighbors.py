@@ -1,0 +1,52 @@
+"""Get-TalosNeighbor: at which address the host has seen a MAC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.lab.functions.call import Arguments, Call, Result, bare_mac
+from provisioner.lab.world.network import Neighbor
+
+SURENESS = {"Reachable": 0, "Permanent": 1, "Delay": 2, "Probe": 3, "Stale": 4}
+"""States of a row that maps a MAC to an address; Unreachable and Incomplete tell nothing."""
+PAUSE_S = 2.0
+
+
+def get_neighbor(call: Call, arguments: Arguments) -> Iterator[Result]:
+    kernel, network = call.world.kernel, call.world.network
+    macs = list(dict.fromkeys(bare_mac(text) for text in arguments["MacAddress"]))
+    until = kernel.now() + arguments["WaitSeconds"]
+    known: dict[str, str] = {}
+    while True:
+        if arguments["Sweep"]:
+            network.sweep()
+        kernel.spend(0.1)
+        rows = _rows(network.neighbors(), macs)
+        if arguments["WaitSeconds"] <= 0:
+            yield from map(_result, rows)
+            return
+        for mac in macs:
+            first = next((row for row in rows if row.mac == mac), None)
+            if first is not None and known.get(mac) != first.address:
+                known[mac] = first.address
+                yield _result(first)
+        if len(known) == len(macs) or kernel.now() >= until:
+            return
+        kernel.wait_for(call.streams.stopping.is_set, PAUSE_S)
+        if call.streams.stopping.is_set():
+            return
+
+
+def _rows(table: list[Neighbor], macs: list[str]) -> list[Neighbor]:
+    """By MAC in the order given, the surest state first."""
+    sure = [row for row in table if row.state in SURENESS and row.mac in macs]
+    return sorted(sure, key=lambda row: (macs.index(row.mac), SURENESS[row.state], row.address))
+
+
+def _result(row: Neighbor) -> Result:
+    return {
+        "MacAddress": row.mac,
+        "IPAddress": row.address,
+        "State": row.state,
+        "InterfaceAlias": row.interface,
+    }

@@ -1,0 +1,217 @@
+"""The detached job of a switch: what goes on at the host while the caller's connection is gone.
+
+It is a scheduled task of the world that runs as events, without a session. Its record is a file, so it outlives the task and the
+host's own restart; a record that says Running while no task runs tells of a job that was lost.
+"""
+
+from __future__ import annotations
+
+import json
+import ntpath
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from provisioner.lab.functions.call import compact, iso
+from provisioner.lab.world.hyperv import CmdletError
+from provisioner.lab.world.state import NetAdapter, VirtualSwitch
+from provisioner.lab.world.storage import FileFault
+from provisioner.lab.world.tasks import BY_EVENTS, RUNNING
+from provisioner.lab.world.world import World
+
+START_S = 1.5
+"""The scheduler starts a process, and that loads the module."""
+LOOK_S = 1.0
+"""How often the job looks for the gateway and for a confirmation."""
+IDENTIFY_S = 3.0
+"""Windows takes that long to know the network again; before it a profile cannot be set."""
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """The file of the last job for a switch name; fields are those of the contract's Job fields, without `Job`."""
+
+    id: str = ""
+    kind: str = ""
+    state: str = ""
+    error_id: str = ""
+    message: str = ""
+    started_utc: str = ""
+    ended_utc: str = ""
+
+
+_FIELDS = {
+    "id": "Id",
+    "kind": "Kind",
+    "state": "State",
+    "error_id": "ErrorId",
+    "message": "Message",
+    "started_utc": "StartedUtc",
+    "ended_utc": "EndedUtc",
+}
+
+
+def read(world: World, name: str) -> JobRecord | None:
+    """The record of the last job for that switch name, or None. A job that died with the host is Failed."""
+    try:
+        found = json.loads(world.storage.read(_path(world, name, ".json")))
+    except (FileFault, ValueError):
+        return None
+    record = JobRecord(**{field: str(found.get(word, "")) for field, word in _FIELDS.items()})
+    if record.state == "Running" and not runs(world, name):
+        return replace(record, state="Failed", error_id="SwitchJobLost", message="The job ended without a result.")
+    return record
+
+
+def runs(world: World, name: str) -> bool:
+    task = world.tasks.get(_task_name(name))
+    return task is not None and task.last_result == RUNNING
+
+
+def confirm(world: World, name: str, job_id: str) -> None:
+    world.storage.write(_path(world, name, ".confirm"), job_id.encode())
+
+
+def start_new(
+    world: World,
+    name: str,
+    *,
+    adapter: str,
+    allow_management_os: bool,
+    vlan_id: int,
+    notes: str,
+    watchdog_s: float,
+) -> None:
+    """Registers and starts the job that makes an External switch."""
+    job = _Job(world, name, "New")
+    found = world.network.by_name(adapter)
+    assert found is not None
+    before = replace(found)
+
+    def make() -> None:
+        world.hyperv.begin_new_switch(
+            name,
+            made,
+            adapter_name=adapter,
+            allow_management_os=allow_management_os,
+            vlan_id=vlan_id,
+            notes=notes,
+        )
+
+    def made(error: CmdletError | None) -> None:
+        if error is not None:
+            job.end("Failed", f"HyperV.{error.id}", error.message)
+        elif allow_management_os:
+            job.later(IDENTIFY_S, lambda: job.repair(before))
+            job.watch(world.kernel.now() + watchdog_s)
+        else:
+            job.end("Done")
+
+    job.start(make)
+
+
+def start_remove(world: World, switch: VirtualSwitch) -> None:
+    """Registers and starts the job that removes a switch."""
+    job = _Job(world, switch.name, "Remove")
+    job.start(lambda: world.hyperv.begin_remove_switch(switch.id, lambda: job.end("Done")))
+
+
+class _Job:
+    """One job at work. Everything it does runs under the world's lock, as events."""
+
+    def __init__(self, world: World, name: str, kind: str) -> None:
+        self._world = world
+        self._name = name
+        self._boot = world.boots
+        self._record = JobRecord(id=world.network.new_guid(), kind=kind, state="Running", started_utc=_now(world))
+
+    def start(self, work: Callable[[], None]) -> None:
+        world = self._world
+        with world.kernel.lock:
+            world.storage.make_folder(ntpath.dirname(_path(world, self._name, "")))
+            self._write()
+            world.tasks.register(_task_name(self._name), BY_EVENTS, self._record.id)
+            world.tasks.start(_task_name(self._name))
+            self.later(START_S, work)
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Goes on later, unless the host has restarted in between or the job has ended."""
+
+        def go_on() -> None:
+            if self._world.boots != self._boot or self._record.state != "Running":
+                return
+            try:
+                work()
+            except CmdletError as error:
+                self.end("Failed", f"HyperV.{error.id}", error.message)
+
+        self._world.kernel.after(seconds, f"switch job {self._name}", go_on)
+
+    def repair(self, before: NetAdapter) -> None:
+        """Gives the vEthernet back what the move has lost: DNS servers, and a profile that lets WinRM in."""
+        network, own = self._world.network, f"vEthernet ({self._name})"
+        carrier = network.by_name(own)
+        if carrier is None:
+            return
+        if before.dns_servers and not carrier.dns_servers:
+            network.set_dns(own, before.dns_servers)
+        if carrier.category == "Public" and before.category != "Public":
+            network.set_category(own, before.category)
+
+    def watch(self, until: float) -> None:
+        """Looks each second; at the end of the watch a host without a gateway gets its old network back."""
+
+        def look() -> None:
+            if self._confirmed():
+                self.end("Done")
+            elif self._world.kernel.now() < until:
+                self.later(LOOK_S, look)
+            elif self._world.network.has_gateway():
+                self.end("Done")
+            else:
+                self._undo()
+
+        self.later(LOOK_S, look)
+
+    def _undo(self) -> None:
+        hyperv = self._world.hyperv
+        switch = next((s for s in hyperv.get_switches() if s.name == self._name), None)
+        message = "The host had no default gateway and nobody confirmed that it can be reached."
+        if switch is None:
+            self.end("Undone", "SwitchUndone", message)
+        else:
+            hyperv.begin_remove_switch(switch.id, lambda: self.end("Undone", "SwitchUndone", message))
+
+    def _confirmed(self) -> bool:
+        try:
+            return self._world.storage.read(_path(self._world, self._name, ".confirm")).decode() == self._record.id
+        except FileFault:
+            return False
+
+    def end(self, state: str, error_id: str = "", message: str = "") -> None:
+        if self._world.boots != self._boot or self._record.state != "Running":
+            return
+        self._record = replace(
+            self._record, state=state, error_id=error_id, message=message, ended_utc=_now(self._world)
+        )
+        self._write()
+        self._world.tasks.finish(_task_name(self._name))
+        self._world.tasks.unregister(_task_name(self._name))
+
+    def _write(self) -> None:
+        text = compact({word: getattr(self._record, field) for field, word in _FIELDS.items()})
+        self._world.storage.write(_path(self._world, self._name, ".json"), text.encode())
+
+
+def _path(world: World, name: str, ending: str) -> str:
+    safe = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name)
+    return f"{world.state.host.program_files}\\TalosHyperV\\jobs\\{safe}{ending}"
+
+
+def _task_name(name: str) -> str:
+    return f"TalosHyperV switch {name}"
+
+
+def _now(world: World) -> str:
+    return iso(world.kernel.clock.wall() + timedelta(seconds=world.state.host.clock_skew_s))

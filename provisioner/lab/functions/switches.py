@@ -1,0 +1,216 @@
+"""Get-, New-, Confirm- and Remove-TalosSwitch. What takes the host's network down is done by a job apart from the caller: `switch_job`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.lab.functions import switch_job
+from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, refuse
+from provisioner.lab.functions.switch_job import JobRecord
+from provisioner.lab.world.state import NetAdapter, VirtualSwitch
+from provisioner.lab.world.vmms import DEFAULT_SWITCH_ID, SECONDS
+
+CONFIRM_BOUND_S = 5.0
+
+
+def get_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
+    call.world.kernel.spend(SECONDS["get"])
+    if arguments.get("Name"):
+        yield _result(call, arguments["Name"], changed=False)
+        return
+    for switch in call.hyperv.get_switches():
+        yield _result(call, switch.name, changed=False)
+
+
+def new_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
+    name, adapter_name = arguments["Name"], arguments["NetAdapterName"]
+    adapter = _physical(call, adapter_name)
+    if adapter is None:
+        text = f"The host has no network adapter '{adapter_name}'."
+        raise refuse("SwitchAdapterNotFound", "ObjectNotFound", text, adapter_name)
+    there = _find(call, name)
+    if there is not None:
+        _check_same(call, there, adapter, name)
+        yield _result(call, name, changed=False)
+        return
+    if "802.11" in adapter.media:
+        text = f"'{adapter_name}' is a wireless adapter: machines behind it would share its MAC address."
+        raise refuse("SwitchAdapterWifi", "InvalidType", text, adapter_name)
+    other = call.world.network.switch_on(adapter)
+    if other is not None:
+        text = f"'{adapter_name}' belongs to the External switch '{other.name}'."
+        raise refuse("SwitchAdapterBound", "ResourceExists", text, adapter_name)
+    _check_job(call, name, retry=arguments["Retry"])
+    _check_administrator(call, name)
+    if call.what_if:
+        yield _forecast(call, arguments, adapter)
+        return
+    switch_job.start_new(
+        call.world,
+        name,
+        adapter=adapter.name,
+        allow_management_os=arguments["AllowManagementOS"],
+        vlan_id=arguments["VlanId"],
+        notes=arguments["Mark"],
+        watchdog_s=float(arguments["WatchdogSeconds"]),
+    )
+    yield _result(call, name, changed=True)
+
+
+def confirm_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
+    name, job_id = arguments["Name"], arguments["JobId"]
+    record = switch_job.read(call.world, name)
+    if record is None or record.id != job_id:
+        text = f"There is no job '{job_id}' for the switch '{name}'."
+        raise refuse("SwitchJobNotFound", "ObjectNotFound", text, job_id)
+    running = record.state == "Running"
+    changes = running and not call.what_if
+    if changes:
+        switch_job.confirm(call.world, name, job_id)
+        call.world.kernel.wait_for(lambda: not switch_job.runs(call.world, name), CONFIRM_BOUND_S)
+    yield _result(call, name, changed=changes)
+
+
+def remove_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
+    name, switch = arguments["Name"], _find(call, arguments["Name"])
+    if switch is None:
+        yield _result(call, name, changed=False)
+        return
+    if arguments["Mark"] not in switch.notes.splitlines():
+        text = f"The switch '{name}' does not bear the mark '{arguments['Mark']}'."
+        raise refuse("SwitchNotOurs", "PermissionDenied", text, name)
+    users = _vm_names(call, switch)
+    if users:
+        raise refuse("SwitchInUse", "ResourceBusy", f"The switch '{name}' is used by {', '.join(users)}.", name)
+    _check_job(call, name, retry=True)
+    _check_administrator(call, name)
+    if call.what_if:
+        yield {**_empty(name), **_job_fields(switch_job.read(call.world, name)), "Changed": False}
+        return
+    switch_job.start_remove(call.world, switch)
+    yield _result(call, name, changed=True)
+
+
+# --- what is checked ------------------------------------------------------------------------------------------------
+
+
+def _check_same(call: Call, switch: VirtualSwitch, adapter: NetAdapter, name: str) -> None:
+    kind = _kind(switch)
+    if kind != "External":
+        text = f"The switch '{name}' is of kind {kind}."
+        raise refuse("SwitchOtherKind", "InvalidType", text, name)
+    if bare_id(switch.adapter_guid) != bare_id(adapter.guid):
+        bound = call.world.network.physical(switch.adapter_guid)
+        text = f"The switch '{name}' is bound to '{bound.name if bound else switch.adapter_guid}'."
+        raise refuse("SwitchOnOtherAdapter", "ResourceExists", text, name)
+
+
+def _check_job(call: Call, name: str, *, retry: bool) -> None:
+    record = switch_job.read(call.world, name)
+    if record is not None and record.state == "Running":
+        raise refuse("SwitchJobRunning", "ResourceBusy", f"A job for the switch '{name}' runs.", name)
+    if record is not None and record.state == "Undone" and not retry:
+        text = f"An earlier job took the switch '{name}' away again: {record.message}"
+        raise refuse("SwitchUndone", "OperationStopped", text, name)
+
+
+def _check_administrator(call: Call, name: str) -> None:
+    if not call.caller.administrator:
+        text = "To make or remove an External switch takes an administrator of this host."
+        raise refuse("NotAdministrator", "PermissionDenied", text, name)
+
+
+def _find(call: Call, name: str) -> VirtualSwitch | None:
+    return next((switch for switch in call.hyperv.get_switches() if switch.name.lower() == name.lower()), None)
+
+
+def _physical(call: Call, name: str) -> NetAdapter | None:
+    adapters = call.world.state.host.adapters
+    return next((adapter for adapter in adapters if adapter.name.lower() == name.lower()), None)
+
+
+# --- what is told ---------------------------------------------------------------------------------------------------
+
+
+def _result(call: Call, name: str, *, changed: bool) -> Result:
+    switch = _find(call, name)
+    job = _job_fields(switch_job.read(call.world, name))
+    if switch is None:
+        return {**_empty(name), **job, "Changed": changed}
+    adapter = call.world.network.physical(switch.adapter_guid) if switch.adapter_guid else None
+    own = switch.vethernet
+    return {
+        "Name": switch.name,
+        "Exists": True,
+        "Id": switch.id,
+        "Kind": _kind(switch),
+        "Adapter": adapter.name if adapter else "",
+        "AdapterDescription": adapter.description if adapter else "",
+        "AllowManagementOS": switch.allow_management_os,
+        "Notes": switch.notes,
+        "Addresses": list(own.addresses) if own else [],
+        "Gateway": own.gateway if own else "",
+        "DnsServers": list(own.dns_servers) if own else [],
+        "NetworkCategory": own.category if own else "",
+        "VMNames": _vm_names(call, switch),
+        **job,
+        "Changed": changed,
+    }
+
+
+def _kind(switch: VirtualSwitch) -> str:
+    return "NAT" if switch.id == DEFAULT_SWITCH_ID else switch.kind
+
+
+def _vm_names(call: Call, switch: VirtualSwitch) -> list[str]:
+    return [view.name for view in call.hyperv.get_vms() if any(nic.switch_id == switch.id for nic in view.vm.nics)]
+
+
+def _empty(name: str) -> Result:
+    return {
+        "Name": name,
+        "Exists": False,
+        "Id": "",
+        "Kind": "",
+        "Adapter": "",
+        "AdapterDescription": "",
+        "AllowManagementOS": False,
+        "Notes": "",
+        "Addresses": [],
+        "Gateway": "",
+        "DnsServers": [],
+        "NetworkCategory": "",
+        "VMNames": [],
+    }
+
+
+def _forecast(call: Call, arguments: Arguments, adapter: NetAdapter) -> Result:
+    shared = arguments["AllowManagementOS"]
+    return {
+        **_empty(arguments["Name"]),
+        "Exists": True,
+        "Kind": "External",
+        "Adapter": adapter.name,
+        "AdapterDescription": adapter.description,
+        "AllowManagementOS": shared,
+        "Notes": arguments["Mark"],
+        "Addresses": list(adapter.addresses) if shared else [],
+        "Gateway": adapter.gateway if shared else "",
+        "DnsServers": list(adapter.dns_servers) if shared else [],
+        "NetworkCategory": adapter.category if shared else "",
+        **_job_fields(switch_job.read(call.world, arguments["Name"])),
+        "Changed": False,
+    }
+
+
+def _job_fields(record: JobRecord | None) -> Result:
+    record = record or JobRecord()
+    return {
+        "JobId": record.id,
+        "JobKind": record.kind,
+        "JobState": record.state,
+        "JobErrorId": record.error_id,
+        "JobMessage": record.message,
+        "JobStartedUtc": record.started_utc,
+        "JobEndedUtc": record.ended_utc,
+    }

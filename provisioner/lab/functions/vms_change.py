@@ -1,0 +1,208 @@
+"""Set-TalosVM, Start-TalosVM, Stop-TalosVM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from provisioner.lab.functions.api import ErrorRecord, Terminating
+from provisioner.lab.functions.call import Arguments, Call, Result, compact, record_of, refuse
+from provisioner.lab.functions.vms_get import drive_rows, mark_of, vm_again, vm_result
+from provisioner.lab.world.hyperv import CmdletError
+from provisioner.lab.world.hyperv_settings import boot_entry
+from provisioner.lab.world.vmms import VmView
+
+SHUTDOWN_BOUND_S = 120.0
+BOOT_RANK = {"file": 0, "disk": 1, "dvd": 2, "network": 3, "unknown": 4}
+"""What an installed system put in front stays there; an empty disk falls through to the DVD."""
+
+
+# --- Set-TalosVM ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Change:
+    parameter: str
+    needs_off: bool
+    apply: Callable[[], object]
+    forecast: Callable[[Result], None]
+
+
+def set_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
+    view = call.vm(arguments["Id"])
+    if mark_of(call, view) != arguments["Mark"]:
+        text = f"The VM '{view.name}' does not bear the mark '{arguments['Mark']}'."
+        raise refuse("VMNotOurs", "ResourceExists", text, arguments["Id"])
+    changes = list(_changes(call, arguments, view))
+    for change in changes:
+        if change.needs_off and view.vm.state != "Off":
+            text = f"{change.parameter} of '{view.name}' can be changed only while it is Off; it is {view.vm.state}."
+            raise refuse("VMMustBeOff", "InvalidOperation", text, change.parameter)
+    if call.what_if:
+        result = vm_result(call, view, changed=False)
+        for change in changes:
+            change.forecast(result)
+        yield result
+        return
+    try:
+        for change in changes:
+            change.apply()
+    except CmdletError as error:
+        if "0x80070070" in error.message:
+            raise refuse("VMNoSpace", "ResourceUnavailable", error.message, arguments["Id"]) from error
+        raise
+    yield vm_again(call, view.id, changed=bool(changes))
+
+
+def _changes(call: Call, arguments: Arguments, view: VmView) -> Iterator[_Change]:
+    """What differs from what is asked for, in the order in which it is done."""
+    vm, hyperv = view.vm, call.hyperv
+    cpus, memory = arguments.get("Cpus", vm.cpus), arguments.get("MemoryBytes", vm.memory_bytes)
+    if cpus != vm.cpus:
+        yield _Change("Cpus", True, lambda: hyperv.set_vm(vm.id, cpus=cpus), lambda result: result.update(Cpus=cpus))
+    if memory != vm.memory_bytes:
+        yield _Change(
+            "MemoryBytes",
+            True,
+            lambda: hyperv.set_vm(vm.id, memory_bytes=memory),
+            lambda result: result.update(MemoryBytes=memory),
+        )
+    wanted = wanted_boot_order(view)
+    if arguments["FixBootOrder"] and _kinds(view, wanted) != _kinds(view, vm.boot_order):
+        yield _Change(
+            "FixBootOrder",
+            True,
+            lambda: hyperv.set_firmware(vm.id, boot_order=wanted),
+            lambda result: result.update(BootOrder=_kinds(view, wanted)),
+        )
+    nic = vm.nics[0] if vm.nics else None
+    vlan = arguments.get("VlanId", nic.vlan_id if nic else 0)
+    if nic is not None and vlan != nic.vlan_id:
+        yield _Change("VlanId", False, lambda: hyperv.set_vlan(vm.id, vlan), lambda result: result.update(VlanId=vlan))
+    yield from _growth(call, arguments, view)
+
+
+def _growth(call: Call, arguments: Arguments, view: VmView) -> Iterator[_Change]:
+    if "DiskBytes" not in arguments or not view.vm.hard_drives:
+        return
+    path, size = view.vm.hard_drives[0].path, arguments["DiskBytes"]
+    now = call.hyperv.get_vhd(path).size_bytes
+    if size < now:
+        text = f"The disk of '{view.name}' has {now} bytes and cannot be made smaller."
+        raise refuse("VMDiskShrink", "InvalidArgument", text, arguments["Id"])
+    if size > now:
+
+        def grown(result: Result) -> None:
+            rows = drive_rows(call, view)
+            rows[0]["SizeBytes"] = size
+            result["Drives"] = compact(rows)
+
+        yield _Change("DiskBytes", False, lambda: call.hyperv.resize_vhd(path, size), grown)
+
+
+def wanted_boot_order(view: VmView) -> list[str]:
+    return sorted(view.vm.boot_order, key=lambda entry: BOOT_RANK[boot_entry(view.vm, entry).kind])
+
+
+def _kinds(view: VmView, entries: list[str]) -> list[str]:
+    return [boot_entry(view.vm, entry).kind for entry in entries]
+
+
+# --- Start-TalosVM --------------------------------------------------------------------------------------------------
+
+
+def start_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
+    def work(vm_id: str) -> Iterator[Result]:
+        view = call.vm(vm_id)
+        stopped = view.vm.state not in ("Running", "Starting")
+        if stopped and call.what_if:
+            yield {**vm_result(call, view, changed=False), "State": "Running"}
+            return
+        if stopped:
+            start_one(call, view, vm_id)
+        yield vm_again(call, view.id, changed=stopped)
+
+    yield from call.each(arguments["Id"], work)
+
+
+def start_one(call: Call, view: VmView, target: str) -> None:
+    """Starts a VM, and says what it lacks where it does not start."""
+    try:
+        call.hyperv.start_vm(view.id)
+    except CmdletError as error:
+        if error.id == "OutOfMemory" or "0x800705AA" in error.message:
+            raise refuse("VMNoMemory", "ResourceUnavailable", error.message, target) from error
+        for drive in view.vm.dvd_drives:
+            if drive.path and call.world.storage.find(drive.path) is None:
+                text = f"The mounted '{drive.path}' is not there."
+                raise refuse("VMIsoNotFound", "ObjectNotFound", text, target) from error
+        raise
+
+
+# --- Stop-TalosVM ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Asked:
+    vm_id: str
+    view: VmView | None = None
+    changed: bool = False
+    failure: ErrorRecord | None = None
+
+
+def stop_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
+    """All are asked before the first is waited for, so that they shut down side by side; the bound is one for all."""
+    asked = [_ask(call, vm_id, turn_off=arguments["TurnOff"]) for vm_id in arguments["Id"]]
+    until = call.world.kernel.now() + SHUTDOWN_BOUND_S
+    for item in asked:
+        if call.streams.stopping.is_set():
+            return
+        if item.failure is not None or item.view is None:
+            if item.failure is not None:
+                call.streams.error(item.failure)
+            continue
+        if call.what_if:
+            yield off_forecast(call, item.view)
+            continue
+        if item.changed and not _is_off(call, item.view.id, until):
+            text = f"The guest of '{item.view.name}' did not shut down within {SHUTDOWN_BOUND_S:.0f} s."
+            call.streams.error(refuse("VMStopTimeout", "OperationTimeout", text, item.vm_id).record)
+            continue
+        yield from call.each([item.vm_id], partial(_stopped, call, item.changed))
+
+
+def _stopped(call: Call, changed: bool, vm_id: str) -> Iterator[Result]:
+    yield vm_again(call, vm_id, changed=changed)
+
+
+def _ask(call: Call, vm_id: str, *, turn_off: bool) -> _Asked:
+    item = _Asked(vm_id)
+    try:
+        item.view = view = call.vm(vm_id)
+        if view.vm.state == "Off" or call.what_if:
+            return item
+        item.changed = True
+        if turn_off:
+            call.hyperv.stop_vm(view.id, turn_off=True)
+        elif view.vm.state != "Stopping" and not call.hyperv.request_shutdown(view.id):
+            text = f"The guest of '{view.name}' does not answer to a request to shut down."
+            raise refuse("VMStopTimeout", "OperationTimeout", text, vm_id)
+    except (Terminating, CmdletError) as error:
+        item.failure = record_of(error, vm_id)
+    return item
+
+
+def _is_off(call: Call, vm_id: str, until: float) -> bool:
+    kernel = call.world.kernel
+
+    def off() -> bool:
+        vm = kernel.state.host.vms.get(vm_id)
+        return vm is None or vm.state == "Off" or call.streams.stopping.is_set()
+
+    return kernel.wait_for(off, until - kernel.now())
+
+
+def off_forecast(call: Call, view: VmView) -> Result:
+    """A VM as it is, but Off."""
+    return {**vm_result(call, view, changed=False), "State": "Off", "Heartbeat": "", "UptimeSeconds": 0}

@@ -1,0 +1,242 @@
+"""New-TalosVM: a machine whole, or finished where a kill left it half-made, or kept as it is."""
+
+from __future__ import annotations
+
+import ntpath
+import re
+from collections.abc import Iterator
+
+from provisioner.lab.functions.api import Terminating
+from provisioner.lab.functions.call import (
+    ZERO_GUID,
+    Arguments,
+    Call,
+    Result,
+    bare_id,
+    bare_mac,
+    compact,
+    find_mark,
+    record_of,
+    refuse,
+)
+from provisioner.lab.functions.isos import insert_iso
+from provisioner.lab.functions.vms_change import start_one, wanted_boot_order
+from provisioner.lab.functions.vms_get import RECORD, folder_mark, mark_of, vm_again
+from provisioner.lab.functions.vms_remove import delete_folder
+from provisioner.lab.world.hyperv import CmdletError
+from provisioner.lab.world.storage import FileFault, key
+from provisioner.lab.world.vmms import VmView
+
+UNDO_S = 5.0
+
+
+def new_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
+    name, mark = arguments["Name"], arguments["Mark"]
+    vms = call.vms()
+    view = _same_name(call, vms, name, mark)
+    whole = view is not None and find_mark(view.vm.notes) == mark
+    changed = False
+    if view is None or not whole:
+        folder = view.vm.path if view else _new_folder(call, arguments)
+        _check_parts(call, arguments, vms, view)
+        if call.what_if:
+            yield _forecast(arguments, view, folder)
+            return
+        view = _make(call, arguments, vms, view, folder)
+        changed = True
+    starts = arguments["Start"] and view.vm.state in ("Off", "Saved")
+    if starts and not call.what_if:
+        start_one(call, view, name)
+        changed = True
+    result = vm_again(call, view.id, changed=changed)
+    if starts and call.what_if:
+        result["State"] = "Running"
+    yield result
+
+
+def _same_name(call: Call, vms: list[VmView], name: str, mark: str) -> VmView | None:
+    same = [view for view in vms if view.name.lower() == name.lower()]
+    if len(same) > 1:
+        raise refuse("VMNameTwice", "ResourceExists", f"{len(same)} VMs have the name '{name}'.", name)
+    if same and mark_of(call, same[0]) != mark:
+        raise refuse("VMNotOurs", "ResourceExists", f"The VM '{name}' does not bear the mark '{mark}'.", name)
+    return same[0] if same else None
+
+
+def _new_folder(call: Call, arguments: Arguments) -> str:
+    parent: str = arguments["Path"] or call.world.state.host.disk_folder
+    folder = parent.rstrip("\\") + f"\\{arguments['Name']}"
+    if not re.match(r"[A-Za-z]:\\", parent):
+        text = f"'{parent}' is not a full path on a drive of this host."
+        raise refuse("VMFolderInvalid", "InvalidArgument", text, folder)
+    return folder
+
+
+def _check_parts(call: Call, arguments: Arguments, vms: list[VmView], view: VmView | None) -> None:
+    """What a new machine needs from the host must be there, and its MAC address free."""
+    switch, iso, mac = arguments["SwitchName"], arguments["IsoPath"], bare_mac(arguments["MacAddress"])
+    if not any(other.name.lower() == switch.lower() for other in call.hyperv.get_switches()):
+        raise refuse("VMSwitchNotFound", "ObjectNotFound", f"There is no virtual switch '{switch}'.", switch)
+    if call.world.storage.find(iso) is None:
+        raise refuse("VMIsoNotFound", "ObjectNotFound", f"There is no ISO '{iso}'.", iso)
+    for other in vms:
+        if (view is None or other.id != view.id) and any(nic.mac == mac for nic in other.vm.nics):
+            text = f"The VM '{other.name}' has the MAC address {mac}."
+            raise refuse("VMMacInUse", "ResourceExists", text, arguments["MacAddress"])
+
+
+def _make(call: Call, arguments: Arguments, vms: list[VmView], view: VmView | None, folder: str) -> VmView:
+    """Folder and mark first, the mark in the Notes last: whatever lies between is known to be ours, and to be half-made."""
+    disk = f"{folder}\\{arguments['Name']}.vhdx"
+    made: VmView | None = None
+    try:
+        if view is None:
+            _prepare_folder(call, vms, folder, disk, arguments["Mark"])
+            view = made = _new_vm(call, arguments, folder)
+        _write_record(call, folder, arguments["Mark"], view.id)
+        _equip(call, arguments, view.id, disk)
+    except (Terminating, CmdletError, FileFault) as error:
+        if made is not None:
+            _undo(call, made, folder)
+        raise _explained(error, disk, folder) from error
+    return call.hyperv.get_vm(view.id)
+
+
+def _prepare_folder(call: Call, vms: list[VmView], folder: str, disk: str, mark: str) -> None:
+    storage = call.world.storage
+    ours = folder_mark(call, folder) == mark
+    if storage.find(disk) is not None:
+        used = any(key(drive.path) == key(disk) for view in vms for drive in view.vm.hard_drives)
+        if used or not ours:
+            text = f"The disk '{disk}' is there and is not of this machine."
+            raise refuse("VMDiskExists", "ResourceExists", text, disk)
+        storage.delete(disk)  # a new machine never starts from an old system
+    elif storage.is_folder(folder) and storage.children(folder) and not ours:
+        text = f"The folder '{folder}' holds files that are not of this machine."
+        raise refuse("VMFolderInvalid", "InvalidArgument", text, folder)
+    try:
+        storage.make_folder(folder)
+    except FileFault as fault:
+        if fault.kind == "no-space":
+            raise
+        raise refuse("VMFolderInvalid", "InvalidArgument", str(fault), folder) from fault
+    _write_record(call, folder, mark, "")
+
+
+def _write_record(call: Call, folder: str, mark: str, vm_id: str) -> None:
+    text = compact({"mark": mark, "vmId": bare_id(vm_id)})
+    call.world.storage.write(ntpath.join(folder, RECORD), text.encode())
+
+
+def _new_vm(call: Call, arguments: Arguments, folder: str) -> VmView:
+    try:
+        return call.hyperv.new_vm(
+            arguments["Name"],
+            generation=2,
+            memory_bytes=arguments["MemoryBytes"],
+            path=ntpath.dirname(folder),
+            switch_name=_switch_name(call, arguments["SwitchName"]),
+        )
+    except CmdletError as error:
+        if "0x80070002" in error.message or "0x80070003" in error.message:
+            raise refuse("VMFolderInvalid", "InvalidArgument", error.message, folder) from error
+        raise
+
+
+def _equip(call: Call, arguments: Arguments, vm_id: str, disk: str) -> None:
+    hyperv, view = call.hyperv, call.hyperv.get_vm(vm_id)
+    hyperv.set_vm(
+        vm_id,
+        dynamic_memory=False,
+        memory_bytes=arguments["MemoryBytes"],
+        cpus=arguments["Cpus"],
+        start_action="Start",
+        start_delay_s=arguments["StartDelaySeconds"],
+        stop_action="ShutDown",
+        checkpoint_type="Disabled",
+        automatic_checkpoints=False,
+    )
+    if not view.vm.hard_drives:
+        if call.world.storage.find(disk) is None:
+            hyperv.new_vhd(disk, arguments["DiskBytes"])
+        hyperv.add_hard_drive(vm_id, disk, number=0, location=0)
+    insert_iso(call, view, arguments["IsoPath"])
+    hyperv.connect_adapter(vm_id, _switch_name(call, arguments["SwitchName"]))
+    hyperv.set_mac(vm_id, bare_mac(arguments["MacAddress"]))
+    hyperv.set_vlan(vm_id, arguments["VlanId"])
+    hyperv.set_firmware(vm_id, secure_boot=False, boot_order=wanted_boot_order(hyperv.get_vm(vm_id)))
+    notes = f"{view.vm.notes.rstrip()}\n{arguments['Mark']}".lstrip()
+    hyperv.set_vm(vm_id, notes=notes)
+
+
+def _switch_name(call: Call, name: str) -> str:
+    """The switch's own spelling, which for a cmdlet must not read as a pattern."""
+    found = next(switch.name for switch in call.hyperv.get_switches() if switch.name.lower() == name.lower())
+    return re.sub(r"([*?[])", r"[\1]", found)
+
+
+def _undo(call: Call, made: VmView, folder: str) -> None:
+    """Best effort: the failure that led here is the one to tell."""
+    try:
+        call.hyperv.remove_vm(made.id)
+        delete_folder(call, folder, UNDO_S)
+    except (CmdletError, FileFault) as error:
+        call.streams.warning(f"What was made of the VM '{made.name}' could not be taken back: {error}")
+
+
+def _explained(error: Exception, disk: str, folder: str) -> Terminating:
+    if isinstance(error, FileFault) and error.kind == "no-space":
+        return refuse("VMNoSpace", "ResourceUnavailable", str(error), folder)
+    if isinstance(error, CmdletError) and "0x80070070" in error.message:
+        return refuse("VMNoSpace", "ResourceUnavailable", error.message, disk)
+    return Terminating(record_of(error, ntpath.basename(folder)))
+
+
+def _forecast(arguments: Arguments, view: VmView | None, folder: str) -> Result:
+    drives = [
+        {
+            "Kind": "disk",
+            "Path": f"{folder}\\{arguments['Name']}.vhdx",
+            "ControllerNumber": 0,
+            "ControllerLocation": 0,
+            "SizeBytes": arguments["DiskBytes"],
+        },
+        {
+            "Kind": "dvd",
+            "Path": arguments["IsoPath"],
+            "ControllerNumber": 0,
+            "ControllerLocation": 1,
+            "SizeBytes": 0,
+        },
+    ]
+    return {
+        "Id": view.id if view else ZERO_GUID,
+        "Name": arguments["Name"],
+        "State": "Running" if arguments["Start"] else "Off",
+        "Generation": 2,
+        "Cpus": arguments["Cpus"],
+        "MemoryBytes": arguments["MemoryBytes"],
+        "DynamicMemory": False,
+        "MacAddress": bare_mac(arguments["MacAddress"]),
+        "StaticMac": True,
+        "Switch": arguments["SwitchName"],
+        "VlanId": arguments["VlanId"],
+        "Connected": True,
+        "Addresses": [],
+        "Drives": compact(drives),
+        "BootOrder": ["disk", "dvd", "network"],
+        "SecureBoot": False,
+        "AutomaticCheckpoints": False,
+        "CheckpointType": "Disabled",
+        "StartAction": "Start",
+        "StopAction": "ShutDown",
+        "StartDelaySeconds": arguments["StartDelaySeconds"],
+        "Heartbeat": "",
+        "UptimeSeconds": 0,
+        "BiosUuid": "",
+        "Notes": arguments["Mark"],
+        "Mark": arguments["Mark"],
+        "Folder": folder,
+        "Complete": True,
+        "Changed": False,
+    }
