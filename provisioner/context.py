@@ -11,16 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import Fault, Unreachable
 from provisioner.model.spec import Cluster, HostSpec, LabSpec
-from provisioner.ports import Clock, ContextFile, Dialer, Endpoint, Host, Ports
+from provisioner.ports import CallInfo, Clock, Configs, ContextFile, Dialer, Endpoint, Host, Ports
 
 if TYPE_CHECKING:
     from provisioner.clusterfile import Loaded, Settings
-    from provisioner.hyperv.workers import CallInfo
-    from provisioner.lab.card import Card
+        from provisioner.lab.card import Card
     from provisioner.record.store import FileStore
 
 LOCK_WAIT_S = 0.0
@@ -261,7 +260,6 @@ def open_ports(
     from provisioner.hyperv.host import HyperVHost
     from provisioner.kubernetes.client import KubeClient
     from provisioner.talos.api.client import TalosMachines
-    from provisioner.talos.files import TalosConfigs
 
     hosts: dict[str, Host] = {
         name: HyperVHost(
@@ -279,7 +277,7 @@ def open_ports(
         hosts=hosts,
         machines=TalosMachines(context.dialer, context.clock),
         kubernetes=KubeClient(context.dialer, context.clock),
-        configs=TalosConfigs(context.clock),
+        configs=new_configs(context.clock),
         store=context.store,
         clock=context.clock,
         dialer=context.dialer,
@@ -290,3 +288,30 @@ async def close_ports(ports: Ports) -> None:
     """Ends all sessions; what does not end by itself is left to its time-out."""
     closing = [host.close() for host in ports.hosts.values()] + [ports.machines.close(), ports.kubernetes.close()]
     await asyncio.gather(*closing, return_exceptions=True)
+
+
+def ask_lab(card: Card, do: str, **more: Any) -> dict[str, Any]:
+    """A request to the lab's own control port. Raises P-LAB-START when it does not answer."""
+    from provisioner.lab import control
+
+    try:
+        return control.ask(card, do, **more)
+    except control.LabError as error:
+        raise Fault("P-LAB-START", f"the lab refuses: {error}", expected="a lab that answers") from error
+
+
+def stop_lab(folder: Path) -> bool:
+    """Stops the lab of that folder; False when none runs."""
+    from provisioner.lab import control
+
+    try:
+        return control.stop(folder)
+    except control.LabError as error:
+        raise Fault("P-LAB-START", f"the lab does not stop: {error}", expected="its process to end") from error
+
+
+def new_configs(clock: Clock) -> Configs:
+    """What makes secrets bundles and machine configs."""
+    from provisioner.talos.files import TalosConfigs
+
+    return TalosConfigs(clock)

@@ -125,6 +125,22 @@ class Progress:
     percent: int
 
 
+class CallInfo(Protocol):
+    """One call to a host that ended, for events."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def functions(self) -> tuple[str, ...]: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def elapsed_s(self) -> float: ...
+    @property
+    def outcome(self) -> str:
+        """`ok`, `refused`, `dropped`."""
+
+
 class Host(Protocol):
     """A Hyper-V host. Calls that several lanes make at the same moment go out as one request (see `hyperv/`)."""
 

@@ -38,6 +38,7 @@ PICTURE_SIZE = (1024, 768)
 class Result:
     """How a run ended: what its last event says, for exit codes and `--json`."""
 
+    command: str
     outcome: str
     exit: int
     elapsed_s: float
@@ -59,6 +60,7 @@ class Session:
     run_folder: Path = Path()
     version: str = ""
     _begun: float = 0.0
+    _command: str = ""
     _run: Run | None = None
 
     # -- the stories
@@ -125,6 +127,7 @@ class Session:
 
     def _start(self, command: str) -> None:
         self._begun = self.ports.clock.now()
+        self._command = command
         self.emit(
             RunStarted(
                 command=command,
@@ -311,7 +314,15 @@ class Session:
                 **self._waiter().stamp(),
             )
         )
-        return Result(outcome=outcome, exit=int(exit), elapsed_s=elapsed, summary=summary, fault=fault, left=left)
+        return Result(
+            command=self._command,
+            outcome=outcome,
+            exit=int(exit),
+            elapsed_s=elapsed,
+            summary=summary,
+            fault=fault,
+            left=left,
+        )
 
 
 _REMOVE: Mapping[StepId, Apply] = dict.fromkeys(StepId, removal.apply)

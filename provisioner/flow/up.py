@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from provisioner.flow.engine import Apply
 from provisioner.model.facts import Observed
@@ -106,3 +107,10 @@ def _before(action: Action, after: Sequence[StepId], other: Action, first: str, 
     if scope is Scope.HOST and action.host:
         return other.host == action.host
     return True
+
+
+def expected_endpoint(cluster: Cluster, notes: Mapping[str, Any]) -> str:
+    """The endpoint as far as it is known before a run: the file's, or where the first control plane was last."""
+    first = cluster.control_planes[0]
+    known = notes.get("machines", {}).get(first.name, {}).get("address")
+    return cluster.endpoint or f"https://{cluster.vip or first.address or known or 'FIRST-CONTROL-PLANE'}:6443"

@@ -1,0 +1,117 @@
+"""`provision lab`: the embedded lab as a process of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from provisioner.cli import options as o
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provisioner.model.spec import LabSpec
+
+lab_app = typer.Typer(
+    help="The embedded lab: a Hyper-V host, Talos machines, Kubernetes, on loopback.", no_args_is_help=True
+)
+
+LabArg = Annotated[str, typer.Argument(help="Cluster file whose host is a lab.")]
+
+
+def _lab_of(cluster: str) -> tuple[Path, LabSpec]:
+    """Folder and settings of the lab of a cluster file. Raises a Fault."""
+    from provisioner.cli.opening import load, read_all_settings
+    from provisioner.context import lab_folder
+    from provisioner.errors import Fault
+
+    settings = read_all_settings(cluster)
+    loaded = load(settings)
+    lab = loaded.cluster.lab
+    if lab is None:
+        raise Fault(
+            "P-LAB-START",
+            f"{loaded.cluster.name} stands on a real host, not on a lab",
+            expected="hosts: {name: {lab: ...}} in the cluster file",
+        )
+    return lab_folder(settings, loaded.cluster), lab
+
+
+def _print(as_json: bool, line: str, values: dict[str, Any]) -> None:
+    if as_json:
+        import json
+
+        typer.echo(json.dumps({"schema": "provision/lab-status/1", **values}))
+    else:
+        typer.echo(line)
+
+
+@lab_app.command()
+def start(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
+    """Start the lab; up does it by itself."""
+    from provisioner.context import lab_card
+
+    folder, lab = _lab_of(cluster)
+    card = lab_card(folder, lab, start=True)
+    assert card is not None, "a lab that does not start raises"
+    _print(
+        as_json,
+        f"lab at work: process {card.pid}, {card.rate:g} times real time, state in {folder}",
+        {"running": True, "pid": card.pid, "speed": card.rate, "folder": str(folder)},
+    )
+
+
+@lab_app.command()
+def status(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
+    """Whether the lab runs, and what is in it."""
+    from provisioner.context import ask_lab, lab_card
+
+    folder, lab = _lab_of(cluster)
+    card = lab_card(folder, lab, start=False)
+    if card is None:
+        _print(as_json, f"no lab runs for {cluster}", {"running": False, "folder": str(folder)})
+        return
+    inside = ask_lab(card, "status")
+    line = (
+        f"lab at work: process {card.pid}, {card.rate:g} times real time, at {inside['now_s']:.0f} s of its time\n"
+        f"{inside['vms']} VMs on {card.host} ({card.address}), {len(card.routes)} places of its LAN served"
+    )
+    _print(as_json, line, {"running": True, "pid": card.pid, "speed": card.rate, "folder": str(folder), **inside})
+
+
+@lab_app.command()
+def stop(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
+    """Stop the lab. Its disks and VMs are kept, as a host's would be that is switched off."""
+    from provisioner.context import stop_lab
+
+    folder, _ = _lab_of(cluster)
+    stopped = stop_lab(folder)
+    _print(as_json, "lab stopped" if stopped else "no lab runs", {"running": False, "stopped": stopped})
+
+
+@lab_app.command()
+def fault(
+    name: Annotated[str, typer.Argument(help="Name of a fault; without one, all names.", show_default=False)] = "",
+    *,
+    cluster: Annotated[str, typer.Option("--cluster", help="Cluster file whose host is a lab.")] = "lab",
+    place: Annotated[str, typer.Option("--place", help="Where: a VM's name, a function, an address.")] = "",
+    times: Annotated[int, typer.Option("--times", help="How often it happens.", min=1)] = 1,
+    value: Annotated[float, typer.Option("--value", help="How much, where the fault has a measure.")] = 0.0,
+) -> None:
+    """Let something go wrong in the lab, once or several times.
+
+    provision lab fault
+
+    provision lab fault switch-silence --value 20
+    """
+    from provisioner.context import ask_lab, lab_card
+
+    folder, lab = _lab_of(cluster)
+    card = lab_card(folder, lab, start=True)
+    assert card is not None, "a lab that does not start raises"
+    answer = ask_lab(card, "fault", name=name, place=place, times=times, value=value)
+    for known in answer.get("known", []):
+        typer.echo(f"{known['name']:24}  {known['does']}")
+    if "injected" in answer:
+        typer.echo(f"{answer['injected']} will happen {times} times")

@@ -1,0 +1,75 @@
+"""`status` and `explain`: commands that read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+
+from provisioner.cli.options import Look
+from provisioner.errors import Fault
+from provisioner.faults import FAULTS, Exit
+from provisioner.model.spec import Cluster, MachineSpec
+
+
+def status(look: Look, cluster: str, *, as_json: bool, exit_code: bool, host: str, user: str) -> int:
+    """Prints what is there. Exit 0 when it could be read; with `exit_code` 10 when something differs from the file."""
+    from provisioner.cli.opening import open_cluster
+    from provisioner.context import close_ports, open_ports
+    from provisioner.flow.status import status as read_status
+    from provisioner.model.status import StatusReport
+    from provisioner.views.status import render_status
+
+    context = open_cluster(cluster, host=host, user=user, start_lab=False)
+
+    async def go() -> StatusReport:
+        ports = open_ports(context, on_call=lambda _info: None, on_away=lambda _host, _reason: None)
+        try:
+            return await read_status(context.cluster, ports)
+        finally:
+            await close_ports(ports)
+
+    report = asyncio.run(go())
+    if as_json:
+        sys.stdout.write(json.dumps(report.to_json(), ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write(render_status(report, paper=look.paper))
+    return Exit.PENDING if exit_code and (report.drifted or not report.healthy) else Exit.DONE
+
+
+def explain(look: Look, fault_id: str) -> int:
+    """Prints the long text of a fault, or all ids."""
+    from provisioner.views.explain import render_explain, render_fault_list
+
+    wanted = fault_id.upper()
+    if not wanted:
+        sys.stdout.write(look.paper.render(render_fault_list(look.paper)))
+        return Exit.DONE
+    if wanted not in FAULTS:
+        import difflib
+
+        close = difflib.get_close_matches(wanted, FAULTS, n=3, cutoff=0.5)
+        raise Fault(
+            "P-RUN-UNKNOWN",
+            f"{fault_id} is no fault",
+            expected="an id as the box shows it",
+            seen=tuple(f"did you mean {name}?" for name in close),
+            then=("provision explain",),
+        )
+    sys.stdout.write(look.paper.render(render_explain(FAULTS[wanted], look.paper)))
+    return Exit.DONE
+
+
+def machine_config(cluster: Cluster, machine: MachineSpec) -> bytes:
+    """The config as `up` would send it, with the cluster's own secrets, or with fresh ones where there are none yet."""
+    from provisioner.cli.opening import read_all_settings
+    from provisioner.context import WorldClock, new_configs, open_store
+    from provisioner.flow.up import expected_endpoint
+
+    store = open_store(read_all_settings(cluster.name), cluster, os.environ)
+    configs = new_configs(WorldClock())
+    text = store.read_secrets()
+    bundle = configs.read_bundle(text) if text is not None else configs.new_bundle(cluster)
+    endpoint = expected_endpoint(cluster, store.read_notes())
+    return configs.machine_config(cluster, machine, bundle, endpoint=endpoint)

@@ -1,0 +1,57 @@
+"""From what was typed to a context: settings, cluster file, and the lab or the host behind it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+
+from provisioner.clusterfile import Loaded, Settings, find_cluster_file, list_clusters, load_cluster, read_settings
+from provisioner.context import Context, open_context
+from provisioner.data import data_folder
+from provisioner.errors import Fault
+
+
+def read_all_settings(cluster: str, host: str = "", user: str = "") -> Settings:
+    """Options, then environment, then defaults; the clusters that come with the product are found last."""
+    settings = read_settings(os.environ, cwd=Path.cwd(), cluster=cluster, host=host, user=user)
+    return replace(settings, folders=(*settings.folders, data_folder("clusters")))
+
+
+def load(settings: Settings, *, needs_name: bool = False) -> Loaded:
+    """The cluster file of the settings. Without a name: the only one in the user's own folders. Raises a Fault."""
+    name = settings.cluster
+    if not name:
+        own = list_clusters(settings.folders[:-1])
+        if needs_name or len(own) != 1:
+            listed = ", ".join(found.name for found in own or list_clusters(settings.folders))
+            raise Fault(
+                "P-FILE-NOTFOUND",
+                "which cluster?" if own else "no cluster was named, and there are no cluster files here",
+                expected="a name or a path",
+                seen=(f"there are: {listed}",) if listed else (),
+                then=("provision up lab",),
+            )
+        name = own[0].name
+    path = find_cluster_file(name, folders=settings.folders)
+    return load_cluster(path, overrides=settings.overrides)
+
+
+def open_cluster(cluster: str, *, host: str = "", user: str = "", start_lab: bool, needs_name: bool = False) -> Context:
+    """Everything a command needs for one cluster. Raises a Fault."""
+    settings = read_all_settings(cluster, host, user)
+    loaded = load(settings, needs_name=needs_name)
+    ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
+    return open_context(settings, loaded, ask=ask, environment=os.environ, start_lab=start_lab)
+
+
+def _ask(question: str) -> str:
+    """Asked before any work, on the terminal itself; never echoed."""
+    try:
+        return getpass.getpass(f"{question}: ")
+    except EOFError as error:
+        raise typer.Abort from error

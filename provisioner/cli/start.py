@@ -1,0 +1,25 @@
+"""What `provision` alone says: what is here, and what to type first."""
+
+from __future__ import annotations
+
+import sys
+
+
+def first_minutes() -> None:
+    from provisioner.cli.opening import read_all_settings
+    from provisioner.clusterfile import list_clusters
+
+    own = list_clusters(read_all_settings("").folders[:-1])
+    if own:
+        sys.stdout.write("Clusters here:\n")
+        for found in own:
+            sys.stdout.write(f"  provision status {found.name}\n")
+    else:
+        sys.stdout.write(
+            "No cluster files here. Look at the embedded lab first:\n"
+            "  provision up lab\n"
+            "For a host of yours, copy clusters/homelab.yaml, then:\n"
+            "  provision config check home\n"
+            "  provision plan home\n"
+        )
+    sys.stdout.write("All commands: provision --help\n")

@@ -1,0 +1,42 @@
+"""The lab's process: `python -m provisioner.lab --folder F ...`. Started by `control.start`; not meant to be typed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Serves until it is told to stop. What goes wrong at the start is said through the pipe, in one line."""
+    parser = argparse.ArgumentParser(prog="provisioner.lab")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--speed", type=float, default=1.0)
+    parser.add_argument("--engine", choices=("python", "pwsh"), default="python")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ready-fd", type=int, default=-1)
+    arguments = parser.parse_args()
+
+    def tell(word: str) -> None:
+        if arguments.ready_fd >= 0:
+            with contextlib.suppress(OSError):
+                os.write(arguments.ready_fd, word.encode() + b"\n")
+                os.close(arguments.ready_fd)
+
+    from provisioner.lab.serve import Lab
+
+    try:
+        lab = Lab(arguments.folder, speed=arguments.speed, engine=arguments.engine, seed=arguments.seed)
+        lab.start()
+    except (OSError, ValueError, RuntimeError) as error:
+        tell(f"{type(error).__name__}: {error}")
+        raise
+    tell("ready")
+    lab.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

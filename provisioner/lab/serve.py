@@ -1,0 +1,205 @@
+"""The lab whole: its world, and everything that serves it on loopback, in one process.
+
+World first, then what serves it; the card last, so that a client that finds a card finds a host that answers. Durable state is
+written as the world changes; a lab that is killed loses what a host would lose that is switched off.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from provisioner.lab.card import CARD, Card, read_password, write_card, write_password
+from provisioner.lab.cmdlets.harness import EngineHome
+from provisioner.lab.control import ControlServer
+from provisioner.lab.functions.lab import LabFunctions
+from provisioner.lab.kubernetes.servers import KubeServers
+from provisioner.lab.machines.servers import MachineServers
+from provisioner.lab.winrm.endpoint import WinRmEndpoint
+from provisioner.lab.winrm.engine import EngineSpec
+from provisioner.lab.world import durable
+from provisioner.lab.world.build import HOST_NAME, new_world
+from provisioner.lab.world.clock import RunningClock
+from provisioner.lab.world.faults import FAULTS, clear, inject
+from provisioner.lab.world.guests.guests import TalosGuests
+from provisioner.lab.world.kube import LabKube
+from provisioner.lab.world.seams import Guests
+from provisioner.lab.world.state import Account
+from provisioner.lab.world.world import World
+
+USER = "provision"
+
+
+class Lab:
+    """One lab of one folder. `start`, then `wait` until somebody asks it to stop."""
+
+    def __init__(self, folder: Path, *, speed: float, engine: str, seed: int) -> None:
+        self.folder = folder
+        self._engine = engine
+        self._seed = seed
+        self._stopping = threading.Event()
+        self._card_due = threading.Event()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = FileLock(folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RuntimeError(f"another lab is at work in {folder}") from None
+        self._clock = RunningClock(speed)
+        self.world = self._open_world()
+        self._home: EngineHome | None = None
+        self.endpoint = self._make_endpoint()
+        self._machines = MachineServers(self.world.kernel, self._guests, self.world.routes)
+        self._kube_servers = KubeServers(self.world.kernel, self._kube, self.world.routes)
+        self._saver = durable.Saver(self.world, folder)
+
+    # -- life
+
+    def start(self) -> None:
+        """Raises OSError or RuntimeError when something cannot be served."""
+        if self._home is not None:
+            self._home.start()
+        self._machines.start()
+        self._kube_servers.start()
+        self.world.start()
+        self.endpoint.start()
+        self._saver.start()
+        self._control = ControlServer(self._answer)
+        self.world.kernel.watch(self._watch)
+        self._write_card()
+        threading.Thread(target=self._keep_card, name="card", daemon=True).start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopping.set())
+
+    def wait(self) -> None:
+        """Until it is told to stop; then everything is ended in order, and the state is written."""
+        self._stopping.wait()
+        self._card_due.set()
+        (self.folder / CARD).unlink(missing_ok=True)
+        self._control.close()
+        self.endpoint.stop()
+        self._kube_servers.stop()
+        self._machines.stop()
+        self.world.stop()
+        if self._home is not None:
+            self._home.stop()
+        self._saver.stop()
+        self._lock.release()
+
+    # -- parts
+
+    def _open_world(self) -> World:
+        password = read_password(self.folder)
+        if password is None:
+            password = secrets.token_urlsafe(18)
+            write_password(self.folder, password)
+
+        def guests(world: World) -> Guests:
+            self._kube = LabKube(world.kernel)
+            world.use_kube(self._kube)
+            self._guests = TalosGuests(world.kernel, world.hyperv, self._kube)
+            return self._guests
+
+        accounts = [Account(user=USER, password=password)]
+        kept = durable.load(self.folder)
+        return new_world(seed=self._seed, clock=self._clock, guests=guests, accounts=accounts, state=kept)
+
+    def _make_endpoint(self) -> WinRmEndpoint:
+        spec: EngineSpec | None = None
+        if self._engine == "pwsh":
+            pwsh = os.environ.get("PROVISION_LAB_PWSH") or shutil.which("pwsh")
+            if pwsh is None:
+                raise RuntimeError("engine: pwsh needs a pwsh on the PATH; engine: python needs nothing")
+            self._home = EngineHome(self.world, self.folder / "engine", pwsh=pwsh)
+            spec = EngineSpec(argv=[pwsh], env=self._home.environment(self.world.caller(USER)), spares=1)
+        return WinRmEndpoint(
+            self.world.kernel,
+            LabFunctions(self.world),
+            self.folder,
+            engine=spec,
+            host_name=HOST_NAME,
+            routes=self.world.routes,
+        )
+
+    # -- the card
+
+    def _watch(self, topic: str, _key: str) -> None:
+        if topic in ("route", "link", "host"):
+            self._card_due.set()
+
+    def _keep_card(self) -> None:
+        while True:
+            self._card_due.wait()
+            self._card_due.clear()
+            if self._stopping.is_set():
+                return
+            self._write_card()
+
+    def _write_card(self) -> None:
+        with self.world.kernel.lock:
+            host, routes = self.world.state.host, self.world.routes.table()
+            now, real = self.world.kernel.now(), time.monotonic()
+        write_card(
+            self.folder,
+            Card(
+                pid=os.getpid(),
+                started=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                rate=self._clock.rate,
+                epoch=real,
+                epoch_s=now,
+                engine=self._engine,
+                seed=self._seed,
+                host=host.name,
+                address=host.address,
+                user=USER,
+                ca=str(self.endpoint.ca_path),
+                control_port=self._control.port,
+                control_token=self._control.token,
+                routes=routes,
+            ),
+        )
+
+    # -- requests
+
+    def _answer(self, do: str, request: dict[str, Any]) -> dict[str, Any]:
+        kernel = self.world.kernel
+        if do == "status":
+            with kernel.lock:
+                vms = [vm.name for vm in self.world.state.host.vms.values()]
+                return {"now_s": kernel.now(), "vms": len(vms), "vm_names": vms}
+        if do == "stop":
+            self._stopping.set()
+            return {}
+        if do == "fault":
+            return self._fault(request)
+        if do == "log":
+            with kernel.lock:
+                return {"log": [[line.at, line.kind, line.key, line.details] for line in kernel.log]}
+        if do == "stats":
+            stats = self.endpoint.stats()
+            return {"stats": {name: _plain(getattr(stats, name)) for name in stats.__dataclass_fields__}}
+        return {"error": f"unknown request {do!r}"}
+
+    def _fault(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = str(request.get("name", ""))
+        if not name:
+            return {"known": [{"name": key, "does": row.does} for key, row in FAULTS.items()]}
+        if name == "clear":
+            clear(self.world)
+            return {"injected": "nothing"}
+        value = float(request.get("value") or 0.0)
+        inject(self.world, name, str(request.get("place", "")), int(request.get("times", 1)), value or None)
+        return {"injected": name}
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if hasattr(value, "items") else value

@@ -1,0 +1,193 @@
+"""`$PROVISION_HOME/<cluster>/`: what is kept on this computer about one cluster.
+
+cluster-id          the id in our marks; outlives the secrets, so that `down` works without them
+secrets.yaml        the only thing that must survive (0600)
+talosconfig         for talosctl and kubectl (0600)
+kubeconfig
+machines/*.yaml     machine configs as they were sent (0600)
+notes.json          hints for the next run, never needed for truth
+runs/<n>/           journal, pictures
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from provisioner.errors import Fault
+from provisioner.model.facts import ConsoleFacts, SecretsFacts
+from provisioner.ports import ContextFile
+from provisioner.record.files import make_private_folder, write_atomically
+
+KUBECONFIG, TALOSCONFIG = "kubeconfig", "talosconfig"
+
+
+def user_file(name: str, environment: Mapping[str, str]) -> Path:
+    """The user's own kubeconfig or talosconfig, where kubectl and talosctl look first."""
+    home = Path(environment.get("HOME") or "~").expanduser()
+    if name == KUBECONFIG:
+        listed = [part for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]
+        return Path(listed[0]) if listed else home / ".kube" / "config"
+    return Path(environment.get("TALOSCONFIG") or home / ".talos" / "config")
+
+
+class FileStore:
+    """`ports.Store` on the disk of this computer."""
+
+    def __init__(
+        self, home: Path, cluster: str, edits: Mapping[str, ContextFile], environment: Mapping[str, str]
+    ) -> None:
+        self.folder = home / cluster
+        self._context = f"admin@{cluster}"
+        self._edits = edits
+        self._environment = environment
+        try:
+            make_private_folder(home)
+            make_private_folder(self.folder)
+        except OSError as error:
+            raise Fault(
+                "P-LOCAL-HOME",
+                f"{self.folder} cannot be made",
+                expected="a folder of yours",
+                seen=(str(error),),
+                then=("make it writable for you, or set PROVISION_HOME",),
+            ) from error
+
+    # -- secrets
+
+    def read_secrets(self) -> bytes | None:
+        return _read(self._secrets)
+
+    def write_secrets(self, text: bytes) -> None:
+        write_atomically(self._secrets, text, mode=0o600)
+        if self.read_secrets() != text:
+            raise Fault(
+                "P-LOCAL-HOME",
+                f"{self._secrets} does not read back as it was written",
+                expected="a disk that keeps what it is given",
+            )
+
+    def remove_secrets(self) -> None:
+        if self._secrets.exists():
+            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+            self._secrets.rename(self._secrets.with_name(f"secrets.{stamp}.yaml"))
+
+    def secrets_facts(self) -> SecretsFacts:
+        known = _read(self.folder / "cluster-id")
+        return SecretsFacts(
+            exists=self._secrets.exists(),
+            cluster_id=known.decode().strip() if known else "",
+            path=str(self._secrets),
+        )
+
+    def ensure_cluster_id(self) -> str:
+        path = self.folder / "cluster-id"
+        known = _read(path)
+        if known is None:
+            known = secrets.token_hex(8).encode()
+            write_atomically(path, known + b"\n", mode=0o600)
+        return known.decode().strip()
+
+    def forget_cluster(self) -> None:
+        for path in (self.folder / KUBECONFIG, self.folder / TALOSCONFIG, self._notes, self.folder / "cluster-id"):
+            path.unlink(missing_ok=True)
+        for path in (self.folder / "machines").glob("*.yaml"):
+            path.unlink()
+
+    @property
+    def _secrets(self) -> Path:
+        return self.folder / "secrets.yaml"
+
+    # -- files for clients
+
+    def write_client_files(self, *, talosconfig: bytes, kubeconfig: bytes) -> None:
+        write_atomically(self.folder / TALOSCONFIG, talosconfig, mode=0o600)
+        write_atomically(self.folder / KUBECONFIG, kubeconfig, mode=0o600)
+
+    def read_client_file(self, name: str) -> bytes | None:
+        return _read(self.folder / name)
+
+    def write_machine_config(self, machine: str, config: bytes) -> None:
+        make_private_folder(self.folder / "machines")
+        write_atomically(self.folder / "machines" / f"{machine}.yaml", config, mode=0o600)
+
+    def merge_contexts(self) -> tuple[str, ...]:
+        changed = []
+        for name, edit in self._edits.items():
+            ours = self.read_client_file(name)
+            path = user_file(name, self._environment)
+            existing = _read(path)
+            if ours is None:
+                continue
+            merged = edit.merge(existing, ours)
+            if merged != existing:
+                make_private_folder(path.parent)
+                write_atomically(path.resolve(), merged, mode=_mode(path))
+                changed.append(f"{path} context {self._context_in(name)}")
+        return tuple(changed)
+
+    def contexts(self) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for name, edit in self._edits.items():
+            existing, ours = _read(user_file(name, self._environment)), self.read_client_file(name)
+            context = self._context_in(name)
+            present = edit.find(existing, context) if existing else None
+            own = edit.find(ours, context) if ours else None
+            found[name] = "" if present is None else "current" if present == own else "stale"
+        return found
+
+    def remove_contexts(self) -> tuple[str, ...]:
+        removed = []
+        for name, edit in self._edits.items():
+            path = user_file(name, self._environment)
+            existing = _read(path)
+            context = self._context_in(name)
+            if existing and edit.find(existing, context) is not None:
+                write_atomically(path.resolve(), edit.remove(existing, context), mode=_mode(path))
+                removed.append(f"{path} context {context}")
+        return tuple(removed)
+
+    def _context_in(self, name: str) -> str:
+        """Talosctl's own name for a context is the cluster's; kubectl's is `admin@<cluster>`."""
+        return self._context if name == KUBECONFIG else self._context.removeprefix("admin@")
+
+    # -- notes and pictures
+
+    def read_notes(self) -> dict[str, Any]:
+        text = _read(self._notes)
+        try:
+            notes = json.loads(text) if text else {}
+        except ValueError:
+            return {}  # a hint that cannot be read is no hint
+        return notes if isinstance(notes, dict) else {}
+
+    def write_notes(self, notes: Mapping[str, Any]) -> None:
+        write_atomically(self._notes, json.dumps(notes, indent=1, sort_keys=True).encode() + b"\n", mode=0o600)
+
+    @property
+    def _notes(self) -> Path:
+        return self.folder / "notes.json"
+
+    def save_picture(self, run_folder: Path, machine: str, console: ConsoleFacts) -> Path:
+        from provisioner.record.picture import png_of
+
+        path = run_folder / f"{machine}.png"
+        write_atomically(path, png_of(console), mode=0o600)
+        return path
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _mode(path: Path) -> int:
+    """The user's own choice for a file that is there; private for a new one."""
+    return path.stat().st_mode & 0o777 if path.exists() else 0o600
