@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 from provisioner.lab.world.clock import HandClock, RunningClock, WorldClock
+from provisioner.lab.world.durable import Kept
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.network import ROUTER_MAC
 from provisioner.lab.world.seams import Guests
@@ -70,6 +71,33 @@ def new_world(
     if isinstance(world.kernel.clock, HandClock):
         world.kernel.advance(1.0)  # the foreign VM comes up
     return world
+
+
+def world_from(
+    kept: Kept,
+    *,
+    seed: int = 1,
+    rate: float = 1.0,
+    clock: WorldClock | None = None,
+    guests: Callable[[World], Guests] | None = None,
+) -> World:
+    """The world that `durable.load` gave back, its time going on where it was kept; its host boots."""
+    clock = clock or RunningClock(rate, kept.at)
+    # Another seed than before: else new VMs would get the ids that those before the crash have.
+    world = World(Kernel(kept.state, clock, seed + 1 + int(kept.at * 1000)))
+    _keep_dates(world, kept)
+    if guests is not None:
+        world.use_guests(guests(world))
+    world.boot()
+    return world
+
+
+def _keep_dates(world: World, kept: Kept) -> None:
+    """The lab was down for a while: files keep the dates that they had, so they lie further back in the world's own time."""
+    clock = world.kernel.clock
+    back = (clock.wall() - kept.wall).total_seconds() - (clock.now() - kept.at)
+    for file in kept.state.host.files.values():
+        file.modified -= back
 
 
 def talos_iso(version: str) -> WebResource:

@@ -1,0 +1,193 @@
+"""What survives a crash of the lab, as it would survive a crash of such a host: files and disks, VM definitions, switches, settings.
+
+What runs in memory is lost: guests, tasks at work, connections. After a restart the host boots, and VMs start by their start
+actions, from cold. Accounts are kept without their passwords; whoever starts the lab knows those.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+import threading
+import types
+import typing
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.state import Link, State
+from provisioner.lab.world.tasks import RUNNING, TERMINATED
+
+VERSION = 1
+DEBOUNCE_S = 0.1
+"""Real seconds between two writings at least."""
+
+
+class NotDurable(Exception):
+    """The file is not one of this version's, or is damaged."""
+
+
+# --- state to JSON and back -----------------------------------------------------------------------------------------
+
+
+def snapshot(kernel: Kernel) -> dict[str, Any]:
+    """The durable part of the world, as JSON values. Takes the lock for as long as it takes to look."""
+    with kernel.lock:
+        state: dict[str, Any] = _encode(kernel.state)
+        now, wall = kernel.now(), kernel.clock.wall().isoformat()
+    for lost in ("guests", "injections"):
+        del state[lost]
+    del state["lan"]["link"], state["host"]["neighbors"]
+    for account in state["accounts"]:
+        account["password"] = ""
+    return {"version": VERSION, "at": now, "wall": wall, "state": state}
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """A world after a crash, its host still down; `build.world_from` boots it."""
+
+    state: State
+    at: float
+    """The second of the world at which it was kept."""
+    wall: datetime
+    """The world's date at that second."""
+
+
+def restore(data: Mapping[str, Any], passwords: Mapping[str, str]) -> Kept:
+    """Raises NotDurable.
+
+    `passwords` by user; an account without one cannot sign in.
+    """
+    if data.get("version") != VERSION:
+        raise NotDurable(f"this lab's file is of version {data.get('version')!r}; expected {VERSION}")
+    try:
+        state = _decode(State, data["state"])
+        at, wall = float(data["at"]), datetime.fromisoformat(data["wall"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotDurable(f"this lab's file cannot be read: {error}") from error
+    assert isinstance(state, State)
+    for account in state.accounts:
+        account.password = passwords.get(account.user, "")
+    for vm in state.host.vms.values():
+        if vm.state not in ("Off", "Saved"):
+            vm.state, vm.ran_before_host_stopped = "Off", True
+    for task in state.host.tasks.values():
+        if task.last_result == RUNNING:
+            task.last_result = TERMINATED
+    state.lan.link = Link(up=False, failure="silence")
+    return Kept(state, at, wall)
+
+
+def _encode(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {field.name: _encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(name): _encode(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(item) for item in value]
+    if isinstance(value, set):
+        return sorted(_encode(item) for item in value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    """A value of that type. Fields that are missing get their defaults: they are newer than the file, or are not kept."""
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = typing.get_type_hints(kind)
+        known = {field.name for field in dataclasses.fields(kind)}
+        return kind(**{name: _decode(hints[name], item) for name, item in value.items() if name in known})
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        inner = next(part for part in parts if part is not type(None))
+        return None if value is None else _decode(inner, value)
+    if origin is dict:
+        return {parts[0](name): _decode(parts[1], item) for name, item in value.items()}
+    if origin is list:
+        return [_decode(parts[0], item) for item in value]
+    if origin is set:
+        return {_decode(parts[0], item) for item in value}
+    if origin is tuple:
+        if len(parts) == 2 and parts[1] is Ellipsis:
+            return tuple(_decode(parts[0], item) for item in value)
+        return tuple(_decode(part, item) for part, item in zip(parts, value, strict=True))
+    if kind is bytes:
+        return base64.b64decode(value)
+    return value if kind is Any else kind(value)
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+
+def save(kernel: Kernel, path: Path) -> None:
+    """Writes the snapshot whole or not at all: a file beside it, synced, then renamed. Mode 0600, since disks hold keys."""
+    text = json.dumps(snapshot(kernel), separators=(",", ":")).encode()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # made with mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def load(path: Path, passwords: Mapping[str, str]) -> Kept | None:
+    """What was kept at that path, as `restore` gives it; None where nothing was. Raises NotDurable."""
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise NotDurable(f"{path} is no JSON: {error}") from error
+    return restore(data, passwords)
+
+
+class Keeper:
+    """Keeps the file up to date: writes on every change, on a thread of its own, at most every tenth of a second."""
+
+    def __init__(self, kernel: Kernel, path: Path) -> None:
+        self._kernel = kernel
+        self._path = path
+        self._dirty = threading.Event()
+        self._stopping = threading.Event()
+        self._unwatch = kernel.watch(lambda _topic, _key: self._dirty.set())
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self.failure: OSError | None = None
+        """Why the last writing failed, if it did; it is tried again at the next change."""
+
+    def start(self) -> None:
+        self._dirty.set()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Writes what is left."""
+        self._unwatch()
+        self._stopping.set()
+        self._dirty.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._dirty.wait()
+            last = self._stopping.is_set()
+            self._dirty.clear()
+            try:
+                save(self._kernel, self._path)
+                self.failure = None
+            except OSError as error:
+                self.failure = error
+            if last:
+                return
+            self._stopping.wait(DEBOUNCE_S)
