@@ -19,7 +19,7 @@ from provisioner.ports import CallInfo, Clock, Configs, ContextFile, Dialer, End
 
 if TYPE_CHECKING:
     from provisioner.clusterfile import Loaded, Settings
-        from provisioner.lab.card import Card
+    from provisioner.lab.card import Card
     from provisioner.record.store import FileStore
 
 LOCK_WAIT_S = 0.0

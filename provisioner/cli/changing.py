@@ -29,10 +29,9 @@ from provisioner.model.events import CallEnded, Event, Note
 from provisioner.model.plan import Plan
 from provisioner.model.status import FinalObject
 from provisioner.model.steps import StepId
+from provisioner.model.wishes import Extent, Options
 from provisioner.ports import CallInfo, Ports
 from provisioner.record.journal import FileJournal
-from provisioner.steps.removal import Extent
-from provisioner.steps.run import Options
 from provisioner.views import make_view
 from provisioner.views.down import render_down
 from provisioner.views.plan import render_plan

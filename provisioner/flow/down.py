@@ -8,8 +8,8 @@ from provisioner.model.facts import Observed
 from provisioner.model.plan import Action, Plan
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
+from provisioner.model.wishes import Extent
 from provisioner.steps import removal
-from provisioner.steps.removal import Extent
 
 
 def plan_down(cluster: Cluster, seen: Observed, extent: Extent) -> Plan:

@@ -21,12 +21,12 @@ from provisioner.model.facts import Observed
 from provisioner.model.plan import Action, Plan, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
+from provisioner.model.wishes import Extent, Options
 from provisioner.ports import Ports
 from provisioner.steps import removal
 from provisioner.steps.finder import Finder
 from provisioner.steps.image import image_path
-from provisioner.steps.removal import Extent
-from provisioner.steps.run import Options, Run
+from provisioner.steps.run import Run
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waits import Waiter
 

@@ -5,30 +5,19 @@ image, secrets; and each of them only if we made it and nobody else uses it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from provisioner.errors import Dropped, Fault, HostRefused, Unreachable
 from provisioner.model.facts import HostState, Observed, SwitchFacts, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
+from provisioner.model.wishes import Extent
 from provisioner.steps.image import image_path
 from provisioner.steps.refusals import fault_of
 from provisioner.steps.run import Run
 from provisioner.steps.waits import Met, NotYet, Probe, TimedOut
 
 GIB = 1024**3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extent:
-    """How far `down` goes beyond the machines."""
-
-    switch: bool = False
-    image: bool = False
-    secrets: bool = False
-    contexts: bool = True
-    """False within a rebuild: the same contexts are needed again a moment later."""
 
 
 def our_vms(state: HostState, seen: Observed) -> tuple[VmFacts, ...]:

@@ -12,17 +12,10 @@ from provisioner.model.facts import ImageFacts, MachineFacts, Observed, VmFacts
 from provisioner.model.naming import Mark
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import STEP, StepId
+from provisioner.model.wishes import Options
 from provisioner.ports import Bundle, Host, Ports, TalosAccess
 from provisioner.steps.finder import Finder
 from provisioner.steps.waits import Met, Probe, T, Waiter
-
-
-@dataclass(kw_only=True)
-class Options:
-    """What the command line asked for beyond the cluster file."""
-
-    wait_scale: float = 1.0
-    retry_switch: bool = False
 
 
 @dataclass(kw_only=True)
