@@ -64,12 +64,10 @@ class Call:
             raise refuse("VMNotFound", "ObjectNotFound", f"There is no VM with the id {vm_id}.", vm_id)
         return found
 
-    def iso_time(self, at: float | None = None) -> str:
-        """A moment of the world as the host's clock has it: ISO 8601 in UTC."""
+    def now_utc(self) -> str:
+        """What the host's clock shows, ISO 8601 in UTC."""
         kernel = self.world.kernel
-        skew = kernel.state.host.clock_skew_s
-        when = kernel.clock.wall() + timedelta(seconds=skew + (0.0 if at is None else at - kernel.now()))
-        return iso(when)
+        return iso(kernel.clock.wall() + timedelta(seconds=kernel.state.host.clock_skew_s))
 
     # -- failing
 

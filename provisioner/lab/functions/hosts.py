@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
-from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, compact
+from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, compact, iso
 from provisioner.lab.functions.contract import contract
 from provisioner.lab.world.state import NetAdapter
 
@@ -33,8 +34,8 @@ def get_host(call: Call, _arguments: Arguments) -> Iterator[Result]:
             "Processors": host.processors,
             "MemoryTotalBytes": host.memory_bytes,
             "MemoryFreeBytes": call.hyperv.memory_free_bytes(),
-            "TimeUtc": call.iso_time(),
-            "BootedUtc": call.iso_time(host.booted),
+            "TimeUtc": call.now_utc(),
+            "BootedUtc": iso(datetime.fromtimestamp(host.booted_utc, UTC)),
             "DiskFolder": host.disk_folder if knows_hyperv else "",
             "ImageFolder": image_folder(call),
             "Volumes": compact(

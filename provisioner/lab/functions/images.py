@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from provisioner.lab.functions.api import Terminating
-from provisioner.lab.functions.call import Arguments, Call, Result, compact, refuse
+from provisioner.lab.functions.call import Arguments, Call, Result, compact, iso, refuse
 from provisioner.lab.functions.hosts import image_folder
 from provisioner.lab.world.downloads import DownloadFailed, sha256_of
 from provisioner.lab.world.state import HostFile
@@ -91,7 +91,12 @@ def _download(call: Call, uri: str, path: str, wanted: str) -> str:
         raise
     file = storage.rename(partial, path)
     text = compact(
-        {"uri": uri, "sha256": digest, "sizeBytes": file.size_bytes, "modifiedUtc": call.iso_time(file.modified)}
+        {
+            "uri": uri,
+            "sha256": digest,
+            "sizeBytes": file.size_bytes,
+            "modifiedUtc": iso(call.world.kernel.date_of(file.modified)),
+        }
     )
     storage.write(record, text.encode())
     return digest
@@ -156,7 +161,9 @@ def _record(call: Call, path: str) -> dict[str, object]:
 def _recorded_hash(call: Call, file: HostFile) -> str:
     """Of the record beside the file, if size and time still fit."""
     record = _record(call, file.path)
-    fits = record.get("sizeBytes") == file.size_bytes and record.get("modifiedUtc") == call.iso_time(file.modified)
+    fits = record.get("sizeBytes") == file.size_bytes and record.get("modifiedUtc") == iso(
+        call.world.kernel.date_of(file.modified)
+    )
     return str(record.get("sha256", "")) if fits else ""
 
 

@@ -85,19 +85,10 @@ def world_from(
     clock = clock or RunningClock(rate, kept.at)
     # Another seed than before: else new VMs would get the ids that those before the crash have.
     world = World(Kernel(kept.state, clock, seed + 1 + int(kept.at * 1000)))
-    _keep_dates(world, kept)
     if guests is not None:
         world.use_guests(guests(world))
     world.boot()
     return world
-
-
-def _keep_dates(world: World, kept: Kept) -> None:
-    """The lab was down for a while: files keep the dates that they had, so they lie further back in the world's own time."""
-    clock = world.kernel.clock
-    back = (clock.wall() - kept.wall).total_seconds() - (clock.now() - kept.at)
-    for file in kept.state.host.files.values():
-        file.modified -= back
 
 
 def talos_iso(version: str) -> WebResource:

@@ -16,7 +16,6 @@ import threading
 import types
 import typing
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +39,13 @@ def snapshot(kernel: Kernel) -> dict[str, Any]:
     """The durable part of the world, as JSON values. Takes the lock for as long as it takes to look."""
     with kernel.lock:
         state: dict[str, Any] = _encode(kernel.state)
-        now, wall = kernel.now(), kernel.clock.wall().isoformat()
+        now = kernel.now()
     for lost in ("guests", "injections"):
         del state[lost]
     del state["lan"]["link"], state["host"]["neighbors"]
     for account in state["accounts"]:
         account["password"] = ""
-    return {"version": VERSION, "at": now, "wall": wall, "state": state}
+    return {"version": VERSION, "at": now, "state": state}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +55,6 @@ class Kept:
     state: State
     at: float
     """The second of the world at which it was kept."""
-    wall: datetime
-    """The world's date at that second."""
 
 
 def restore(data: Mapping[str, Any], passwords: Mapping[str, str]) -> Kept:
@@ -69,7 +66,7 @@ def restore(data: Mapping[str, Any], passwords: Mapping[str, str]) -> Kept:
         raise NotDurable(f"this lab's file is of version {data.get('version')!r}; expected {VERSION}")
     try:
         state = _decode(State, data["state"])
-        at, wall = float(data["at"]), datetime.fromisoformat(data["wall"])
+        at = float(data["at"])
     except (KeyError, TypeError, ValueError) as error:
         raise NotDurable(f"this lab's file cannot be read: {error}") from error
     assert isinstance(state, State)
@@ -82,7 +79,7 @@ def restore(data: Mapping[str, Any], passwords: Mapping[str, str]) -> Kept:
         if task.last_result == RUNNING:
             task.last_result = TERMINATED
     state.lan.link = Link(up=False, failure="silence")
-    return Kept(state, at, wall)
+    return Kept(state, at)
 
 
 def _encode(value: Any) -> Any:

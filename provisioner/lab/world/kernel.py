@@ -14,6 +14,7 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from provisioner.lab.world.clock import HandClock, RunningClock, WorldClock
@@ -52,6 +53,8 @@ class Kernel:
     def __init__(self, state: State, clock: WorldClock | None = None, seed: int = 1) -> None:
         self.state = state
         self.clock: WorldClock = clock or RunningClock()
+        if not state.began:
+            state.began = self.clock.wall().timestamp() - self.clock.now()
         self.random = random.Random(seed)  # noqa: S311 - a repeatable world, not a secret
         self.lock = threading.RLock()
         self.bell = threading.Condition(self.lock)
@@ -66,6 +69,10 @@ class Kernel:
 
     def now(self) -> float:
         return self.clock.now()
+
+    def date_of(self, moment: float) -> datetime:
+        """A date for a moment of the world, the same whenever it is asked for: seconds of the world run faster than dates."""
+        return datetime.fromtimestamp(self.state.began + moment, UTC)
 
     def after(self, seconds: float, name: str, act: Callable[[], None]) -> Due:
         """`act` runs under the lock, `seconds` of the world from now."""

@@ -197,6 +197,8 @@ class WindowsHost:
     hypervisor_present: bool = True
     tasks: dict[str, ScheduledTask] = field(default_factory=dict)
     booted: float = 0.0
+    booted_utc: float = 0.0
+    """The same as Unix time."""
     clock_skew_s: float = 0.0
     """How far the host's clock is ahead of the true time."""
     neighbors: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -379,5 +381,7 @@ class State:
     foreign: list[ForeignMachine] = field(default_factory=list)
     clusters: dict[str, KubeCluster] = field(default_factory=dict)
     injections: list[Injection] = field(default_factory=list)
+    began: float = 0.0
+    """Unix time that stands for second 0 of the world wherever a moment of it needs a date that stays (`Kernel.date_of`)."""
     routes: dict[str, int] = field(default_factory=dict)
     """`<address>:<port>` of the virtual LAN -> the loopback port that is kept for it."""

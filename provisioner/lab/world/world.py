@@ -68,7 +68,7 @@ class World:
         with self.kernel.lock:
             host = self.state.host
             self.boots += 1
-            host.booted = self.kernel.now()
+            host.booted, host.booted_utc = self.kernel.now(), self.kernel.clock.wall().timestamp()
             host.vmms = "Running"
             host.neighbors.clear()
             self.network.power(on=True)
