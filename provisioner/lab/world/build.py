@@ -54,40 +54,27 @@ def new_world(
     disk_gib: int = 500,
     is_server: bool = False,
     with_external_switch: str = "",
+    state: Kept | None = None,
 ) -> World:
-    """A fresh world whose host has just booted. With a hand clock nothing moves until it is advanced.
+    """A fresh world whose host has just booted, or, with `state`, the world that `durable.load` gave back, booted again.
 
-    `guests` makes what runs inside VMs; without it VMs run and do nothing. `with_external_switch` names an External switch that
-    is on the adapter Ethernet already, as on a host where an earlier run made it.
+    With a hand clock nothing moves until it is advanced. `guests` makes what runs inside VMs; without it VMs run and do nothing.
+    `with_external_switch` names an External switch that is on the adapter Ethernet already, as after an earlier run.
     """
-    host = _host(memory_gib, processors, disk_gib, is_server=is_server)
-    state = State(host=host, lan=_lan(), accounts=list(accounts))
-    world = World(Kernel(state, clock or RunningClock(rate), seed))
+    if state is None:
+        fresh = State(host=_host(memory_gib, processors, disk_gib, is_server=is_server), lan=_lan())
+        world = World(Kernel(fresh, clock or RunningClock(rate), seed))
+    else:
+        # Another seed than before: else new VMs would get the ids that those before the crash have.
+        world = World(Kernel(state.state, clock or RunningClock(rate, state.at), seed + 1 + int(state.at * 1000)))
+    world.state.accounts = list(accounts)
     if guests is not None:
         world.use_guests(guests(world))
-    if with_external_switch:
+    if with_external_switch and state is None:
         _bind_ethernet(world, with_external_switch)
     world.boot()
     if isinstance(world.kernel.clock, HandClock):
         world.kernel.advance(1.0)  # the foreign VM comes up
-    return world
-
-
-def world_from(
-    kept: Kept,
-    *,
-    seed: int = 1,
-    rate: float = 1.0,
-    clock: WorldClock | None = None,
-    guests: Callable[[World], Guests] | None = None,
-) -> World:
-    """The world that `durable.load` gave back, its time going on where it was kept; its host boots."""
-    clock = clock or RunningClock(rate, kept.at)
-    # Another seed than before: else new VMs would get the ids that those before the crash have.
-    world = World(Kernel(kept.state, clock, seed + 1 + int(kept.at * 1000)))
-    if guests is not None:
-        world.use_guests(guests(world))
-    world.boot()
     return world
 
 

@@ -1,7 +1,7 @@
 """What survives a crash of the lab, as it would survive a crash of such a host: files and disks, VM definitions, switches, settings.
 
 What runs in memory is lost: guests, tasks at work, connections. After a restart the host boots, and VMs start by their start
-actions, from cold. Accounts are kept without their passwords; whoever starts the lab knows those.
+actions, from cold. Accounts are not kept: whoever starts the lab brings them, with their passwords.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from typing import Any
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Link, State
 from provisioner.lab.world.tasks import RUNNING, TERMINATED
+from provisioner.lab.world.world import World
 
 VERSION = 1
+FILE = "world.json"
 DEBOUNCE_S = 0.1
 """Real seconds between two writings at least."""
 
@@ -40,28 +42,23 @@ def snapshot(kernel: Kernel) -> dict[str, Any]:
     with kernel.lock:
         state: dict[str, Any] = _encode(kernel.state)
         now = kernel.now()
-    for lost in ("guests", "injections"):
+    for lost in ("accounts", "guests", "injections"):
         del state[lost]
     del state["lan"]["link"], state["host"]["neighbors"]
-    for account in state["accounts"]:
-        account["password"] = ""
     return {"version": VERSION, "at": now, "state": state}
 
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """A world after a crash, its host still down; `build.world_from` boots it."""
+    """A world after a crash, its host still down; `build.new_world(state=...)` boots it."""
 
     state: State
     at: float
     """The second of the world at which it was kept."""
 
 
-def restore(data: Mapping[str, Any], passwords: Mapping[str, str]) -> Kept:
-    """Raises NotDurable.
-
-    `passwords` by user; an account without one cannot sign in.
-    """
+def restore(data: Mapping[str, Any]) -> Kept:
+    """Raises NotDurable."""
     if data.get("version") != VERSION:
         raise NotDurable(f"this lab's file is of version {data.get('version')!r}; expected {VERSION}")
     try:
@@ -70,8 +67,6 @@ def restore(data: Mapping[str, Any], passwords: Mapping[str, str]) -> Kept:
     except (KeyError, TypeError, ValueError) as error:
         raise NotDurable(f"this lab's file cannot be read: {error}") from error
     assert isinstance(state, State)
-    for account in state.accounts:
-        account.password = passwords.get(account.user, "")
     for vm in state.host.vms.values():
         if vm.state not in ("Off", "Saved"):
             vm.state, vm.ran_before_host_stopped = "Off", True
@@ -140,29 +135,28 @@ def save(kernel: Kernel, path: Path) -> None:
         raise
 
 
-def load(path: Path, passwords: Mapping[str, str]) -> Kept | None:
-    """What was kept at that path, as `restore` gives it; None where nothing was. Raises NotDurable."""
+def load(folder: Path) -> Kept | None:
+    """What was kept in that folder; None where nothing was. Raises NotDurable."""
+    path = folder / FILE
     try:
         data = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise NotDurable(f"{path} is no JSON: {error}") from error
-    return restore(data, passwords)
+    return restore(data)
 
 
-class Keeper:
+class Saver:
     """Keeps the file up to date: writes on every change, on a thread of its own, at most every tenth of a second."""
 
-    def __init__(self, kernel: Kernel, path: Path) -> None:
-        self._kernel = kernel
-        self._path = path
+    def __init__(self, world: World, folder: Path) -> None:
+        self._kernel = kernel = world.kernel
+        self._path = folder / FILE
         self._dirty = threading.Event()
         self._stopping = threading.Event()
         self._unwatch = kernel.watch(lambda _topic, _key: self._dirty.set())
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
-        self.failure: OSError | None = None
-        """Why the last writing failed, if it did; it is tried again at the next change."""
+        self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
 
     def start(self) -> None:
         self._dirty.set()
@@ -182,9 +176,8 @@ class Keeper:
             self._dirty.clear()
             try:
                 save(self._kernel, self._path)
-                self.failure = None
-            except OSError as error:
-                self.failure = error
+            except OSError as error:  # a full disk: it is tried again at the next change
+                self._kernel.note("not-kept", str(self._path), error=str(error))
             if last:
                 return
             self._stopping.wait(DEBOUNCE_S)

@@ -7,6 +7,7 @@ from provisioner.lab.world.hyperv import Caller, HyperV
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.network import Network
 from provisioner.lab.world.plugs import Plugs
+from provisioner.lab.world.routes import LoopbackRoutes
 from provisioner.lab.world.seams import Guests, KubeRules
 from provisioner.lab.world.state import HostFile, State
 from provisioner.lab.world.storage import Storage
@@ -25,6 +26,7 @@ class World:
         self.hyperv = HyperV(kernel, self.storage, self.network, self.plugs)
         self.downloads = Downloads(kernel, self.network, self.storage)
         self.tasks = Tasks(kernel)
+        self.routes = LoopbackRoutes(kernel)
         self.boots = 0
         """How often the host has booted: what ran on it before belongs to an earlier one."""
 
@@ -60,6 +62,7 @@ class World:
     def stop(self) -> None:
         """This process is done with the world; nothing in it is told of that."""
         self.kernel.stop()
+        self.routes.close()
 
     # -- the host's own power
 
