@@ -178,7 +178,9 @@ class CallEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Note(Event):
-    """Something worth a line: `info` for announcements, `warning` for what the user should look at."""
+    """Something worth a line: `info` for announcements, `warning` for what the user should look at, `stopping` once after
+    the first Ctrl-C.
+    """
 
     type: ClassVar[str] = "note"
     level: str

@@ -67,8 +67,10 @@ class Action:
 
     @property
     def id(self) -> str:
-        """Stable within a plan."""
-        return "/".join(part for part in (self.step, self.kind or self.verb, self.object) if part)
+        """Stable, and unique within a plan."""
+        where = f"@{self.host}" if self.host and not self.machine and self.host != self.object else ""
+        fault = self.fault.id if self.fault else ""
+        return "/".join(part for part in (self.step, self.kind or self.verb, f"{self.object}{where}", fault) if part)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,9 @@ def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None) 
             expected="the ISO where image: path: says",
             seen=("no such file",),
         )
-        return Action(step=StepId.IMAGE, verb=Verb.REFUSE, object=path, host=host, why=fault.message, fault=fault)
+        return Action(
+            step=StepId.IMAGE, verb=Verb.REFUSE, object=image.file_name, host=host, why=fault.message, fault=fault
+        )
     if found is not None and pinned and found.sha256 and found.sha256 != pinned:
         fault = Fault(
             "P-ISO-CHECKSUM",
@@ -48,20 +50,39 @@ def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None) 
             seen=(f"SHA-256 {found.sha256}",),
             then=("delete the file on the host, or mend sha256: in the cluster file",),
         )
-        return Action(step=StepId.IMAGE, verb=Verb.REFUSE, object=path, host=host, why=fault.message, fault=fault)
+        return Action(
+            step=StepId.IMAGE, verb=Verb.REFUSE, object=image.file_name, host=host, why=fault.message, fault=fault
+        )
     if found is not None and found.sha256:
         why = f"{image.file_name}, {found.size_bytes // MIB} MiB, SHA-256 {found.sha256[:12]}"
-        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=path, host=host, why=why)
+        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=image.file_name, host=host, why=why)
     if found is not None and image.path:
         why = "attest the file that is there: hash it once"
-        return Action(step=StepId.IMAGE, verb=Verb.FETCH, object=path, host=host, kind="attest", why=why)
+        return Action(
+            step=StepId.IMAGE,
+            verb=Verb.FETCH,
+            object=image.file_name,
+            host=host,
+            kind="attest",
+            why=why,
+            details={"path": path},
+        )
     why = f"{cluster.talos} to {path}"
-    return Action(step=StepId.IMAGE, verb=Verb.FETCH, object=path, host=host, kind="fetch", why=why)
+    return Action(
+        step=StepId.IMAGE,
+        verb=Verb.FETCH,
+        object=image.file_name,
+        host=host,
+        kind="fetch",
+        why=why,
+        details={"path": path},
+    )
 
 
 async def apply(action: Action, run: Run) -> str:
     """Downloads or attests, and reads the hash back. A lost connection is looked at again: the host may have finished."""
     host, image = run.ports.hosts[action.host], run.cluster.image
+    path = str(action.details["path"])
     latest = [""]
 
     def progress(record: Progress) -> None:
@@ -70,13 +91,13 @@ async def apply(action: Action, run: Run) -> str:
     async def probe() -> Met[ImageFacts] | NotYet:
         try:
             if action.kind == "attest":
-                found = await host.find_image(action.object, verify=True)
+                found = await host.find_image(path, verify=True)
             else:
                 found = await host.save_image(
                     url=image.url,
                     sha256=image.sha256,
                     sha256_url=image.sha256_url,
-                    path=action.object,
+                    path=path,
                     progress=progress,
                 )
         except (Dropped, Unreachable) as gone:
@@ -103,7 +124,7 @@ async def apply(action: Action, run: Run) -> str:
     if image.sha256 and met.value.sha256 != image.sha256:
         raise Fault(
             "P-ISO-CHECKSUM",
-            f"{action.object} on {action.host} is not the ISO that the file pins",
+            f"{path} on {action.host} is not the ISO that the file pins",
             expected=f"SHA-256 {image.sha256}",
             seen=(f"SHA-256 {met.value.sha256}",),
         )

@@ -100,17 +100,29 @@ def _image(cluster: Cluster, host: str, state: HostState, seen: Observed, extent
     found = next((i for i in state.images if i.path.lower() == path.lower() and i.exists), None)
     ours = {vm.name for vm in our_vms(state, seen)}
     if found is None:
-        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=path, host=host, why="not there")
+        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=cluster.image.file_name, host=host, why="not there")
     others = [name for name in found.vm_names if name not in ours]
     if not found.ours or others:
         why = f"used by {', '.join(others)}" if others else "not downloaded by us"
-        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=path, host=host, why=why)
+        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=cluster.image.file_name, host=host, why=why)
     if not extent.image:
         return Action(
-            step=StepId.IMAGE, verb=Verb.KEEP, object=path, host=host, why="in the cache (remove with --image)"
+            step=StepId.IMAGE,
+            verb=Verb.KEEP,
+            object=cluster.image.file_name,
+            host=host,
+            why="in the cache (remove with --image)",
         )
     why = "we downloaded it, and nobody else uses it"
-    return Action(step=StepId.IMAGE, verb=Verb.REMOVE, object=path, host=host, kind="image", why=why)
+    return Action(
+        step=StepId.IMAGE,
+        verb=Verb.REMOVE,
+        object=cluster.image.file_name,
+        host=host,
+        kind="image",
+        why=why,
+        details={"path": path},
+    )
 
 
 async def apply(action: Action, run: Run) -> str:
@@ -171,7 +183,7 @@ async def _remove_image(action: Action, run: Run) -> str:
 
     async def probe() -> Met[None] | NotYet:
         try:
-            await host.remove_image(action.object)
+            await host.remove_image(str(action.details["path"]))
         except (Dropped, Unreachable) as gone:
             return NotYet(f"{action.host} is away ({gone})")
         except HostRefused as refusal:
