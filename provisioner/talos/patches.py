@@ -212,7 +212,8 @@ def _merge(left: Any, right: Any, kind: Kind, path: str, schema: Schema) -> Any:
     if right is None:
         return left
     if left is None:
-        return right
+        # Items with a key are merged even among themselves, once the list's own parent is there.
+        return _merge_lists([], right, kind.of, path, schema) if kind.name == "list" else right
     if kind.replace:
         return left if kind.name == "any" and not right else right
     if kind.name == "list":

@@ -41,6 +41,10 @@ KUBELET_FIELDS_OF_TALOS = frozenset(
 
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
+_CONTROL_PLANES = ("controlplane", "init")
+_WORKERS = ("worker", "join")
+"""The second word of each is the old one; Talos still takes it."""
+
 _DNS_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*[._]?")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _QUALIFIED_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
@@ -64,9 +68,9 @@ def check_config(documents: Sequence[Document]) -> list[Problem]:
     machine = legacy.get("machine")
     if machine is None:
         return [Problem("machine", "is required")]
-    is_control_plane = machine.get("type") in ("controlplane", "init")
+    is_worker = machine.get("type") in _WORKERS
     problems = [
-        *_check_cluster_section(legacy.get("cluster"), is_control_plane=is_control_plane),
+        *_check_cluster_section(legacy.get("cluster"), is_worker=is_worker),
         *_check_install(machine.get("install")),
         *_check_role(machine, legacy.get("cluster") or {}),
         *_check_network(machine.get("network") or {}),
@@ -117,7 +121,7 @@ def check_machine(
 # --- Talos' own rules -------------------------------------------------------------------------------------------------
 
 
-def _check_cluster_section(cluster: Document | None, *, is_control_plane: bool) -> Iterator[Problem]:
+def _check_cluster_section(cluster: Document | None, *, is_worker: bool) -> Iterator[Problem]:
     if cluster is None:
         yield Problem("cluster", "is required")
         return
@@ -129,11 +133,11 @@ def _check_cluster_section(cluster: Document | None, *, is_control_plane: bool) 
     domain = _at(cluster, ("network", "dnsDomain")) or ""
     if domain and (not _DNS_NAME.fullmatch(domain) or len(domain) - domain.count(".") > 255):
         yield Problem("cluster.network.dnsDomain", f"{domain!r} is no DNS name")
-    if cluster.get("etcd") is not None and not is_control_plane:
+    if cluster.get("etcd") is not None and is_worker:
         yield Problem("cluster.etcd", "is only allowed on control planes")
     for key in ("advertisedSubnets", "listenSubnets"):
         yield from _check_subnets(f"cluster.etcd.{key}", _at(cluster, ("etcd", key)) or ())
-    if not is_control_plane and _at(cluster, ("ca", "key")):
+    if is_worker and _at(cluster, ("ca", "key")):
         yield Problem("cluster.ca.key", "the key of a CA does not belong on a worker")
     yield from _check_manifests(cluster.get("inlineManifests") or ())
     yield from _check_discovery(cluster)
@@ -172,11 +176,11 @@ def _check_role(machine: Document, cluster: Document) -> Iterator[Problem]:
     accepted = machine.get("acceptedCAs") or ()
     if machine.get("ca") is None and not accepted:
         yield Problem("machine.ca", "is required")
-    if kind in ("controlplane", "init"):
+    if kind in _CONTROL_PLANES:
         if machine.get("ca") is not None and not key:
             yield Problem("machine.ca.key", "is required on control planes")
         yield from _check_cni(_at(cluster, ("network", "cni")) or {})
-    elif kind in ("worker", "join"):
+    elif kind in _WORKERS:
         if kind == "join":
             yield Problem("machine.type", "join is the old word", "worker")
         if key:

@@ -22,8 +22,8 @@ _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+")
-_DIGITS = re.compile(r"[-+]?[0-9][0-9_]*")
-"""Numbers that only some readers see as such (`0644`, `1_000`, `+5`): text for us, and quoted when written."""
+_DOUBTFUL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])*(?:\.[0-9_]*)?|[yYnN]")
+"""Numbers and booleans that only some readers see as such (`0644`, `1_000`, `02:15:30`, `y`): text for us, and quoted when written."""
 
 
 class YamlError(ValueError):
@@ -158,7 +158,7 @@ def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 def _is_doubtful(dumper: yaml.SafeDumper, text: str) -> bool:
     """Whether any reader, old or new, could take the bare text for something else than a string."""
-    if any(pattern.fullmatch(text) for pattern in (_NULL, _BOOL, _INT, _FLOAT, _DIGITS)):
+    if any(pattern.fullmatch(text) for pattern in (_NULL, _BOOL, _INT, _FLOAT, _DOUBTFUL)):
         return True
     resolved = dumper.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call] # types-PyYAML leaves it open
     return bool(resolved != "tag:yaml.org,2002:str")

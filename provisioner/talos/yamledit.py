@@ -72,7 +72,10 @@ class _LineEditor:
 
     def result(self) -> str:
         text = self._text
-        for change in sorted(self._changes, key=lambda change: (change.start, change.end), reverse=True):
+        in_order = sorted(
+            self._changes, key=lambda change: (change.start, change.end)
+        )  # at one place: as they were noted
+        for change in reversed(in_order):
             text = text[: change.start] + change.text + text[change.end :]
         return text
 
@@ -129,9 +132,14 @@ class _LineEditor:
         self._changes += [_Change(start, end, ""), _Change(behind_colon, behind_colon, " " + _inline(wanted, node))]
 
     def _open_empty(self, node: pyyaml.Node, current: Any, wanted: Any, key: pyyaml.Node | None) -> None:
-        """`key: []` or `key:` gets something inside."""
-        if key is None or current:
+        """`key: []`, `key:` or a whole `{}` gets something inside."""
+        if current:
             raise _NotByLines
+        if key is None:
+            line_break = "\n" if node.start_mark.column else ""
+            block = line_break + yaml.dump(wanted).decode().removesuffix("\n")
+            self._changes.append(_Change(node.start_mark.index, node.end_mark.index, block))
+            return
         column = key.start_mark.column + (0 if isinstance(wanted, list) else yaml.INDENT)
         block = _indented(yaml.dump(wanted).decode(), column)
         behind_colon = key.end_mark.index + 1
@@ -211,10 +219,17 @@ def _assign(data: Any, wanted: Mapping[str, Any]) -> None:
         if key not in data or data[key] != value:
             if isinstance(value, Mapping) and isinstance(data.get(key), dict) and data[key]:
                 _assign(data[key], value)
-            elif _is_named(value) and _is_named(data.get(key)):
+            elif _is_named(value) and _is_named(data.get(key)) and _keeps_order(data[key], value):
                 _assign_list(data[key], value)
             else:
                 data[key] = value
+
+
+def _keeps_order(current: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether items that stay are in the order they had, and new ones behind them."""
+    before = [item["name"] for item in current]
+    after = [item["name"] for item in wanted]
+    return [name for name in before if name in after] + [name for name in after if name not in before] == after
 
 
 def _assign_list(data: Any, wanted: Sequence[Mapping[str, Any]]) -> None:

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/siderolabs/talos/pkg/machinery/client"
@@ -56,17 +57,26 @@ func validate(args []string) (any, error) {
 	verdicts := map[string]verdict{}
 
 	for _, path := range args {
-		provider, err := configloader.NewFromFile(path)
-		if err != nil {
-			verdicts[path] = judge(nil, err)
-
-			continue
-		}
-
-		verdicts[path] = judge(provider.Validate(metal{}, validation.WithStrict()))
+		verdicts[path] = validateFile(path)
 	}
 
 	return verdicts, nil
+}
+
+func validateFile(path string) (found verdict) {
+	// Some mistakes, a null in the list of interfaces for one, end Talos' own check in a panic.
+	defer func() {
+		if reason := recover(); reason != nil {
+			found = verdict{Error: fmt.Sprintf("panic: %v", reason)}
+		}
+	}()
+
+	provider, err := configloader.NewFromFile(path)
+	if err != nil {
+		return judge(nil, err)
+	}
+
+	return judge(provider.Validate(metal{}, validation.WithStrict()))
 }
 
 // inputs are those of Talos' generator.

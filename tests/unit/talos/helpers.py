@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hypothesis import settings
+
 from provisioner.errors import Place
 from provisioner.model.spec import Cluster, HostSpec, ImageSpec, MachineSpec, PatchSpec, Role, SwitchSpec
 from provisioner.talos import secrets, yaml
@@ -17,6 +19,10 @@ from provisioner.talos.schema import load_schema
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 ENDPOINT = "https://192.0.2.10:6443"
 SCHEMA = load_schema("v1.11")
+
+
+SAME_EXAMPLES = settings(derandomize=True, deadline=None)
+"""Properties are tried with the same examples in every run: a test that fails once in a while helps nobody."""
 
 
 class FixedClock:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.talos import yaml
+from tests.unit.talos.helpers import SAME_EXAMPLES
 
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]))
@@ -54,6 +55,7 @@ def test_doubtful_text_is_quoted_for_every_reader(text: str) -> None:
     assert b'"' in written
 
 
+@SAME_EXAMPLES
 @given(DATA)
 def test_what_is_written_reads_back(data: object) -> None:
     assert yaml.load(yaml.dump({"data": data})) == {"data": data}
