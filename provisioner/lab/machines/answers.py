@@ -1,0 +1,314 @@
+"""What a configured machine answers to each call. One function per method; the world's lock is held only while looking or changing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+
+from provisioner.lab.machines import apply, event_messages, kubeconfig_file
+from provisioner.lab.machines.calls import Answerer, as_grpc
+from provisioner.lab.world.guests import clusters, sequences
+from provisioner.lab.world.guests.errors import Refused
+from provisioner.lab.world.guests.machine import Machine
+from provisioner.talos.api.gen import common_pb2
+from provisioner.talos.api.gen import machine_pb2 as pb
+
+TIME_WAIT_S = 5.0
+"""How long Bootstrap waits for the clock (facts/talos.md 4.3)."""
+CHUNK = 1024
+_RESET_LABELS = {"STATE", "EPHEMERAL", "META"}
+
+
+async def apply_in_maintenance(answerer: Answerer, request: pb.ApplyConfigurationRequest) -> pb.ApplyConfiguration:
+    with answerer.kernel.lock:
+        return apply.in_maintenance(answerer, request)
+
+
+async def apply_configuration(answerer: Answerer, request: pb.ApplyConfigurationRequest) -> pb.ApplyConfiguration:
+    with answerer.kernel.lock:
+        return apply.on_configured(answerer, request, sequences.new_actor(answerer.machine))
+
+
+async def bootstrap(answerer: Answerer, request: pb.BootstrapRequest) -> pb.Bootstrap:
+    if request.recover_etcd:
+        raise GRPCError(Status.UNIMPLEMENTED, "the lab's machines keep no etcd snapshots to recover from")
+    try:
+        with answerer.kernel.lock:
+            sequences.check_bootstrap(answerer.require_alive())
+        await _time_in_sync(answerer)
+        with answerer.kernel.lock:
+            machine = answerer.require_alive()
+            sequences.check_bootstrap(machine)
+            sequences.bootstrap(machine)
+    except Refused as refused:
+        raise as_grpc(refused) from None
+    return pb.Bootstrap()
+
+
+async def _time_in_sync(answerer: Answerer) -> None:
+    until = answerer.kernel.now() + TIME_WAIT_S
+    while True:
+        ring = answerer.bell.next()
+        with answerer.kernel.lock:
+            if answerer.require_alive().talos.time_synced:
+                return
+        if not await answerer.wait(ring, until - answerer.kernel.now()):
+            raise Refused("FAILED_PRECONDITION", "time is not in sync yet")
+
+
+async def etcd_member_list(answerer: Answerer, request: pb.EtcdMemberListRequest) -> pb.EtcdMembers:
+    with answerer.kernel.lock:
+        machine = _control_plane(answerer, "member list")
+        cluster = clusters.cluster_of(machine)
+        if cluster is None or not machine.etcd_running:
+            raise GRPCError(Status.UNAVAILABLE, "etcd is not running")
+        if not request.query_local and not clusters.has_quorum(machine.around, cluster):
+            raise GRPCError(Status.DEADLINE_EXCEEDED, "context deadline exceeded: etcd has no leader")
+        members = [
+            pb.EtcdMember(
+                id=member.id,
+                hostname=member.hostname,
+                peer_urls=[f"https://{member.address}:2380"],
+                client_urls=[f"https://{member.address}:2379"],
+                is_learner=member.learner,
+            )
+            for member in sorted(cluster.roster.values(), key=lambda member: member.id)
+        ]
+        return pb.EtcdMembers(legacy_members=[member.hostname for member in members], members=members)
+
+
+async def etcd_status(answerer: Answerer, _request: Empty) -> pb.EtcdStatus:
+    with answerer.kernel.lock:
+        machine = _control_plane(answerer, "etcd status")
+        cluster = clusters.cluster_of(machine)
+        if cluster is None or not machine.etcd_running:
+            raise GRPCError(Status.UNAVAILABLE, "etcd is not running")
+        voters = [member.id for member in cluster.roster.values() if not member.learner]
+        index = 100 + int(machine.kernel.now() - cluster.bootstrapped)
+        return pb.EtcdStatus(
+            member_status=pb.EtcdMemberStatus(
+                storage_version="3.6.0",
+                protocol_version="3.6.5",
+                member_id=clusters.member_id(machine),
+                leader=min(voters) if clusters.has_quorum(machine.around, cluster) else 0,
+                db_size=4 * 2**20,
+                db_size_in_use=2**20,
+                raft_index=index,
+                raft_applied_index=index,
+                raft_term=2,
+                is_learner=cluster.roster[clusters.member_id(machine)].learner,
+            )
+        )
+
+
+async def hostname(answerer: Answerer, _request: Empty) -> pb.Hostname:
+    with answerer.kernel.lock:
+        return pb.Hostname(hostname=answerer.require_alive().talos.hostname)
+
+
+async def memory(answerer: Answerer, _request: Empty) -> pb.Memory:
+    with answerer.kernel.lock:
+        total = answerer.require_alive().talos.memory_bytes // 1024
+    return pb.Memory(meminfo=pb.MemInfo(memtotal=total, memfree=total // 2, memavailable=total * 2 // 3))
+
+
+async def reboot(answerer: Answerer, request: pb.RebootRequest) -> pb.Reboot:
+    with answerer.kernel.lock:
+        machine = answerer.require_alive()
+        actor = sequences.new_actor(machine)
+        sequences.reboot(machine, powercycle=request.mode == pb.RebootRequest.POWERCYCLE, actor=actor)
+    return pb.Reboot(actor_id=actor)
+
+
+async def shutdown(answerer: Answerer, _request: pb.ShutdownRequest) -> pb.Shutdown:
+    with answerer.kernel.lock:
+        machine = answerer.require_alive()
+        actor = sequences.new_actor(machine)
+        sequences.shut_down(machine, actor=actor)
+    return pb.Shutdown(actor_id=actor)
+
+
+async def reset(answerer: Answerer, request: pb.ResetRequest) -> pb.Reset:
+    labels = tuple(partition.label for partition in request.system_partitions_to_wipe)
+    with answerer.kernel.lock:
+        machine = answerer.require_alive()
+        _check_reset(machine, request, labels)
+        actor = sequences.new_actor(machine)
+        sequences.reset(machine, graceful=request.graceful, then_reboot=request.reboot, labels=labels, actor=actor)
+    return pb.Reset(actor_id=actor)
+
+
+def _check_reset(machine: Machine, request: pb.ResetRequest, labels: tuple[str, ...]) -> None:
+    """The refusals of facts/talos.md 9.2."""
+    if request.mode == pb.ResetRequest.SYSTEM_DISK and request.user_disks_to_wipe:
+        text = "reset failed: invalid input, wipe mode SYSTEM_DISK doesn't support UserDisksToWipe parameter"
+        raise GRPCError(Status.INVALID_ARGUMENT, text)
+    if request.mode == pb.ResetRequest.USER_DISKS and labels:
+        text = "reset failed: invalid input, wipe mode USER_DISKS doesn't support SystemPartitionsToWipe parameter"
+        raise GRPCError(Status.INVALID_ARGUMENT, text)
+    known = {f"/dev/{disk.device}" for disk in machine.hardware.disks()}
+    for disk in request.user_disks_to_wipe:
+        if disk not in known:
+            raise GRPCError(Status.INVALID_ARGUMENT, f"reset user disk failed: device {disk} wasn't found")
+    for label in labels:
+        if label not in _RESET_LABELS:
+            raise GRPCError(Status.INVALID_ARGUMENT, f'failed to reset: volume "{label}" is not located')
+
+
+async def service_list(answerer: Answerer, _request: Empty) -> pb.ServiceList:
+    with answerer.kernel.lock:
+        machine = answerer.require_alive()
+        return pb.ServiceList(
+            services=[
+                pb.ServiceInfo(
+                    id=name,
+                    state=service.state,
+                    events=pb.ServiceEvents(
+                        events=[
+                            pb.ServiceEvent(state=state, msg=text, ts=_stamp(machine, when))
+                            for when, state, text in service.history
+                        ]
+                    ),
+                    health=pb.ServiceHealth(
+                        unknown=service.unknown,
+                        healthy=service.healthy,
+                        last_message=service.message,
+                        last_change=_stamp(machine, service.since),
+                    ),
+                )
+                for name, service in sorted(machine.talos.services.items())
+            ]
+        )
+
+
+async def version(answerer: Answerer, _request: Empty) -> pb.Version:
+    with answerer.kernel.lock:
+        machine = answerer.require_alive()
+        tag = machine.talos.version
+        return pb.Version(
+            version=pb.VersionInfo(
+                tag=tag,
+                sha=hashlib.sha256(tag.encode()).hexdigest()[:8],
+                go_version="go1.24.9",
+                os="linux",
+                arch="amd64",
+            ),
+            platform=pb.PlatformInfo(name="metal", mode="metal"),
+            features=pb.FeaturesInfo(rbac=machine.running_config.rbac),
+        )
+
+
+# --- streams --------------------------------------------------------------------------------------------------------
+
+
+async def kubeconfig(answerer: Answerer, _request: Empty) -> AsyncIterator[common_pb2.Data]:
+    with answerer.kernel.lock:
+        machine = answerer.require_alive()
+        if not machine.control_plane:
+            raise GRPCError(Status.UNIMPLEMENTED, "kubeconfig is only available on control plane nodes")
+        config = machine.running_config
+    yield common_pb2.Data(bytes=kubeconfig_file.archive(kubeconfig_file.render(config)))
+
+
+async def read(answerer: Answerer, request: pb.ReadRequest) -> AsyncIterator[common_pb2.Data]:
+    """The few files of /proc and /etc that an orchestrator asks for."""
+    with answerer.kernel.lock:
+        talos = answerer.require_alive().talos
+        files = {
+            "/proc/sys/kernel/random/boot_id": f"{talos.boot_id}\n",
+            "/proc/cmdline": f"{talos.cmdline}\n",
+            "/etc/hostname": f"{talos.hostname}\n",
+            "/etc/os-release": f'NAME="Talos"\nID=talos\nVERSION_ID={talos.version}\nPRETTY_NAME="Talos ({talos.version})"\n',
+        }
+    if request.path not in files:
+        raise GRPCError(Status.NOT_FOUND, f"stat {request.path}: no such file or directory")
+    yield common_pb2.Data(bytes=files[request.path].encode())
+
+
+async def dmesg(answerer: Answerer, request: pb.DmesgRequest) -> AsyncIterator[common_pb2.Data]:
+    """One message per record. `tail` with `follow`: only what comes from now on."""
+    with answerer.kernel.lock:
+        shown = len(answerer.require_alive().log) if request.tail else 0
+    while True:
+        ring = answerer.bell.next()
+        with answerer.kernel.lock:
+            machine = answerer.require_alive()
+            lines = [
+                f"kern:    info: [{_stamp(machine, when).ToJsonString()}]: {line}\n"
+                for when, line in machine.log[shown:]
+            ]
+        shown += len(lines)
+        for line in lines:
+            yield common_pb2.Data(bytes=line.encode())
+        if not request.follow:
+            return
+        await answerer.wait(ring)
+
+
+async def logs(answerer: Answerer, request: pb.LogsRequest) -> AsyncIterator[common_pb2.Data]:
+    """A service's own log: what the world knows of it. Containers of Kubernetes have none here."""
+    shown: int | None = None
+    while True:
+        ring = answerer.bell.next()
+        with answerer.kernel.lock:
+            service = answerer.require_alive().talos.services.get(request.id)
+            if service is None:
+                raise GRPCError(Status.NOT_FOUND, f'log "{request.id}" was not registered')
+            history = list(service.history)
+            lines = [
+                f"{_stamp(answerer.machine, when).ToJsonString()} {state}: {text}\n" for when, state, text in history
+            ]
+        if shown is None:
+            shown = max(0, len(lines) - request.tail_lines) if request.tail_lines >= 0 else 0
+        text = "".join(lines[shown:]).encode()
+        shown = len(lines)
+        for start in range(0, len(text), CHUNK):
+            yield common_pb2.Data(bytes=text[start : start + CHUNK])
+        if not request.follow:
+            return
+        await answerer.wait(ring)
+
+
+async def events(answerer: Answerer, request: pb.EventsRequest) -> AsyncIterator[pb.Event]:
+    """An empty event as a hello, then the history asked for, then each new one, until the machine goes or the client hangs up."""
+    yield pb.Event()
+    with answerer.kernel.lock:
+        ring = list(answerer.require_alive().ring)
+        last = ring[-1].number if ring else 0
+        since = answerer.kernel.now() - request.tail_seconds
+    if request.tail_events:
+        count = len(ring) if request.tail_events < 0 else request.tail_events
+        last -= min(count, len(ring))
+    elif request.tail_id:
+        last = next((e.number for e in reversed(ring) if event_messages.event_id(e) <= request.tail_id), 0)
+    elif request.tail_seconds:
+        last = next((e.number for e in reversed(ring) if e.at < since), 0)
+    while True:
+        bell = answerer.bell.next()
+        with answerer.kernel.lock:
+            new = [event for event in answerer.require_alive().ring if event.number > last]
+        for event in new:
+            last = event.number
+            if not request.with_actor_id or event.actor == request.with_actor_id:
+                yield event_messages.message(event)
+        await answerer.wait(bell)
+
+
+def _control_plane(answerer: Answerer, name: str) -> Machine:
+    machine = answerer.require_alive()
+    if not machine.control_plane:
+        raise GRPCError(Status.UNIMPLEMENTED, f"{name} is only available on control plane nodes")
+    return machine
+
+
+def _stamp(machine: Machine, when: float) -> Timestamp:
+    """The date of a moment of the world: as long ago by the real clock as it is by the world's."""
+    stamp = Timestamp()
+    stamp.FromDatetime(datetime.now(UTC) - timedelta(seconds=machine.kernel.now() - when))
+    return stamp

@@ -1,0 +1,108 @@
+"""One request on its way: who asks, which machine answers, and what both may wait for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+from grpclib.server import Stream
+
+from provisioner.lab.machines.resources import View
+from provisioner.lab.world.guests import TalosGuests
+from provisioner.lab.world.guests.errors import Refused
+from provisioner.lab.world.guests.machine import Machine
+from provisioner.lab.world.kernel import Kernel
+
+Request = TypeVar("Request")
+
+ADMIN, OPERATOR, READER, ETCD_BACKUP = "os:admin", "os:operator", "os:reader", "os:etcd:backup"
+READERS = frozenset({ADMIN, OPERATOR, READER})
+OPERATORS = frozenset({ADMIN, OPERATOR})
+ADMINS = frozenset({ADMIN})
+ETCD_READERS = READERS | {ETCD_BACKUP}
+
+
+class Bell:
+    """Rings at each change of one machine. Used on the servers' event loop alone."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def ring(self) -> None:
+        waiting, self._waiting = self._waiting, set()
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def next(self) -> asyncio.Future[None]:
+        """Done at the next ring. Taken before one looks, so that no change between look and wait is missed."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        return future
+
+
+@dataclass
+class Answerer:
+    """One boot of one machine, as its API sees it: everything that answers stands on this."""
+
+    kernel: Kernel
+    guests: TalosGuests
+    machine: Machine
+    boot_id: str
+    bell: Bell
+    view: View
+
+    @property
+    def alive(self) -> bool:
+        """Whether that boot still runs. Under the world's lock."""
+        return self.machine.guest is not None and self.machine.guest.boot_id == self.boot_id
+
+    def require_alive(self) -> Machine:
+        if not self.alive:
+            raise GRPCError(Status.UNAVAILABLE, "the connection is draining")
+        return self.machine
+
+    async def wait(self, ring: asyncio.Future[None], seconds: float | None = None) -> bool:
+        """Until the bell rings, at most that many seconds of the world; tells whether it rang."""
+        if seconds is None:
+            await ring
+            return True
+        done, _ = await asyncio.wait({ring}, timeout=seconds / self.kernel.clock.rate)
+        return bool(done)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, by the organisations in the client certificate."""
+
+    roles: frozenset[str]
+
+    @classmethod
+    def of(cls, certificate: Mapping[str, object] | None) -> Caller:
+        subject = (certificate or {}).get("subject") or ()
+        assert isinstance(subject, tuple)
+        return cls(frozenset(value for part in subject for key, value in part if key == "organizationName"))
+
+    def require(self, roles: frozenset[str]) -> None:
+        if not self.roles & roles:
+            raise GRPCError(Status.PERMISSION_DENIED, "not authorized")
+
+    @property
+    def admin(self) -> bool:
+        return ADMIN in self.roles
+
+
+async def received(stream: Stream[Request, Any]) -> Request:
+    """The request's only message."""
+    request = await stream.recv_message()
+    if request is None:
+        raise GRPCError(Status.INTERNAL, "a request without a message")
+    return request
+
+
+def as_grpc(refused: Refused) -> GRPCError:
+    return GRPCError(Status[refused.code], refused.message)

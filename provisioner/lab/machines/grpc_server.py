@@ -1,0 +1,137 @@
+"""grpclib's server with what a machine needs besides: unknown methods, connections that end as a reboot or a power cut ends them.
+
+grpclib keeps neither its connections nor their fate; the hooks used here are private to it and pinned in pyproject.toml
+(facts/python-stack.md 1.4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+from grpclib.const import Cardinality, Handler
+from grpclib.exceptions import GRPCError
+from grpclib.protocol import Connection, H2Protocol
+from grpclib.server import Server, Stream
+
+LAST_WORDS_S = 0.5
+"""Real seconds that calls under way get to finish before an orderly stop closes their connection."""
+HANDSHAKE_TIMEOUT_S = 10.0
+SHUTDOWN_TIMEOUT_S = 0.2
+
+
+class Methods(dict[str, Handler]):
+    """Served methods by path. Any other is answered properly: grpclib's own answer lacks the content type, and clients in Go
+    would take it for a broken server.
+    """
+
+    def __init__(self, served: Mapping[str, Handler], refusal: Callable[[str], GRPCError]) -> None:
+        super().__init__(served)
+        self._refusal = refusal
+
+    def get(self, path: str, default: Any = None) -> Any:  # noqa: ARG002 - there is always an answer
+        return self[path] if path in self else Handler(self._refuse, Cardinality.UNARY_STREAM, Empty, Empty)
+
+    async def _refuse(self, stream: Stream[Any, Any]) -> None:
+        raise self._refusal(stream._method_name)
+
+
+class GrpcServer(Server):
+    """One listener of one machine. Used on the servers' event loop alone."""
+
+    def __init__(self, methods: Methods) -> None:
+        super().__init__([])
+        self._mapping = _counted(methods, self)
+        self._protocols: set[H2Protocol] = set()
+        self._busy = 0
+        """Unary calls under way."""
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def listen(self, bound: socket.socket, context: ssl.SSLContext) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(
+            self._protocol_factory,
+            sock=bound,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+            ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        )
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        self._protocols = {p for p in self._protocols if not _is_closed(p)} | {protocol}
+        return protocol
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """A unary call is under way: `drain` lets it finish."""
+        self._busy += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._idle.set()
+
+    async def drain(self) -> None:
+        """As a reboot ends connections: a GOAWAY, the last words of calls under way, then they are closed."""
+        for connection in self._connections():
+            connection._connection.close_connection()
+            connection.flush()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), LAST_WORDS_S)
+        self._end(asyncio.Transport.close)
+
+    def abort(self) -> None:
+        """As a power cut does: connections are simply gone."""
+        self._end(asyncio.Transport.abort)
+
+    def pause(self, *, silent: bool) -> None:
+        """As behind a dead link: nothing is read any more, and no connection ends. Who writes must keep still, too."""
+        for connection in self._connections():
+            if silent:
+                connection._transport.pause_reading()
+            else:
+                connection._transport.resume_reading()
+
+    def _connections(self) -> list[Connection]:
+        return [protocol.connection for protocol in self._protocols if not _is_closed(protocol)]
+
+    def _end(self, how: Callable[[asyncio.Transport], None]) -> None:
+        for handler in self._handlers:
+            handler.close()
+        for connection in self._connections():
+            how(connection._transport)
+        self._protocols.clear()
+
+
+def _is_closed(protocol: H2Protocol) -> bool:
+    """Also before its TLS handshake is done: there is nothing to end yet."""
+    connection: Connection | None = getattr(protocol, "connection", None)
+    return connection is None or connection.is_closing()
+
+
+def _counted(methods: Methods, server: GrpcServer) -> Methods:
+    """The same methods, unary ones counted while they are under way."""
+
+    def counted(handler: Handler) -> Handler:
+        async def call(stream: Stream[Any, Any]) -> None:
+            with server.busy():
+                await handler.func(stream)
+                await stream.send_trailing_metadata()
+
+        return handler._replace(func=call)
+
+    return Methods(
+        {
+            path: counted(handler) if not handler.cardinality.server_streaming else handler
+            for path, handler in methods.items()
+        },
+        methods._refusal,
+    )

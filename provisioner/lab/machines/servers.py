@@ -1,0 +1,214 @@
+"""All machines' API servers: one event loop on a thread of its own, listeners that come and go as the machines do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from grpclib.exceptions import GRPCError
+
+from provisioner.lab.machines.calls import Answerer, Bell
+from provisioner.lab.machines.resources import View
+from provisioner.lab.machines.server import ApidServer, MachineServer, MaintenanceServer
+from provisioner.lab.world.guests import TalosGuests, clusters
+from provisioner.lab.world.guests.machine import Machine
+from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.seams import Routes
+
+API_PORT = 50000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What should answer for a machine now."""
+
+    boot_id: str
+    mode: str
+    addresses: tuple[str, ...]
+    """Where it listens. The same boot may gain and lose some."""
+    reachable: bool
+
+
+@dataclass
+class Running:
+    boot_id: str
+    mode: str
+    server: MachineServer
+    silent: bool = False
+    listeners: dict[str, asyncio.Server | socket.socket] = field(default_factory=dict)
+    """By address. A bare socket: packets reach nobody, connections are neither refused nor served."""
+
+
+class MachineServers:
+    """Serves the API of every machine in the LAN by `routes`, from `start` to `stop`."""
+
+    def __init__(self, kernel: Kernel, guests: TalosGuests, routes: Routes) -> None:
+        self._kernel = kernel
+        self._guests = guests
+        self._routes = routes
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="machines", daemon=True)
+        self._dirty: set[str] = set()
+        self._woken = asyncio.Event()
+        self._looking = asyncio.Lock()
+        self._running: dict[str, Running] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._unwatch: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Returns when every machine that is up already listens."""
+        self._thread.start()
+        with self._kernel.lock:
+            self._unwatch = self._kernel.watch(self._changed)
+        asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(30)
+
+    def stop(self) -> None:
+        """All listeners and connections end."""
+        with self._kernel.lock:
+            self._unwatch()
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def settle(self) -> None:
+        """Returns when listeners and certificates are as the world is now."""
+        asyncio.run_coroutine_threadsafe(self._settle(), self._loop).result(30)
+
+    # -- on any thread, under the world's lock
+
+    def _changed(self, topic: str, key: str) -> None:
+        if topic in ("guest", "kube"):
+            self._loop.call_soon_threadsafe(self._mark, key if topic == "guest" else "")
+
+    # -- on the loop
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    async def _begin(self) -> None:
+        self._keeper = asyncio.create_task(self._keep())
+        await self._settle()
+
+    async def _end(self) -> None:
+        self._keeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._keeper
+        for owner in list(self._running):
+            self._close(owner, power_cut=True)
+        await asyncio.gather(*self._closing)
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _mark(self, owner: str) -> None:
+        """Somebody's change; an empty owner means everybody's."""
+        if owner:
+            self._dirty.add(owner)
+        else:
+            self._dirty |= self._running.keys()
+        self._woken.set()
+
+    async def _keep(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            await self._look(self._dirty)
+
+    async def _settle(self) -> None:
+        with self._kernel.lock:
+            owners = {machine.owner for machine in self._guests.machines()}
+        await self._look(owners | self._running.keys())
+
+    async def _look(self, owners: set[str]) -> None:
+        async with self._looking:
+            owners, self._dirty = set(owners), self._dirty - owners
+            for owner in owners:
+                await self._look_at(owner)
+
+    async def _look_at(self, owner: str) -> None:
+        with self._kernel.lock:
+            machine = self._guests.machine(owner)
+            wanted = _wanted(machine) if machine is not None else None
+        running = self._running.get(owner)
+        if running is not None and (wanted is None or (running.boot_id, running.mode) != (wanted.boot_id, wanted.mode)):
+            self._close(owner, power_cut=machine is None)
+            running = None
+        if wanted is None or machine is None:
+            return
+        if running is None:
+            running = self._running[owner] = self._new(machine, wanted)
+        # The machine may go while its certificate is made, and its CA may be none: then nothing listens.
+        with contextlib.suppress(GRPCError, ValueError, ssl.SSLError):
+            await self._adjust(running, wanted)
+        if wanted.reachable:
+            running.server.answerer.bell.ring()
+
+    def _new(self, machine: Machine, wanted: Wanted) -> Running:
+        answerer = Answerer(self._kernel, self._guests, machine, wanted.boot_id, Bell(), View(machine))
+        server = MaintenanceServer(answerer) if wanted.mode == "maintenance" else ApidServer(answerer, self._find)
+        return Running(wanted.boot_id, wanted.mode, server)
+
+    async def _adjust(self, running: Running, wanted: Wanted) -> None:
+        """Listeners and certificate as they should be."""
+        if running.silent == wanted.reachable:
+            running.silent = not wanted.reachable
+            running.server.grpc.pause(silent=running.silent)
+            for address in list(running.listeners):
+                self._close_listener(running, address)
+        for address in set(running.listeners) - set(wanted.addresses):
+            self._close_listener(running, address)
+        for address in wanted.addresses:
+            if address not in running.listeners:
+                await self._open_listener(running, address)
+        running.server.refresh()
+
+    async def _open_listener(self, running: Running, address: str) -> None:
+        port = self._routes.loopback_port(address, API_PORT)
+        bound = self._routes.listener(address, API_PORT)
+        if running.silent:
+            bound.listen()
+            running.listeners[address] = bound
+        else:
+            try:
+                running.listeners[address] = await running.server.listen(bound)
+            except BaseException:
+                bound.close()
+                self._routes.withdraw(address, API_PORT)
+                raise
+        self._routes.publish(address, API_PORT, port)
+
+    def _close_listener(self, running: Running, address: str) -> None:
+        running.listeners.pop(address).close()
+        self._routes.withdraw(address, API_PORT)
+
+    def _close(self, owner: str, *, power_cut: bool) -> None:
+        running = self._running.pop(owner)
+        for address in list(running.listeners):
+            self._close_listener(running, address)
+        if power_cut or running.silent:
+            running.server.grpc.abort()
+        else:
+            task = asyncio.create_task(running.server.grpc.drain())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    def _find(self, machine: Machine) -> Answerer | None:
+        running = self._running.get(machine.owner)
+        open_apid = running is not None and running.mode == "apid" and not running.silent
+        return running.server.answerer if running is not None and open_apid else None
+
+
+def _wanted(machine: Machine) -> Wanted | None:
+    """Under the world's lock."""
+    talos = machine.guest
+    if talos is None or talos.api == "closed" or not talos.address:
+        return None
+    return Wanted(talos.boot_id, talos.api, tuple(clusters.addresses(machine)), talos.reachable)
