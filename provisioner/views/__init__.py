@@ -1,0 +1,54 @@
+"""What a person or a program sees of a run: live table, plain lines, JSON Lines, all made of the run's events alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Protocol, TextIO
+
+from provisioner.model.events import Event
+from provisioner.model.status import FinalObject
+from provisioner.views.paper import Paper
+
+KINDS = ("auto", "live", "plain", "json", "none")
+
+
+class View(Protocol):
+    """Hears every event of a run."""
+
+    def emit(self, event: Event) -> None: ...
+    def close(self, final: FinalObject | None = None) -> None:
+        """To be called once, whatever happened."""
+
+
+def make_view(
+    kind: str,
+    *,
+    paper: Paper,
+    verbosity: int = 0,
+    terminal: bool = False,
+    usual: Mapping[str, float] | None = None,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+) -> View:
+    """The view of that kind; `auto` is live on a terminal, else plain.
+
+    `out` takes the result, `err` the conversation. `usual` says how long steps took in earlier runs (`record.usual`).
+    `none` tells faults and the result on `err` alone. Verbosity -1 does the same with the result on `out`.
+    """
+    out = sys.stdout if out is None else out
+    err = sys.stderr if err is None else err
+    if kind not in KINDS:
+        raise ValueError(f"{kind!r} is no view; there are {', '.join(KINDS)}")
+    if kind == "json":
+        from provisioner.views.jsonl import JsonView
+
+        return JsonView(out=out)
+    if kind == "live" or (kind == "auto" and terminal and verbosity >= 0):
+        from provisioner.views.live import LiveView
+
+        return LiveView(paper=paper, verbosity=verbosity, out=out, err=err, usual=usual or {})
+    from provisioner.views.plain import PlainView
+
+    silent = kind == "none"
+    return PlainView(paper=paper, verbosity=-1 if silent else verbosity, out=out, err=err, silent=silent)

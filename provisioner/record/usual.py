@@ -1,0 +1,49 @@
+"""How long things usually take here: medians of earlier runs that ended well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+
+from provisioner.model.events import RunEnded, RunStarted, StepEnded
+from provisioner.record.journal import read_run, run_numbers
+
+RUN = "run"
+LOOKED_AT = 20
+"""Runs that are read at most; older ones tell of another host."""
+ENOUGH = 5
+
+
+def usual_times(cluster_folder: Path, *, command: str) -> Mapping[str, float]:
+    """Seconds of the clock port by step id, and of a whole run by `run`; empty without a record.
+
+    Only runs that did something count, and in them only steps that were not kept: a kept step takes no time.
+    """
+    steps: dict[str, list[float]] = {}
+    counted = 0
+    for number in reversed(run_numbers(cluster_folder)[-LOOKED_AT:]):
+        took = _times(cluster_folder / "runs" / str(number), command)
+        for key, seconds in took.items():
+            steps.setdefault(key, []).append(seconds)
+        counted += bool(took)
+        if counted == ENOUGH:
+            break
+    return {key: median(seconds) for key, seconds in steps.items()}
+
+
+def _times(run_folder: Path, command: str) -> dict[str, float]:
+    took: dict[str, float] = {}
+    whole = good = False
+    for event in read_run(run_folder):
+        match event:
+            case RunStarted():
+                whole = event.command == command
+            case StepEnded(outcome="done"):
+                took[str(event.step)] = event.elapsed_s
+            case RunEnded(outcome="ok"):
+                took[RUN] = event.elapsed_s
+                good = True
+            case _:
+                pass
+    return took if whole and good else {}

@@ -1,0 +1,51 @@
+"""What `down` would remove and what it keeps, before anybody is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from provisioner.model.plan import Action, Plan, Verb
+from provisioner.model.spec import Cluster
+from provisioner.views.paper import Line, Paper, Span, Style, cells, line, pad
+from provisioner.views.words import count, listed
+
+
+def render_down(plan: Plan, cluster: Cluster, *, paper: Paper) -> str:
+    """Removals, then what stays with the reason why."""
+    return paper.render(_down(plan, cluster, paper))
+
+
+def _down(plan: Plan, cluster: Cluster, paper: Paper) -> Iterator[Line]:
+    hosts = ", ".join(cluster.hosts)
+    removed = [action for action in plan.actions if action.verb.changes]
+    kept = [action for action in plan.actions if action.verb is Verb.KEEP]
+    if not removed:
+        yield line(f"{cluster.name} on {hosts}: nothing of it is there.")
+    else:
+        yield from paper.wrapped(
+            line(Span(f"On {hosts}, this removes what {cluster.name} made:", Style.STRONG)), indent=2
+        )
+        yield from _removals(removed, paper)
+    if kept:
+        yield line("and keeps:" if removed else "Kept:")
+        yield from _listed([(action.object, action.why) for action in kept], paper)
+    for action in plan.refusals:
+        yield from paper.wrapped(line("  ", Span("refused  ", Style.BAD), f"{action.object}: {action.why}"), indent=11)
+    if any(action.destroys for action in removed):
+        yield from paper.wrapped(line("Other VMs on the host are not touched. Data in the cluster is lost."), indent=0)
+
+
+def _removals(actions: Sequence[Action], paper: Paper) -> Iterator[Line]:
+    machines = [action for action in actions if action.machine and action.destroys]
+    rows = []
+    if machines:
+        rows.append((count(len(machines), "VM"), listed([action.object for action in machines])))
+        rows.append(("", f"lost: {listed(sorted({action.destroys for action in machines}), at_most=3)}"))
+    rows += [(action.object, action.destroys or action.why) for action in actions if action not in machines]
+    yield from _listed(rows, paper)
+
+
+def _listed(rows: Sequence[tuple[str, str]], paper: Paper) -> Iterator[Line]:
+    widest = min(28, max(cells(name) for name, _ in rows)) + 2
+    for name, text in rows:
+        yield from paper.wrapped(line("  ", pad(name, widest), text), indent=widest + 2)

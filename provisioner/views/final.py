@@ -1,0 +1,76 @@
+"""The last lines of a run: what is now, and what one can type next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.model.events import RunEnded, RunStarted
+from provisioner.model.steps import NUMBER, STEPS
+from provisioner.views.paper import BLANK, Glyph, Line, Paper, Span, Style, line
+from provisioner.views.screen import Screen, State
+from provisioner.views.words import count, duration, listed
+
+
+def render_final(screen: Screen, paper: Paper) -> list[Line]:
+    """Nothing while the run is still at work."""
+    if screen.run is None or screen.ended is None:
+        return []
+    return list(_final(screen, screen.run, screen.ended, paper))
+
+
+def _final(screen: Screen, run: RunStarted, ended: RunEnded, paper: Paper) -> Iterator[Line]:
+    took = duration(ended.elapsed_s, fine=True)
+    if ended.outcome in ("ok", "unchanged"):
+        said = ended.summary or f"{run.cluster}: done"
+        text = said if ended.outcome == "unchanged" else f"{said}, in {took}"
+        left = line(" ", paper.sign(Glyph.DONE, Style.GOOD), " ", Span(text, Style.STRONG))
+        log = f"log: {run.folder}" if run.folder else ""
+        yield from paper.between(left, line(Span(log, Style.KEPT)), indent=paper.glyph_cells + 2)
+        for remark in ended.left:
+            yield from paper.wrapped(line(" " * (paper.glyph_cells + 2), remark), indent=paper.glyph_cells + 4)
+        commands = _next(screen, run)
+        if commands:
+            yield BLANK
+            for command in commands:
+                yield line(" " * (paper.glyph_cells + 2), command)
+        return
+    yield from _stopped(screen, run, ended, paper, took)
+
+
+def _stopped(screen: Screen, run: RunStarted, ended: RunEnded, paper: Paper, took: str) -> Iterator[Line]:
+    """What was reached, what stays, how to go on; a box above says why."""
+    where = _where(screen)
+    words = [f"Stopped{where} after {took}"]
+    if ended.summary:
+        words.append(ended.summary[0].upper() + ended.summary[1:])
+    said = f"{'. '.join(words)}."
+    exit_words = line(f"exit {ended.exit}")
+    if ended.outcome != "interrupted":
+        yield from paper.between(line(said), exit_words)
+        return
+    yield from paper.wrapped(line(said), indent=0)
+    if ended.left:
+        yield from paper.wrapped(line(f"  left     {listed(ended.left)}"), indent=11)
+    yield line(f"  go on    provision {run.command} {run.cluster}")
+    last = f"  undo     provision down {run.cluster}" if run.command != "down" else ""
+    yield from paper.between(line(last), exit_words)
+
+
+def _where(screen: Screen) -> str:
+    """` in step 4 of 12 (VMs, 2 of 4)`: the first step that did not get through."""
+    for row in screen.rows:
+        if row.state in (State.FAILED, State.STOPPED, State.WORKING):
+            machines = row.machines
+            done = sum(lane.state is State.DONE for lane in machines)
+            of = f", {done} of {count(len(machines), 'machine')}" if len(machines) > 1 else ""
+            return f" in step {NUMBER[row.id]} of {len(STEPS)}{of}"
+    return ""
+
+
+def _next(screen: Screen, run: RunStarted) -> list[str]:
+    """Commands that make sense now."""
+    if run.command == "down":
+        return []
+    whole = screen.rows and screen.rows[-1].id == STEPS[-1].id
+    kubectl = [f"kubectl --context admin@{run.cluster} get nodes"] if whole else [f"provision up {run.cluster}"]
+    return [*kubectl, f"provision status {run.cluster}"]

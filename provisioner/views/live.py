@@ -1,0 +1,138 @@
+"""The table of a run, painted in place on a terminal: on every change, at most eight times a second.
+
+Only lines that differ are written again. The cursor stays visible, so that nothing is left to repair when the process is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TextIO
+
+from provisioner.model.events import CallEnded, Event, FaultMet, RunEnded
+from provisioner.model.status import FinalObject
+from provisioner.views.box import Box, render_box
+from provisioner.views.final import render_final
+from provisioner.views.paper import BLANK, Line, Paper
+from provisioner.views.plain import call_words
+from provisioner.views.screen import Screen
+from provisioner.views.table import Show, render_screen
+from provisioner.views.ticking import Ticker
+
+EVERY_S = 0.125
+"""Real seconds between two paintings at least."""
+
+
+class LiveView:
+    """Paints on `err`; the result goes to `out`."""
+
+    def __init__(
+        self,
+        *,
+        paper: Paper,
+        verbosity: int,
+        out: TextIO,
+        err: TextIO,
+        usual: Mapping[str, float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._paper = paper
+        self._verbosity = verbosity
+        self._out = out
+        self._err = err
+        self._usual = usual
+        self._monotonic = monotonic
+        self._screen = Screen()
+        self._heard = monotonic()
+        self._painted_at = float("-inf")
+        self._lines: list[str] = []
+        """What stands on the terminal above the cursor."""
+        self._ticker = Ticker(EVERY_S, self.tick)
+        self._boxes: list[FaultMet] = []
+
+    def emit(self, event: Event) -> None:
+        self._screen = self._screen.after(event)
+        self._heard = self._monotonic()
+        match event:
+            case FaultMet():
+                self._boxes.append(event)
+            case RunEnded():
+                self._finish()
+                return
+            case CallEnded() if self._verbosity > 1:
+                self._above(self._paper.wrapped(Line(call_words(event)), indent=4))
+            case _:
+                pass
+        self.tick()
+        self._ticker.arm()
+
+    def tick(self) -> None:
+        """Paints if the last painting is long enough ago; otherwise the next tick does."""
+        if self._screen.ended is None and self._monotonic() - self._painted_at >= EVERY_S:
+            self._paint()
+
+    def close(self, final: FinalObject | None = None) -> None:
+        """Tells what has not been told yet. `final` adds nothing to what the events said."""
+        del final
+        self._ticker.stop()
+        if self._screen.ended is None and self._lines:
+            self._paint()
+        self._write_boxes()
+
+    def _finish(self) -> None:
+        self._ticker.stop()
+        self._paint(height=0)
+        self._lines = []
+        self._write_boxes()
+        ended = self._screen.ended
+        good = ended is not None and ended.outcome in ("ok", "unchanged")
+        stream = self._out if good else self._err
+        stream.write("\n" + self._paper.render(render_final(self._screen, self._paper)))
+        stream.flush()
+
+    def _write_boxes(self) -> None:
+        for met in self._boxes:
+            self._err.write(self._paper.render([BLANK, *render_box(Box.of_event(met), self._paper)]))
+        self._boxes = []
+        self._err.flush()
+
+    def _now_s(self) -> float:
+        """The clock port's time: that of the last event, and what has passed since at that clock's pace."""
+        speed = self._screen.run.speed if self._screen.run else 1.0
+        return self._screen.at_s + (self._monotonic() - self._heard) * speed
+
+    def _paint(self, height: int | None = None) -> None:
+        self._painted_at = self._monotonic()
+        rows = self._height() if height is None else height
+        now_s = self._screen.ended.at_s if self._screen.ended else self._now_s()
+        show = Show(now_s=now_s, usual=self._usual, height=rows, verbosity=self._verbosity)
+        lines = [self._paper.render_line(each) for each in render_screen(self._screen, self._paper, show)]
+        self._replace(lines)
+
+    def _above(self, lines: Sequence[Line]) -> None:
+        """Lines that stay, above the table."""
+        text = "".join(f"{self._paper.render_line(each)}\x1b[K\r\n" for each in lines)
+        up = f"\x1b[{len(self._lines)}A" if self._lines else ""
+        self._err.write(f"{up}\r\x1b[J{text}")
+        self._lines = []
+        self._paint()
+
+    def _replace(self, lines: list[str]) -> None:
+        if lines == self._lines:
+            return
+        written = [f"\x1b[{len(self._lines)}A\r"] if self._lines else []
+        for index, text in enumerate(lines):
+            same = index < len(self._lines) and self._lines[index] == text
+            written.append("\r\n" if same else f"{text}\x1b[K\r\n")
+        if len(lines) < len(self._lines):
+            written.append("\x1b[J")
+        self._err.write("".join(written))
+        self._err.flush()
+        self._lines = lines
+
+    def _height(self) -> int:
+        try:
+            return os.get_terminal_size(self._err.fileno()).lines
+        except (OSError, ValueError):
+            return 0

@@ -1,0 +1,145 @@
+"""The plan screen: what `up` would do, in the order and with the names of the steps of `up`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+from provisioner.model.naming import spaced_mac
+from provisioner.model.plan import Action, Plan, Verb
+from provisioner.model.spec import Cluster, MachineSpec
+from provisioner.model.steps import NUMBER, STEP, STEPS, Scope, StepId
+from provisioner.views.paper import BLANK, Line, Paper, Span, Style, cells, line, pad
+from provisioner.views.table import RUN, lab_words
+from provisioner.views.words import about, count, counted, duration, gib
+
+_TITLE = max(len(step.title) for step in STEPS) + 2
+_VERB = max(len(verb) for verb in Verb) + 1
+_LEFT = 8 + _TITLE
+"""Columns up to the verb: sign, number, title."""
+
+_STYLES: Mapping[Verb, Style] = {
+    Verb.KEEP: Style.KEPT,
+    Verb.CHANGE: Style.SLOW,
+    Verb.RESTART: Style.SLOW,
+    Verb.REPLACE: Style.BAD,
+    Verb.REMOVE: Style.BAD,
+    Verb.REFUSE: Style.BAD,
+}
+
+
+def render_plan(
+    plan: Plan,
+    cluster: Cluster,
+    *,
+    read_s: float,
+    paper: Paper,
+    verbosity: int = 0,
+    usual: Mapping[str, float] | None = None,
+) -> str:
+    """The whole screen. With `verbosity`, machines that are kept are listed one by one."""
+    usual = usual or {}
+    lines = [*_head(cluster, read_s, paper), BLANK]
+    for step in STEPS:
+        lines += _step(plan.of(step.id), step.id, cluster, paper, usual, each=verbosity > 0)
+    lines.append(BLANK)
+    for warning in plan.warnings:
+        lines += paper.wrapped(line(Span(f"! {warning.id}: ", Style.SLOW), warning.message), indent=4)
+        for command in warning.then:
+            lines += paper.wrapped(line("    ", command), indent=6)
+    lines += _foot(plan, cluster, paper, usual)
+    return paper.render(lines)
+
+
+def _head(cluster: Cluster, read_s: float, paper: Paper) -> Sequence[Line]:
+    hosts = ", ".join(cluster.hosts)
+    lab = f"    {lab_words(cluster.lab.speed)}" if cluster.lab else ""
+    left = line(Span(f"{cluster.name} on {hosts}", Style.STRONG), Span(lab, Style.WORK))
+    return paper.between(left, line(Span(f"{cluster.file}, read in {read_s:.1f} s", Style.KEPT)), indent=2)
+
+
+def _step(
+    actions: Sequence[Action], step: StepId, cluster: Cluster, paper: Paper, usual: Mapping[str, float], *, each: bool
+) -> Iterator[Line]:
+    if not actions:
+        return
+    signs = [action.verb.sign.strip() for action in actions if action.verb.sign.strip()]
+    sign = min(signs, key=_alarm, default="")
+    warned = any(action.warning for action in actions)
+    sign = "!" if warned and sign == "+" else sign
+    label = f"{pad(sign, 3)} {NUMBER[step]:2d} {pad(STEP[step].title, _TITLE)} "
+    widest = max((cells(action.object) for action in actions if action.machine), default=0)
+    for action, number in _together(actions, each=each):
+        machine = next((machine for machine in cluster.machines if machine.name == action.machine), None)
+        yield from _row(label, action, _text(action, number, machine, widest), _right(action, usual), paper)
+        label = " " * len(label)
+
+
+def _alarm(sign: str) -> int:
+    return ("x", "-/+", "-", "~", "+").index(sign)
+
+
+def _together(actions: Sequence[Action], *, each: bool) -> Iterator[tuple[Action, int]]:
+    """Actions that read the same but for the machine come as one row with their number."""
+
+    def key(action: Action) -> tuple[str, ...]:
+        alone = each or not action.machine or bool(action.destroys or action.warning or action.verb is Verb.REFUSE)
+        alone = alone or (action.step is StepId.VM and action.verb is not Verb.KEEP)
+        return (action.id,) if alone else (action.verb, "" if action.verb is Verb.KEEP else action.why)
+
+    for _, group in groupby(actions, key=key):
+        members = list(group)
+        yield members[0], len(members)
+
+
+def _row(label: str, action: Action, text: str, right: str, paper: Paper) -> Iterator[Line]:
+    verb = Span(pad(action.verb, _VERB), _STYLES.get(action.verb, Style.PLAIN))
+    style = Style.KEPT if action.verb is Verb.KEEP else Style.PLAIN
+    indent = len(label) + _VERB + 1
+    left = line(label, verb, " ", Span(text, style))
+    yield from paper.between(left, line(Span(right, Style.KEPT)), indent=indent)
+    if action.destroys:
+        yield from paper.wrapped(line(" " * indent, Span(f"DESTROYS {action.destroys}", Style.BAD)), indent=indent)
+    if action.warning:
+        yield from paper.wrapped(line(" " * indent, Span(action.warning, Style.SLOW)), indent=indent)
+    if action.fault is not None:
+        yield from paper.wrapped(
+            line(" " * indent, Span(action.fault.id, Style.BAD), "  ", action.fault.message), indent=indent
+        )
+
+
+def _text(action: Action, number: int, machine: MachineSpec | None, widest: int) -> str:
+    if number > 1:
+        return count(number, "machine") if action.verb is Verb.KEEP else f"{count(number, 'machine')}: {action.why}"
+    if machine and action.step is StepId.VM and action.verb is Verb.CREATE:
+        facts = [f"{machine.cpus} CPUs", gib(machine.memory_mib), f"{machine.disk_gib} GiB", spaced_mac(machine.mac)]
+        return "   ".join([pad(action.object, widest), *facts, *([machine.address] if machine.address else [])])
+    if STEP[action.step].scope is Scope.MACHINE and action.machine:
+        return f"{pad(action.object, widest)}  {action.why}"
+    return action.why if action.why.startswith(action.object) else f"{action.object}: {action.why}"
+
+
+def _right(action: Action, usual: Mapping[str, float]) -> str:
+    if action.verb is not Verb.WAIT:
+        return ""
+    known = f", usually {about(usual[action.step])}" if action.step in usual else ""
+    bound = duration(STEP[action.step].bound_s)
+    return known.lstrip(", ") if f"at most {bound}" in action.why else f"at most {bound}{known}"
+
+
+def _foot(plan: Plan, cluster: Cluster, paper: Paper, usual: Mapping[str, float]) -> Iterator[Line]:
+    if plan.refusals:
+        said = f"{count(len(plan.refusals), 'refusal')}: up would change nothing until mended."
+        yield from paper.wrapped(line(Span(said, Style.BAD)), indent=0)
+        return
+    if not plan.changes:
+        yield line("Nothing to do: everything is as the file says.")
+        return
+    verbs: dict[str, int] = {}
+    for action in plan.changes:
+        verbs[action.verb] = verbs.get(action.verb, 0) + 1
+    kept = sum(all(action.verb is Verb.KEEP for action in plan.of(step.id)) for step in STEPS if plan.of(step.id))
+    done = f"To do: {counted(verbs)}; {len(plan.destroys)} destroyed; {count(kept, 'step')} kept."
+    guess = f"about {about(usual[RUN])}" if RUN in usual else ""
+    yield from paper.between(line(done), line(Span(guess, Style.KEPT)), indent=2)
+    yield line(f"Next: provision up {cluster.name}")

@@ -1,0 +1,288 @@
+"""The picture of a run: a pure fold of its events. Live screen, plain lines and report are renderings of this.
+
+`Screen.after(event)` gives the next picture and changes nothing. Times are seconds of the clock port since the run began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TypeVar
+
+from provisioner.model.events import (
+    ActionEnded,
+    ActionStarted,
+    CallEnded,
+    Event,
+    FaultMet,
+    Note,
+    PlanMade,
+    RunEnded,
+    RunStarted,
+    StepEnded,
+    StepStarted,
+    WaitEnded,
+    WaitProgressed,
+    WaitStarted,
+)
+from provisioner.model.plan import Verb
+from provisioner.model.steps import STEPS, StepId
+
+T = TypeVar("T")
+
+
+class State(StrEnum):
+    """How far a step or a machine within it is."""
+
+    AHEAD = "ahead"
+    WORKING = "working"
+    DONE = "done"
+    KEPT = "kept"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def ended(self) -> bool:
+        return self not in (State.AHEAD, State.WORKING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """A wait that is open."""
+
+    what: str
+    begun_s: float
+    bound_s: float
+    reason: str
+    """Why not yet, in the probe's words; before the first probe, what the wait is for."""
+    tries: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """What happens to one machine within a step; the lane named "" is the step's own, for what is done once."""
+
+    name: str
+    state: State = State.AHEAD
+    begun_s: float = 0.0
+    elapsed_s: float = 0.0
+    """Once it has ended."""
+    planned: frozenset[str] = frozenset()
+    """Ids of actions that are still to be done."""
+    actions: Mapping[str, str] = field(default_factory=dict)
+    """Those at work: id to words."""
+    waits: Mapping[str, Wait] = field(default_factory=dict)
+    """Those that are open."""
+    seen: str = ""
+    """The proof, once there is one."""
+
+    @property
+    def wait(self) -> Wait | None:
+        """The wait that may last longest."""
+        return max(self.waits.values(), key=lambda wait: wait.begun_s + wait.bound_s, default=None)
+
+    @property
+    def doing(self) -> str:
+        """What it does or waits for, in words."""
+        if self.wait:
+            return self.wait.reason
+        return next(iter(self.actions.values()), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRow:
+    """One row of the table."""
+
+    id: StepId
+    state: State = State.AHEAD
+    begun_s: float = 0.0
+    elapsed_s: float = 0.0
+    summary: str = ""
+    note: str = ""
+    """The last announcement about it."""
+    lanes: Mapping[str, Lane] = field(default_factory=dict)
+
+    @property
+    def machines(self) -> tuple[Lane, ...]:
+        return tuple(lane for lane in self.lanes.values() if lane.name)
+
+    @property
+    def wait(self) -> Wait | None:
+        """The wait that may last longest."""
+        waits = [lane.wait for lane in self.lanes.values() if lane.wait]
+        return max(waits, key=lambda wait: wait.begun_s + wait.bound_s, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """The whole picture."""
+
+    run: RunStarted | None = None
+    plan: PlanMade | None = None
+    ended: RunEnded | None = None
+    at_s: float = 0.0
+    """Time of the last event."""
+    steps: Mapping[StepId, StepRow] = field(default_factory=lambda: {step.id: StepRow(id=step.id) for step in STEPS})
+    warnings: tuple[str, ...] = ()
+    stopping: str = ""
+    """What is said after the first Ctrl-C."""
+    news: str = ""
+    """The last announcement that belongs to no step."""
+    faults: tuple[FaultMet, ...] = ()
+    calls: int = 0
+
+    @property
+    def rows(self) -> tuple[StepRow, ...]:
+        """The steps that this run has to do with, in the order of the table."""
+        if self.plan is None:
+            return tuple(self.steps.values())
+        planned = {str(action["step"]) for action in self.plan.actions}
+        return tuple(row for row in self.steps.values() if row.id in planned or row.state is not State.AHEAD)
+
+    @property
+    def at_work(self) -> tuple[StepRow, ...]:
+        return tuple(row for row in self.steps.values() if row.state is State.WORKING)
+
+    def after(self, event: Event) -> Screen:
+        """The picture after one more event."""
+        screen = replace(self, at_s=max(self.at_s, event.at_s))
+        match event:
+            case RunStarted():
+                return replace(screen, run=event)
+            case PlanMade():
+                said = tuple(str(warning.get("message", "")) for warning in event.warnings)
+                return replace(screen, plan=event, warnings=screen.warnings + said)
+            case RunEnded():
+                return replace(screen, ended=event)
+            case FaultMet():
+                return replace(screen, faults=(*screen.faults, event))
+            case CallEnded():
+                return replace(screen, calls=screen.calls + 1)
+            case Note():
+                return screen._noted(event)
+            case StepStarted():
+                return screen._step_started(event)
+            case StepEnded():
+                row = screen.steps[event.step]
+                ended = replace(row, state=_state(event.outcome), elapsed_s=event.elapsed_s, summary=event.summary)
+                return screen._with_row(ended)
+            case ActionStarted() | ActionEnded() | WaitStarted() | WaitProgressed() | WaitEnded():
+                return screen._lane_moved(event)
+            case _:
+                return screen
+
+    def _with_row(self, row: StepRow) -> Screen:
+        return replace(self, steps={**self.steps, row.id: row})
+
+    def _noted(self, note: Note) -> Screen:
+        if note.level == "stopping":
+            return replace(self, stopping=note.message)
+        if note.level == "warning":
+            return replace(self, warnings=(*self.warnings, note.message))
+        if note.step is not None:
+            return self._with_row(replace(self.steps[note.step], note=note.message))
+        return replace(self, news=note.message)
+
+    def _step_started(self, event: StepStarted) -> Screen:
+        planned = self._planned(event.step)
+        names = [*event.machines, *(name for name in planned if name not in event.machines)]
+        lanes = {name: Lane(name=name, planned=planned.get(name, frozenset())) for name in names}
+        row = StepRow(id=event.step, state=State.WORKING, begun_s=event.at_s, lanes=lanes)
+        return self._with_row(row)
+
+    def kept(self, step: StepId) -> tuple[tuple[str, str], ...]:
+        """What the plan keeps in that step, each with its reason."""
+        actions = self.plan.actions if self.plan else ()
+        return tuple(
+            (str(action["object"]), str(action["why"]))
+            for action in actions
+            if action["step"] == step and action["verb"] == Verb.KEEP
+        )
+
+    def _planned(self, step: StepId) -> dict[str, frozenset[str]]:
+        """Ids of the plan's actions of that step, by machine."""
+        found: dict[str, frozenset[str]] = {}
+        for action in self.plan.actions if self.plan else ():
+            if action["step"] == step and action["verb"] not in (Verb.KEEP, Verb.REFUSE):
+                machine = str(action.get("machine", ""))
+                found[machine] = found.get(machine, frozenset()) | {str(action["id"])}
+        return found
+
+    def _lane_moved(self, event: ActionStarted | ActionEnded | WaitStarted | WaitProgressed | WaitEnded) -> Screen:
+        row = self.steps[event.step]
+        name = event.machine or ""
+        lane = row.lanes.get(name, Lane(name=name))
+        moved = _moved(lane, event)
+        if row.state is State.AHEAD:
+            row = replace(row, state=State.WORKING, begun_s=event.at_s)
+        return self._with_row(replace(row, lanes={**row.lanes, name: moved}))
+
+
+def _moved(lane: Lane, event: ActionStarted | ActionEnded | WaitStarted | WaitProgressed | WaitEnded) -> Lane:
+    begun = lane.begun_s if lane.state is not State.AHEAD else event.at_s
+    lane = replace(lane, begun_s=begun, state=State.WORKING)
+    match event:
+        case ActionStarted():
+            words = f"{_AT_WORK.get(event.verb, event.verb)} {event.object}"
+            return replace(lane, actions={**lane.actions, event.action: words})
+        case ActionEnded():
+            lane = replace(lane, actions=_without(lane.actions, event.action), planned=lane.planned - {event.action})
+            return _settled(replace(lane, seen=event.proof or lane.seen), event)
+        case WaitStarted():
+            wait = Wait(what=event.what, begun_s=event.at_s, bound_s=event.bound_s, reason=event.why or event.what)
+            return replace(lane, waits={**lane.waits, event.what: wait})
+        case WaitProgressed():
+            began = event.at_s - event.elapsed_s
+            wait = Wait(what=event.what, begun_s=began, bound_s=event.bound_s, reason=event.reason, tries=event.tries)
+            return replace(lane, waits={**lane.waits, event.what: wait})
+        case WaitEnded():
+            return _settled(replace(lane, waits=_without(lane.waits, event.what), seen=event.seen or lane.seen), event)
+
+
+def _settled(lane: Lane, event: ActionEnded | WaitEnded) -> Lane:
+    """Ended when nothing of it is open or still to be done; a failure ends it at once."""
+    state = _state(event.outcome)
+    open_still = lane.actions or lane.waits or lane.planned
+    if state in (State.FAILED, State.STOPPED) or not open_still:
+        return replace(lane, state=state, elapsed_s=event.at_s - lane.begun_s)
+    return lane
+
+
+def _state(outcome: str) -> State:
+    return {
+        "done": State.DONE,
+        "met": State.DONE,
+        "kept": State.KEPT,
+        "failed": State.FAILED,
+        "timed_out": State.FAILED,
+        "stopped": State.STOPPED,
+    }.get(outcome, State.DONE)
+
+
+def _without(items: Mapping[str, T], key: str) -> dict[str, T]:
+    return {name: item for name, item in items.items() if name != key}
+
+
+_AT_WORK: Mapping[str, str] = {
+    Verb.CREATE: "making",
+    Verb.CHANGE: "changing",
+    Verb.REPLACE: "replacing",
+    Verb.REMOVE: "removing",
+    Verb.START: "starting",
+    Verb.RESTART: "restarting",
+    Verb.APPLY: "applying to",
+    Verb.WAIT: "waiting for",
+    Verb.WRITE: "writing",
+    Verb.FETCH: "fetching",
+    Verb.ONCE: "starting",
+    Verb.EJECT: "ejecting from",
+}
+
+
+def fold(events: Iterable[Event]) -> Screen:
+    """The picture after all of them."""
+    screen = Screen()
+    for event in events:
+        screen = screen.after(event)
+    return screen

@@ -1,0 +1,118 @@
+"""The status screen: what is there now, machine by machine; health and drift told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from provisioner.model.status import MachineStatus, StatusReport
+from provisioner.views.paper import BLANK, Glyph, Line, Paper, Span, Style, cells, line, pad
+from provisioner.views.table import lab_words
+from provisioner.views.words import count, gib, listed
+
+_STATES = {
+    "healthy": (Glyph.DONE, Style.GOOD),
+    "not healthy": (Glyph.WARNING, Style.SLOW),
+    "absent": (Glyph.WAITING, Style.KEPT),
+    "unknown": (Glyph.WARNING, Style.SLOW),
+}
+_COLUMNS = ("NODE", "ROLE", "VM", "ADDRESS", "STAGE", "READY", "TALOS", "KUBERNETES", "CPUS", "MEMORY")
+_DROPPED = ("CPUS", "ROLE", "MEMORY", "KUBERNETES")
+"""What narrow terminals do without, the first first."""
+
+
+def render_status(report: StatusReport, *, paper: Paper) -> str:
+    """The whole screen."""
+    return paper.render(_status(report, paper))
+
+
+def _status(report: StatusReport, paper: Paper) -> Iterator[Line]:
+    yield from _head(report, paper)
+    if report.state == "absent":
+        yield BLANK
+        yield line(f"Nothing of it is there. Make it: provision up {report.cluster}")
+        return
+    yield BLANK
+    yield from _table(report, paper)
+    yield BLANK
+    yield from _foot(report, paper)
+
+
+def _head(report: StatusReport, paper: Paper) -> Iterator[Line]:
+    hosts = ", ".join(report.hosts)
+    lab = f"    {lab_words(report.lab_speed)}" if report.lab_speed is not None else ""
+    glyph, style = _STATES.get(report.state, (Glyph.WAITING, Style.PLAIN))
+    drifts = len(report.drift) + sum(len(machine.drift) for machine in report.machines)
+    drift = f", {count(drifts, 'drift')}" if drifts else ""
+    left = line(
+        Span(f"{report.cluster} on {hosts}", Style.STRONG),
+        Span(lab, Style.WORK),
+        "    ",
+        Span(f"{paper.glyph(glyph)} {report.state}", style),
+        Span(drift, Style.SLOW),
+    )
+    yield from paper.between(left, line(Span(f"read in {report.read_s:.1f} s", Style.KEPT)), indent=4)
+    for why in report.host_unread:
+        yield from paper.wrapped(line("  ", Span(why, Style.SLOW)), indent=4)
+
+
+def _table(report: StatusReport, paper: Paper) -> Iterator[Line]:
+    rows = [_cells(machine) for machine in report.machines]
+    columns = list(_COLUMNS)
+    widths = _widths(columns, rows)
+    for dropped in _DROPPED:
+        if paper.width <= 0 or sum(widths) + 2 * (len(columns) - 1) <= paper.width:
+            break
+        columns.remove(dropped)
+        widths = _widths(columns, rows)
+    yield from paper.wrapped(
+        line(Span(_joined([pad(c, w) for c, w in zip(columns, widths, strict=True)]), Style.KEPT)), indent=2
+    )
+    for machine, row in zip(report.machines, rows, strict=True):
+        text = _joined([pad(row[c], w) for c, w in zip(columns, widths, strict=True)])
+        style = Style.PLAIN if machine.ready or not machine.unmet else Style.SLOW
+        yield from paper.wrapped(line(Span(text, style)), indent=4)
+        for label, words in (("unmet", machine.unmet), ("drift", machine.drift), ("unread", (machine.unread,))):
+            for said in words:
+                if said:
+                    yield from paper.wrapped(line("    ", Span(f"{label}: ", Style.SLOW), said), indent=6)
+
+
+def _cells(machine: MachineStatus) -> dict[str, str]:
+    ready = "?" if machine.ready is None else "yes" if machine.ready else "no"
+    return {
+        "NODE": machine.name,
+        "ROLE": machine.role,
+        "VM": machine.vm or "?",
+        "ADDRESS": machine.address or "?",
+        "STAGE": machine.stage or "?",
+        "READY": ready,
+        "TALOS": machine.talos or "?",
+        "KUBERNETES": machine.kubernetes or "?",
+        "CPUS": "?" if machine.cpus is None else str(machine.cpus),
+        "MEMORY": "?" if machine.memory_mib is None else gib(machine.memory_mib),
+    }
+
+
+def _widths(columns: Sequence[str], rows: Sequence[dict[str, str]]) -> list[int]:
+    return [max([len(column), *(cells(row[column]) for row in rows)]) for column in columns]
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return "  ".join(parts).rstrip()
+
+
+def _foot(report: StatusReport, paper: Paper) -> Iterator[Line]:
+    for label, words in (("unmet", report.unmet), ("drift", report.drift)):
+        for said in words:
+            yield from paper.wrapped(line(Span(f"{label}: ", Style.SLOW), said), indent=2)
+    etcd = "etcd not read" if report.etcd_members is None else f"etcd {report.etcd_members} of {report.control_planes}"
+    isos = f"ISO in {listed(report.isos_mounted)}" if report.isos_mounted else "no ISO mounted"
+    parts = [etcd, report.switch, "" if report.host_unread else isos, report.access]
+    current = ""
+    for part in (part for part in parts if part):
+        joined = f"{current}    {part}" if current else part
+        if current and paper.width > 0 and cells(joined) > paper.width:
+            yield line(current)
+            joined = part
+        current = joined
+    yield from paper.wrapped(line(current), indent=2)

@@ -1,0 +1,211 @@
+"""The table of a run as lines: one row per step, the steps at work opened to their machines. Pure; painted by `live.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from provisioner.model.events import RunStarted
+from provisioner.model.steps import NUMBER, STEP, STEPS, StepId
+from provisioner.views.paper import BLANK, Glyph, Line, Paper, Span, Style, cells, line, pad
+from provisioner.views.screen import Lane, Screen, State, StepRow, Wait
+from provisioner.views.words import about, duration
+
+RUN = "run"
+"""Key of a whole run among the usual times."""
+_TITLE = max(len(step.title) for step in STEPS) + 2
+_LANES = 8
+"""Machines that an open step lists at most; the slowest tell the story of a hundred."""
+_SLOW = 2.0
+"""Beyond this many times the usual time a wait turns yellow."""
+
+_SIGNS: Mapping[State, tuple[Glyph, Style]] = {
+    State.AHEAD: (Glyph.NONE, Style.PLAIN),
+    State.WORKING: (Glyph.WORKING, Style.WORK),
+    State.DONE: (Glyph.DONE, Style.GOOD),
+    State.KEPT: (Glyph.DONE, Style.KEPT),
+    State.FAILED: (Glyph.FAILED, Style.BAD),
+    State.STOPPED: (Glyph.WARNING, Style.SLOW),
+}
+_OF_MACHINES: Mapping[StepId, str] = {
+    StepId.VM: "made",
+    StepId.MAINTENANCE: "in maintenance",
+    StepId.CONFIG: "applied",
+    StepId.INSTALL: "run from their disks",
+    StepId.EJECT: "ejected",
+}
+"""What `3 of 4` are, in a run that makes things."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """How a picture is shown, beside the paper."""
+
+    now_s: float
+    """Seconds of the clock port since the run began."""
+    usual: Mapping[str, float] = field(default_factory=dict)
+    """How long steps took in earlier runs, by step id, and a whole one by `run`."""
+    height: int = 0
+    """Rows of the terminal; 0 means enough."""
+    verbosity: int = 0
+
+
+def render_screen(screen: Screen, paper: Paper, show: Show) -> list[Line]:
+    """The whole picture, from the headline to the line at the foot."""
+    rows = [(row, list(_step(screen, row, paper, show))) for row in screen.rows]
+    head = [*headline(screen.run, paper), BLANK]
+    foot = list(_foot(screen, paper, show))
+    if show.height and len(head) + sum(len(lines) for _, lines in rows) + len(foot) > show.height - 1:
+        rows = [(row, lines) for row, lines in rows if row.state is not State.AHEAD]
+    if show.height and len(head) + sum(len(lines) for _, lines in rows) + len(foot) > show.height - 1:
+        rows = [(row, lines) for row, lines in rows if row.state in (State.WORKING, State.FAILED)]
+    body = [each for _, lines in rows for each in lines]
+    whole = [*head, *body, *foot]
+    return whole[: show.height - 1] if show.height else whole
+
+
+def headline(run: RunStarted | None, paper: Paper) -> list[Line]:
+    """`home on hv01.lan    Talos v1.11.5    Kubernetes v1.34.1    run 142`, and the lab's speed."""
+    if run is None:
+        return []
+    parts = [Span(f"{run.cluster} on {run.host}", Style.STRONG)]
+    versions = {"Talos": run.versions.get("talos"), "Kubernetes": run.versions.get("kubernetes")}
+    parts += [Span(f"{name} {version}") for name, version in versions.items() if version]
+    parts.append(Span(f"run {run.run}"))
+    if run.lab:
+        parts.append(Span(lab_words(run.speed), Style.WORK))
+    lines: list[Line] = []
+    current = line(parts[0])
+    for part in parts[1:]:
+        if paper.width > 0 and current.cells + 4 + cells(part.text) > paper.width:
+            lines.append(current)
+            current = line("    ", part)
+        else:
+            current = line(current, "    ", part)
+    return [wrapped for each in [*lines, current] for wrapped in paper.wrapped(each, indent=4)]
+
+
+def lab_words(speed: float | None) -> str:
+    """That this is the lab, and how its seconds relate to ours."""
+    return "lab" if speed is None or speed == 1 else f"lab, {speed:g} x real time"
+
+
+def step_left(row: StepRow, paper: Paper) -> Line:
+    """Sign, number and title of a row."""
+    glyph, style = _SIGNS[row.state]
+    dim = Style.KEPT if row.state is State.AHEAD else Style.PLAIN
+    title = pad(STEP[row.id].title, _TITLE)
+    return line(" ", paper.sign(glyph, style), f" {NUMBER[row.id]:2d} ", Span(title, dim))
+
+
+def _step(screen: Screen, row: StepRow, paper: Paper, show: Show) -> Iterator[Line]:
+    left = step_left(row, paper)
+    indent = left.cells + 1
+    if row.state is State.AHEAD:
+        yield left
+        return
+    late = row.state is State.WORKING and _is_late(row, show)
+    text = Span(_text(screen, row), Style.SLOW if late else Style.KEPT if row.state is State.KEPT else Style.PLAIN)
+    yield from paper.between(line(left, " ", text), line(_time(row, show)), indent=indent)
+    if row.state in (State.WORKING, State.FAILED) or show.verbosity > 0:
+        yield from _lanes(row, paper, show, late=late)
+    for name, why in screen.kept(row.id) if show.verbosity > 0 else ():
+        yield from paper.wrapped(line(" " * 10, Span(f"{name}  kept: {why}", Style.KEPT)), indent=14)
+
+
+def _text(screen: Screen, row: StepRow) -> str:
+    if row.state is not State.WORKING:
+        return row.summary
+    lane = row.lanes.get("")
+    own = row.note or (lane.doing if lane else "")
+    if not row.machines:
+        return own
+    counted = done_of(screen, row)
+    return f"{counted}; {own}" if own else counted
+
+
+def done_of(screen: Screen, row: StepRow) -> str:
+    """`3 of 4 in maintenance`."""
+    done = sum(lane.state is State.DONE for lane in row.machines)
+    making = screen.run is None or screen.run.command != "down"
+    word = _OF_MACHINES.get(row.id, "") if making else ""
+    return f"{done} of {len(row.machines)} {word}".rstrip()
+
+
+def _time(row: StepRow, show: Show) -> Span:
+    if row.state is not State.WORKING:
+        style = Style.BAD if row.state is State.FAILED else Style.KEPT
+        return Span(duration(row.elapsed_s, fine=True), style)
+    wait = row.wait
+    usual = f", usually {about(show.usual[row.id])}" if row.id in show.usual else ""
+    if wait is None:
+        return Span(f"{duration(max(0.0, show.now_s - row.begun_s))}{usual}")
+    return Span(f"{elapsed_of(wait, show.now_s)}{usual}")
+
+
+def elapsed_of(wait: Wait, now_s: float) -> str:
+    """`1m12s of at most 5m`; never more than the bound, which is when the wait ends."""
+    elapsed = min(max(0.0, now_s - wait.begun_s), wait.bound_s)
+    return f"{duration(elapsed)} of at most {duration(wait.bound_s)}"
+
+
+def _is_late(row: StepRow, show: Show) -> bool:
+    usual = show.usual.get(row.id)
+    return usual is not None and show.now_s - row.begun_s > _SLOW * usual
+
+
+def _lanes(row: StepRow, paper: Paper, show: Show, *, late: bool) -> Iterator[Line]:
+    lanes = list(row.machines)
+    hidden = 0
+    if len(lanes) > _LANES and show.verbosity == 0:
+        order = (State.FAILED, State.STOPPED, State.WORKING, State.AHEAD, State.DONE, State.KEPT)
+        shown = sorted(lanes, key=lambda lane: order.index(lane.state))[:_LANES]
+        hidden = len(lanes) - len(shown)
+        lanes = [lane for lane in lanes if lane in shown]
+    names = min(32, max((cells(lane.name) for lane in lanes), default=0))
+    for lane in lanes:
+        yield from _lane(lane, paper, names=names, late=late)
+    if hidden:
+        yield line(" " * 10, Span(f"and {hidden} more", Style.KEPT))
+
+
+def _lane(lane: Lane, paper: Paper, *, names: int, late: bool) -> Iterator[Line]:
+    indent = 10
+    glyph, style = _SIGNS[lane.state]
+    if lane.state is State.WORKING:
+        glyph, style = Glyph.WAITING, Style.SLOW if late else Style.WORK
+    left = line(" " * indent, pad(lane.name, names), "  ", paper.sign(glyph, style), " ")
+    if lane.state is State.AHEAD:
+        yield line(" " * indent, Span(lane.name, Style.KEPT))
+        return
+    if lane.state is State.WORKING:
+        tries = f" ({lane.wait.tries} tries)" if lane.wait and lane.wait.tries > 1 else ""
+        yield from paper.wrapped(
+            line(left, Span(f"{lane.doing}{tries}", Style.SLOW if late else Style.PLAIN)), indent=left.cells
+        )
+        return
+    time = Span(duration(lane.elapsed_s), Style.KEPT)
+    yield from paper.between(line(left, lane.seen), line(time), indent=left.cells)
+
+
+def _foot(screen: Screen, paper: Paper, show: Show) -> Iterator[Line]:
+    for warning in screen.warnings[-3:]:
+        yield from paper.wrapped(
+            line(" ", paper.sign(Glyph.WARNING, Style.SLOW), " ", warning), indent=paper.glyph_cells + 2
+        )
+    if screen.ended is not None:
+        return
+    if screen.news:
+        yield from paper.wrapped(
+            line(" ", paper.sign(Glyph.WAITING, Style.WORK), " ", screen.news), indent=paper.glyph_cells + 2
+        )
+    yield BLANK
+    spent = duration(max(0.0, show.now_s))
+    left_s = show.usual.get(RUN, 0.0) - show.now_s
+    togo = f", about {about(left_s)} to go" if left_s > 0 else ""
+    hint = screen.stopping or "Ctrl-C stops after the current action"
+    log = f"log: {screen.run.folder}" if screen.run and screen.run.folder else ""
+    text = f"{spent}{togo}    {hint}"
+    yield from paper.between(
+        line(Span(text, Style.SLOW if screen.stopping else Style.KEPT)), line(Span(log, Style.KEPT))
+    )
