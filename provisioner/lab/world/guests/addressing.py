@@ -12,7 +12,10 @@ from provisioner.lab.world.kernel import Kernel
 
 
 def lease(kernel: Kernel, hardware: Hardware) -> str:
-    """What the router's DHCP gives: the reserved address, the one this MAC had before unless a fault moves it, else a free one."""
+    """What the router's DHCP gives: the reserved address, the one this MAC had before unless a fault moves it, else a free one.
+
+    Empty while none is free.
+    """
     lan = kernel.state.lan
     fixed = hardware.fixed_address or lan.reserved.get(hardware.mac)
     if fixed:
@@ -28,7 +31,7 @@ def lease(kernel: Kernel, hardware: Hardware) -> str:
         if address not in taken:
             lan.leases[hardware.mac] = address
             return address
-    raise RuntimeError("the lab's router has no free address left")
+    return ""
 
 
 def bring_up(machine: Machine) -> Steps:
@@ -40,8 +43,9 @@ def bring_up(machine: Machine) -> Steps:
     if machine.config is not None and machine.config.static_address:
         talos.address = machine.config.static_address
     else:
-        yield times.DHCP.draw(kernel)
-        talos.address = lease(kernel, machine.hardware)
+        while not talos.address:
+            yield times.DHCP.draw(kernel)
+            talos.address = lease(kernel, machine.hardware)
     machine.say(f"[talos] address {talos.address}, host name {talos.hostname}")
     addressed(machine)
     if machine.config is not None and machine.config.time_disabled:
