@@ -1,0 +1,175 @@
+"""The engine: who waits for whom, what a failure stops and what not, what Ctrl-C leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from provisioner.errors import Fault
+from provisioner.flow.engine import Engine, Outcome, first_in_order
+from provisioner.flow.up import needs_of, plan_up
+from provisioner.model.events import ActionEnded, ActionStarted, Event, StepEnded, StepStarted
+from provisioner.model.plan import Action
+from provisioner.model.steps import STEPS, StepId
+from provisioner.steps.waits import Waiter
+from tests.unit.steps.world import cluster_of, observed_of
+
+
+class StillClock:
+    rate = 1.0
+
+    def now(self) -> float:
+        return 0.0
+
+    def wall(self) -> datetime:
+        return datetime(2026, 5, 23, tzinfo=UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+class Bench:
+    """Runs the plan of a fresh cluster; every applier notes itself and does what the test says."""
+
+    def __init__(self, workers: int = 2) -> None:
+        self.cluster = cluster_of({"workers": workers})
+        self.plan = plan_up(self.cluster, observed_of({}, self.cluster))
+        self.events: list[Event] = []
+        self.log: list[str] = []
+        self.hooks: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.stop = asyncio.Event()
+
+    async def apply(self, action: Action, _run: Any) -> str:
+        self.log.append(f"begin {action.id}")
+        hook = self.hooks.get(action.id)
+        if hook is not None:
+            await hook()
+        await asyncio.sleep(0)
+        self.log.append(f"end {action.id}")
+        return "proven"
+
+    async def go(self) -> Outcome:
+        clock = StillClock()
+        waiter = Waiter(clock=clock, started_s=0.0, emit=self.events.append, stop=self.stop)
+        run = SimpleNamespace(
+            waiter=waiter, emit=self.events.append, stop=self.stop, ports=SimpleNamespace(clock=clock)
+        )
+        engine = Engine(
+            run=run,  # the engine uses only what stands here
+            actions=self.plan.actions,
+            appliers=dict.fromkeys(StepId, self.apply),
+            needs=needs_of(self.cluster),
+        )
+        return await engine.go()
+
+    def before(self, first: str, second: str) -> bool:
+        return self.log.index(f"end {first}") < self.log.index(f"begin {second}")
+
+    def fails(self, action: str, fault: str) -> None:
+        async def hook() -> None:
+            raise Fault(fault, "on purpose")
+
+        self.hooks[action] = hook
+
+
+async def test_every_action_is_done_once_and_in_an_order_that_talos_allows() -> None:
+    bench = Bench()
+    outcome = await bench.go()
+    assert not outcome.faults
+    assert not outcome.left
+    begun = [line for line in bench.log if line.startswith("begin")]
+    assert len(begun) == len(set(begun)) == sum(bool(a.kind) for a in bench.plan.actions)
+    cp, worker = "home-cp-1", "home-worker-1"
+    for first, second in (
+        ("switch/create/LAB@hv01", f"vm/create/{cp}"),
+        ("image/fetch/talos-v1.11.5.iso@hv01", f"vm/create/{cp}"),
+        ("secrets/create/secrets", f"vm/create/{cp}"),
+        (f"vm/create/{cp}", f"maintenance/find/{cp}"),
+        (f"config/apply/{cp}", f"install/wait/{cp}"),
+        (f"install/wait/{cp}", "bootstrap/once/etcd"),
+        ("bootstrap/once/etcd", f"install/wait/{worker}"),
+        (f"install/wait/{worker}", f"eject/eject/{worker}"),
+        ("bootstrap/once/etcd", "health/wait/home"),
+    ):
+        assert bench.before(first, second), f"{first} before {second}"
+
+
+async def test_no_phase_waits_for_the_slowest_machine() -> None:
+    """A worker that never reaches maintenance does not keep the control plane from bootstrap."""
+    bench = Bench()
+    bootstrapped = asyncio.Event()
+
+    async def until_bootstrap() -> None:
+        await asyncio.wait_for(bootstrapped.wait(), 5)
+
+    async def tell() -> None:
+        bootstrapped.set()
+
+    bench.hooks["maintenance/find/home-worker-2"] = until_bootstrap
+    bench.hooks["bootstrap/once/etcd"] = tell
+    outcome = await bench.go()
+    assert not outcome.faults
+    assert bench.before("bootstrap/once/etcd", "config/apply/home-worker-2")
+
+
+async def test_a_failure_stops_only_what_hangs_on_it() -> None:
+    bench = Bench()
+    bench.fails("maintenance/find/home-worker-2", "P-BOOT-NOMAINT")
+    outcome = await bench.go()
+    assert [fault.id for _, fault in outcome.faults] == ["P-BOOT-NOMAINT"]
+    assert {a.id for a in outcome.left} == {
+        f"{step}/home-worker-2" for step in ("config/apply", "install/wait", "eject/eject")
+    }
+    assert "end eject/eject/home-worker-1" in bench.log
+    ended = {e.step: e.outcome for e in bench.events if isinstance(e, StepEnded)}
+    assert ended[StepId.MAINTENANCE] == "failed"
+    assert ended[StepId.BOOTSTRAP] == "done"
+
+
+async def test_the_fault_of_the_lowest_step_is_told_first() -> None:
+    bench = Bench()
+    bench.fails("vm/create/home-worker-1", "P-VM-SPACE")
+    bench.fails("maintenance/find/home-worker-2", "P-BOOT-NOMAINT")
+    found = first_in_order(await bench.go())
+    assert found is not None
+    assert found[1].id == "P-VM-SPACE"
+
+
+async def test_after_a_stop_nothing_new_begins() -> None:
+    bench = Bench()
+
+    async def stop() -> None:
+        bench.stop.set()
+
+    bench.hooks["vm/create/home-cp-1"] = stop
+    outcome = await bench.go()
+    assert outcome.interrupted
+    assert "end vm/create/home-cp-1" in bench.log, "what was at work ends in its own time"
+    assert not [line for line in bench.log if line.startswith("begin maintenance")]
+    assert "health" in {a.step for a in outcome.left}
+
+
+async def test_events_of_steps_and_actions_pair_up() -> None:
+    bench = Bench()
+    await bench.go()
+    started = [e.action for e in bench.events if isinstance(e, ActionStarted)]
+    ended = [e.action for e in bench.events if isinstance(e, ActionEnded)]
+    assert sorted(started) == sorted(ended)
+    steps = [e.step for e in bench.events if isinstance(e, StepStarted)]
+    assert (
+        sorted(steps) == sorted(e.step for e in bench.events if isinstance(e, StepEnded)) == sorted(s.id for s in STEPS)
+    )
+
+
+@pytest.mark.parametrize("name", ["home-cp-1", "home-worker-1"])
+def test_install_of_a_worker_alone_waits_for_bootstrap(name: str) -> None:
+    bench = Bench()
+    needs = needs_of(bench.cluster)
+    install = next(a for a in bench.plan.of(StepId.INSTALL) if a.machine == name)
+    before = {a.step for a in needs(install, bench.plan.actions)}
+    assert (StepId.BOOTSTRAP in before) == name.startswith("home-worker")
