@@ -149,10 +149,10 @@ class HostTransport(_TransportHTTP):
             if resend.is_certificate_error(error):
                 raise resend.not_trusted(error, self._line.locate(), self._sign_in.pin) from None
             transient = resend.is_transient(error, encrypted=self.wrap_required)
-            if call.abandoned.is_set() and transient:
-                raise Abandoned from error
             if transient and action not in resend.SAFE_TO_REPEAT and not resend.never_sent(error):
                 raise resend.Ambiguous(action) from error
+            if transient and call.abandoned.is_set():
+                raise Abandoned from error
             raise
 
 

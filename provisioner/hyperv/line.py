@@ -31,8 +31,10 @@ GRACE_S = 0.25
 class Reach:
     """What all workers know of one host. Used from all their threads."""
 
-    def __init__(self, notice: Callable[[str | None], None]) -> None:
+    def __init__(self, *, notice: Callable[[str | None], None], first_met: Callable[[], None]) -> None:
+        """`notice` hears why the host is away, and None when it is back; `first_met` that it answered for the first time."""
         self._notice = notice
+        self._first_met = first_met
         self._lock = threading.Lock()
         self._away_since: float | None = None
         self.met = False
@@ -51,7 +53,9 @@ class Reach:
             ended = self._away_since is not None
             self._away_since = None
             first, self.met = not self.met, True
-        if ended or first:
+        if first:
+            self._first_met()
+        elif ended:
             self._notice(None)
 
     def bearable(self, patience_s: float) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pypsrp.complex_objects import ErrorRecord, PSInvocationState
-from pypsrp.exceptions import WSManFaultError
+from pypsrp.exceptions import AuthenticationError, WSManFaultError
 from pypsrp.messages import MessageType
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
@@ -160,12 +160,6 @@ class PsrpSession:
                 message=f"the endpoint {self._sign_in.endpoint} has no TalosHyperV {module_version()}, and takes no text",
                 function=ASK_FOR_HOST.function,
             )
-        if self._loaded:
-            raise HostRefused(
-                id="ModuleVersion",
-                message=f"the module was loaded, and yet is not TalosHyperV {module_version()}",
-                function=ASK_FOR_HOST.function,
-            )
         self._pipeline(call, module_text(), Unheard())
         self._loaded = self._ready = True
 
@@ -219,25 +213,39 @@ class PsrpSession:
         for kind, message in responses:
             if kind == MessageType.PIPELINE_OUTPUT:
                 written = message.data.data
-                if written is None or written == "":
-                    continue  # what $null becomes, depending on the host's engine
-                type_name, values = from_ps(written, ps.commands[-1].cmd or "")
-                if type_name == HOST_TYPE and values.get("ModuleVersion") != module_version():
-                    raise _ModuleMissing
-                records.result(type_name, values)
-            for record in _taken(ps.streams.error):
-                refused = _refused(record)
-                if refused.id == "CommandNotFoundException" and any(
-                    same_name(refused.target, command.cmd or "") for command in ps.commands
-                ):
-                    raise _ModuleMissing
-                records.error(refused)
-            for said in _taken(ps.streams.progress):
+                if written is not None and written != "":  # what $null becomes, depending on the host's engine
+                    self._deliver_result(ps, written, records)
+            elif kind == MessageType.ERROR_RECORD:
+                self._deliver_error(ps, ps.streams.error.pop(0), records)
+            elif kind == MessageType.PIPELINE_STATE:
+                for record in ps.streams.error:
+                    self._deliver_error(ps, record, records)
+            elif kind == MessageType.PROGRESS_RECORD:
+                said = ps.streams.progress.pop(0)
                 records.progress(
                     Progress(
                         activity=said.activity or "", status=said.description or "", percent=said.percent_complete or 0
                     )
                 )
+
+    def _deliver_result(self, ps: PowerShell, written: Any, records: Records) -> None:
+        type_name, values = from_ps(written, ps.commands[-1].cmd or "")
+        if type_name == HOST_TYPE and (version := values.get("ModuleVersion")) != module_version():
+            if not self._loaded:
+                raise _ModuleMissing
+            raise HostRefused(
+                id="ModuleVersion",
+                message=f"TalosHyperV {module_version()} was loaded, and yet {version} answers",
+                function=ASK_FOR_HOST.function,
+            )
+        records.result(type_name, values)
+
+    def _deliver_error(self, ps: PowerShell, record: ErrorRecord, records: Records) -> None:
+        refused = _refused(record)
+        unknown = refused.id == "CommandNotFoundException"
+        if unknown and not self._loaded and any(same_name(refused.target, each.cmd or "") for each in ps.commands):
+            raise _ModuleMissing
+        records.error(refused)
 
     def _end(self, ps: PowerShell) -> None:
         """Frees the pipeline on the host, stopping it first if it runs: a runspace does one thing at a time."""
@@ -246,6 +254,8 @@ class PsrpSession:
                 ps.stop()
             else:
                 ps.close()
+        except AuthenticationError:
+            raise  # or the next call would try it again
         except Exception:  # noqa: BLE001 - the outcome is known already; a shell that cannot be tidied is not used again
             self._pool = None
 
@@ -272,12 +282,6 @@ def _add(ps: PowerShell, statements: Sequence[Statement]) -> None:
         ps.add_cmdlet(statement.function).add_parameters(
             {name: to_ps(value) for name, value in statement.arguments.items()}
         )
-
-
-def _taken(records: list[Any]) -> list[Any]:
-    taken = records[:]
-    records.clear()
-    return taken
 
 
 def _refused(record: ErrorRecord) -> HostRefused:

@@ -23,6 +23,8 @@ from provisioner.hyperv.transport import FIRST_CONTACT_S, PATIENCE_S, Abandoned,
 from provisioner.ports import Clock, Endpoint, Progress
 
 LIMIT = 2
+SECOND_S = 0.5
+"""Real seconds that a call waits for the first worker before a second one is made for it: a session costs the host a process."""
 GRACE_S = 10.0
 """Real seconds that a change in flight gets to end when its caller leaves (Ctrl-C)."""
 CLOSE_S = 5.0
@@ -49,6 +51,7 @@ class _Worker:
         self.line = line
         self.session = session
         self.batch: Batch | None = None
+        self.busy_since = 0.0
         self.call: Call | None = None
         self.closed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -57,6 +60,7 @@ class _Worker:
 
     def start(self, batch: Batch, call: Call, ended: Callable[[BaseException | None], None]) -> None:
         self.batch, self.call = batch, call
+        self.busy_since = self._loop.time()
         self._queue.put((call, ended))
 
     def stop(self) -> None:
@@ -135,7 +139,10 @@ class Workers:
         self._on_call = on_call
         self._on_away = on_away
         self._loop = asyncio.get_running_loop()
-        self._reach = Reach(self._notice)
+        self._reach = Reach(
+            notice=lambda reason: self._from_worker(self._on_away, reason),
+            first_met=lambda: self._from_worker(self._dispatch),  # now the second worker may begin
+        )
         self._workers: list[_Worker] = []
         self._waiting: list[Batch] = []
         self._scheduled = False
@@ -161,7 +168,7 @@ class Workers:
         for batch in waiting:
             batch.fail(Unreachable("the connection to the host is being closed"))
         for worker in self._workers:
-            if worker.batch is not None and not worker.batch.changes:
+            if worker.batch is not None and worker.batch.wanted and not worker.batch.changes:
                 worker.stop()
             worker.finish()
         with contextlib.suppress(TimeoutError):
@@ -205,8 +212,14 @@ class Workers:
         for worker in self._workers:
             if worker.batch is None:
                 return worker
-        if len(self._workers) >= LIMIT or (self._workers and not self._reach.met):
-            return None
+        if self._workers:
+            if len(self._workers) >= LIMIT or not self._reach.met:
+                return None
+            first = self._workers[0]
+            patient_until = first.busy_since + SECOND_S
+            if self._loop.time() < patient_until and first.batch is not None and not first.batch.long:
+                self._loop.call_at(patient_until, self._dispatch)
+                return None
         line = HostLine(self._reach, self._locate_from_worker)
         worker = _Worker(f"{self._name}-{len(self._workers) + 1}", line, self._make_session(line))
         self._workers.append(worker)
@@ -265,13 +278,9 @@ class Workers:
 
     # --- from the workers' threads ---
 
-    def _notice(self, reason: str | None) -> None:
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._noticed, reason)
-
-    def _noticed(self, reason: str | None) -> None:
-        self._on_away(reason)
-        self._dispatch()  # the first answer lets the second worker begin
+    def _from_worker(self, hook: Callable[..., None], *args: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is gone
+            self._loop.call_soon_threadsafe(hook, *args)
 
     def _locate_from_worker(self) -> Endpoint:
         """The dialer belongs to the loop's thread."""

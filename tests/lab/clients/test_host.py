@@ -1,0 +1,503 @@
+"""The host's client against the lab's WinRM endpoint: what it costs, what it refuses, and what it outlives."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from provisioner.errors import HostRefused, NotTrusted, Rejected, Unreachable
+from provisioner.lab.functions.api import Terminating
+from provisioner.lab.winrm import WinRmEndpoint
+from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.state import Injection
+from provisioner.ports import ObserveQuery, Progress, VmChange
+from tests.lab.clients.helpers import Client, ScriptedHost, host_row, refused, request, row, vm_row
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(60):
+            await test
+
+    asyncio.run(bounded())
+
+
+def inject(kernel: Kernel, name: str, place: str = "", times: int = 1, value: float = 0.0) -> None:
+    with kernel.lock:
+        kernel.state.injections.append(Injection(name, place, times, value))
+
+
+def link(kernel: Kernel, *, up: bool, failure: str = "reset") -> None:
+    with kernel.lock:
+        kernel.state.lan.link.up, kernel.state.lan.link.failure = up, failure
+        kernel.changed("link", "")
+
+
+# --- what it costs ---
+
+
+def test_one_call_observes_all(endpoint: WinRmEndpoint) -> None:
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            seen = await host.observe(ObserveQuery(switch="LAB", image_name="metal.iso"))
+            assert seen.host.computer_name == "HV01"
+            assert seen.switch is not None
+            assert not seen.switch.exists
+            assert [image.path for image in seen.images] == ["metal.iso"]
+            assert [vm.id for vm in seen.vms] == ["a", "b"]
+            before = endpoint.stats().actions["Command"]
+            await host.observe(ObserveQuery())
+            assert endpoint.stats().actions["Command"] - before == 1
+
+    run(test())
+
+
+def test_the_module_is_loaded_once_in_each_runspace_and_asked_for_first(
+    endpoint: WinRmEndpoint, scripted: ScriptedHost
+) -> None:
+    scripted.behaviours["Get-TalosConsole"] = scripted.waiting
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            await host.find_vms(["a"])
+            assert endpoint.stats().module_loads == 1
+            held = asyncio.create_task(host.stop_vm("a", turn_off=True))
+            scripted.behaviours["Stop-TalosVM"] = scripted.waiting
+            await asyncio.to_thread(scripted.entered.wait, 10)
+            await asyncio.gather(*(host.find_vms([str(number)]) for number in range(3)))
+            assert endpoint.stats().module_loads == 2
+            assert endpoint.stats().shells == 2
+            scripted.gate.set()
+            await held
+
+    run(test())
+
+
+def test_another_version_is_replaced_by_ours(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    versions = iter(["0.9.0", "1.0.0", "1.0.0"])
+    scripted.behaviours["Get-TalosHost"] = lambda _g, _s: iter([host_row(ModuleVersion=next(versions))])
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            with pytest.raises(HostRefused, match="ModuleVersion"):
+                await host.observe(ObserveQuery())
+            assert (await host.observe(ObserveQuery())).host.module_version == "1.0.0"
+
+    run(test())
+
+
+def test_forty_calls_at_once_are_few_on_the_wire(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    async def test() -> None:
+        client = Client(endpoint)
+        async with client as host:
+            await host.observe(ObserveQuery())
+            before = endpoint.stats().actions["Command"]
+            started, found, made = await asyncio.gather(
+                asyncio.gather(*(host.start_vm(f"s{number}") for number in range(20))),
+                asyncio.gather(*(host.find_vms([f"f{number}"]) for number in range(10))),
+                asyncio.gather(*(host.new_vm(request(f"n{number}")) for number in range(10))),
+            )
+            assert [vm.id for vm in started] == [f"s{number}" for number in range(20)]
+            assert [vms[0].id for vms in found] == [f"f{number}" for number in range(10)]
+            assert [vm.name for vm in made] == [f"n{number}" for number in range(10)]
+            assert scripted.runs["Start-TalosVM"] == scripted.runs["Get-TalosVM"] - 1 == 1
+        assert [call.functions[0] for call in client.calls[1:]] == ["Start-TalosVM", "Get-TalosVM", "New-TalosVM"]
+        assert all(call.outcome == "ok" for call in client.calls)
+        assert endpoint.stats().open_shells == 0
+        assert endpoint.stats().actions["Command"] - before == 3
+
+    run(test())
+
+
+def test_the_counted_requests_are_those_of_the_endpoint(endpoint: WinRmEndpoint) -> None:
+    async def test() -> None:
+        client = Client(endpoint)
+        async with client as host:
+            await host.observe(ObserveQuery())
+            await host.find_vms(["a"])
+        asked = sum(endpoint.stats().actions.values()) - endpoint.stats().actions["Delete"]
+        assert sum(call.requests for call in client.calls) == asked
+
+    run(test())
+
+
+# --- arguments, results, errors ---
+
+
+def test_each_caller_gets_its_own_error_or_result(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    def start(given: Any, streams: Any) -> Any:
+        for vm_id in given["Id"]:
+            if vm_id.startswith("gone"):
+                streams.error(refused("VMNotFound", vm_id))
+            else:
+                yield vm_row(vm_id, State="Running")
+
+    def new(given: Any, _streams: Any) -> Any:
+        if given["Name"] == "taken":
+            raise Terminating(refused("VMNotOurs", "taken", "ResourceExists"))
+        yield vm_row("x", Name=given["Name"])
+
+    scripted.behaviours["Start-TalosVM"], scripted.behaviours["New-TalosVM"] = start, new
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            names = ["a", "gone-1", "b", "gone-2"]
+            answers = await asyncio.gather(*(host.start_vm(name) for name in names), return_exceptions=True)
+            assert [getattr(answer, "id", "") for answer in answers] == ["a", "VMNotFound", "b", "VMNotFound"]
+            assert isinstance(answers[3], HostRefused)
+            assert answers[3].target == "gone-2"
+            assert answers[3].category == "ObjectNotFound"
+            assert answers[3].function == "Start-TalosVM"
+            assert answers[3].message == "仮 VMNotFound gone-2"
+            names = ["m1", "taken", "m2", "m3"]
+            answers = await asyncio.gather(*(host.new_vm(request(name)) for name in names), return_exceptions=True)
+            assert [getattr(answer, "name", type(answer)) for answer in answers] == ["m1", HostRefused, "m2", "m3"]
+            assert scripted.runs["New-TalosVM"] == 4, (
+                "what came after the terminating error ran once, in a second pipeline"
+            )
+
+    run(test())
+
+
+def test_arguments_arrive_with_their_types(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    scripted.behaviours["Set-TalosVM"] = lambda given, _s: iter([vm_row(given["Id"])])
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            await host.new_vm(request("仮想-01"))
+            await host.set_vm(VmChange(id="a", mark="m", memory_mib=1024, vlan=7, boot_order=True))
+        arguments = dict(scripted.arguments)
+        assert arguments["New-TalosVM"]["Name"] == "仮想-01"
+        assert arguments["New-TalosVM"]["MemoryBytes"] == 4 * 2**30
+        assert arguments["New-TalosVM"]["Start"] is True
+        assert arguments["Set-TalosVM"] == {
+            "Id": "a",
+            "Mark": "m",
+            "MemoryBytes": 2**30,
+            "VlanId": 7,
+            "FixBootOrder": True,
+        }
+
+    run(test())
+
+
+def test_a_malformed_answer_names_function_and_field(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    scripted.behaviours["Get-TalosVM"] = lambda _g, _s: iter([vm_row("a") | {"Cpus": "two"}])
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            with pytest.raises(HostRefused, match=r"Get-TalosVM: Client.MalformedAnswer: Cpus: .* an integer .* 'two'"):
+                await host.find_vms(["a"])
+
+    run(test())
+
+
+def test_where_hyperv_does_not_run_the_hosts_own_facts_remain(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    def sick(_given: Any, _streams: Any) -> Any:
+        raise Terminating(refused("HyperV.VmmsStopped", "vmms"))
+        yield
+
+    scripted.behaviours["Get-TalosVM"] = sick
+    scripted.behaviours["Get-TalosHost"] = lambda _g, _s: iter([host_row(VmmsStatus="Stopped")])
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            seen = await host.observe(ObserveQuery())
+            assert (seen.host.vmms_status, seen.vms) == ("Stopped", ())
+            scripted.behaviours["Get-TalosHost"] = lambda _g, _s: iter([host_row()])
+            with pytest.raises(HostRefused, match="VmmsStopped"):
+                await host.observe(ObserveQuery())  # vmms runs and cannot be read: no absence
+
+    run(test())
+
+
+def test_progress_arrives_while_the_function_runs(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    def save(given: Any, streams: Any) -> Any:
+        streams.progress("Download", "half", 50)
+        assert scripted.gate.wait(10)
+        yield row("TalosHyperV.Image", Path=given["Path"], Exists=True)
+
+    scripted.behaviours["Save-TalosImage"] = save
+
+    async def test() -> None:
+        said: list[Progress] = []
+
+        def hear(progress: Progress) -> None:
+            said.append(progress)
+            scripted.gate.set()
+
+        async with Client(endpoint) as host:
+            image = await host.save_image(url="http://u", sha256="", sha256_url="", path="p", progress=hear)
+            assert image.exists
+        assert said == [Progress(activity="Download", status="half", percent=50)]
+
+    run(test())
+
+
+def test_neighbours_come_as_they_are_found_and_closing_stops_the_host(
+    endpoint: WinRmEndpoint, scripted: ScriptedHost
+) -> None:
+    def neighbours(given: Any, streams: Any) -> Any:
+        yield row("TalosHyperV.Neighbor", MacAddress=given["MacAddress"][0], IPAddress="192.0.2.101")
+        yield from scripted.waiting(given, streams)
+
+    scripted.behaviours["Get-TalosNeighbor"] = neighbours
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            watching = host.watch_neighbors(["02155D000011"], wait_s=120)
+            first = await anext(watching)
+            assert (first.mac, first.address) == ("02155D000011", "192.0.2.101")
+            await host.find_vms(["a"])  # the other worker is free
+            await watching.aclose()
+            assert await asyncio.to_thread(scripted.stopped.wait, 10)
+            await host.find_vms(["b"])
+
+    run(test())
+
+
+# --- who is there, and who are we ---
+
+
+def test_a_wrong_password_is_tried_once(endpoint: WinRmEndpoint) -> None:
+    async def test() -> None:
+        async with Client(endpoint, password="wrong") as host:
+            answers = await asyncio.gather(
+                host.observe(ObserveQuery()), host.find_vms(["a"]), host.start_vm("b"), return_exceptions=True
+            )
+            assert [type(answer) for answer in answers] == [Rejected] * 3
+            with pytest.raises(Rejected):
+                await host.find_vms(["a"])
+        assert endpoint.stats().sign_in_failures == 1
+
+    run(test())
+
+
+def test_an_untrusted_certificate_is_named_by_its_fingerprint(endpoint: WinRmEndpoint) -> None:
+    shown = endpoint.certificates.server_hash().hex()
+
+    async def test() -> None:
+        async with Client(endpoint, ca_path=None) as host:
+            with pytest.raises(NotTrusted, match=f"not trusted.*{shown}"):
+                await host.observe(ObserveQuery())
+        assert endpoint.stats().requests == 0, "not a byte of HTTP went out"
+
+    run(test())
+
+
+def test_a_pin_stands_in_for_any_authority(endpoint: WinRmEndpoint) -> None:
+    right = endpoint.certificates.server_hash().hex()
+    spelled = ":".join(right[at : at + 2] for at in range(0, 64, 2)).upper()
+
+    async def test() -> None:
+        async with Client(endpoint, ca_path=None, spec={"pin": spelled}) as host:
+            assert await host.find_vms(["a"])
+        before = endpoint.stats().requests
+        async with Client(endpoint, spec={"pin": "ab" * 32}) as host:
+            with pytest.raises(NotTrusted, match=f"expected SHA-256 {'ab' * 32}, shown {right}"):
+                await host.find_vms(["a"])
+        assert endpoint.stats().requests == before
+
+    run(test())
+
+
+def test_over_http_messages_are_encrypted(endpoint: WinRmEndpoint) -> None:
+    async def test() -> None:
+        async with Client(endpoint, spec={"port": 5985}) as host:
+            assert await host.find_vms(["a"])
+
+    run(test())
+
+
+def test_a_client_certificate_signs_in(endpoint: WinRmEndpoint) -> None:
+    pem = endpoint.certificates.client("Administrator")
+
+    async def test() -> None:
+        async with Client(endpoint, certificate=(pem, pem), password="", spec={"user": ""}) as host:
+            assert await host.find_vms(["a"])
+
+    run(test())
+
+
+def test_a_host_that_is_not_there_is_told_soon(endpoint: WinRmEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("provisioner.hyperv.line.FIRST_CONTACT_S", 0.3)
+    endpoint.stop()
+
+    async def test() -> None:
+        client = Client(endpoint)
+        async with client as host:
+            with pytest.raises(Unreachable):
+                await host.observe(ObserveQuery())
+        assert client.away == [], "a host that was never there does not go away"
+        assert client.calls[0].outcome == "dropped"
+
+    run(test())
+
+
+# --- bad days ---
+
+
+@pytest.mark.parametrize("port", [5986, 5985], ids=["https", "http encrypted"])
+@pytest.mark.parametrize("failure", ["reset", "silence"])
+def test_an_outage_within_a_call_is_outlived(
+    endpoint: WinRmEndpoint, kernel: Kernel, scripted: ScriptedHost, failure: str, port: int
+) -> None:
+    scripted.behaviours["New-TalosVM"] = scripted.waiting
+
+    async def test() -> None:
+        client = Client(endpoint, spec={"port": port})
+        async with client as host:
+            await host.observe(ObserveQuery())
+            call = asyncio.create_task(host.new_vm(request("a")))
+            assert await asyncio.to_thread(scripted.entered.wait, 10)
+            link(kernel, up=False, failure=failure)
+            scripted.gate.set()  # the function ends while nobody can hear it
+            await client.gone.wait()
+            link(kernel, up=True)
+            assert (await call).name == "a"
+            assert scripted.runs["New-TalosVM"] == 1
+            assert client.away[-1] is None, "and it is told that the host is back"
+            assert await host.find_vms(["b"])
+
+    run(test())
+
+
+def test_a_host_that_comes_back_elsewhere_is_found(
+    endpoint: WinRmEndpoint, kernel: Kernel, scripted: ScriptedHost
+) -> None:
+    scripted.behaviours["New-TalosVM"] = scripted.waiting
+
+    async def test() -> None:
+        client = Client(endpoint)
+        async with client as host:
+            await host.observe(ObserveQuery())
+            call = asyncio.create_task(host.new_vm(request("a")))
+            assert await asyncio.to_thread(scripted.entered.wait, 10)
+            with kernel.lock:
+                kernel.state.host.address = "192.0.2.77"  # connections to the old one stay silent for ever
+                kernel.changed("host", "")
+            port = client.dialer.table.pop(("192.0.2.10", 5986))
+            await client.gone.wait()
+            client.dialer.table["192.0.2.10", 5986] = port  # name resolution follows it
+            scripted.gate.set()
+            assert (await call).name == "a"
+            assert scripted.runs["New-TalosVM"] == 1
+            assert client.away[1:] == [None]
+
+    run(test())
+
+
+@pytest.mark.parametrize("verb", ["Create", "Command", "Receive", "Signal"])
+@pytest.mark.parametrize("fault", ["winrm-drop", "winrm-lose-answer"])
+def test_lost_requests_and_lost_answers(
+    endpoint: WinRmEndpoint, kernel: Kernel, scripted: ScriptedHost, fault: str, verb: str
+) -> None:
+    """At each verb, before and after it was worked on: the function runs once, and its result arrives once."""
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            if verb != "Create":
+                await host.observe(ObserveQuery())
+            inject(kernel, fault, verb)
+            assert (await host.new_vm(request("a"))).name == "a"
+            assert scripted.runs["New-TalosVM"] == 1
+            assert len(await host.find_vms(["b"])) == 1
+        with kernel.lock:
+            assert not any(injection.times for injection in kernel.state.injections), "the fault was met"
+
+    run(test())
+
+
+def test_a_session_that_the_host_forgot_is_made_anew(endpoint: WinRmEndpoint, kernel: Kernel) -> None:
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            await host.observe(ObserveQuery())
+            inject(kernel, "winrm-forget", "Command")
+            assert len(await host.find_vms(["b"])) == 1
+            inject(kernel, "winrm-forget", "Receive")
+            assert len(await host.find_vms(["c"])) == 1
+        assert endpoint.stats().module_loads == 3
+
+    run(test())
+
+
+def test_a_refused_sign_in_in_the_middle_is_not_repeated(endpoint: WinRmEndpoint, kernel: Kernel) -> None:
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            await host.observe(ObserveQuery())
+            inject(kernel, "winrm-refuse", times=2)  # the request, and the sign-in that it asks for
+            with pytest.raises(Rejected):
+                await host.find_vms(["b"])
+            with pytest.raises(Rejected):
+                await host.find_vms(["b"])
+        assert endpoint.stats().sign_in_failures == 2
+
+    run(test())
+
+
+# --- leaving ---
+
+
+def test_a_read_is_stopped_when_nobody_waits(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    scripted.behaviours["Get-TalosVM"] = scripted.waiting
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            reading = asyncio.create_task(host.find_vms(["a"]))
+            assert await asyncio.to_thread(scripted.entered.wait, 10)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            assert await asyncio.to_thread(scripted.stopped.wait, 10)
+
+    run(test())
+
+
+def test_a_change_in_flight_is_let_end(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    scripted.behaviours["New-TalosVM"] = scripted.waiting
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            await host.observe(ObserveQuery())
+            making = asyncio.create_task(host.new_vm(request("a")))
+            assert await asyncio.to_thread(scripted.entered.wait, 10)
+            making.cancel()
+            threading.Timer(0.1, scripted.gate.set).start()
+            with pytest.raises(asyncio.CancelledError):
+                await making
+            assert scripted.gate.is_set()
+            assert not scripted.stopped.is_set()
+
+    run(test())
+
+
+def test_what_has_not_begun_never_will(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    scripted.behaviours["Get-TalosVM"] = scripted.waiting
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            reading = asyncio.create_task(
+                host.find_vms(["a"])
+            )  # the first call of all: until it is answered, others wait
+            making = asyncio.create_task(host.new_vm(request("a")))
+            await asyncio.sleep(0.01)
+            making.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await making
+            scripted.gate.set()
+            await reading
+            await host.start_vm("a")
+            assert scripted.runs["New-TalosVM"] == 0
+
+    run(test())
+
+
+def test_secrets_are_in_no_repr(endpoint: WinRmEndpoint) -> None:
+    from provisioner.hyperv.transport import SignIn
+
+    assert "hunter2" not in repr(SignIn(user="u", password="hunter2"))
+    assert "hunter2" not in repr(vars(Client(endpoint, password="hunter2").host))

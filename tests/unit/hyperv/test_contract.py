@@ -1,0 +1,103 @@
+"""The Python verbs are those of the contract: every function, its parameters, their types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from provisioner.hyperv import verbs
+from provisioner.hyperv.transport import Int64, Statement
+from provisioner.ports import VmChange, VmRequest
+from tests.conftest import ROOT
+
+FUNCTIONS: dict[str, Any] = yaml.safe_load((ROOT / "powershell/TalosHyperV/contract.yaml").read_text())["functions"]
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "bool": bool,
+    "switch": bool,
+    "int32": int,
+    "int64": Int64,
+    "string[]": list,
+}
+
+FULL: list[Statement] = [
+    verbs.get_host(),
+    verbs.get_switch("LAB"),
+    verbs.new_switch(
+        name="LAB", adapter="Ethernet", allow_management_os=False, vlan=3, mark="m", watchdog_s=90, retry=True
+    ),
+    verbs.confirm_switch(name="LAB", job_id="j"),
+    verbs.remove_switch(name="LAB", mark="m"),
+    verbs.get_image(["a"], verify=True),
+    verbs.save_image(url="u", path="p", sha256="s", sha256_url="x"),
+    verbs.remove_image("p"),
+    verbs.new_vm(
+        VmRequest(
+            name="n",
+            cpus=2,
+            memory_mib=4096,
+            disk_gib=20,
+            mac="02155D000011",
+            switch="LAB",
+            vlan=3,
+            iso_path="i",
+            folder="f",
+            mark="m",
+            start_delay_s=10,
+        )
+    ),
+    verbs.get_vm(["a"], cluster_id="c"),
+    verbs.set_vm(VmChange(id="a", mark="m", cpus=2, memory_mib=1, disk_gib=1, vlan=1, boot_order=True)),
+    verbs.start_vm(["a"]),
+    verbs.stop_vm(["a"], turn_off=True),
+    verbs.remove_vm(["a"], mark="c"),
+    verbs.mount_iso(["a"], path="p"),
+    verbs.dismount_iso(["a"]),
+    verbs.get_neighbor(["m"], sweep=True, wait_s=5),
+    verbs.get_console("a", width=1, height=1),
+]
+"""Each verb with all that it can say."""
+
+
+def test_every_function_has_its_verb() -> None:
+    assert sorted(statement.function for statement in FULL) == sorted(FUNCTIONS)
+
+
+@pytest.mark.parametrize("statement", FULL, ids=lambda statement: statement.function)
+def test_a_verb_says_all_its_parameters_with_their_types(statement: Statement) -> None:
+    wanted = {parameter["name"]: parameter["type"] for parameter in FUNCTIONS[statement.function]["parameters"]}
+    assert set(statement.arguments) == set(wanted)
+    for name, value in statement.arguments.items():
+        assert isinstance(value, TYPES[wanted[name]]), f"{name} is {wanted[name]}"
+        assert type(value) is not bool or wanted[name] in ("bool", "switch"), f"{name} is {wanted[name]}"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        verbs.new_switch(
+            name="LAB", adapter="Ethernet", allow_management_os=True, vlan=None, mark="m", watchdog_s=90, retry=False
+        ),
+        verbs.get_image(["a"]),
+        verbs.save_image(url="u", path="p", sha256="", sha256_url=""),
+        verbs.get_vm(),
+        verbs.set_vm(VmChange(id="a", mark="m")),
+        verbs.stop_vm(["a"], turn_off=False),
+        verbs.get_neighbor(["m"], sweep=False),
+    ],
+    ids=lambda statement: statement.function,
+)
+def test_what_is_not_asked_for_is_not_said(statement: Statement) -> None:
+    """A switch that is given counts as set, and $null is refused by typed parameters: what is left out is left out."""
+    mandatory = {p["name"] for p in FUNCTIONS[statement.function]["parameters"] if p.get("mandatory")}
+    optional = set(statement.arguments) - mandatory
+    assert mandatory <= set(statement.arguments)
+    assert optional <= {"AllowManagementOS", "Mark", "WatchdogSeconds"}
+    assert None not in statement.arguments.values()
+
+
+def test_a_machines_mark_stands_for_its_cluster() -> None:
+    by_line = verbs.remove_vm(["a"], mark="provision/1 cluster=c9 machine=cp1")
+    assert by_line.arguments["ClusterId"] == "c9" == verbs.remove_vm(["a"], mark="c9").arguments["ClusterId"]

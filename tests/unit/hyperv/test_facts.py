@@ -1,0 +1,125 @@
+"""Flat results become facts; what is missing or misshapen names its function and field."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from provisioner.errors import HostRefused
+from provisioner.hyperv import facts
+from provisioner.model.facts import AdapterFacts, DriveFacts, VolumeFacts
+from provisioner.model.naming import Mark
+from tests.lab.clients.helpers import host_row, row, vm_row
+
+ADAPTER = {
+    "Name": "Ethernet",
+    "Description": "Intel",
+    "MacAddress": "00155D000001",
+    "Status": "Up",
+    "Media": "802.3",
+    "InterfaceGuid": "{g}",
+    "Addresses": ["192.0.2.10/24"],
+    "HasDefaultRoute": True,
+    "LinkSpeed": "1 Gbps",
+}
+
+
+def test_the_host() -> None:
+    seen = facts.host_facts(
+        host_row(
+            MemoryTotalBytes=2**36,
+            TimeUtc="2026-03-01T12:30:15.1234567Z",
+            DiskFolder=None,
+            Volumes=json.dumps([{"Root": "C:\\", "SizeBytes": 2**40, "FreeBytes": 2**39}]),
+            Adapters=json.dumps([ADAPTER]),
+        )
+    )
+    assert seen.memory_total_bytes == 2**36
+    assert seen.time_utc == datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC), (
+        "seven digits, as PowerShell writes them"
+    )
+    assert seen.disk_folder == "", "null where Hyper-V is not installed"
+    assert seen.volumes == (VolumeFacts(root="C:\\", size_bytes=2**40, free_bytes=2**39),)
+    assert seen.adapters == (
+        AdapterFacts(
+            name="Ethernet",
+            description="Intel",
+            mac="00155D000001",
+            status="Up",
+            media="802.3",
+            interface_guid="{g}",
+            addresses=("192.0.2.10/24",),
+            has_default_route=True,
+            link_speed="1 Gbps",
+        ),
+    )
+
+
+def test_a_vm() -> None:
+    drive = {"Kind": "disk", "Path": "d", "ControllerNumber": 0, "ControllerLocation": 1, "SizeBytes": 5}
+    mark = "provision/1 cluster=c machine=m"
+    seen = facts.vm_facts(
+        vm_row("a", MemoryBytes=4 * 2**30, VlanId=0, Mark=mark, Notes=f"mine\r\n{mark}", Drives=json.dumps([drive])),
+        "f",
+    )
+    assert seen.memory_mib == 4096
+    assert seen.vlan is None
+    assert seen.mark == Mark(cluster_id="c", machine="m")
+    assert seen.drives == (DriveFacts(kind="disk", path="d", controller_number=0, controller_location=1, size_bytes=5),)
+
+
+def test_a_switch_without_a_job_and_with_one() -> None:
+    assert facts.switch_facts(row("TalosHyperV.Switch", Name="LAB"), "f").job is None
+    job = facts.switch_facts(
+        row("TalosHyperV.Switch", JobId="j", JobKind="New", JobState="Running", JobStartedUtc="2026-03-01T12:30:15Z"),
+        "f",
+    ).job
+    assert job is not None
+    assert job.started_utc == datetime(2026, 3, 1, 12, 30, 15, tzinfo=UTC)
+    assert job.ended_utc is None
+
+
+def test_a_screen() -> None:
+    values = row("TalosHyperV.Console", Id="a", Width=2, Height=1, Pixels=base64.b64encode(b"abcd").decode())
+    assert facts.console_facts(values).pixels == b"abcd"
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "expected"),
+    [
+        ({"Cpus": None}, "Cpus", "an integer"),
+        ({"Cpus": True}, "Cpus", "an integer"),
+        ({"Name": 5}, "Name", "a string"),
+        ({"Connected": "yes"}, "Connected", "a boolean"),
+        ({"Addresses": "192.0.2.1"}, "Addresses", "strings"),
+        ({"Drives": "{"}, "Drives", "JSON"),
+        ({"Drives": '{"Kind": "disk"}'}, "Drives", "a JSON list of objects"),
+        ({"Drives": '[{"Kind": "disk"}]'}, r"Drives\[0\]\.Path", "it"),
+    ],
+)
+def test_a_malformed_field_is_named(change: dict[str, Any], field: str, expected: str) -> None:
+    with pytest.raises(HostRefused, match=f"Get-TalosVM: Client.MalformedAnswer: {field}: the contract has {expected}"):
+        facts.vm_facts(vm_row("a") | change, "Get-TalosVM")
+
+
+def test_a_missing_field_is_named() -> None:
+    values = vm_row("a")
+    del values["Heartbeat"]
+    with pytest.raises(HostRefused, match="Heartbeat"):
+        facts.vm_facts(values, "Get-TalosVM")
+
+
+@pytest.mark.parametrize("text", ["", "gestern", "2026-03-01T12:30:15"])
+def test_a_time_must_say_where_it_counts_from(text: str) -> None:
+    with pytest.raises(HostRefused, match="TimeUtc"):
+        facts.host_facts(host_row(TimeUtc=text))
+
+
+def test_a_broken_picture_is_named_and_not_printed() -> None:
+    with pytest.raises(HostRefused, match="Pixels") as caught:
+        facts.console_facts(row("TalosHyperV.Console", Pixels="!" * 5000))
+    assert len(str(caught.value)) < 200

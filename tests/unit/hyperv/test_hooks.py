@@ -1,0 +1,91 @@
+"""The private names of other libraries that the client hangs on. If one vanishes, it must be here that it shows."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import requests
+from pypsrp.powershell import PowerShell, RunspacePool
+from pypsrp.wsman import WSMan, _TransportHTTP
+
+from provisioner.hyperv.http import HostAdapter, HostTransport
+from provisioner.hyperv.transport import SignIn
+from provisioner.ports import Endpoint
+
+
+class Line:
+    """Knows one place, and what was connected."""
+
+    def __init__(self) -> None:
+        self.connections: list[object] = []
+
+    def locate(self) -> Endpoint:
+        return Endpoint(host="127.0.0.1", port=1, server_name="hv01.lan")
+
+    def opened(self, connection: object) -> None:
+        self.connections.append(connection)
+
+    def begin(self) -> None: ...
+    def answered(self) -> None: ...
+    def refused(self) -> None: ...
+    def failed(self, reason: str) -> None: ...
+    def bearable(self, patience_s: float) -> bool:
+        return False
+
+    def cut(self) -> None: ...
+
+
+def transport(**given: object) -> HostTransport:
+    return HostTransport(SignIn(user="u", password="p", **given), Line())  # type: ignore[arg-type]
+
+
+def test_pypsrps_transport_builds_its_session_through_the_hook() -> None:
+    made = transport()
+    assert "_build_session" in inspect.getsource(_TransportHTTP.send)
+    session = made._build_session()
+    assert isinstance(session, requests.Session)
+    assert isinstance(session.get_adapter("https://127.0.0.1/"), HostAdapter)
+    assert isinstance(session.get_adapter("http://127.0.0.1/"), HostAdapter)
+    assert made.endpoint == "https://127.0.0.1:1/wsman"
+    assert session.auth.hostname_override == "hv01.lan"
+
+
+def test_proxies_of_the_environment_are_not_asked_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    assert transport()._build_session().proxies == {"https": False}
+
+
+def test_the_certificate_must_bear_the_hosts_name_not_that_of_the_place() -> None:
+    pool = transport()._build_session().get_adapter("https://x").poolmanager.connection_from_url("https://127.0.0.1:1")
+    assert pool.assert_hostname == "hv01.lan"
+    assert pool.conn_kw["server_hostname"] == "hv01.lan"
+
+
+def test_a_pin_reaches_urllib3_and_nothing_else_is_checked() -> None:
+    session = transport(pin="ab" * 32)._build_session()
+    pool = session.get_adapter("https://x").poolmanager.connection_from_url("https://127.0.0.1:1")
+    assert pool.assert_fingerprint == "ab" * 32
+    assert session.verify is False
+
+
+def test_over_http_messages_must_be_encrypted() -> None:
+    assert transport(https=False).wrap_required
+
+
+def test_wsman_takes_another_transport() -> None:
+    assert "self.transport.send(" in inspect.getsource(WSMan.invoke)
+    assert "self.transport.endpoint" in inspect.getsource(WSMan._create_header)
+
+
+def test_a_pipeline_can_be_adopted_by_its_id() -> None:
+    source = inspect.getsource(PowerShell._invoke)
+    assert "command_id=self.id" in source, "the client chooses the CommandId"
+    assert "pipelines[self.id] = self" in source
+    assert "_command_id" in inspect.getsource(RunspacePool._receive)
+
+
+def test_records_come_in_order() -> None:
+    assert list(inspect.signature(RunspacePool._receive).parameters) == ["self", "id", "timeout"]
+    assert "self.streams.error.append" in inspect.getsource(PowerShell._process_error_record)
+    assert "self.streams.error.append" in inspect.getsource(PowerShell._process_pipeline_state)

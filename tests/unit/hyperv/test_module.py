@@ -1,0 +1,46 @@
+"""The module's text, and where it may be loaded."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from provisioner.hyperv import module
+from tests.conftest import ROOT
+
+CONTRACT = yaml.safe_load((ROOT / "powershell/TalosHyperV/contract.yaml").read_text())
+
+
+def test_the_text_begins_with_module_and_version_and_defines_all_functions() -> None:
+    text = module.module_text()
+    assert text.splitlines()[0] == f"# TalosHyperV module {CONTRACT['module_version']}"
+    defined = re.findall(r"^function\s+([A-Z][a-z]+-Talos\w+)", text, re.MULTILINE)
+    assert sorted(defined) == sorted(CONTRACT["functions"])
+    assert "\ufeff" not in text, "a byte order mark within the text would break its first function"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "open"),
+    [
+        ("Microsoft.PowerShell", True),
+        ("microsoft.powershell", True),
+        ("Microsoft.PowerShell32", True),
+        ("PowerShell.7", True),
+        ("PowerShell.7.4.6", True),
+        ("TalosHyperV", False),
+        ("Microsoft.PowerShell.Workflow", False),
+        ("PowerShellTalos", False),
+    ],
+)
+def test_text_goes_only_into_endpoints_of_powershell_itself(endpoint: str, open: bool) -> None:
+    assert module.may_load_text(endpoint) is open
+
+
+def test_importing_the_host_loads_no_library_of_winrm() -> None:
+    code = "import provisioner.hyperv.host, sys; print([m for m in ('pypsrp', 'winrm', 'requests', 'spnego', 'tenacity') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
