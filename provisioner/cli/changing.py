@@ -32,6 +32,7 @@ from provisioner.model.steps import StepId
 from provisioner.model.wishes import Extent, Options
 from provisioner.ports import CallInfo, Ports
 from provisioner.record.journal import FileJournal
+from provisioner.record.usual import usual_times
 from provisioner.views import make_view
 from provisioner.views.down import render_down
 from provisioner.views.plan import render_plan
@@ -76,7 +77,7 @@ def up(look: Look, wanted: Wanted) -> int:
     """Makes it so. Asks only before something is destroyed, which `up` never does by itself."""
     wanted.check()
     context = _open(wanted)
-    return _run(look, wanted, context, lambda session: session.up(until=wanted.until_step))
+    return _run(look, wanted, context, "up", lambda session: session.up(until=wanted.until_step))
 
 
 def plan_only(look: Look, wanted: Wanted, *, exit_code: bool = False) -> int:
@@ -94,7 +95,10 @@ def plan_only(look: Look, wanted: Wanted, *, exit_code: bool = False) -> int:
     if wanted.as_json:
         _print_json(plan_object(plan, file=str(context.cluster.file), read_s=round(read_s, 3)))
     else:
-        sys.stdout.write(render_plan(plan, context.cluster, read_s=read_s, paper=look.paper, verbosity=look.verbosity))
+        usual = usual_times(context.store.folder, command="up")
+        sys.stdout.write(
+            render_plan(plan, context.cluster, read_s=read_s, paper=look.paper, verbosity=look.verbosity, usual=usual)
+        )
     if plan.refusals:
         fault = plan.refusals[0].fault
         from provisioner.faults import exit_code as code_of
@@ -123,7 +127,7 @@ def down(look: Look, wanted: Wanted, extent: Mapping[str, bool], *, dry_run: boo
         return Exit.DONE
     if plan.destroys:
         _confirm(context, wanted, "remove")
-    return _run(look, wanted, context, lambda session: session.down(wide, shown=plan))
+    return _run(look, wanted, context, "down", lambda session: session.down(wide, shown=plan))
 
 
 def rebuild(look: Look, wanted: Wanted, *, dry_run: bool) -> int:
@@ -150,7 +154,7 @@ def rebuild(look: Look, wanted: Wanted, *, dry_run: bool) -> int:
         return Exit.DONE
     if removing.destroys:
         _confirm(context, wanted, "rebuild")
-    return _run(look, wanted, context, lambda session: session.rebuild())
+    return _run(look, wanted, context, "rebuild", lambda session: session.rebuild())
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
@@ -212,12 +216,20 @@ def _with_ports(context: Context, work: Callable[[Ports], Awaitable[T]]) -> T:
     return asyncio.run(go())
 
 
-def _run(look: Look, wanted: Wanted, context: Context, story: Callable[[Session], Awaitable[Result]]) -> int:
+def _run(
+    look: Look, wanted: Wanted, context: Context, command: str, story: Callable[[Session], Awaitable[Result]]
+) -> int:
     """One run: lock, journal, view, Ctrl-C, and the final object."""
     with locked(context.store.folder, context.cluster.name):
         journal = FileJournal(context.store.folder)
         kind = "none" if wanted.as_json else wanted.progress
-        view = make_view(kind, paper=look.paper, verbosity=look.verbosity, terminal=look.terminal)
+        view = make_view(
+            kind,
+            paper=look.paper,
+            verbosity=look.verbosity,
+            terminal=look.terminal,
+            usual=usual_times(context.store.folder, command=command),
+        )
 
         def emit(event: Event) -> None:
             journal.emit(event)

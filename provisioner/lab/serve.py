@@ -14,12 +14,11 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from provisioner.lab.card import CARD, Card, read_password, write_card, write_password
-from provisioner.lab.cmdlets.harness import EngineHome
 from provisioner.lab.control import ControlServer
 from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.kubernetes.servers import KubeServers
@@ -35,6 +34,9 @@ from provisioner.lab.world.kube import LabKube
 from provisioner.lab.world.seams import Guests
 from provisioner.lab.world.state import Account
 from provisioner.lab.world.world import World
+
+if TYPE_CHECKING:
+    from provisioner.lab.cmdlets.harness import EngineHome
 
 USER = "provision"
 
@@ -116,6 +118,8 @@ class Lab:
     def _make_endpoint(self) -> WinRmEndpoint:
         spec: EngineSpec | None = None
         if self._engine == "pwsh":
+            from provisioner.lab.cmdlets.harness import EngineHome  # not needed, and not loaded, without an engine
+
             pwsh = os.environ.get("PROVISION_LAB_PWSH") or shutil.which("pwsh")
             if pwsh is None:
                 raise RuntimeError("engine: pwsh needs a pwsh on the PATH; engine: python needs nothing")

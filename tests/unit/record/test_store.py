@@ -1,0 +1,127 @@
+"""What is kept on this computer: modes, atomicity, nothing lost, other people's contexts untouched."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from provisioner.context import client_files
+from provisioner.errors import Fault
+from provisioner.record.store import FileStore
+
+KUBE = """apiVersion: v1
+kind: Config
+clusters:
+  - name: home
+    cluster: {server: "https://127.0.0.1:6443", certificate-authority-data: Q0E=}
+users:
+  - name: admin@home
+    user: {client-certificate-data: Q1JU, client-key-data: S0VZ}
+contexts:
+  - name: admin@home
+    context: {cluster: home, user: admin@home, namespace: default}
+current-context: admin@home
+"""
+TALOS = """context: home
+contexts:
+  home: {endpoints: ["127.0.0.1:50000"], ca: Q0E=, crt: Q1JU, key: S0VZ}
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def store(home: Path) -> FileStore:
+    return FileStore(home / ".provision", "home", client_files(), {"HOME": str(home)})
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_secrets_are_private_and_moved_aside_never_deleted(store: FileStore) -> None:
+    store.write_secrets(b"keys")
+    path = store.folder / "secrets.yaml"
+    assert mode(path) == 0o600
+    assert mode(store.folder) == 0o700
+    assert store.secrets_facts().exists
+    store.remove_secrets()
+    assert store.read_secrets() is None
+    (aside,) = store.folder.glob("secrets.*.yaml")
+    assert aside.read_bytes() == b"keys"
+    assert mode(aside) == 0o600
+
+
+def test_the_cluster_id_is_made_once_and_outlives_the_secrets(store: FileStore) -> None:
+    assert store.secrets_facts().cluster_id == ""
+    made = store.ensure_cluster_id()
+    store.write_secrets(b"keys")
+    store.remove_secrets()
+    assert store.ensure_cluster_id() == made == store.secrets_facts().cluster_id
+
+
+def test_contexts_are_merged_and_removed_without_touching_others(store: FileStore, home: Path) -> None:
+    kube, talos = home / ".kube" / "config", home / ".talos" / "config"
+    kube.parent.mkdir(parents=True)
+    before = (
+        "# mine\napiVersion: v1\nkind: Config\nclusters: []\nusers: []\ncontexts: []\ncurrent-context: other # stays\n"
+    )
+    kube.write_text(before)
+    kube.chmod(0o640)
+    store.write_client_files(talosconfig=TALOS.encode(), kubeconfig=KUBE.encode())
+    assert store.contexts() == {"talosconfig": "", "kubeconfig": ""}
+    assert len(store.merge_contexts()) == 2
+    assert store.contexts() == {"talosconfig": "current", "kubeconfig": "current"}
+    assert store.merge_contexts() == (), "a second time changes nothing"
+    text = kube.read_text()
+    assert "# mine" in text
+    assert "current-context: other # stays" in text
+    assert mode(kube) == 0o640
+    assert mode(talos) == 0o600
+    store.write_client_files(talosconfig=TALOS.encode(), kubeconfig=KUBE.replace("6443", "7443").encode())
+    assert store.contexts()["kubeconfig"] == "stale"
+    assert len(store.remove_contexts()) == 2
+    assert "admin@home" not in kube.read_text()
+    assert "current-context: other # stays" in kube.read_text()
+    assert store.remove_contexts() == ()
+
+
+def test_a_linked_kubeconfig_stays_a_link(store: FileStore, home: Path, tmp_path: Path) -> None:
+    real = tmp_path / "dotfiles" / "kubeconfig"
+    real.parent.mkdir()
+    real.write_text("apiVersion: v1\nkind: Config\n")
+    link = home / ".kube" / "config"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(real)
+    store.write_client_files(talosconfig=TALOS.encode(), kubeconfig=KUBE.encode())
+    store.merge_contexts()
+    assert link.is_symlink()
+    assert "admin@home" in real.read_text()
+
+
+def test_notes_that_cannot_be_read_are_no_notes(store: FileStore) -> None:
+    store.write_notes({"machines": {"a": {"address": "192.0.2.1"}}})
+    assert store.read_notes()["machines"]["a"]["address"] == "192.0.2.1"
+    (store.folder / "notes.json").write_text("{torn")
+    assert store.read_notes() == {}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_home_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(Fault) as caught:
+        FileStore(tmp_path / "p", "home", client_files(), {})
+    assert caught.value.id == "P-LOCAL-HOME"
+
+
+def test_a_file_in_the_place_of_the_home_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("a file")
+    with pytest.raises(Fault) as caught:
+        FileStore(tmp_path / "p", "home", client_files(), {})
+    assert caught.value.id == "P-LOCAL-HOME"
