@@ -65,8 +65,10 @@ def new_world(
         fresh = State(host=_host(memory_gib, processors, disk_gib, is_server=is_server), lan=_lan())
         world = World(Kernel(fresh, clock or RunningClock(rate), seed))
     else:
+        clock = clock or RunningClock(rate)
+        clock.move_to(state.at)
         # Another seed than before: else new VMs would get the ids that those before the crash have.
-        world = World(Kernel(state.state, clock or RunningClock(rate, state.at), seed + 1 + int(state.at * 1000)))
+        world = World(Kernel(state.state, clock, seed + 1 + int(state.at * 1000)))
     world.state.accounts = list(accounts)
     if guests is not None:
         world.use_guests(guests(world))

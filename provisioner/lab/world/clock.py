@@ -19,6 +19,9 @@ class WorldClock(Protocol):
     def wall(self) -> datetime:
         """The world's date, UTC: that of this computer, so that certificates mean the same on both sides. Only durations run fast."""
 
+    def move_to(self, when: float) -> None:
+        """Goes on from that second, if it is a later one."""
+
     def wait(self, condition: threading.Condition, seconds: float) -> None:
         """Waits on the held condition until notified, at most that many seconds of the world."""
 
@@ -38,6 +41,10 @@ class RunningClock:
 
     def wall(self) -> datetime:
         return datetime.now(UTC)
+
+    def move_to(self, when: float) -> None:
+        if when > self.now():
+            self._start, self._real = when, time.monotonic()
 
     def wait(self, condition: threading.Condition, seconds: float) -> None:
         condition.wait(max(0.0, seconds) / self.rate)

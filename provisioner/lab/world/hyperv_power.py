@@ -9,7 +9,7 @@ from functools import partial
 
 from provisioner.lab.world import hyperv_errors as refused
 from provisioner.lab.world.hyperv_vms import DYNAMIC_MAC, Machines
-from provisioner.lab.world.state import Vm
+from provisioner.lab.world.state import Vm, VmNic
 from provisioner.lab.world.storage import drives_of, key
 from provisioner.lab.world.vmms import SECONDS
 
@@ -18,6 +18,8 @@ FORCE_GRACE_S = 300.0
 MERGE_S = 5.0
 """An automatic checkpoint is merged when its VM stops, and holds the disk for about that long."""
 START_BOUND_S = 60.0
+MAC_POOL = "00155D020A"
+"""First five octets of the host's dynamic MAC addresses."""
 
 
 class Power(Machines):
@@ -138,9 +140,8 @@ class Power(Machines):
 
     def _begin_start(self, vm: Vm) -> None:
         self._admit(vm)
-        for index, nic in enumerate(vm.nics):
-            if not nic.static_mac and nic.mac == DYNAMIC_MAC:
-                nic.mac = f"00155D{self.kernel.random.randrange(1 << 16):04X}{index:02X}"
+        for nic in vm.nics:
+            self._give_mac(nic)
         resumed = vm.state == "Saved"
         self._set_state(vm, "Starting")
         self.kernel.after(
@@ -167,14 +168,27 @@ class Power(Machines):
         for drive in drives_of(vm):
             if drive.path and self.storage.find(drive.path) is None:
                 raise refused.attachment_missing(vm.name, drive.path)
-        running = [other for other in self.host.vms.values() if other.state not in ("Off", "Saved")]
+        running = self._running()
         for drive in vm.hard_drives:
             if any(key(other.path) == key(drive.path) for o in running for other in o.hard_drives):
                 raise refused.vhd_in_use(drive.path)
-        taken = {nic.mac for other in running for nic in other.nics}
         for nic in vm.nics:
-            if nic.mac != DYNAMIC_MAC and nic.mac in taken:
+            if nic.mac in self._macs_on_air():
                 raise refused.mac_collision(vm.name, nic.mac)
+
+    def _running(self) -> list[Vm]:
+        return [vm for vm in self.host.vms.values() if vm.state not in ("Off", "Saved")]
+
+    def _macs_on_air(self) -> set[str]:
+        """Hyper-V looks at its own running VMs alone (5.6)."""
+        return {nic.mac for vm in self._running() for nic in vm.nics}
+
+    def _give_mac(self, nic: VmNic) -> None:
+        """A dynamic MAC is drawn from the host's pool of 256 when the adapter first gets power; then it stays."""
+        known = {other.mac for vm in self.host.vms.values() for other in vm.nics}
+        while nic.mac == DYNAMIC_MAC:
+            drawn = f"{MAC_POOL}{self.kernel.random.randrange(256):02X}"
+            nic.mac = drawn if drawn not in known else DYNAMIC_MAC
 
     def _save(self, vm: Vm) -> None:
         """Saved VMs resume as by a cold boot here: the lab keeps no picture of a guest's memory."""

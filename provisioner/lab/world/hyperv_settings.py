@@ -122,9 +122,12 @@ class Settings(Power):
         self.kernel.spend(SECONDS["adapter"])
         with self.kernel.lock:
             vm = self._vm(vm_id)
-            vm.nics.append(
-                VmNic(name=name, mac=mac, static_mac=bool(static_mac), switch_id=switch.id if switch else "")
-            )
+            nic = VmNic(name=name, mac=mac, static_mac=bool(static_mac), switch_id=switch.id if switch else "")
+            if vm.state not in ("Off", "Saved"):
+                if mac in self._macs_on_air():
+                    raise refused.mac_collision(vm.name, mac)
+                self._give_mac(nic)
+            vm.nics.append(nic)
             if vm.generation != 1:
                 vm.boot_order.append(f"network:{len(vm.nics) - 1}")
             self._changed(vm)
