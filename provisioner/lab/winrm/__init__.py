@@ -1,7 +1,7 @@
 """The lab's WinRM: HTTP and HTTPS, sign-in, WS-Management, PowerShell and cmd shells, spoken to by real clients.
 
 endpoint   starts, stops, counts             network    the world's link, on loopback sockets
-http       one thread per connection         auth       Basic, NTLM, Negotiate, certificates, encryption
+http       one thread per connection         auth       Basic, NTLM, Negotiate, certificates, encryption (ntlm: its acceptor)
 soap       envelopes and faults              wsman      operations on shells
 shells     what shells have in common        channel    output until it is fetched
 psrp       a shell served by psrpcore        runspace, binding, values   the lab's own PowerShell, as much as functions need

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import base64
 import hmac
-import os
 import re
 import struct
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import spnego
-from spnego._ntlm_raw.crypto import ntowfv1  # pyspnego has no public way to fill its own store of hashes
 from spnego.channel_bindings import GssChannelBindings
+from spnego.exceptions import SpnegoError
 
-from provisioner.lab.winrm.certificates import write_private
+from provisioner.lab.winrm.ntlm import Acceptor
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account
 
@@ -56,13 +52,8 @@ class Identity:
 class Accounts:
     """The world's accounts, as the sign-in schemes want to ask them."""
 
-    _environment = threading.Lock()
-    """pyspnego finds its users by an environment variable: it is set for the length of one step, by one thread at a time."""
-
-    def __init__(self, kernel: Kernel, folder: Path) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._store = folder / "winrm-users"
-        self._stored = ""
 
     def find(self, name: str) -> Account | None:
         r"""By `user`, `HOST\user` or `user@host`; the domain part is not looked at: the host has local accounts only."""
@@ -70,9 +61,13 @@ class Accounts:
         with self._kernel.lock:
             return next((found for found in self._kernel.state.accounts if found.user.casefold() == bare), None)
 
-    def check(self, name: str, password: str) -> bool:
+    def password_of(self, name: str) -> str | None:
         account = self.find(name)
-        return account is not None and hmac.compare_digest(account.password.encode(), password.encode())
+        return account.password if account else None
+
+    def check(self, name: str, password: str) -> bool:
+        expected = self.password_of(name)
+        return expected is not None and hmac.compare_digest(expected.encode(), password.encode())
 
     def identity(self, name: str) -> Identity | None:
         account = self.find(name)
@@ -81,38 +76,6 @@ class Accounts:
         with self._kernel.lock:
             host = self._kernel.state.host.name
         return Identity(f"{host.upper()}\\{account.user}", "Administrators" in account.groups)
-
-    def step(self, context: spnego.ContextProxy, token: bytes) -> bytes | None:
-        """One step of an acceptor against the accounts as they are now. Raises spnego.exceptions.SpnegoError and ValueError."""
-        with self._environment:
-            self._write_store()
-            before = os.environ.get("NTLM_USER_FILE")
-            os.environ["NTLM_USER_FILE"] = str(self._store)
-            try:
-                result: bytes | None = context.step(token)
-                return result
-            finally:
-                if before is None:
-                    del os.environ["NTLM_USER_FILE"]
-                else:
-                    os.environ["NTLM_USER_FILE"] = before
-
-    def _write_store(self) -> None:
-        """Lines of smbpasswd, NT hashes only: the domain is compared with what the client sends, so each account stands there for each."""
-        with self._kernel.lock:
-            host = self._kernel.state.host.name
-            accounts = [(account.user, account.password) for account in self._kernel.state.accounts]
-        domains = dict.fromkeys(("", ".", "localhost", host.upper(), host.split(".")[0].upper()))
-        lines = [
-            f"{domain}\\{user}:0:{'0' * 32}:{digest}:[U]:LCT-0" if domain else f"{user}:0:{'0' * 32}:{digest}:[U]:LCT-0"
-            for user, password in accounts
-            for digest in [ntowfv1(password).hex()]
-            for domain in domains
-        ]
-        text = "\n".join(lines) + "\n"
-        if text != self._stored or not self._store.is_file():
-            write_private(self._store, text.encode())
-            self._stored = text
 
 
 class ConnectionAuth:
@@ -126,13 +89,13 @@ class ConnectionAuth:
         self._bindings: GssChannelBindings | None = None
         if tls and require_bindings:
             self._bindings = GssChannelBindings(application_data=b"tls-server-end-point:" + certificate_hash)
-        self._context: spnego.ContextProxy | None = None
+        self._acceptor: Acceptor | None = None
         self._identity: Identity | None = None
 
     @property
     def encrypts(self) -> bool:
         """Whether this connection has keys for message encryption."""
-        return self._context is not None and bool(self._context.complete)
+        return self._acceptor is not None and self._acceptor.complete
 
     def challenge(self) -> Headers:
         """What may be used here. Basic is offered over TLS alone."""
@@ -155,7 +118,7 @@ class ConnectionAuth:
 
     def forget(self) -> None:
         """The next request must sign in again."""
-        self._context = self._identity = None
+        self._acceptor = self._identity = None
 
     def _basic(self, token: bytes) -> Identity:
         """Clients do not agree on the encoding: RFC 7617 leaves it open."""
@@ -166,23 +129,19 @@ class ConnectionAuth:
         raise SignInRefused(self.challenge(), failed=True)
 
     def _negotiate(self, scheme: str, token: bytes) -> tuple[Identity, Headers]:
-        if self._context is None or self._context.complete or token.startswith(b"NTLMSSP\x00\x01"):
+        if self._acceptor is None or self._acceptor.complete or token.startswith(b"NTLMSSP\x00\x01"):
             self.forget()
-            # use_negotiate: pyspnego's own code, that takes raw NTLM too, and never the system's GSSAPI
-            self._context = spnego.server(
-                protocol="negotiate",
-                channel_bindings=self._bindings,
-                options=spnego.NegotiateOptions.use_negotiate,
-            )
+            self._acceptor = Acceptor(self._accounts.password_of, self._bindings)
+        acceptor = self._acceptor
         try:
-            reply = self._accounts.step(self._context, token)
-        except (spnego.exceptions.SpnegoError, ValueError, struct.error) as error:
+            reply = acceptor.step(token)
+        except (SpnegoError, ValueError, struct.error) as error:
             self.forget()
             raise SignInRefused(self.challenge(), failed=True) from error
         headers = [("WWW-Authenticate", f"{scheme} {base64.b64encode(reply).decode()}")] if reply else []
-        if not self._context.complete:
+        if not acceptor.complete:
             raise SignInRefused(headers)
-        self._identity = self._known(str(self._context.client_principal or ""))
+        self._identity = self._known(acceptor.user)
         return self._identity, headers
 
     def _known(self, user: str) -> Identity:
@@ -195,7 +154,7 @@ class ConnectionAuth:
 
     def decrypt(self, body: bytes) -> bytes:
         """Plain text of a multipart/encrypted body. Raises Undecryptable."""
-        if not self.encrypts or self._context is None:
+        if self._acceptor is None or not self._acceptor.complete:
             raise Undecryptable("no keys on this connection")
         parts = [part for part in re.split(rb"--\s*" + _BOUNDARY.encode() + rb"\r\n", body) if part]
         plain = b""
@@ -207,8 +166,8 @@ class ConnectionAuth:
                 raise Undecryptable("parts of the multipart body are missing")
             size = 4 + struct.unpack_from("<I", sealed)[0]
             try:
-                opened = self._context.unwrap_winrm(sealed[4:size], sealed[size:])
-            except (spnego.exceptions.SpnegoError, ValueError) as error:
+                opened = self._acceptor.context.unwrap_winrm(sealed[4:size], sealed[size:])
+            except (SpnegoError, ValueError) as error:
                 raise Undecryptable(str(error)) from error
             if len(opened) != int(length[1]):
                 raise Undecryptable("length and content of the multipart body differ")
@@ -217,8 +176,8 @@ class ConnectionAuth:
 
     def encrypt(self, body: bytes) -> tuple[str, bytes]:
         """Content type and body. The closing delimiter follows the sealed bytes without a line break: so do all implementations."""
-        assert self._context is not None
-        sealed = self._context.wrap_winrm(body)
+        assert self._acceptor is not None
+        sealed = self._acceptor.context.wrap_winrm(body)
         size = len(body) + sealed.padding_length
         head = (
             f"--{_BOUNDARY}\r\n\tContent-Type: {_SPNEGO_TYPE}\r\n\tOriginalContent: type={_SOAP_TYPE};Length={size}\r\n"

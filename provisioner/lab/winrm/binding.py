@@ -186,7 +186,9 @@ def _common(name: str, kind: str, value: Any) -> Any:
         return convert(value, kind)
     except Unconvertible as error:
         message = f"Cannot bind parameter '{name}'. {error}"
-        raise _error("CannotConvertArgument" if kind == "switch" else "CannotConvertArgumentNoMessage", message) from None
+        raise _error(
+            "CannotConvertArgument" if kind == "switch" else "CannotConvertArgumentNoMessage", message
+        ) from None
 
 
 def _check_mandatory(name: str, value: Any) -> None:

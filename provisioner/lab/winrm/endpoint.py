@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ class WinRmEndpoint:
 
     `folder` keeps CA and certificates over restarts. Ports of 0 are free ones. With `engine`, shells run a genuine PowerShell in place of
     the lab's own functions. `require_bindings` refuses NTLM without the channel bindings of the TLS connection; Windows' default is not to.
+    `monotonic` is the clock, real time, by which idle shells expire.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class WinRmEndpoint:
         routes: Routes | None = None,
         limits: Limits | None = None,
         require_bindings: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kernel = kernel
         self._functions = functions
@@ -62,7 +66,7 @@ class WinRmEndpoint:
         self._counters = Counters()
         self._trouble = Trouble(kernel)
         self.certificates = Certificates(folder, host_name)
-        self._accounts = Accounts(kernel, folder)
+        self._accounts = Accounts(kernel)
         self._tls = self._context(self.certificates.server_path)
         self._network = Network(kernel, address_changed=self._publish, restarted=self._restarted)
         self._service = Service(
@@ -72,6 +76,7 @@ class WinRmEndpoint:
             limits=limits or Limits(),
             counters=self._counters,
             trouble=self._trouble,
+            monotonic=monotonic,
         )
         self._engines = Engines(engine) if engine else None
         self.https_port = 0

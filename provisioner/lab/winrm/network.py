@@ -85,18 +85,17 @@ class Listener:
 
     def _accept(self) -> None:
         while True:
-            with self._lock:
-                mode, listening = self._mode, self._socket
-            if mode == "stopped":
-                return
             with selectors.DefaultSelector() as selector:
-                selector.register(self._woken, selectors.EVENT_READ)
-                if mode == "up":
-                    selector.register(listening, selectors.EVENT_READ)
+                with self._lock:  # until it is registered, nobody closes it
+                    if self._mode == "stopped":
+                        return
+                    selector.register(self._woken, selectors.EVENT_READ)
+                    if self._mode == "up":
+                        selector.register(self._socket, selectors.EVENT_READ)
                 ready = [key.fileobj for key, _ in selector.select()]
             if self._woken in ready:
                 self._woken.recv(64)
-            if listening in ready:
+            else:
                 self._accept_one()
 
     def _accept_one(self) -> None:

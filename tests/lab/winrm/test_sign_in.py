@@ -156,7 +156,7 @@ def test_keys_are_private_and_last(start: Callable[..., WinRmEndpoint], tmp_path
     first.stop()
     second = start(folder=tmp_path / "w")
     assert (second.ca_path.read_bytes(), second.certificates.server_hash()) == (ca, server)
-    for name in ("winrm-ca.key", "winrm-server.pem", "winrm-users"):
+    for name in ("winrm-ca.key", "winrm-server.pem"):
         assert stat.S_IMODE((tmp_path / "w" / name).stat().st_mode) == 0o600
     assert PASSWORD not in json.dumps([path.read_text() for path in (tmp_path / "w").iterdir()], ensure_ascii=False)
     with RunspacePool(wsman(second)):

@@ -1,0 +1,200 @@
+"""Life of shells and commands: time-outs, disconnect, takeover, quotas, unknown ones, retransmission."""
+
+from __future__ import annotations
+
+import base64
+import re
+import uuid
+from collections.abc import Callable
+
+import pytest
+from pypsrp.complex_objects import PSInvocationState, RunspacePoolState
+from pypsrp.exceptions import WSManFaultError
+from pypsrp.powershell import PowerShell, RunspacePool
+
+from provisioner.lab.winrm import Limits, WinRmEndpoint
+from provisioner.lab.winrm.soap import TIMED_OUT, UNKNOWN_SELECTORS
+from tests.lab.winrm.doubles import TableOfFunctions, call, load, wsman
+
+
+def begin(pool: RunspacePool, functions: TableOfFunctions, records: int = 3) -> PowerShell:
+    """A pipeline that has begun and waits at the gate."""
+    shell = PowerShell(pool).add_cmdlet("Wait-TalosGate").add_parameter("Records", records)
+    shell.begin_invoke()
+    assert functions.entered.acquire(timeout=5)
+    return shell
+
+
+def numbers(results: list[object]) -> list[int]:
+    return [each.extended_properties["Number"] for each in results]
+
+
+def test_an_operation_that_times_out_is_asked_again(endpoint: WinRmEndpoint, functions: TableOfFunctions) -> None:
+    with wsman(endpoint, operation_timeout=1, read_timeout=5) as client, RunspacePool(client) as pool:
+        load(pool)
+        shell = begin(pool, functions, records=1)
+        shell.poll_invoke(timeout=0)
+        assert endpoint.stats().faults[TIMED_OUT] == 1
+        assert shell.state == PSInvocationState.RUNNING
+        functions.gate.release()
+        assert numbers(shell.end_invoke()) == [0]
+        shell.close()
+
+
+def test_disconnect_and_reconnect(pool: RunspacePool, functions: TableOfFunctions) -> None:
+    shell = begin(pool, functions)
+    pool.disconnect()
+    assert shell.state == PSInvocationState.DISCONNECTED
+    functions.gate.release(3)
+    pool.connect()
+    assert numbers(shell.connect()) == [0, 1, 2]
+    shell.close()
+
+
+@pytest.mark.parametrize("says_goodbye", [True, False])
+def test_another_client_takes_a_shell_over(
+    says_goodbye: bool, endpoint: WinRmEndpoint, pool: RunspacePool, functions: TableOfFunctions
+) -> None:
+    begin(pool, functions)
+    if says_goodbye:
+        pool.disconnect()
+    functions.gate.release(3)
+    with wsman(endpoint) as client:
+        [found] = RunspacePool.get_runspace_pools(client)
+        assert found.id == pool.id
+        found.connect()
+        [shell] = found.create_disconnected_power_shells()
+        assert numbers(shell.connect()) == [0, 1, 2]
+        shell.close()
+        assert call(found, "Get-TalosItems", Id=["a"])[0] == [{"Id": "a"}]
+        found.close()
+    pool.state = RunspacePoolState.CLOSED
+    assert endpoint.stats().open_shells == 0
+
+
+def test_shells_of_others_are_not_to_be_seen(endpoint: WinRmEndpoint, pool: RunspacePool) -> None:
+    with wsman(endpoint, username="guest", password="guest") as other:
+        assert RunspacePool.get_runspace_pools(other) == []
+
+
+def test_a_shell_that_is_not_there(endpoint: WinRmEndpoint, pool: RunspacePool) -> None:
+    with RunspacePool(wsman(endpoint)) as other:
+        gone = PowerShell(other).add_cmdlet("Get-TalosEcho")
+    other.state = pool.state
+    with pytest.raises(WSManFaultError) as fault:
+        gone.begin_invoke()
+    assert fault.value.code == UNKNOWN_SELECTORS
+
+
+def test_a_command_is_gone_after_terminate(pool: RunspacePool) -> None:
+    with PowerShell(pool) as shell:
+        shell.add_cmdlet("Get-TalosItems").add_parameter("Id", ["a"]).invoke()
+    with pytest.raises(WSManFaultError) as fault:
+        pool.shell.receive("stdout", command_id=shell.id)
+    assert fault.value.code == UNKNOWN_SELECTORS
+
+
+def test_a_command_id_in_use_is_refused_and_the_first_goes_on(pool: RunspacePool, functions: TableOfFunctions) -> None:
+    first = begin(pool, functions, records=1)
+    second = PowerShell(pool).add_cmdlet("Get-TalosItems").add_parameter("Id", ["a"])
+    second.id = first.id
+    with pytest.raises(WSManFaultError) as fault:
+        second.begin_invoke()
+    assert fault.value.code == 87
+    pool.pipelines[first.id] = first
+    functions.gate.release()
+    assert numbers(first.end_invoke()) == [0]
+
+
+def test_quotas(start: Callable[..., WinRmEndpoint]) -> None:
+    endpoint = start(limits=Limits(shells_per_user=2, commands_per_shell=2))
+    with wsman(endpoint) as client, RunspacePool(client) as pool, RunspacePool(client):
+        with pytest.raises(WSManFaultError) as shells:
+            RunspacePool(client).open()
+        assert shells.value.code == 2150859173
+        load(pool)
+        for _ in range(2):
+            PowerShell(pool).add_cmdlet("Get-TalosItems").add_parameter("Id", ["a"]).invoke()
+        with pytest.raises(WSManFaultError) as commands:
+            PowerShell(pool).add_cmdlet("Get-TalosItems").add_parameter("Id", ["a"]).invoke()
+        assert commands.value.code == 2150859241
+    assert endpoint.stats().open_shells == 0
+
+
+def test_an_envelope_that_is_too_large(start: Callable[..., WinRmEndpoint]) -> None:
+    endpoint = start(limits=Limits(envelope_kb=150))
+    with wsman(endpoint) as client, RunspacePool(client) as pool:
+        client.max_payload_size = 400_000
+        with pytest.raises(WSManFaultError) as fault:
+            client.send(
+                "http://schemas.microsoft.com/powershell/Microsoft.PowerShell",
+                _send_of(200_000),
+                None,
+                pool.shell._selector_set,
+            )
+        assert fault.value.code == 2150859025
+
+
+def _send_of(size: int) -> object:
+    from xml.etree import ElementTree as ET
+
+    body = ET.Element("{http://schemas.microsoft.com/wbem/wsman/1/windows/shell}Send")
+    ET.SubElement(body, "{http://schemas.microsoft.com/wbem/wsman/1/windows/shell}Stream", Name="stdin").text = (
+        "A" * size
+    )
+    return body
+
+
+def test_an_idle_shell_expires(start: Callable[..., WinRmEndpoint]) -> None:
+    time = [100.0]
+    endpoint = start(monotonic=lambda: time[0])
+    with wsman(endpoint) as client:
+        pool = RunspacePool(client, idle_timeout=60)
+        pool.open()
+        load(pool)
+        time[0] += 59
+        load(pool)
+        time[0] += 61
+        with pytest.raises(WSManFaultError) as fault:
+            load(pool)
+        assert fault.value.code == UNKNOWN_SELECTORS
+    assert endpoint.stats().open_shells == 0
+
+
+def test_another_session_configuration_is_unknown(endpoint: WinRmEndpoint) -> None:
+    with pytest.raises(WSManFaultError) as fault:
+        RunspacePool(wsman(endpoint), configuration_name="Nobody").open()
+    assert fault.value.code == 2150858811
+
+
+def test_the_service_tells_its_envelope_size(endpoint: WinRmEndpoint) -> None:
+    client = wsman(endpoint)
+    client.update_max_payload_size()
+    assert client.max_envelope_size == 512000
+
+
+def test_a_receive_with_the_same_message_id_gets_the_same_answer(
+    pool: RunspacePool, functions: TableOfFunctions
+) -> None:
+    """And one with another id gets what comes next."""
+    shell = begin(pool, functions, records=2)
+    functions.gate.release()
+    transport = pool.connection.transport
+    sent: list[bytes] = []
+    send = transport.send
+    transport.send = lambda message, **rest: sent.append(message) or send(message, **rest)
+    shell.poll_invoke(timeout=2)
+    transport.send = send
+    [receive] = [each for each in sent if b"windows/shell/Receive<" in each]
+    again = send(receive)
+    streams = re.findall(rb"<rsp:Stream[^>]*>([^<]*)<", again)
+    assert b"Number" in b"".join(base64.b64decode(each) for each in streams)
+    assert streams == re.findall(rb"<rsp:Stream[^>]*>([^<]*)<", send(receive))
+    functions.gate.release()
+    assert numbers(shell.end_invoke()) == [0, 1]
+
+
+def test_ids_are_taken_in_any_case(pool: RunspacePool) -> None:
+    shell = PowerShell(pool).add_cmdlet("Get-TalosItems").add_parameter("Id", ["a"])
+    shell.id = str(uuid.uuid4()).lower()
+    assert len(shell.invoke()) == 1
