@@ -1,0 +1,266 @@
+"""Talos machines over their API: the port `Machines`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import io
+import tarfile
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+
+from provisioner.errors import TalosRefused, TransportError, Unreachable
+from provisioner.model.facts import DiskFacts, EtcdMemberFacts, MachineFacts, ServiceFacts, UnmetFacts
+from provisioner.model.naming import bare_mac
+from provisioner.ports import ApplyOutcome, Clock, Dialer, TalosAccess
+from provisioner.talos.api import cosi
+from provisioner.talos.api.channel import TalosChannel
+from provisioner.talos.api.cosi import Kind, Resource
+from provisioner.talos.api.gen import cosi_grpc, machine_grpc
+from provisioner.talos.api.gen.machine_pb2 import (
+    ApplyConfigurationRequest,
+    BootstrapRequest,
+    EtcdMemberListRequest,
+)
+from provisioner.talos.api.tls import maintenance_context, secure_context
+
+PORT = 50000
+READ_S = 10.0
+"""Real seconds for a call that reads."""
+CHANGE_S = 30.0
+"""Real seconds for a call that changes; Talos answers before the work is done."""
+
+MACHINE_STATUSES = Kind(namespace="runtime", type="MachineStatuses.runtime.talos.dev")
+SYSTEM_INFORMATIONS = Kind(namespace="hardware", type="SystemInformations.hardware.talos.dev")
+LINK_STATUSES = Kind(namespace="network", type="LinkStatuses.net.talos.dev")
+HOSTNAME_STATUSES = Kind(namespace="network", type="HostnameStatuses.net.talos.dev")
+DISKS = Kind(namespace="runtime", type="Disks.block.talos.dev")
+SYSTEM_DISKS = Kind(namespace="runtime", type="SystemDisks.block.talos.dev")
+KERNEL_CMDLINES = Kind(namespace="runtime", type="KernelCmdlines.runtime.talos.dev")
+VERSIONS = Kind(namespace="runtime", type="Versions.runtime.talos.dev")
+INFOS = Kind(namespace="cluster", type="Infos.cluster.talos.dev")
+DIAGNOSTICS = Kind(namespace="runtime", type="Diagnostics.runtime.talos.dev")
+
+_NOTHING = Resource(id="", spec={})
+
+
+class _Machine:
+    """One connection, with the two services spoken over it."""
+
+    def __init__(self, channel: TalosChannel) -> None:
+        self.channel = channel
+        self.calls = machine_grpc.MachineServiceStub(channel)
+        self.state = cosi_grpc.StateStub(channel)
+
+
+class TalosMachines:
+    """All machines of a run: one connection per address and credentials, kept until `close`."""
+
+    def __init__(self, dialer: Dialer, clock: Clock) -> None:
+        self._dialer = dialer
+        self._clock = clock
+        self._machines: dict[tuple[str, TalosAccess | None, str], _Machine] = {}
+
+    async def read(self, address: str, access: TalosAccess | None, *, pin: str = "") -> MachineFacts:
+        """Works in maintenance, on every version, and on a configured machine: resources alone are read, for Talos' own
+        Version call is refused in maintenance up to 1.12.
+        """
+        machine = await self._connected(address, access, pin)
+        with machine.channel.failures(sent=False):
+            return await _read_facts(machine, address, access)
+
+    async def watch(self, address: str, access: TalosAccess | None, *, pin: str = "") -> AsyncIterator[MachineFacts]:
+        """Ends by the error of the connection; a change that comes while the machine is read is read with the next one."""
+        machine = await self._connected(address, access, pin)
+        changed = asyncio.Event()
+
+        async def listen() -> None:
+            with machine.channel.failures(sent=False):
+                async for _ in cosi.watch(machine.state, MACHINE_STATUSES, "machine"):
+                    changed.set()
+
+        listening = asyncio.create_task(listen(), name=f"watch {address}")
+        listening.add_done_callback(lambda _task: changed.set())
+        try:
+            while True:
+                await changed.wait()
+                changed.clear()
+                if listening.done():
+                    await listening
+                    return
+                with machine.channel.failures(sent=False):
+                    facts = await _read_facts(machine, address, access)
+                yield facts
+        finally:
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError, TransportError):
+                await listening
+
+    async def apply(
+        self, address: str, access: TalosAccess | None, config: bytes, *, dry_run: bool, pin: str = ""
+    ) -> ApplyOutcome:
+        """Mode `auto`: the machine decides whether it must reboot. After a config is taken in maintenance the server stops
+        at once, so a lost answer is no sign of failure (talos 3.5).
+        """
+        machine = await self._connected(address, access, pin)
+        request = ApplyConfigurationRequest(data=config, mode=ApplyConfigurationRequest.AUTO, dry_run=dry_run)
+        with machine.channel.failures(sent=not dry_run):
+            answer = _only((await machine.calls.ApplyConfiguration(request, timeout=CHANGE_S)).messages)
+        return ApplyOutcome(
+            warnings=tuple(answer.warnings),
+            mode=ApplyConfigurationRequest.Mode.Name(answer.mode),
+            details=answer.mode_details,
+        )
+
+    async def bootstrap(self, address: str, access: TalosAccess) -> None:
+        """Raises TalosRefused FAILED_PRECONDITION while it is too early, ALREADY_EXISTS when etcd has data (talos 4.3)."""
+        machine = await self._connected(address, access)
+        with machine.channel.failures(sent=True):
+            _only((await machine.calls.Bootstrap(BootstrapRequest(), timeout=CHANGE_S)).messages)
+
+    async def etcd_members(self, address: str, access: TalosAccess) -> tuple[EtcdMemberFacts, ...]:
+        machine = await self._connected(address, access)
+        with machine.channel.failures(sent=False):
+            answer = _only((await machine.calls.EtcdMemberList(EtcdMemberListRequest(), timeout=READ_S)).messages)
+        return tuple(
+            EtcdMemberFacts(
+                id=member.id, hostname=member.hostname, peer_urls=tuple(member.peer_urls), learner=member.is_learner
+            )
+            for member in answer.members
+        )
+
+    async def services(self, address: str, access: TalosAccess) -> tuple[ServiceFacts, ...]:
+        machine = await self._connected(address, access)
+        with machine.channel.failures(sent=False):
+            answer = _only((await machine.calls.ServiceList(Empty(), timeout=READ_S)).messages)
+        return tuple(
+            ServiceFacts(
+                id=service.id,
+                state=service.state,
+                healthy=service.health.healthy,
+                unknown=service.health.unknown,
+                message=service.health.last_message,
+            )
+            for service in answer.services
+        )
+
+    async def diagnostics(self, address: str, access: TalosAccess) -> tuple[UnmetFacts, ...]:
+        machine = await self._connected(address, access)
+        with machine.channel.failures(sent=False):
+            found = await cosi.find(machine.state, DIAGNOSTICS)
+        return tuple(
+            UnmetFacts(name=each.id, reason=": ".join([each.text("message"), *(each.at("details") or ())]))
+            for each in found
+        )
+
+    async def kubeconfig(self, address: str, access: TalosAccess) -> bytes:
+        machine = await self._connected(address, access)
+        with machine.channel.failures(sent=False):
+            packed = b"".join([part.bytes for part in await machine.calls.Kubeconfig(Empty(), timeout=READ_S)])
+        return unpack_kubeconfig(packed)
+
+    async def close(self) -> None:
+        machines, self._machines = self._machines, {}
+        for machine in machines.values():
+            machine.channel.close()
+        await asyncio.sleep(0)  # the transports' own good-byes
+
+    async def _connected(self, address: str, access: TalosAccess | None, pin: str = "") -> _Machine:
+        key = (address, access, pin)
+        machine = self._machines.get(key)
+        if machine is None:
+            context = maintenance_context(pin) if access is None else secure_context(access)
+            machine = self._machines[key] = _Machine(TalosChannel(lambda: self._dialer.resolve(address, PORT), context))
+        await machine.channel.connect()
+        return machine
+
+
+async def _read_facts(machine: _Machine, address: str, access: TalosAccess | None) -> MachineFacts:
+    state = machine.state
+    status, system, hostname, system_disk, cmdline, version, info, links, disks = await _together(
+        cosi.get(state, MACHINE_STATUSES, "machine"),
+        cosi.get(state, SYSTEM_INFORMATIONS, "systeminformation"),
+        cosi.get(state, HOSTNAME_STATUSES, "hostname"),
+        cosi.get(state, SYSTEM_DISKS, "system-disk"),
+        cosi.get(state, KERNEL_CMDLINES, "cmdline"),
+        cosi.get(state, VERSIONS, "version"),
+        cosi.get(state, INFOS, "current"),
+        cosi.find(state, LINK_STATUSES),
+        cosi.find(state, DISKS),
+    )
+    status, system, hostname, system_disk, cmdline, version, info = (
+        each or _NOTHING for each in (status, system, hostname, system_disk, cmdline, version, info)
+    )
+    return MachineFacts(
+        address=address,
+        mode="maintenance" if access is None else "secure",
+        stage=status.text("stage") or "unknown",
+        ready=status.flag("status", "ready"),
+        unmet=tuple(
+            UnmetFacts(name=each.get("name", ""), reason=each.get("reason", ""))
+            for each in status.at("status", "unmetConditions") or ()
+        ),
+        uuid=system.text("uuid"),
+        macs=tuple(_physical_macs(links)),
+        hostname=hostname.text("hostname"),
+        talos=version.text("version"),
+        disks=tuple(
+            DiskFacts(
+                path=disk.text("dev_path"),
+                size_bytes=disk.number("size"),
+                readonly=disk.flag("readonly"),
+                cdrom=disk.flag("cdrom"),
+            )
+            for disk in disks
+        ),
+        system_disk=system_disk.text("devPath"),
+        cmdline=cmdline.text("cmdline"),
+        fingerprint=machine.channel.fingerprint,
+        cluster_id=info.text("clusterId"),
+    )
+
+
+async def _together(*reads: Any) -> list[Any]:
+    """All at once over the one connection; the first error of any."""
+    answers = await asyncio.gather(*reads, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
+
+
+def _physical_macs(links: Iterable[Resource]) -> Iterable[str]:
+    """Bare MACs of what Talos counts as physical: Ethernet without a kind. The permanent address where there is one: a bond
+    gives its own to its links.
+    """
+    for link in links:
+        mac = link.text("permanentAddr") or link.text("hardwareAddr")
+        if link.text("type") == "ether" and not link.text("kind") and mac:
+            with contextlib.suppress(ValueError):  # other hardware has addresses of other lengths
+                yield bare_mac(mac)
+
+
+def _only(messages: Any) -> Any:
+    """The one message of a direct call. A proxied one may carry an error in its metadata."""
+    message = messages[0]
+    if message.metadata.error:
+        raise TalosRefused(status="UNKNOWN", message=message.metadata.error)
+    return message
+
+
+def unpack_kubeconfig(packed: bytes) -> bytes:
+    """The one file of the gzipped tar that Talos sends. Its archive lacks the end blocks, so it is read entry by entry.
+    Raises Unreachable when it was cut.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as archive:
+            entry = archive.next()
+            content = archive.extractfile(entry) if entry else None
+            if content is not None:
+                return content.read()
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise Unreachable(f"the kubeconfig did not arrive whole: {error}") from error
+    raise Unreachable("the kubeconfig did not arrive: an empty archive")
