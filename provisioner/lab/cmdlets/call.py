@@ -30,11 +30,13 @@ class ShellError(CmdletError):
         *,
         exception: str = "",
         hresult: int = 0,
+        status: int = 0,
         terminating: bool = False,
     ) -> None:
         super().__init__(id, category, message, target, terminating=terminating)
         self.exception = exception
         self.hresult = hresult
+        self.status = status
 
 
 class Stopped(Exception):
@@ -89,6 +91,9 @@ class Call:
     def out(self, class_name: str, properties: Mapping[str, Any]) -> None:
         self.wire.say("out", made(class_name, properties))
 
+    def out_plain(self, value: bool | str | int) -> None:
+        self.wire.say("out", value)
+
     def warning(self, text: str) -> None:
         self.wire.say("warning", text)
 
@@ -111,6 +116,7 @@ class Call:
             "target": refusal.target,
             "exception": exception,
             "hresult": getattr(refusal, "hresult", 0),
+            "status": getattr(refusal, "status", 0),
         }
 
     def should(self, target: str, action: str = "") -> bool:

@@ -142,7 +142,8 @@ class Description:
     enums: dict[str, dict[str, int]] = field(default_factory=dict)
     classes: dict[str, DataClass] = field(default_factory=dict)
     cmdlets: dict[str, Cmdlet] = field(default_factory=dict)
-    exceptions: tuple[str, ...] = ()
+    exceptions: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Full name -> properties beyond those of every exception."""
     modules: dict[str, str] = field(default_factory=dict)
     """Module name -> version."""
     short: dict[str, str] = field(default_factory=dict)
@@ -208,7 +209,7 @@ _Words.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|false")
 
 
 def _read_names(found: Description, table: dict[str, Any]) -> None:
-    found.exceptions += tuple(table.get("exceptions", ()))
+    found.exceptions |= table.get("exceptions", {})
     for namespace, enums in table.get("enums", {}).items():
         for name, members in enums.items():
             found.short[name] = f"{namespace}.{name}"

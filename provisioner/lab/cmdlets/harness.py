@@ -22,6 +22,7 @@ from provisioner.lab.cmdlets.description import description
 from provisioner.lab.cmdlets.files import FileTree
 from provisioner.lab.cmdlets.server import CmdletServer
 from provisioner.lab.cmdlets.tasks import TaskEngine
+from provisioner.lab.world.tasks import TERMINATED
 from provisioner.lab.world.vmms import Caller
 from provisioner.lab.world.world import World
 
@@ -44,11 +45,11 @@ class EngineHome:
         self.world = world
         self.folder = folder
         self.files = FileTree(world, folder / "drives")
-        self.server = CmdletServer(Surroundings(world, self.files), BEHAVIOURS)
+        self._tasks = TaskEngine(self, pwsh) if pwsh else None
+        self.server = CmdletServer(Surroundings(world, self.files, self._end_task), BEHAVIOURS)
         self.server.before_call = self.server.after_call = self.files.sync
         self.init_script = folder / "init.ps1"
         self._lay_modules()
-        self._tasks = TaskEngine(self, pwsh) if pwsh else None
 
     def __enter__(self) -> Self:
         self.start()
@@ -72,6 +73,11 @@ class EngineHome:
             self._tasks.stop()
         self.server.stop()
         self.files.close()
+
+    def _end_task(self, name: str) -> None:
+        self.world.tasks.finish(name, TERMINATED)
+        if self._tasks is not None:
+            self._tasks.end(name)
 
     def sync(self) -> None:
         """Brings what engines did to files into the world, and the world's files before the engines' eyes."""
@@ -100,6 +106,7 @@ class EngineHome:
             "COMPUTERNAME": host.name.split(".")[0].upper(),
             "USERNAME": caller.user.rpartition("\\")[2],
             "ProgramData": host.program_data,
+            "ProgramFiles": "C:\\Program Files",
             "SystemDrive": "C:",
             "SystemRoot": "C:\\Windows",
             "windir": "C:\\Windows",

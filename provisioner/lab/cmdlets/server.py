@@ -18,6 +18,7 @@ import secrets
 import select
 import socket
 import socketserver
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -119,7 +120,7 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the signature is the library's
-        log.warning("a connection of an engine failed", exc_info=True)
+        self.cmdlets.failures.append(sys.exc_info()[1] or RuntimeError("a connection of an engine failed"))
 
 
 class _Connection(socketserver.StreamRequestHandler):

@@ -20,6 +20,8 @@ class Surroundings:
 
     world: World
     files: FileTree
+    end_task: Callable[[str], None] = lambda _name: None
+    """Ends the engine that runs a task of the scheduler."""
 
     @property
     def kernel(self) -> Kernel:

@@ -1,5 +1,29 @@
 """All behaviours: importing an area adds its cmdlets to the table."""
 
-from provisioner.lab.cmdlets.behaviours import BEHAVIOURS, shell, switches, vms
+from provisioner.lab.cmdlets.behaviours import (
+    BEHAVIOURS,
+    adapters,
+    cim,
+    drives,
+    network,
+    scheduler,
+    shell,
+    switches,
+    system,
+    vms,
+    web,
+)
 
-__all__ = ["BEHAVIOURS", "shell", "switches", "vms"]
+__all__ = [
+    "BEHAVIOURS",
+    "adapters",
+    "cim",
+    "drives",
+    "network",
+    "scheduler",
+    "shell",
+    "switches",
+    "system",
+    "vms",
+    "web",
+]

@@ -201,6 +201,7 @@ class LabCmdlet : PSCmdlet {
         $type = [LabWorld]::Types().GetType($about.exception)
         if ($null -eq $type) { $type = [LanguagePrimitives]::ConvertTo($about.exception, [type]) }
         $exception = [Activator]::CreateInstance($type, [object[]]@($about.message))
+        if ($about.status) { $exception.Response = [Net.Http.HttpResponseMessage]::new($about.status) }
         if ($about.hresult) { $exception.HResult = $about.hresult }
         return [ErrorRecord]::new($exception, $about.id, $about.category, $about.target)
     }
@@ -231,8 +232,9 @@ function New-DataType($About) {
         foreach ($member in $enum.Value.GetEnumerator()) { $null = $builder.DefineLiteral($member.Key, [int]$member.Value) }
         $made[$enum.Key] = $builder.CreateType()
     }
-    foreach ($name in $About.exceptions) {
-        $builder = $module.DefineType($name, 'Public', [Exception])
+    foreach ($exception in $About.exceptions.GetEnumerator()) {
+        $builder = $module.DefineType($exception.Key, 'Public', [Exception])
+        foreach ($property in $exception.Value.GetEnumerator()) { $null = $builder.DefineField($property.Key, (Get-NamedType $made $property.Value), 'Public') }
         $il = $builder.DefineConstructor('Public', 'Standard', [type[]]@([string])).GetILGenerator()
         $il.Emit([OpCodes]::Ldarg_0); $il.Emit([OpCodes]::Ldarg_1)
         $il.Emit([OpCodes]::Call, [Exception].GetConstructor([type[]]@([string]))); $il.Emit([OpCodes]::Ret)
@@ -250,9 +252,9 @@ function New-DataType($About) {
         foreach ($property in $class.properties) { $null = $made[$class.name].DefineField($property[0], (Get-NamedType $made $property[1]), 'Public,InitOnly') }
         $typeNames[$class.name] = $class.typeNames
     }
-    foreach ($class in $About.classes) { $null = $made[$class.name].CreateType() }
+    foreach ($class in $About.classes) { $last = $made[$class.name].CreateType() }
     [AppDomain]::CurrentDomain.SetData('provision.lab.typeNames', $typeNames)
-    [AppDomain]::CurrentDomain.SetData('provision.lab.types', $module.Assembly)
+    [AppDomain]::CurrentDomain.SetData('provision.lab.types', $last.Assembly)
 }
 
 # Cmdlets: once per runspace, for their script belongs to it; in an assembly of its own name, for the engine keeps what it knows of a class
