@@ -16,7 +16,7 @@ from provisioner.faults import Exit, exit_code
 from provisioner.model.spec import Cluster, MachineSpec, Origin
 from provisioner.views.box import Box, finding_json, found, render_box, render_findings
 from provisioner.views.paper import Glyph, Line, Paper, Span, Style, line, pad
-from provisioner.views.words import count
+from provisioner.views.words import count, shown_path
 
 SCHEMA = "provision/config/1"
 _WIDEST = 36
@@ -146,7 +146,7 @@ def _checked_json(path: Path, fault: Fault | None, loaded: Loaded | None) -> dic
 def _good(path: Path, loaded: Loaded, paper: Paper) -> Iterator[Line]:
     cluster = loaded.cluster
     sign = paper.sign(Glyph.WARNING, Style.SLOW) if loaded.warnings else paper.sign(Glyph.DONE, Style.GOOD)
-    words = f"{path}: {found(loaded.warnings)}"
+    words = f"{shown_path(path)}: {found(loaded.warnings)}"
     yield from paper.wrapped(line(sign, " ", words), indent=paper.glyph_cells + 1)
     yield from render_findings(loaded.warnings, paper)
     machines = f"{count(len(cluster.control_planes), 'control plane')}, {count(len(cluster.workers), 'worker')}"

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from provisioner import faults
 from provisioner.errors import Fault, Finding, Place
-from provisioner.faults import exit_code
 from provisioner.model.events import FaultMet
 from provisioner.views.paper import Glyph, Line, Paper, Span, Style, line, printable
 from provisioner.views.words import count
@@ -53,7 +53,7 @@ class Box:
         return cls(
             id=fault.id,
             message=fault.message,
-            exit=exit_code(fault.id),
+            exit=faults.exit_code(fault.id),
             expected=fault.expected,
             seen=tuple(fault.seen),
             likely=fault.likely,
@@ -74,8 +74,8 @@ def _finding(item: Mapping[str, Any]) -> Finding:
     return Finding(**{**item, "place": Place(**item["place"])})
 
 
-def render_box(box: Box, paper: Paper) -> list[Line]:
-    """The box; its last line carries the exit code."""
+def render_box(box: Box, paper: Paper, *, exit_code: bool = True) -> list[Line]:
+    """The box; its last line carries the exit code, unless the lines of a run that follow do."""
     rule = line(Span(paper.glyph(Glyph.RULE), Style.BAD), " ")
     inner = Paper(width=paper.width - 2 if paper.width > 0 else 0, ascii=paper.ascii)
     head = line(Span(box.id, Style.BAD), "   ", printable(box.message))
@@ -86,7 +86,7 @@ def render_box(box: Box, paper: Paper) -> list[Line]:
     lines.append(rule)
     lines += [line(rule, each) for each in _rows(box, inner)]
     last = line(Span(paper.glyph(Glyph.BOTTOM), Style.BAD))
-    return [*lines, *paper.between(last, line(f"exit {box.exit}"))]
+    return [*lines, *paper.between(last, line(f"exit {box.exit}" if exit_code else ""))]
 
 
 def _rows(box: Box, inner: Paper) -> Iterator[Line]:

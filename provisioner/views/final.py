@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from provisioner.model.events import RunEnded, RunStarted
 from provisioner.model.steps import NUMBER, STEPS
 from provisioner.views.paper import BLANK, Glyph, Line, Paper, Span, Style, line
 from provisioner.views.screen import Screen, State
-from provisioner.views.words import count, duration, listed
+from provisioner.views.words import count, duration
 
 
 def render_final(screen: Screen, paper: Paper) -> list[Line]:
@@ -50,19 +50,30 @@ def _stopped(screen: Screen, run: RunStarted, ended: RunEnded, paper: Paper, too
         return
     yield from paper.wrapped(line(said), indent=0)
     if ended.left:
-        yield from paper.wrapped(line(f"  left     {listed(ended.left)}"), indent=11)
+        yield from paper.wrapped(line(f"  left     {', '.join(_by_step(ended.left))}"), indent=11)
     yield line(f"  go on    provision {run.command} {run.cluster}")
     last = f"  undo     provision down {run.cluster}" if run.command != "down" else ""
     yield from paper.between(line(last), exit_words)
 
 
+def _by_step(left: Sequence[str]) -> list[str]:
+    """`vm: a` and `vm: b` as `vm (2)`; one alone keeps its name."""
+    steps: dict[str, list[str]] = {}
+    for item in left:
+        step, _, name = item.partition(": ")
+        steps.setdefault(step, []).append(name)
+    return [
+        f"{step} {names[0]}".rstrip() if len(names) == 1 else f"{step} ({len(names)})" for step, names in steps.items()
+    ]
+
+
 def _where(screen: Screen) -> str:
-    """` in step 4 of 12 (VMs, 2 of 4)`: the first step that did not get through."""
+    """` in step 4 of 12 with 2 of 4 machines done`: the first step that did not get through."""
     for row in screen.rows:
         if row.state in (State.FAILED, State.STOPPED, State.WORKING):
             machines = row.machines
             done = sum(lane.state is State.DONE for lane in machines)
-            of = f", {done} of {count(len(machines), 'machine')}" if len(machines) > 1 else ""
+            of = f" with {done} of {count(len(machines), 'machine')} done" if len(machines) > 1 else ""
             return f" in step {NUMBER[row.id]} of {len(STEPS)}{of}"
     return ""
 

@@ -69,7 +69,8 @@ class LiveView:
 
     def tick(self) -> None:
         """Paints if the last painting is long enough ago; otherwise the next tick does."""
-        if self._screen.ended is None and self._monotonic() - self._painted_at >= EVERY_S:
+        running = self._screen.run is not None and self._screen.ended is None
+        if running and self._monotonic() - self._painted_at >= EVERY_S:
             self._paint()
 
     def close(self, final: FinalObject | None = None) -> None:
@@ -93,7 +94,8 @@ class LiveView:
 
     def _write_boxes(self) -> None:
         for met in self._boxes:
-            self._err.write(self._paper.render([BLANK, *render_box(Box.of_event(met), self._paper)]))
+            box = render_box(Box.of_event(met), self._paper, exit_code=self._screen.run is None)
+            self._err.write(self._paper.render([BLANK, *box]))
         self._boxes = []
         self._err.flush()
 

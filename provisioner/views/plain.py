@@ -75,7 +75,9 @@ class PlainView:
             for words in self._words(event):
                 self._say(event.t, words)
         if isinstance(event, FaultMet):
-            self._err.write(self._paper.render(render_box(Box.of_event(event), self._paper)))
+            self._err.write(
+                self._paper.render(render_box(Box.of_event(event), self._paper, exit_code=self._screen.run is None))
+            )
             self._err.flush()
         if isinstance(event, RunEnded):
             self._ticker.stop()
@@ -155,7 +157,8 @@ class PlainView:
             said = event.summary or event.outcome
         else:
             said = f"{event.outcome}{': ' if event.summary else ''}{event.summary}"
-        return (*_head(event.step), Span(f"{said}, {duration(event.elapsed_s, fine=True)}", style))
+        took = "" if event.outcome == "kept" else f", {duration(event.elapsed_s, fine=True)}"
+        return (*_head(event.step), Span(f"{said}{took}", style))
 
     def _waiting(self, step: StepId, machine: str, wait: Wait, now_s: float) -> Words:
         row = self._screen.steps[step]

@@ -11,7 +11,7 @@ from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import NUMBER, STEP, STEPS, Scope, StepId
 from provisioner.views.paper import BLANK, Line, Paper, Span, Style, cells, line, pad
 from provisioner.views.table import RUN, lab_words
-from provisioner.views.words import about, count, counted, duration, gib
+from provisioner.views.words import about, count, counted, duration, gib, shown_path
 
 _TITLE = max(len(step.title) for step in STEPS) + 2
 _VERB = max(len(verb) for verb in Verb) + 1
@@ -55,7 +55,7 @@ def _head(cluster: Cluster, read_s: float, paper: Paper) -> Sequence[Line]:
     hosts = ", ".join(cluster.hosts)
     lab = f"    {lab_words(cluster.lab.speed)}" if cluster.lab else ""
     left = line(Span(f"{cluster.name} on {hosts}", Style.STRONG), Span(lab, Style.WORK))
-    return paper.between(left, line(Span(f"{cluster.file}, read in {read_s:.1f} s", Style.KEPT)), indent=2)
+    return paper.between(left, line(Span(f"{shown_path(cluster.file)}, read in {read_s:.1f} s", Style.KEPT)), indent=2)
 
 
 def _step(

@@ -16,6 +16,8 @@ RUN = "run"
 _TITLE = max(len(step.title) for step in STEPS) + 2
 _LANES = 8
 """Machines that an open step lists at most; the slowest tell the story of a hundred."""
+_NO_TIME_S = 0.05
+"""What a step that keeps everything may take without a word about it."""
 _SLOW = 2.0
 """Beyond this many times the usual time a wait turns yellow."""
 
@@ -134,6 +136,8 @@ def done_of(screen: Screen, row: StepRow) -> str:
 
 def _time(row: StepRow, show: Show) -> Span:
     if row.state is not State.WORKING:
+        if row.state is State.KEPT and row.elapsed_s < _NO_TIME_S:
+            return Span("")
         style = Style.BAD if row.state is State.FAILED else Style.KEPT
         return Span(duration(row.elapsed_s, fine=True), style)
     wait = row.wait

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-GIB = 1 << 30
 
 
 def duration(seconds: float, *, fine: bool = False) -> str:
@@ -27,10 +27,9 @@ def duration(seconds: float, *, fine: bool = False) -> str:
 
 
 def about(seconds: float) -> str:
-    """A guess: whole minutes above one, tens of seconds below."""
-    if seconds >= _MINUTE:
-        return duration(round(seconds / _MINUTE) * _MINUTE)
-    return f"{max(10, round(seconds / 10) * 10)} s"
+    """A guess: whole minutes from two on, tens of seconds from one, fives below."""
+    grain = _MINUTE if seconds >= 2 * _MINUTE else 10 if seconds >= _MINUTE else 5
+    return duration(max(5, round(seconds / grain) * grain))
 
 
 def gib(mib: float) -> str:
@@ -38,13 +37,6 @@ def gib(mib: float) -> str:
     if mib < 1024:
         return f"{mib:.0f} MiB"
     return f"{mib / 1024:.1f}".removesuffix(".0") + " GiB"
-
-
-def used_of(used_mib: float | None, total_mib: int) -> str:
-    """`1.9/4 GiB`, or the total alone."""
-    if used_mib is None:
-        return gib(total_mib)
-    return f"{used_mib / 1024:.1f}/{gib(total_mib)}"
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -68,7 +60,9 @@ def clock_time(moment: datetime) -> str:
     return moment.astimezone().strftime("%H:%M:%S")
 
 
-def day_and_time(moment: datetime) -> str:
-    """`Sun 24 May 03:09`, local."""
-    local = moment.astimezone()
-    return f"{local:%a} {local.day} {local:%b %H:%M}"
+def shown_path(path: Path) -> str:
+    """As a user would name it: relative to where they stand, when it lies below."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

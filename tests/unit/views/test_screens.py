@@ -1,0 +1,509 @@
+"""Golden screens: recorded runs as each view shows them, at the widths people have."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pyte
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from provisioner.errors import Fault
+from provisioner.faults import FAULTS
+from provisioner.model.events import Event, FaultMet, from_json
+from provisioner.model.plan import Action, Plan, Verb
+from provisioner.model.status import FinalObject, MachineStatus, StatusReport
+from provisioner.model.steps import StepId
+from provisioner.views import make_view
+from provisioner.views.box import Box, render_box
+from provisioner.views.down import render_down
+from provisioner.views.explain import render_explain, render_fault_list
+from provisioner.views.live import LiveView
+from provisioner.views.paper import Paper, cells
+from provisioner.views.plain import PlainView
+from provisioner.views.plan import render_plan
+from provisioner.views.screen import fold
+from provisioner.views.status import render_status
+from provisioner.views.table import Show, render_screen
+from tests.unit.views.streams import MACHINES, STREAMS, USUAL, cluster, fresh_plan
+
+WIDTHS = (80, 100, 140)
+
+
+class Time:
+    """Real seconds as a test moves them."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def plain(
+    events: Sequence[Event], *, width: int = 100, verbosity: int = 0, color: bool = False, ascii: bool = False
+) -> str:
+    """What both streams get, in order."""
+    both = io.StringIO()
+    paper = Paper(width=width, color=color, ascii=ascii)
+    view = PlainView(paper=paper, verbosity=verbosity, out=both, err=both)
+    for event in events:
+        view.emit(event)
+    view.close()
+    return both.getvalue()
+
+
+def on_terminal(events: Sequence[Event], *, width: int, height: int = 50, color: bool = False) -> tuple[str, int]:
+    """What a terminal shows at the end, and how many bytes it took."""
+    terminal = pyte.Screen(width, height)
+    both = io.StringIO()
+    moving = Time()
+    paper = Paper(width=width, color=color)
+    view = LiveView(paper=paper, verbosity=0, out=both, err=both, usual=USUAL, monotonic=moving)
+    for event in events:
+        moving.now += 1.0
+        view.emit(event)
+    view.close()
+    written = both.getvalue()
+    pyte.Stream(terminal).feed(written.replace("\r\n", "\n").replace("\n", "\r\n"))
+    return "\n".join(row.rstrip() for row in terminal.display).rstrip() + "\n", len(written)
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", STREAMS)
+def test_plain(name: str, width: int, screen: SnapshotAssertion) -> None:
+    assert plain(STREAMS[name](), width=width) == screen
+
+
+@pytest.mark.parametrize("name", ["good", "failing-boot"])
+def test_plain_with_all_details(name: str, screen: SnapshotAssertion) -> None:
+    assert plain(STREAMS[name](), verbosity=2) == screen
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_plain_ascii(name: str, screen: SnapshotAssertion) -> None:
+    shown = plain(STREAMS[name](), ascii=True)
+    assert shown.isascii()
+    assert shown == screen
+
+
+@pytest.mark.parametrize("name", ["good", "failing-boot", "findings"])
+def test_plain_in_colour(name: str, screen: SnapshotAssertion) -> None:
+    """Colour repeats the words: without its codes the text is the same."""
+    events = STREAMS[name]()
+    coloured = plain(events, color=True)
+    assert coloured.replace("\x1b", "<ESC>") == screen
+    assert without_codes(coloured) == plain(events)
+
+
+@pytest.mark.parametrize("name", ["good", "failing-boot", "interrupted"])
+def test_quiet(name: str, screen: SnapshotAssertion) -> None:
+    assert plain(STREAMS[name](), verbosity=-1) == screen
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", STREAMS)
+def test_live_at_the_end(name: str, width: int, screen: SnapshotAssertion) -> None:
+    shown, _ = on_terminal(STREAMS[name](), width=width)
+    assert shown == screen
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("name", "until"),
+    [
+        ("good", "no address yet"),
+        ("failing-boot", "port 50000 refuses"),
+        ("switch-drop", "drops its link now"),
+        ("interrupted", "stopping after"),
+        ("lab", "97 of 118 MB"),
+    ],
+)
+def test_live_on_the_way(name: str, until: str, width: int, screen: SnapshotAssertion) -> None:
+    events = STREAMS[name]()
+    texts = [json.dumps(event.to_json()) for event in events]
+    last = next(index for index, text in enumerate(texts) if until in text)
+    shown, _ = on_terminal(events[: last + 1], width=width)
+    assert shown == screen
+
+
+def test_small_terminals_list_what_is_at_work(screen: SnapshotAssertion) -> None:
+    events = STREAMS["failing-boot"]()
+    last = next(index for index, event in enumerate(events) if "port 50000" in json.dumps(event.to_json()))
+    picture = fold(events[: last + 1])
+    paper = Paper(width=80)
+    lines = render_screen(picture, paper, Show(now_s=picture.at_s, usual=USUAL, height=16))
+    assert len(lines) < 16
+    assert paper.render(lines) == screen
+
+
+def test_a_hundred_machines_show_the_slowest() -> None:
+    events = STREAMS["good"]()
+    start = next(event for event in events if getattr(event, "step", None) is StepId.MAINTENANCE)
+    names = tuple(f"n-{number}" for number in range(100))
+    wide = [replace(start, machines=names)]
+    wait = next(event for event in events if event.type == "wait_started" and event.step is StepId.MAINTENANCE)
+    done = next(event for event in events if event.type == "wait_ended" and event.step is StepId.MAINTENANCE)
+    wide += [replace(wait, machine=name) for name in names] + [replace(done, machine=name) for name in names[:95]]
+    picture = fold(wide)
+    shown = Paper(width=100).render(render_screen(picture, Paper(width=100), Show(now_s=picture.at_s)))
+    assert "95 of 100" in shown
+    assert [name for name in names[95:] if f" {name} " in shown] == list(names[95:])
+    assert "and 92 more" in shown
+
+
+def test_yellow_beyond_twice_the_usual_time() -> None:
+    events = STREAMS["failing-boot"]()
+    last = next(index for index, event in enumerate(events) if "port 50000" in json.dumps(event.to_json()))
+    picture = fold(events[: last + 1])
+    paper = Paper(width=100, color=True)
+    begun = picture.steps[StepId.MAINTENANCE].begun_s
+
+    def shown(after_s: float) -> str:
+        return paper.render(render_screen(picture, paper, Show(now_s=begun + after_s, usual=USUAL)))
+
+    assert "\x1b[33mVM running" not in shown(100)
+    assert "\x1b[33mVM running" in shown(120)
+
+
+# --- what is true of every run ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("width", [60, *WIDTHS])
+@pytest.mark.parametrize("ascii", [False, True])
+def test_no_line_is_wider_than_the_paper(name: str, width: int, ascii: bool) -> None:
+    events = STREAMS[name]()
+    shown = plain(events, width=width, verbosity=2, ascii=ascii)
+    for index in range(1, len(events) + 1):
+        picture = fold(events[:index])
+        paper = Paper(width=width, ascii=ascii)
+        shown += paper.render(render_screen(picture, paper, Show(now_s=picture.at_s, usual=USUAL, verbosity=1)))
+    assert [line for line in shown.splitlines() if cells(line) > width] == []
+    assert [line for line in shown.splitlines() if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_nothing_red_unless_something_failed(name: str) -> None:
+    events = STREAMS[name]()
+    failed = any(isinstance(event, FaultMet) for event in events)
+    shown = plain(events, color=True, verbosity=2)
+    for index in range(1, len(events) + 1):
+        picture = fold(events[:index])
+        paper = Paper(width=100, color=True)
+        shown += paper.render(render_screen(picture, paper, Show(now_s=picture.at_s, usual=USUAL, verbosity=2)))
+    assert ("\x1b[31m" in shown) == failed
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_every_wait_shows_its_bound_and_reason(name: str) -> None:
+    events = STREAMS[name]()
+    for index, event in enumerate(events):
+        if event.type != "wait_progressed":
+            continue
+        picture = fold(events[: index + 1])
+        paper = Paper(width=140)
+        shown = paper.render(render_screen(picture, paper, Show(now_s=picture.at_s)))
+        assert event.reason in shown
+        assert "of at most" in shown
+        assert event.reason in plain(events[: index + 1], width=140) or event.reason[0].isdigit()
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_no_line_without_an_event(name: str) -> None:
+    """Each event adds whole lines or none; nothing is written between events."""
+    both = io.StringIO()
+    view = PlainView(paper=Paper(), verbosity=2, out=both, err=both)
+    for event in STREAMS[name]():
+        before = both.tell()
+        view.tick()
+        assert both.tell() == before
+        view.emit(event)
+        assert both.getvalue() == "" or both.getvalue().endswith("\n")
+
+
+def test_a_silent_minute_is_broken_by_what_is_waited_for() -> None:
+    events = STREAMS["failing-boot"]()
+    last = next(index for index, event in enumerate(events) if "port 50000" in json.dumps(event.to_json()))
+    both, moving = io.StringIO(), Time()
+    view = PlainView(paper=Paper(width=140), verbosity=0, out=both, err=both, monotonic=moving)
+    for event in events[: last + 1]:
+        view.emit(event)
+    before = both.tell()
+    moving.now += 59
+    view.tick()
+    assert both.tell() == before
+    moving.now += 1
+    view.tick()
+    said = both.getvalue()[before:]
+    assert said == (
+        "12:07:19 [ 6/12] Boot: 3 of 4 in maintenance; home-worker-3: VM running, port 50000 refuses; 2m12s of at most 5m\n"
+    )
+    moving.now += 30
+    view.tick()
+    assert both.getvalue()[before:] == said
+
+
+def test_a_repeat_in_the_lab_counts_the_lab_s_time() -> None:
+    events = STREAMS["lab"]()
+    last = next(index for index, event in enumerate(events) if "97 of 118" in json.dumps(event.to_json()))
+    both, moving = io.StringIO(), Time()
+    view = PlainView(paper=Paper(width=140), verbosity=0, out=both, err=both, monotonic=moving)
+    for event in events[: last + 1]:
+        view.emit(event)
+    before = both.tell()
+    moving.now += 60
+    view.tick()
+    assert "97 of 118 MB; 12m30s of at most 30m" in both.getvalue()[before:]
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_live_writes_little(name: str) -> None:
+    """Lines that did not change are not written again."""
+    events = STREAMS[name]()
+    _, written = on_terminal(events, width=100)
+    assert written < 450 * len(events) + 2500
+
+
+def test_live_paints_at_most_eight_times_a_second() -> None:
+    both, moving = io.StringIO(), Time()
+    view = LiveView(paper=Paper(), verbosity=0, out=both, err=both, usual={}, monotonic=moving)
+    events = STREAMS["good"]()
+    view.emit(events[0])
+    before = both.tell()
+    for event in events[1:20]:
+        moving.now += 0.005
+        view.emit(event)
+    assert both.tell() == before
+    moving.now += 0.125
+    view.tick()
+    assert both.tell() > before
+
+
+def test_live_time_goes_on_between_events() -> None:
+    both, moving = io.StringIO(), Time()
+    view = LiveView(paper=Paper(), verbosity=0, out=both, err=both, usual={}, monotonic=moving)
+    for event in STREAMS["lab"]()[:5]:
+        view.emit(event)
+    moving.now += 2
+    view.tick()
+    assert "25 s    Ctrl-C" in both.getvalue()  # 1.8 s, and 2 s at 12 times the pace
+
+
+def test_what_others_say_cannot_steer_the_terminal() -> None:
+    fault = Fault("P-HOST-REFUSED", "New-VM: \x1b[2Jgone\r\nsecond line", seen=["\x07bell"])
+    shown = Paper(width=80).render(render_box(Box.of_fault(fault), Paper(width=80)))
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert "\r" not in shown
+
+
+# --- JSON Lines -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_json_lines(name: str) -> None:
+    events = STREAMS[name]()
+    out, err = io.StringIO(), io.StringIO()
+    view = make_view("json", paper=Paper(), out=out, err=err)
+    for event in events:
+        view.emit(event)
+    final = FinalObject(command="up", cluster="home", outcome="ok", exit=0, elapsed_s=1.0, summary="done")
+    view.close(final)
+    *lines, last = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert err.getvalue() == ""
+    assert lines[0]["schema"] == "provision/events/1"
+    assert [from_json(line) for line in lines] == [from_json(json.loads(json.dumps(e.to_json()))) for e in events]
+    assert last == json.loads(json.dumps(final.to_json()))
+    assert last["schema"] == "provision/result/1"
+
+
+def test_result_on_stdout_conversation_on_stderr() -> None:
+    for kind in ("live", "plain"):
+        out, err = io.StringIO(), io.StringIO()
+        view = make_view(kind, paper=Paper(), out=out, err=err)
+        for event in STREAMS["good"]():
+            view.emit(event)
+        view.close()
+        assert "home is up: 4 nodes Ready" in out.getvalue(), kind
+        assert "Check host" not in out.getvalue(), kind
+        assert "Check host" in err.getvalue(), kind
+
+
+def test_a_failure_leaves_stdout_empty() -> None:
+    for kind in ("live", "plain", "none"):
+        out, err = io.StringIO(), io.StringIO()
+        view = make_view(kind, paper=Paper(), out=out, err=err)
+        for event in STREAMS["failing-boot"]():
+            view.emit(event)
+        view.close()
+        assert out.getvalue() == "", kind
+        assert err.getvalue().count("P-BOOT-NOMAINT   ") == 1, kind
+        assert err.getvalue().rstrip().endswith("exit 5"), kind
+
+
+def test_auto_is_live_on_a_terminal_alone() -> None:
+    assert isinstance(make_view("auto", paper=Paper(), terminal=True), LiveView)
+    assert isinstance(make_view("auto", paper=Paper(), terminal=False), PlainView)
+    assert isinstance(make_view("auto", paper=Paper(), terminal=True, verbosity=-1), PlainView)
+    with pytest.raises(ValueError, match="is no view"):
+        make_view("dots", paper=Paper())
+
+
+# --- screens of their own ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_plan_of_everything(width: int, screen: SnapshotAssertion) -> None:
+    assert render_plan(fresh_plan(), cluster(), read_s=1.84, paper=Paper(width=width), usual=USUAL) == screen
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_plan_with_danger(width: int, screen: SnapshotAssertion) -> None:
+    refusal = Fault("P-VM-FOREIGN", "home-worker-3 exists and does not bear our mark")
+    actions = (
+        *fresh_plan(switch_there=False).actions[:2],
+        Action(
+            step=StepId.VM,
+            verb=Verb.CHANGE,
+            object=MACHINES[1],
+            machine=MACHINES[1],
+            why="memory 4 GiB -> 8 GiB",
+            warning="stops the node for about a minute",
+        ),
+        Action(
+            step=StepId.VM,
+            verb=Verb.REPLACE,
+            object=MACHINES[2],
+            machine=MACHINES[2],
+            why="generation 1 -> 2",
+            destroys="its disk (60 GiB)",
+        ),
+        Action(
+            step=StepId.VM,
+            verb=Verb.REFUSE,
+            object=MACHINES[3],
+            machine=MACHINES[3],
+            why="not ours",
+            fault=refusal,
+        ),
+    )
+    shown = render_plan(Plan(cluster="home", actions=actions), cluster(), read_s=0.4, paper=Paper(width=width))
+    assert shown == screen
+
+
+def test_plan_of_nothing(screen: SnapshotAssertion) -> None:
+    actions = tuple(replace(action, verb=Verb.KEEP, why="as the file says") for action in fresh_plan().actions)
+    assert render_plan(Plan(cluster="home", actions=actions), cluster(), read_s=0.9, paper=Paper()) == screen
+
+
+def removal() -> Plan:
+    vms = [
+        Action(
+            step=StepId.VM,
+            verb=Verb.REMOVE,
+            object=name,
+            machine=name,
+            why="bears our mark",
+            kind="remove_vm",
+            destroys="its disk and its folder",
+        )
+        for name in MACHINES
+    ]
+    contexts = Action(step=StepId.ACCESS, verb=Verb.REMOVE, object="contexts", why="admin@home in your kubeconfig")
+    kept = [
+        Action(step=StepId.SWITCH, verb=Verb.KEEP, object="switch LAB", why="kept unless --switch"),
+        Action(step=StepId.IMAGE, verb=Verb.KEEP, object="ISO v1.11.5", why="also mounted by test-cp-1"),
+        Action(step=StepId.SECRETS, verb=Verb.KEEP, object="secrets", why="~/.provision/home/secrets.yaml"),
+    ]
+    return Plan(cluster="home", actions=(*vms, contexts, *kept))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_down(width: int, screen: SnapshotAssertion) -> None:
+    assert render_down(removal(), cluster(), paper=Paper(width=width)) == screen
+
+
+def test_down_of_nothing() -> None:
+    plan = Plan(cluster="home", actions=())
+    assert render_down(plan, cluster(), paper=Paper()) == "home on hv01.lan: nothing of it is there.\n"
+
+
+def report(**changes: object) -> StatusReport:
+    rows = [
+        MachineStatus(
+            name=name,
+            role="control plane" if "cp" in name else "worker",
+            host="hv01.lan",
+            vm="Running",
+            address=f"10.0.40.{11 + 5 * number}",
+            stage="running",
+            ready=number != 2,
+            talos="v1.11.5",
+            kubernetes="v1.34.1",
+            cpus=4,
+            memory_mib=4096,
+            unmet=("nodeReady: node is not ready (2m)",) if number == 2 else (),
+            drift=("memory 6 GiB, file says 8 GiB",) if number == 3 else (),
+        )
+        for number, name in enumerate(MACHINES)
+    ]
+    whole = StatusReport(
+        cluster="home",
+        file="clusters/home.yaml",
+        hosts=("hv01.lan",),
+        lab_speed=None,
+        state="not healthy",
+        machines=tuple(rows),
+        etcd_members=1,
+        control_planes=1,
+        switch="switch LAB, External on Ethernet",
+        access="kubeconfig current, talosconfig current",
+        read_utc=datetime(2026, 5, 24, 3, 9, tzinfo=UTC),
+        read_s=0.84,
+    )
+    return replace(whole, **changes)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_status(width: int, screen: SnapshotAssertion) -> None:
+    assert render_status(report(), paper=Paper(width=width)) == screen
+
+
+def test_status_of_nothing(screen: SnapshotAssertion) -> None:
+    assert render_status(report(state="absent", machines=()), paper=Paper(width=80)) == screen
+
+
+def test_status_when_the_host_does_not_answer(screen: SnapshotAssertion) -> None:
+    rows = tuple(replace(row, vm=None, cpus=None, memory_mib=None) for row in report().machines)
+    unread = ("P-HOST-UNREACHABLE: hv01.lan:5986 does not answer",)
+    shown = render_status(report(machines=rows, host_unread=unread, switch="", lab_speed=12.0), paper=Paper(width=80))
+    assert shown == screen
+
+
+@pytest.mark.parametrize("id", sorted(FAULTS))
+def test_explain_fits_and_says_all(id: str) -> None:
+    paper = Paper(width=80)
+    shown = paper.render(render_explain(FAULTS[id], paper))
+    assert max(map(cells, shown.splitlines())) <= 80
+    flat = " ".join(shown.split())
+    for text in (id, FAULTS[id].title, FAULTS[id].why, FAULTS[id].remedy, f"exit code {int(FAULTS[id].exit)}"):
+        assert " ".join(text.split()) in flat
+
+
+def test_list_of_faults() -> None:
+    shown = Paper(width=100).render(render_fault_list(Paper(width=100)))
+    assert [line.split()[0] for line in shown.splitlines() if line.startswith("P-")] == list(FAULTS)
+
+
+def without_codes(text: str) -> str:
+    import re
+
+    return re.sub(r"\x1b\[[0-9]+m", "", text)
