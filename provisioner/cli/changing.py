@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import typer
 
@@ -258,6 +258,34 @@ def _run(
     return result.exit
 
 
+class Outages:
+    """Tells of a host that does not answer, once it has been so for a moment: a stale connection that is dialled anew is no news."""
+
+    QUIET_S = 0.4
+    """Real seconds: a transport's affair, not the world's."""
+
+    def __init__(self, emit: Callable[[Event], None], stamp: Callable[[], dict[str, Any]]) -> None:
+        self._emit = emit
+        self._stamp = stamp
+        self._pending: dict[str, asyncio.TimerHandle] = {}
+        self._told: set[str] = set()
+
+    def heard(self, host: str, reason: str | None) -> None:
+        pending = self._pending.pop(host, None)
+        if pending is not None:
+            pending.cancel()
+        if reason is not None:
+            loop = asyncio.get_running_loop()
+            self._pending[host] = loop.call_later(self.QUIET_S, self._tell, host, reason)
+        elif host in self._told:
+            self._told.discard(host)
+            self._emit(Note(level="info", message=f"{host} answers again", **self._stamp()))
+
+    def _tell(self, host: str, reason: str) -> None:
+        self._told.add(host)
+        self._emit(Note(level="info", message=f"{host} does not answer ({reason}); waiting for it", **self._stamp()))
+
+
 async def _drive(
     wanted: Wanted,
     context: Context,
@@ -267,7 +295,7 @@ async def _drive(
 ) -> Result:
     stop, clock, begun = asyncio.Event(), context.clock, context.clock.now()
 
-    def stamp() -> dict[str, object]:
+    def stamp() -> dict[str, Any]:
         return {"t": clock.wall(), "at_s": clock.now() - begun}
 
     def on_call(info: CallInfo) -> None:
@@ -278,13 +306,11 @@ async def _drive(
                 requests=info.requests,
                 elapsed_s=info.elapsed_s,
                 outcome=info.outcome,
-                **stamp(),  # type: ignore[arg-type]  # t and at_s
+                **stamp(),
             )
         )
 
-    def on_away(host: str, reason: str | None) -> None:
-        message = f"{host} does not answer ({reason}); waiting for it" if reason else f"{host} answers again"
-        emit(Note(level="info", message=message, **stamp()))  # type: ignore[arg-type]  # t and at_s
+    outages = Outages(emit, stamp)
 
     def interrupt() -> None:
         if stop.is_set():
@@ -296,12 +322,12 @@ async def _drive(
             os._exit(Exit.INTERRUPTED)
         stop.set()
         message = "stopping after the actions at work; Ctrl-C again leaves at once"
-        emit(Note(level="warning", message=message, **stamp()))  # type: ignore[arg-type]  # t and at_s
+        emit(Note(level="warning", message=message, **stamp()))
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)
-    ports = open_ports(context, on_call=on_call, on_away=on_away)
+    ports = open_ports(context, on_call=on_call, on_away=outages.heard)
     session = Session(
         cluster=context.cluster,
         ports=ports,

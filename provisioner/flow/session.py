@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from provisioner.errors import Fault, ProvisionError, TransportError
+from provisioner.errors import Fault, TransportError
 from provisioner.faults import Exit, exit_code
 from provisioner.flow.down import needs_of_removal, plan_down
 from provisioner.flow.engine import Apply, Engine, Needs, Outcome, first_in_order
@@ -161,9 +161,11 @@ class Session:
             return await story
         except Fault as fault:
             return self._end("failed", exit_code(fault.id), "", fault=fault, step=step)
-        except ProvisionError as error:
+        except Exception as error:
+            # The journal must not end in the middle of a sentence; the traceback is the command line's business.
             bug = Fault("P-RUN-BUG", f"{type(error).__name__}: {error}")
-            return self._end("failed", exit_code(bug.id), "", fault=bug, step=step)
+            self._end("failed", exit_code(bug.id), "", fault=bug, step=step)
+            raise
 
     def _tell(self, plan: Plan) -> None:
         keeps = sum(action.verb is Verb.KEEP for action in plan.actions)
@@ -262,8 +264,9 @@ class Session:
 
     def _success(self, command: str, plan: Plan) -> str:
         if command == "down":
-            vms = [action for action in plan.changes if action.kind == "remove_vm"]
-            return f"{len(vms)} VMs removed"
+            vms = sum(action.kind == "remove_vm" for action in plan.changes)
+            others = [action.object for action in plan.changes if action.kind != "remove_vm"]
+            return ", ".join(([f"{vms} VMs"] if vms else []) + others) + " removed"
         last = plan.actions[-1].step
         if last is StepId.ACCESS:
             return f"{self.cluster.name} is up: {len(self.cluster.machines)} nodes Ready"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from provisioner.flow.engine import Apply
@@ -42,8 +42,10 @@ APPLY: Mapping[StepId, Apply] = {
 
 
 def plan_up(cluster: Cluster, seen: Observed, *, retry_switch: bool = False, until: StepId | None = None) -> Plan:
-    """What `up` would do. Pure. `until` leaves out the steps that hang on nothing before it in the table."""
-    planners: Mapping[StepId, Callable[[], object]] = {
+    """What `up` would do. Pure. `until` leaves out the steps after that one; with `until=install` also the installation of workers,
+    which cannot be seen before bootstrap.
+    """
+    planners: Mapping[StepId, Callable[[], Iterable[Action]]] = {
         StepId.HOST: lambda: host.plan(cluster, seen),
         StepId.SWITCH: lambda: switch.plan(cluster, seen, retry=retry_switch),
         StepId.IMAGE: lambda: image.plan(cluster, seen),
@@ -59,9 +61,12 @@ def plan_up(cluster: Cluster, seen: Observed, *, retry_switch: bool = False, unt
     }
     actions: list[Action] = []
     for step in STEPS:
-        actions += planners[step.id]()  # type: ignore[arg-type]  # every planner yields actions
+        actions += planners[step.id]()
         if step.id is until:
             break
+    if until is StepId.INSTALL:
+        workers = {machine.name for machine in cluster.workers}
+        actions = [a for a in actions if a.step is not StepId.INSTALL or a.machine not in workers]
     return Plan(cluster=cluster.name, actions=tuple(actions), warnings=tuple(_warnings(cluster, seen)))
 
 

@@ -16,6 +16,9 @@ from provisioner.steps.waits import Met, NotYet, TimedOut
 
 MIB = 1024**2
 
+DOWNLOAD_TRIES = 3
+"""A server that resets a connection is asked again; one that has no such file says so three times within seconds."""
+
 
 def image_path(cluster: Cluster, state: HostState) -> str:
     """Where the ISO lies on that host."""
@@ -84,6 +87,7 @@ async def apply(action: Action, run: Run) -> str:
     host, image = run.ports.hosts[action.host], run.cluster.image
     path = str(action.details["path"])
     latest = [""]
+    failed: list[HostRefused] = []
 
     def progress(record: Progress) -> None:
         latest[0] = f"{record.status or record.activity} ({record.percent} %)"
@@ -103,7 +107,10 @@ async def apply(action: Action, run: Run) -> str:
         except (Dropped, Unreachable) as gone:
             return NotYet(f"{action.host} is away ({gone})")
         except HostRefused as refusal:
-            raise fault_of(refusal, host=action.host) from refusal
+            failed.append(refusal)
+            if refusal.id != "ImageDownload" or len(failed) == DOWNLOAD_TRIES:
+                raise fault_of(refusal, host=action.host) from refusal
+            return NotYet(f"{refusal.message} Trying again, {DOWNLOAD_TRIES - len(failed)} tries left")
         return Met(found, f"{found.size_bytes // MIB} MiB, SHA-256 {found.sha256[:12]}")
 
     try:
