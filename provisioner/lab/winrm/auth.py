@@ -10,11 +10,11 @@ import hmac
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from spnego.channel_bindings import GssChannelBindings
 from spnego.exceptions import SpnegoError
 
+from provisioner.lab.winrm.identity import Identity
 from provisioner.lab.winrm.ntlm import Acceptor
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account
@@ -41,14 +41,6 @@ class Undecryptable(Exception):
     """A body that the keys of this connection do not open."""
 
 
-@dataclass(frozen=True)
-class Identity:
-    r"""Somebody who has signed in. `user` is `HOST\user` as Windows shows it."""
-
-    user: str
-    administrator: bool
-
-
 class Accounts:
     """The world's accounts, as the sign-in schemes want to ask them."""
 
@@ -60,6 +52,12 @@ class Accounts:
         bare = name.rsplit("\\", 1)[-1].split("@", 1)[0].casefold()
         with self._kernel.lock:
             return next((found for found in self._kernel.state.accounts if found.user.casefold() == bare), None)
+
+    def first_administrator(self) -> Identity | None:
+        """For whom spares of an engine are made."""
+        with self._kernel.lock:
+            users = [account.user for account in self._kernel.state.accounts if "Administrators" in account.groups]
+        return self.identity(users[0]) if users else None
 
     def password_of(self, name: str) -> str | None:
         account = self.find(name)
@@ -75,7 +73,7 @@ class Accounts:
             return None
         with self._kernel.lock:
             host = self._kernel.state.host.name
-        return Identity(f"{host.upper()}\\{account.user}", "Administrators" in account.groups)
+        return Identity(f"{host.upper()}\\{account.user}", frozenset(account.groups))
 
 
 class ConnectionAuth:

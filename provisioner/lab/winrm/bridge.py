@@ -19,6 +19,7 @@ from psrpcore.types import RunspacePoolState
 from provisioner.lab.winrm import fragments, soap
 from provisioner.lab.winrm.channel import Channel
 from provisioner.lab.winrm.engine import SESSION, Engine, EngineGone, EngineSpec
+from provisioner.lab.winrm.identity import Identity
 from provisioner.lab.winrm.runspace import MODULE_HEADER, Calls
 from provisioner.lab.winrm.shells import (
     POOL,
@@ -45,8 +46,8 @@ _STOPPED, _FAILED = 3, 5  # PSInvocationState: 3 Stopped, 4 Completed, 5 Failed
 class Spare:
     """An engine whose pool was opened before there was a client, and in which a script has run."""
 
-    def __init__(self, spec: EngineSpec) -> None:
-        self.engine = Engine(spec)
+    def __init__(self, spec: EngineSpec, identity: Identity) -> None:
+        self.engine = Engine(spec, identity)
         self.pool_id: bytes | None = None
         """Set once it is ready."""
         self.said = b""
@@ -103,8 +104,10 @@ class Spare:
 class Engines:
     """All engines of the endpoint: they end with it."""
 
-    def __init__(self, spec: EngineSpec) -> None:
+    def __init__(self, spec: EngineSpec, spare_for: Callable[[], Identity | None]) -> None:
+        """`spare_for` tells who gets the spares: their environment is made for one user."""
         self._spec = spec
+        self._spare_for = spare_for
         self._lock = threading.Lock()
         self._spares: list[Spare] = []
         self._given: set[Engine] = set()
@@ -119,16 +122,17 @@ class Engines:
         with self._lock:
             return sum(1 for spare in self._spares if spare.pool_id is not None)
 
-    def take(self, *, plain: bool) -> tuple[Engine, Spare | None]:
+    def take(self, identity: Identity, *, plain: bool) -> tuple[Engine, Spare | None]:
         """A spare if a plain pool is asked for and one is ready, else a new process, not started yet."""
         spare: Spare | None = None
         with self._lock:
             self._spares = [each for each in self._spares if not each.engine.ended]
             if plain:
-                spare = next((each for each in self._spares if each.pool_id is not None), None)
+                ready = (each for each in self._spares if each.pool_id is not None)
+                spare = next((each for each in ready if each.engine.identity == identity), None)
             if spare:
                 self._spares.remove(spare)
-            engine = spare.engine if spare else Engine(self._spec)
+            engine = spare.engine if spare else Engine(self._spec, identity)
             self._given.add(engine)
         return engine, spare
 
@@ -159,11 +163,15 @@ class Engines:
         for thread in [*closing, *ending]:
             thread.join()
 
+    def after_pipeline(self) -> None:
+        self._spec.after_pipeline()
+
     def _refill(self) -> None:
+        identity = self._spare_for()
         with self._lock:
-            if self._stopping:
+            if self._stopping or identity is None:
                 return
-            fresh = [Spare(self._spec) for _ in range(self._spec.spares - len(self._spares))]
+            fresh = [Spare(self._spec, identity) for _ in range(self._spec.spares - len(self._spares))]
             self._spares += fresh
             for spare in fresh:
                 spare.start()
@@ -194,7 +202,7 @@ class EngineShell(Shell):
         self._hello: dict[int, bytes] = {}
         """The engine's SessionCapability and ApplicationPrivateData, for a client that connects later."""
         self._ending: set[str] = set()
-        engine, spare = engines.take(plain=bool(_PLAIN_POOL.search(first)))
+        engine, spare = engines.take(self.identity, plain=bool(_PLAIN_POOL.search(first)))
         self._engine = engine
         self._engine_pool_id = spare.pool_id if spare else None
         self._client_pool_id = opening_fragment.pool_id if spare else None
@@ -229,6 +237,8 @@ class EngineShell(Shell):
             if fragment.ends and key in self._ending:
                 self._ending.discard(key)
                 finished = True
+        if finished:
+            self._engines.after_pipeline()
         channel = self.channels.get(key)
         if channel and kept:
             channel.put("stdout", kept, last=finished)  # in one step: no Receive sees the one without the other

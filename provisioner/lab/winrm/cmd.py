@@ -65,14 +65,11 @@ class CmdShell(Shell):
 
     kind = "cmd"
 
-    def __init__(
-        self, opening: Opening, functions: Functions, calls: Calls, engine: EngineSpec | None, *, administrator: bool
-    ) -> None:
+    def __init__(self, opening: Opening, functions: Functions, calls: Calls, engine: EngineSpec | None) -> None:
         super().__init__(opening)
         self._functions = functions
         self._calls = calls
         self._engine = engine
-        self._administrator = administrator
         codepage = opening.request.options.get("WINRS_CODEPAGE", "437")
         self._encoding = "utf-8" if codepage == "65001" else f"cp{codepage}"
         self._processes: dict[str, _Process] = {}
@@ -154,9 +151,10 @@ class CmdShell(Shell):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=dict(engine.env),
+            env=engine.environment(self.identity),
         )
         out, err = process.child.communicate(bytes(process.stdin))
+        engine.after_pipeline()
         for stream, data in (("stdout", out), ("stderr", err)):
             if data:
                 process.channel.put(stream, data)
@@ -187,7 +185,7 @@ class CmdShell(Shell):
         streams = Streams(
             error=lambda _record: None,
             user=self.owner,
-            administrator=self._administrator,
+            administrator=self.identity.administrator,
             stopping=process.stopping,
         )
         try:

@@ -78,7 +78,7 @@ class WinRmEndpoint:
             trouble=self._trouble,
             monotonic=monotonic,
         )
-        self._engines = Engines(engine) if engine else None
+        self._engines = Engines(engine, self._accounts.first_administrator) if engine else None
         self.https_port = 0
         self.http_port = 0
 
@@ -171,12 +171,10 @@ class WinRmEndpoint:
     def _powershell(self, opening: Opening) -> Shell:
         if self._engines:
             return EngineShell(opening, self._engines, self, self._service.forget)
-        administrator = opening.request.administrator
-        return PsrpShell(opening, self._functions, self, self._version_table(), administrator=administrator)
+        return PsrpShell(opening, self._functions, self, self._version_table())
 
     def _cmd(self, opening: Opening) -> Shell:
-        administrator = opening.request.administrator
-        return CmdShell(opening, self._functions, self, self._engine, administrator=administrator)
+        return CmdShell(opening, self._functions, self, self._engine)
 
     def _version_table(self) -> dict[str, Any]:
         build = f"10.0.{self._machine()[1]}.2227"

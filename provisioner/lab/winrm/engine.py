@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from provisioner.lab.winrm.identity import Identity
+
 SESSION = "00000000-0000-0000-0000-000000000000"
 """By this GUID `pwsh -s` means the pool as a whole."""
 CLOSE_WAIT_S = 5.0
@@ -24,14 +26,21 @@ _KEPT_ERROR_BYTES = 4000
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """How to start an engine. `env` is its whole environment; what must be loaded in it is the business of whoever makes that."""
+    """How to start an engine. `env` is its whole environment, or makes it for whoever signed in; what must be loaded in it is the
+    business of whoever makes that.
+    """
 
     argv: Sequence[str]
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] | Callable[[Identity], Mapping[str, str]] = field(default_factory=dict)
+    after_pipeline: Callable[[], None] = lambda: None
+    """Called when a pipeline has ended, before its client is told."""
     spares: int = 0
     """Engines with an opened pool, kept ready for clients that ask for a plain one."""
     warm_up: str = "Write-Output 1"
     """Script that runs in a spare before it is given away."""
+
+    def environment(self, identity: Identity) -> dict[str, str]:
+        return dict(self.env(identity) if callable(self.env) else self.env)
 
 
 class EngineGone(Exception):
@@ -41,13 +50,14 @@ class EngineGone(Exception):
 class Engine:
     """One process. `on_data(guid, data)` and `on_end()` are called on its reading thread."""
 
-    def __init__(self, spec: EngineSpec) -> None:
+    def __init__(self, spec: EngineSpec, identity: Identity) -> None:
+        self.identity = identity
         self._process = subprocess.Popen(
             [*spec.argv, "-NoLogo", "-NoProfile", "-s"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=dict(spec.env),
+            env=spec.environment(identity),
         )
         self.on_data: Callable[[str, bytes], None] = lambda _guid, _data: None
         self.on_end: Callable[[], None] = lambda: None

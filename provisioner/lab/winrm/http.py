@@ -12,8 +12,9 @@ from typing import Any
 
 import h11
 
-from provisioner.lab.winrm.auth import ENCRYPTED, ConnectionAuth, Headers, Identity, SignInRefused, Undecryptable
+from provisioner.lab.winrm.auth import ENCRYPTED, ConnectionAuth, Headers, SignInRefused, Undecryptable
 from provisioner.lab.winrm.channel import ConnectionGone
+from provisioner.lab.winrm.identity import Identity
 from provisioner.lab.winrm.network import Network, Wire
 from provisioner.lab.winrm.stats import Counters
 from provisioner.lab.winrm.trouble import Trouble

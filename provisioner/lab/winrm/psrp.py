@@ -67,19 +67,10 @@ class PsrpShell(Shell):
     input_streams = "stdin pr"
     output_streams = "stdout"
 
-    def __init__(
-        self,
-        opening: Opening,
-        functions: Functions,
-        calls: Calls,
-        version_table: Mapping[str, Any],
-        *,
-        administrator: bool,
-    ) -> None:
+    def __init__(self, opening: Opening, functions: Functions, calls: Calls, version_table: Mapping[str, Any]) -> None:
         super().__init__(opening)
         self._functions = functions
         self._calls = calls
-        self._administrator = administrator
         self.channels[POOL] = Channel()
         self._pool = _Pool(application_private_data={"PSVersionTable": dict(version_table)})
         self._running: dict[uuid.UUID, _Running] = {}
@@ -269,7 +260,7 @@ class PsrpShell(Shell):
         streams = Streams(
             error=lambda _record: None,
             user=self.owner,
-            administrator=self._administrator,
+            administrator=self.identity.administrator,
             stopping=running.stopping,
         )
         end: tuple[ps.PSInvocationState, ErrorRecord | None, str] = (ps.PSInvocationState.Completed, None, "")

@@ -57,6 +57,7 @@ class Shell(abc.ABC):
         request, shell = opening.request, opening.request.find("Shell")
         self.id = opening.id
         self.uri = request.uri
+        self.identity = request.identity
         self.owner = request.user
         self.client_ip = request.peer
         self.limits = opening.limits

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
+from provisioner.lab.winrm.identity import NOBODY, Identity
+
 S = "http://www.w3.org/2003/05/soap-envelope"
 A = "http://schemas.xmlsoap.org/ws/2004/08/addressing"
 W = "http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd"
@@ -99,8 +101,7 @@ class Request:
     selectors: dict[str, str]
     options: dict[str, str]
     body: ET.Element
-    user: str = ""
-    administrator: bool = False
+    identity: Identity = NOBODY
     peer: str = ""
     alive: Callable[[], bool] = field(default=lambda: True)
     """False once the connection of this request is dead."""
@@ -108,6 +109,10 @@ class Request:
     """False while nothing reaches the client, although the connection may live."""
     put_back: Callable[[], None] = field(default=lambda: None)
     """Set by an operation that consumed something: undoes it, if the answer cannot be delivered."""
+
+    @property
+    def user(self) -> str:
+        return self.identity.user
 
     @property
     def verb(self) -> str:

@@ -73,8 +73,8 @@ class Service:
                 return Answer(200, soap.identity(self._machine()[1]))
             if caller.identity is None:
                 return Answer(401, b"")
-            request.user, request.administrator = caller.identity.user, caller.identity.administrator
-            request.peer, request.alive, request.deliverable = caller.peer, caller.alive, caller.deliverable
+            request.identity, request.peer = caller.identity, caller.peer
+            request.alive, request.deliverable = caller.alive, caller.deliverable
             self._counters.count("actions", request.verb)
             places = self._places(request)
             if self._trouble.drops(places):
@@ -199,7 +199,7 @@ class Service:
             return self._make_cmd
         if not request.uri.startswith(soap.POWERSHELL_URI):
             raise _unknown_resource(request.uri)
-        if not request.administrator:
+        if not request.identity.may_use_powershell:
             raise soap.Fault(soap.ACCESS_DENIED, "w:AccessDenied", f"Access is denied to {request.user}.")
         if request.uri.removeprefix(soap.POWERSHELL_URI) != CONFIGURATION:
             raise _unknown_resource(request.uri)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pypsrp.powershell import PowerShell, RunspacePool
@@ -123,3 +123,11 @@ def call(pool: RunspacePool, name: str, **parameters: Any) -> tuple[list[Any], P
         shell.add_cmdlet(name).add_parameters(parameters)
         results = shell.invoke()
         return [result.extended_properties for result in results], shell
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("it did not come to that within 10 s")

@@ -11,7 +11,7 @@ from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.serializer import TaggedValue
 
 from provisioner.lab.winrm import WinRmEndpoint
-from tests.lab.winrm.doubles import TableOfFunctions, call, load, wsman
+from tests.lab.winrm.doubles import TableOfFunctions, call, load, until, wsman
 
 
 def test_values_come_and_go_unchanged(pool: RunspacePool, endpoint: WinRmEndpoint) -> None:
@@ -169,7 +169,8 @@ def test_a_pool_of_one_runs_one_after_the_other(pool: RunspacePool, functions: T
     second.close()
 
 
-def test_stop_ends_a_function_at_work(pool: RunspacePool, functions: TableOfFunctions) -> None:
+def test_stop_ends_a_function_at_work(pool: RunspacePool, functions: TableOfFunctions, endpoint: WinRmEndpoint) -> None:
+    receives = endpoint.stats().actions["Receive"]
     shell = PowerShell(pool).add_cmdlet("Wait-TalosGate")
     shell.begin_invoke()
     ended = threading.Event()
@@ -180,6 +181,7 @@ def test_stop_ends_a_function_at_work(pool: RunspacePool, functions: TableOfFunc
 
     threading.Thread(target=wait, daemon=True).start()
     assert functions.entered.acquire(timeout=5)
+    until(lambda: endpoint.stats().actions["Receive"] > receives)
     shell.stop()
     assert ended.wait(5)
     assert functions.stopped.wait(5)

@@ -15,7 +15,7 @@ from pypsrp.powershell import PowerShell, RunspacePool
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Injection
-from tests.lab.winrm.doubles import TableOfFunctions, call, load, wsman
+from tests.lab.winrm.doubles import TableOfFunctions, call, load, until, wsman
 from tests.lab.winrm.test_shells import begin, numbers
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -48,14 +48,6 @@ def stubborn(pool: RunspacePool) -> list[Exception]:
 
     transport.send = again
     return failures
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        threading.Event().wait(0.005)
-    raise AssertionError("it did not come to that within 10 s")
 
 
 def link(kernel: Kernel, *, up: bool, failure: str = "reset") -> None:
