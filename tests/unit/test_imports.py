@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "clusterfile": VALUES | {"images", "data", "clusterfile"},
     "images": VALUES | {"ports", "images"},
     **{adapter: VALUES | {"ports", "data", adapter} for adapter in ADAPTERS - {"images"}},
+    "talos": VALUES | {"ports", "data", "talos", "talos.api.gen"},
     "lab": {"lab", "data", "talos.api.gen"},  # only what a stranger could know too: the messages it must speak
     "context": VALUES | ADAPTERS | {"ports", "data", "lab", "clusterfile"},
     "cli": VALUES | {"ports", "context", "flow", "clusterfile", "views", "record", "data", "cli", "lab"},
