@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TextIO
@@ -147,8 +148,9 @@ class PlainView:
         yield (Span(f"plan: {count(plan.changes, 'action')} to do, {plan.keeps} kept{destroys}"),)
         for warning in plan.warnings:
             yield Span("warning: ", Style.SLOW), Span(str(warning.get("message", "")))
+        several = Counter(action["step"] for action in plan.actions)
         for action in plan.actions if self._verbosity > 0 else ():
-            if action["verb"] == Verb.KEEP:
+            if action["verb"] == Verb.KEEP and several[action["step"]] > 1:  # one alone is told when its step ends
                 yield (*_head(StepId(action["step"])), Span(f"{action['object']} kept: {action['why']}", Style.KEPT))
 
     def _step_ended(self, event: StepEnded) -> Words:

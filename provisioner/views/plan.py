@@ -14,9 +14,7 @@ from provisioner.views.table import RUN, lab_words
 from provisioner.views.words import about, count, counted, duration, gib, shown_path
 
 _TITLE = max(len(step.title) for step in STEPS) + 2
-_VERB = max(len(verb) for verb in Verb) + 1
-_LEFT = 8 + _TITLE
-"""Columns up to the verb: sign, number, title."""
+_VERB = max(len(verb) for verb in Verb)
 
 _STYLES: Mapping[Verb, Style] = {
     Verb.KEEP: Style.KEPT,
@@ -113,7 +111,7 @@ def _text(action: Action, number: int, machine: MachineSpec | None, widest: int)
         return count(number, "machine") if action.verb is Verb.KEEP else f"{count(number, 'machine')}: {action.why}"
     if machine and action.step is StepId.VM and action.verb is Verb.CREATE:
         facts = [f"{machine.cpus} CPUs", gib(machine.memory_mib), f"{machine.disk_gib} GiB", spaced_mac(machine.mac)]
-        return "   ".join([pad(action.object, widest), *facts, *([machine.address] if machine.address else [])])
+        return "  ".join([pad(action.object, widest), *facts, *([machine.address] if machine.address else [])])
     if STEP[action.step].scope is Scope.MACHINE and action.machine:
         return f"{pad(action.object, widest)}  {action.why}"
     return action.why if action.why.startswith(action.object) else f"{action.object}: {action.why}"
