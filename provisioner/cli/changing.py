@@ -322,7 +322,7 @@ async def _drive(
             os._exit(Exit.INTERRUPTED)
         stop.set()
         message = "stopping after the actions at work; Ctrl-C again leaves at once"
-        emit(Note(level="warning", message=message, **stamp()))
+        emit(Note(level="stopping", message=message, **stamp()))
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
