@@ -1,0 +1,8 @@
+"""Kubernetes in the lab's world: what comes up once etcd runs, and what its controllers make of nodes that come and go.
+
+Rules only, no protocol: `provisioner.lab.kubernetes` serves the API from here.
+"""
+
+from provisioner.lab.world.kube.rules import LabKube
+
+__all__ = ["LabKube"]
