@@ -153,7 +153,7 @@ function Set-TalosVMNetwork {
     )
     $nic = @(Hyper-V\Get-VMNetworkAdapter -VM $VM)[0]
     if ($nic.SwitchName -ne $SwitchName) {
-        Hyper-V\Connect-VMNetworkAdapter -VMNetworkAdapter $nic -SwitchName $SwitchName
+        Hyper-V\Connect-VMNetworkAdapter -VMNetworkAdapter $nic -VMSwitch (Find-TalosSwitch -Name $SwitchName)
     }
     Hyper-V\Set-VMNetworkAdapter -VMNetworkAdapter $nic -StaticMacAddress (ConvertTo-TalosMac -MacAddress $MacAddress)
     Set-TalosVMVlan -VM $VM -VlanId $VlanId

@@ -109,7 +109,7 @@ function New-TalosVM {
                 if ($null -eq $vm) {
                     Initialize-TalosVMFolder -Folder $folder -DiskPath $diskPath -Mark $Mark -VM $machines
                     try {
-                        $made = Hyper-V\New-VM -Name $Name -Generation 2 -MemoryStartupBytes $MemoryBytes -NoVHD -SwitchName $SwitchName -Path $parent
+                        $made = Hyper-V\New-VM -Name $Name -Generation 2 -MemoryStartupBytes $MemoryBytes -NoVHD -Path $parent
                     }
                     catch {
                         # 0x80070002 and 0x80070003: the path cannot be reached.

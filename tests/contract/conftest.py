@@ -1,0 +1,27 @@
+"""The implementations that the contract suite runs against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from provisioner.lab.world.build import new_world
+from provisioner.lab.world.clock import HandClock
+from tests.contract.implementations import Engine, Implementation, Lab, module_text
+
+
+@pytest.fixture(scope="session")
+def engine(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One engine process for all cases of a worker, with the module's text loaded."""
+    folder = tmp_path_factory.mktemp("engine")
+    with Engine(pwsh, folder, new_world(clock=HandClock())) as engine:
+        engine.load(module_text())
+        yield engine
+
+
+@pytest.fixture(params=["engine", "lab"])
+def implementation(request: pytest.FixtureRequest) -> Iterator[Implementation]:
+    chosen: Implementation = request.getfixturevalue("engine") if request.param == "engine" else Lab()
+    yield chosen
+    chosen.leave()
