@@ -111,7 +111,7 @@ class Engines:
         self._lock = threading.Lock()
         self._spares: list[Spare] = []
         self._given: set[Engine] = set()
-        self._closing: list[threading.Thread] = []
+        self._closing: dict[Engine, threading.Thread] = {}
         self._stopping = False
 
     def start(self) -> None:
@@ -143,25 +143,30 @@ class Engines:
     def give_back(self, engine: Engine) -> None:
         """Ends it, in the background."""
         with self._lock:
-            if engine not in self._given:
+            if self._stopping or engine not in self._given:
                 return
             self._given.discard(engine)
-            self._closing = [thread for thread in self._closing if thread.is_alive()]
-            self._closing.append(threading.Thread(target=engine.close, name="pwsh-close", daemon=True))
-            self._closing[-1].start()
+            closing = threading.Thread(target=self._close, args=(engine,), name="pwsh-close", daemon=True)
+            self._closing[engine] = closing
+            closing.start()
 
     def stop(self) -> None:
-        """Ends all of them, each by its own process id."""
+        """Kills all of them, each by its own process id."""
         with self._lock:
             self._stopping = True
-            engines = [*(spare.engine for spare in self._spares), *self._given]
-            self._spares, self._given = [], set()
-            closing, self._closing = self._closing, []
-        ending = [threading.Thread(target=engine.end, name="pwsh-end") for engine in engines]
-        for thread in ending:
-            thread.start()
-        for thread in [*closing, *ending]:
+            spares, self._spares = self._spares, []
+            closing = list(self._closing.values())
+            engines = [*(spare.engine for spare in spares), *self._given, *self._closing]
+            self._given.clear()
+        for engine in engines:
+            engine.kill()
+        for thread in closing:
             thread.join()
+
+    def _close(self, engine: Engine) -> None:
+        engine.close()
+        with self._lock:
+            self._closing.pop(engine, None)
 
     def after_pipeline(self) -> None:
         self._spec.after_pipeline()

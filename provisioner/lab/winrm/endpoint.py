@@ -111,6 +111,10 @@ class WinRmEndpoint:
         """The counters so far."""
         return self._counters.snapshot(self._service.open_shells())
 
+    def ready_spares(self) -> int:
+        """Engines that wait for a client, their pool open."""
+        return self._engines.ready() if self._engines else 0
+
     # -- Calls
 
     def count_call(self, function: str) -> None:

@@ -130,14 +130,22 @@ class Engine:
         try:
             self._process.wait(CLOSE_WAIT_S)
         except subprocess.TimeoutExpired:
-            self.kill()
-        for thread in (self._reader, self._listener):
-            if thread is not threading.current_thread():
-                thread.join(CLOSE_WAIT_S)
+            self._process.kill()
+        self._tidy()
 
     def kill(self) -> None:
         self._process.kill()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Waits for the process and for the threads that hear it out."""
         self._process.wait()
+        for thread in (self._reader, self._listener):
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(CLOSE_WAIT_S)
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
