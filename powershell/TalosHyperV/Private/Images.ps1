@@ -1,3 +1,20 @@
+function Get-TalosImageFolder {
+    # Where images lie that are named without a folder.
+    [CmdletBinding()]
+    param()
+    Join-TalosPath -Parent $env:ProgramData -Child 'TalosHyperV\images'
+}
+
+function Resolve-TalosImagePath {
+    # The full path of an image: a bare file name lies in the host's folder for images.
+    [CmdletBinding()]
+    param([string]$Path)
+    if ($Path.Contains('\')) {
+        return $Path
+    }
+    Join-TalosPath -Parent (Get-TalosImageFolder) -Child $Path
+}
+
 function Get-TalosImageRecord {
     # The record beside an image that we downloaded, or nothing.
     [CmdletBinding()]
@@ -70,7 +87,8 @@ function Save-TalosWebFile {
     [CmdletBinding()]
     param(
         [string]$Uri,
-        [string]$OutFile
+        [string]$OutFile,
+        [string]$Target
     )
     if ($PSVersionTable.PSEdition -ne 'Core') {
         # Windows PowerShell draws its bar for each 10 KB, which takes longer than the download; and on old hosts it offers TLS 1.0.
@@ -83,7 +101,7 @@ function Save-TalosWebFile {
     catch {
         # 0x80070070 and 0x80070027: the disk is full.
         if (Test-TalosFailure -Failure $_ -HResult '80070070', '80070027') {
-            throw (New-TalosError -Id 'ImageNoSpace' -Category ResourceUnavailable -Target $OutFile -Message $_.Exception.Message -Cause $_.Exception)
+            throw (New-TalosError -Id 'ImageNoSpace' -Category ResourceUnavailable -Target $Target -Message $_.Exception.Message -Cause $_.Exception)
         }
         $status = ''
         $response = $_.Exception.PSObject.Properties['Response']
@@ -100,9 +118,10 @@ function Find-TalosChecksum {
     param(
         [string]$Uri,
         [string]$FileName,
-        [string]$TemporaryPath
+        [string]$TemporaryPath,
+        [string]$Target
     )
-    Save-TalosWebFile -Uri $Uri -OutFile $TemporaryPath
+    Save-TalosWebFile -Uri $Uri -OutFile $TemporaryPath -Target $Target
     $lines = @(Get-Content -LiteralPath $TemporaryPath)
     Remove-TalosFile -Path $TemporaryPath
     foreach ($line in $lines) {

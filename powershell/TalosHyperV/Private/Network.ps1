@@ -39,6 +39,23 @@ function Get-TalosGateway {
     ''
 }
 
+function Get-TalosDnsServer {
+    # The IPv4 DNS servers of an interface.
+    [CmdletBinding()]
+    param([uint32]$InterfaceIndex)
+    Get-DnsClientServerAddress -AddressFamily IPv4 -ErrorAction Stop |
+        Where-Object -FilterScript { $_.InterfaceIndex -eq $InterfaceIndex } |
+        ForEach-Object -Process { $_.ServerAddresses }
+}
+
+function Get-TalosNetworkCategory {
+    # Public, Private or DomainAuthenticated; empty while Windows still identifies the network, which has no profile until then.
+    [CmdletBinding()]
+    param([uint32]$InterfaceIndex)
+    $profiles = @(Get-NetConnectionProfile -ErrorAction SilentlyContinue | Where-Object -FilterScript { $_.InterfaceIndex -eq $InterfaceIndex })
+    "$(if ($profiles.Count -gt 0) { $profiles[0].NetworkCategory })"
+}
+
 function Find-TalosSwitchAdapter {
     # The physical adapter of an External switch, by its GUID: its name and its description may be another's too.
     [CmdletBinding()]

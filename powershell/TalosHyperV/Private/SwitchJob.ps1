@@ -136,6 +136,7 @@ function Invoke-TalosSwitchJob {
             if ($record.State -eq 'Undone') {
                 Hyper-V\Remove-VMSwitch -VMSwitch $vmSwitch -Force
                 $said += @(Repair-Setting -Before $before -VMSwitch $null -AdapterName $ask.Adapter -Seconds 60)
+                $record.ErrorId = 'SwitchUndone'
                 $record.Message = (@("After $($ask.WatchdogSeconds) s the host had no default gateway and nobody had confirmed: the switch was removed again.") + $said) -join ' '
             }
         }
@@ -159,4 +160,5 @@ function Invoke-TalosSwitchJob {
     }
     $record.EndedUtc = Get-UtcText
     Save-Record -Record $record -Path $ask.RecordPath
+    Unregister-ScheduledTask -TaskName $ask.TaskName -TaskPath $ask.TaskPath -Confirm:$false -ErrorAction SilentlyContinue
 }

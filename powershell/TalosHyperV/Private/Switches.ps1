@@ -75,6 +75,8 @@ function Start-TalosSwitchJob {
 
     $Request.JobId = $id
     $Request.Name = $Name
+    $Request.TaskName = Get-TalosTaskName -Name $Name
+    $Request.TaskPath = '\TalosHyperV\'
     $Request.RecordPath = $recordPath
     $Request.ConfirmPath = $confirmPath
     Set-Content -LiteralPath $scriptPath -Value ${function:Invoke-TalosSwitchJob}.ToString() -Encoding UTF8
@@ -84,8 +86,8 @@ function Start-TalosSwitchJob {
 
     $argument = '-NoProfile -NonInteractive -ExecutionPolicy Bypass -File "{0}" -ParameterFile "{1}"' -f $scriptPath, $parameterPath
     $task = @{
-        TaskName  = Get-TalosTaskName -Name $Name
-        TaskPath  = '\TalosHyperV\'
+        TaskName  = $Request.TaskName
+        TaskPath  = $Request.TaskPath
         Action    = New-ScheduledTaskAction -Execute 'powershell.exe' -Argument $argument -ErrorAction Stop
         Principal = New-ScheduledTaskPrincipal -UserId 'S-1-5-18' -LogonType ServiceAccount -RunLevel Highest -ErrorAction Stop
         Settings  = New-ScheduledTaskSettingsSet -AllowStartIfOnBatteries -DontStopIfGoingOnBatteries -ExecutionTimeLimit (New-TimeSpan -Minutes 30) -ErrorAction Stop
@@ -93,6 +95,22 @@ function Start-TalosSwitchJob {
     $null = Register-ScheduledTask @task -Force -ErrorAction Stop
     Start-ScheduledTask -TaskName $task.TaskName -TaskPath $task.TaskPath -ErrorAction Stop
     $record
+}
+
+function Assert-TalosJobOver {
+    # Ends with SwitchJobRunning while a job for the switch runs, and with SwitchUndone where the last one was undone, unless -Retry.
+    [CmdletBinding()]
+    param(
+        [string]$Name,
+        [System.Collections.IDictionary]$Job,
+        [bool]$Retry
+    )
+    if ($Job.State -eq 'Running') {
+        throw (New-TalosError -Id 'SwitchJobRunning' -Category ResourceBusy -Target $Name -Message "The job $($Job.Id) for the switch '$Name' is running.")
+    }
+    if ($Job.State -eq 'Undone' -and -not $Retry) {
+        throw (New-TalosError -Id 'SwitchUndone' -Category OperationStopped -Target $Name -Message "An earlier attempt at '$Name' was undone. $($Job.Message)")
+    }
 }
 
 function Get-TalosSwitchKind {
@@ -164,9 +182,8 @@ function Get-TalosSwitchResult {
         $index = $shared.InterfaceIndex
         $result.Addresses = [string[]]@(Get-TalosAddress -Network $network -InterfaceIndex $index)
         $result.Gateway = Get-TalosGateway -Network $network -InterfaceIndex $index
-        $result.DnsServers = [string[]]@(Get-DnsClientServerAddress -AddressFamily IPv4 -ErrorAction Stop | Where-Object -FilterScript { $_.InterfaceIndex -eq $index } | ForEach-Object -Process { $_.ServerAddresses })
-        # A network that Windows still identifies has no profile yet.
-        $result.NetworkCategory = "$(Get-NetConnectionProfile -ErrorAction SilentlyContinue | Where-Object -FilterScript { $_.InterfaceIndex -eq $index } | ForEach-Object -MemberName NetworkCategory | Select-Object -First 1)"
+        $result.DnsServers = [string[]]@(Get-TalosDnsServer -InterfaceIndex $index)
+        $result.NetworkCategory = Get-TalosNetworkCategory -InterfaceIndex $index
     }
     $result
 }

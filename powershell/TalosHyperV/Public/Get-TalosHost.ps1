@@ -90,7 +90,7 @@ function Get-TalosHost {
             TimeUtc               = ConvertTo-TalosTime -Date $system.LocalDateTime
             BootedUtc             = ConvertTo-TalosTime -Date $system.LastBootUpTime
             DiskFolder            = $diskFolder
-            ImageFolder           = Join-TalosPath -Parent $env:ProgramData -Child 'TalosHyperV\images'
+            ImageFolder           = Get-TalosImageFolder
             Volumes               = ConvertTo-TalosJson -Item $volumes
             Adapters              = ConvertTo-TalosJson -Item $adapters
         }

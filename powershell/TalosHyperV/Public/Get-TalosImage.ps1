@@ -6,7 +6,7 @@ function Get-TalosImage {
         Writes one object per path, in the order of the paths; one that is not there has Exists false. Without -Verify the hash comes from the
         record of the download, as long as size and time of the file are those of then.
     .PARAMETER Path
-        Paths of image files.
+        Paths of image files; a bare file name lies in the host's folder for images.
     .PARAMETER Verify
         Hashes the files now.
     .EXAMPLE
@@ -25,11 +25,12 @@ function Get-TalosImage {
     try {
         $holders = Get-TalosImageHolder
         foreach ($one in $Path) {
+            $full = Resolve-TalosImagePath -Path $one
             $hash = ''
-            if (Test-TalosFile -Path $one) {
-                $hash = Get-TalosImageHash -Path $one -Verify:$Verify
+            if (Test-TalosFile -Path $full) {
+                $hash = Get-TalosImageHash -Path $full -Verify:$Verify
             }
-            Get-TalosImageResult -Path $one -Sha256 $hash -VMName @($holders[$one.ToLowerInvariant()]) -Changed $false
+            Get-TalosImageResult -Path $full -Sha256 $hash -VMName @($holders[$full.ToLowerInvariant()]) -Changed $false
         }
     }
     catch {

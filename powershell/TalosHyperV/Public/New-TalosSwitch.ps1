@@ -71,12 +71,7 @@ function New-TalosSwitch {
         }
         Assert-TalosAdministrator -Target $Name -Task 'make an External switch'
         $job = Get-TalosJobRecord -Name $Name
-        if ($job.State -eq 'Running') {
-            throw (New-TalosError -Id 'SwitchJobRunning' -Category ResourceBusy -Target $Name -Message "The job $($job.Id) for the switch '$Name' is running.")
-        }
-        if ($job.State -eq 'Undone' -and -not $Retry) {
-            throw (New-TalosError -Id 'SwitchUndone' -Category OperationStopped -Target $Name -Message "An earlier attempt at '$Name' was undone. $($job.Message)")
-        }
+        Assert-TalosJobOver -Name $Name -Job $job -Retry $Retry
 
         if ($PSCmdlet.ShouldProcess($Name, "Make an External switch on $NetAdapterName")) {
             $job = Start-TalosSwitchJob -Name $Name -Request ([ordered]@{
@@ -97,6 +92,14 @@ function New-TalosSwitch {
             $result.AdapterDescription = [string]$adapter.InterfaceDescription
             $result.AllowManagementOS = $AllowManagementOS
             $result.Notes = $Mark
+            if ($AllowManagementOS) {
+                $network = Get-TalosNetwork
+                $index = $adapter.InterfaceIndex
+                $result.Addresses = [string[]]@(Get-TalosAddress -Network $network -InterfaceIndex $index)
+                $result.Gateway = Get-TalosGateway -Network $network -InterfaceIndex $index
+                $result.DnsServers = [string[]]@(Get-TalosDnsServer -InterfaceIndex $index)
+                $result.NetworkCategory = Get-TalosNetworkCategory -InterfaceIndex $index
+            }
             $result
         }
     }

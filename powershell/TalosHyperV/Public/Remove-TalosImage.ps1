@@ -5,7 +5,7 @@ function Remove-TalosImage {
     .DESCRIPTION
         An image without the record of our download, and one that a DVD drive of any VM holds, is refused.
     .PARAMETER Path
-        Path of the image.
+        Path of the image; a bare file name lies in the host's folder for images.
     .EXAMPLE
         Remove-TalosImage -Path C:\ProgramData\TalosHyperV\images\metal-amd64.iso
     #>
@@ -17,24 +17,25 @@ function Remove-TalosImage {
     )
     Set-StrictMode -Version 3.0
     $ErrorActionPreference = 'Stop'
+    $full = Resolve-TalosImagePath -Path $Path
     try {
-        $result = Get-TalosImageResult -Path $Path -Changed $false
+        $result = Get-TalosImageResult -Path $full -Changed $false
         if ($result.Exists) {
             if (-not $result.Ours) {
-                throw (New-TalosError -Id 'ImageNotOurs' -Category PermissionDenied -Target $Path -Message "'$Path' has no record of a download beside it.")
+                throw (New-TalosError -Id 'ImageNotOurs' -Category PermissionDenied -Target $Path -Message "'$full' has no record of a download beside it.")
             }
-            $names = @((Get-TalosImageHolder)[$Path.ToLowerInvariant()] | Where-Object -FilterScript { "$_" -ne '' })
+            $names = @((Get-TalosImageHolder)[$full.ToLowerInvariant()] | Where-Object -FilterScript { "$_" -ne '' })
             if ($names.Count -gt 0) {
-                throw (New-TalosError -Id 'ImageInUse' -Category ResourceBusy -Target $Path -Message "'$Path' is in the DVD drive of $($names -join ', ').")
+                throw (New-TalosError -Id 'ImageInUse' -Category ResourceBusy -Target $Path -Message "'$full' is in the DVD drive of $($names -join ', ').")
             }
         }
         if ($result.Exists -or $result.Ours) {
-            if ($PSCmdlet.ShouldProcess($Path, 'Remove the image')) {
+            if ($PSCmdlet.ShouldProcess($full, 'Remove the image')) {
                 $ConfirmPreference = 'None'  # asked once, for all of it
                 # The record last: until then the rest is known as ours.
-                Remove-TalosFile -Path "$Path.partial"
-                Remove-TalosFile -Path $Path
-                Remove-TalosFile -Path "$Path.provision.json"
+                Remove-TalosFile -Path "$full.partial"
+                Remove-TalosFile -Path $full
+                Remove-TalosFile -Path "$full.provision.json"
                 $result.Changed = $true
             }
             elseif (-not $WhatIfPreference) {

@@ -35,6 +35,7 @@ function Remove-TalosSwitch {
             throw (New-TalosError -Id 'SwitchInUse' -Category ResourceBusy -Target $Name -Message "The switch '$Name' is used by $($users -join ', ').")
         }
         Assert-TalosAdministrator -Target $Name -Task 'remove a switch'
+        Assert-TalosJobOver -Name $Name -Job (Get-TalosJobRecord -Name $Name) -Retry $true
         if ($PSCmdlet.ShouldProcess($Name, 'Remove the switch')) {
             $adapter = Find-TalosSwitchAdapter -VMSwitch $present -Adapter @(Get-NetAdapter -ErrorAction Stop)
             $job = Start-TalosSwitchJob -Name $Name -Request ([ordered]@{

@@ -7,7 +7,7 @@ function Save-TalosImage {
     .PARAMETER Uri
         Where the image is.
     .PARAMETER Path
-        Where it goes.
+        Where it goes; a bare file name lies in the host's folder for images.
     .PARAMETER Sha256
         Its hash, as hex. Without it, that of Sha256Uri.
     .PARAMETER Sha256Uri
@@ -30,21 +30,22 @@ function Save-TalosImage {
     )
     Set-StrictMode -Version 3.0
     $ErrorActionPreference = 'Stop'
-    $partial = "$Path.partial"
+    $full = Resolve-TalosImagePath -Path $Path
+    $partial = "$full.partial"
     $fileName = ($Uri -split '[?#]')[0] -replace '^.*/', ''
     $activity = "Image $fileName"
     try {
         $wanted = $Sha256.ToLowerInvariant()
-        $exists = Test-TalosFile -Path $Path
+        $exists = Test-TalosFile -Path $full
         if ($exists -and $wanted -eq '' -and $Sha256Uri -eq '') {
-            return Get-TalosImageResult -Path $Path -Sha256 (Get-TalosImageHash -Path $Path -Verify) -VMName @((Get-TalosImageHolder)[$Path.ToLowerInvariant()]) -Changed $false
+            return Get-TalosImageResult -Path $full -Sha256 (Get-TalosImageHash -Path $full -Verify) -VMName @((Get-TalosImageHolder)[$full.ToLowerInvariant()]) -Changed $false
         }
-        if ($exists -and $wanted -ne '' -and (Get-TalosImageHash -Path $Path -Verify) -eq $wanted) {
-            return Get-TalosImageResult -Path $Path -Sha256 $wanted -VMName @((Get-TalosImageHolder)[$Path.ToLowerInvariant()]) -Changed $false
+        if ($exists -and $wanted -ne '' -and (Get-TalosImageHash -Path $full -Verify) -eq $wanted) {
+            return Get-TalosImageResult -Path $full -Sha256 $wanted -VMName @((Get-TalosImageHolder)[$full.ToLowerInvariant()]) -Changed $false
         }
-        if (-not $PSCmdlet.ShouldProcess($Path, "Download $Uri")) {
+        if (-not $PSCmdlet.ShouldProcess($full, "Download $Uri")) {
             if ($WhatIfPreference) {
-                $result = Get-TalosImageResult -Path $Path -Sha256 $wanted -Changed $false
+                $result = Get-TalosImageResult -Path $full -Sha256 $wanted -Changed $false
                 $result.Exists = $true
                 $result.SizeBytes = [int64]0
                 $result.Ours = $true
@@ -54,26 +55,26 @@ function Save-TalosImage {
             return
         }
         $ConfirmPreference = 'None'  # asked once, for all of it
-        Confirm-TalosFolder -Path (Get-TalosParentPath -Path $Path)
+        Confirm-TalosFolder -Path (Get-TalosParentPath -Path $full)
         if ($wanted -eq '' -and $Sha256Uri -ne '') {
-            $wanted = Find-TalosChecksum -Uri $Sha256Uri -FileName $fileName -TemporaryPath "$Path.sums"
-            if ($exists -and (Get-TalosImageHash -Path $Path -Verify) -eq $wanted) {
-                return Get-TalosImageResult -Path $Path -Sha256 $wanted -VMName @((Get-TalosImageHolder)[$Path.ToLowerInvariant()]) -Changed $false
+            $wanted = Find-TalosChecksum -Uri $Sha256Uri -FileName $fileName -TemporaryPath "$full.sums" -Target $Path
+            if ($exists -and (Get-TalosImageHash -Path $full -Verify) -eq $wanted) {
+                return Get-TalosImageResult -Path $full -Sha256 $wanted -VMName @((Get-TalosImageHolder)[$full.ToLowerInvariant()]) -Changed $false
             }
         }
-        Remove-TalosFile -Path $Path
-        Remove-TalosFile -Path "$Path.provision.json"
+        Remove-TalosFile -Path $full
+        Remove-TalosFile -Path "$full.provision.json"
 
         Write-Progress -Activity $activity -Status "from $Uri" -PercentComplete 0
-        Save-TalosWebFile -Uri $Uri -OutFile $partial
+        Save-TalosWebFile -Uri $Uri -OutFile $partial -Target $Path
         Write-Progress -Activity $activity -Status 'checking its hash' -PercentComplete 90
         $hash = (Get-FileHash -LiteralPath $partial -Algorithm SHA256).Hash.ToLowerInvariant()
         if ($wanted -ne '' -and $hash -ne $wanted) {
             throw (New-TalosError -Id 'ImageChecksum' -Category InvalidData -Target $Path -Message "The SHA-256 of $Uri is $hash; expected is $wanted.")
         }
-        Move-Item -LiteralPath $partial -Destination $Path -Force
-        $file = Get-Item -LiteralPath $Path -Force
-        Write-TalosJson -Path "$Path.provision.json" -Value ([ordered]@{
+        Move-Item -LiteralPath $partial -Destination $full -Force
+        $file = Get-Item -LiteralPath $full -Force
+        Write-TalosJson -Path "$full.provision.json" -Value ([ordered]@{
                 uri         = $Uri
                 sha256      = $hash
                 sizeBytes   = [int64]$file.Length
@@ -81,13 +82,13 @@ function Save-TalosImage {
             })
         Write-Progress -Activity $activity -Status 'done' -PercentComplete 100
         Write-Progress -Activity $activity -Completed
-        Get-TalosImageResult -Path $Path -Sha256 $hash -Changed $true
+        Get-TalosImageResult -Path $full -Sha256 $hash -Changed $true
     }
     catch {
         $failure = $_
         try {
             Remove-TalosFile -Path $partial
-            Remove-TalosFile -Path "$Path.sums"
+            Remove-TalosFile -Path "$full.sums"
         }
         catch {
             Write-Warning -Message "What was loaded of $Uri could not be removed: $_"
