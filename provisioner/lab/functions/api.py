@@ -64,6 +64,9 @@ class Functions(Protocol):
     def output_type(self, name: str) -> str:
         """PSTypeName of the results, as `TalosHyperV.VM`."""
 
+    def fields(self, name: str) -> Mapping[str, str]:
+        """Fields of a result in their order, with their types in the contract's words: an int64 stays one on the wire, however small."""
+
     def changes(self, name: str) -> bool:
         """Whether it supports -WhatIf."""
 

@@ -64,6 +64,9 @@ class LabFunctions:
     def output_type(self, name: str) -> str:
         return _row(name).output
 
+    def fields(self, name: str) -> Mapping[str, str]:
+        return _row(name).fields
+
     def changes(self, name: str) -> bool:
         return _row(name).changes
 

@@ -205,7 +205,7 @@ class _Collected:
         self._process = process
         self.results: list[Mapping[str, Any]] = []
 
-    def result(self, type_name: str, fields: Any) -> None:  # noqa: ARG002 - JSON does not carry PSTypeName
+    def result(self, type_name: str, fields: Mapping[str, Any], types: Mapping[str, str]) -> None:  # noqa: ARG002 - JSON knows no types
         if self._process.stopping.is_set():
             raise Stopped
         self.results.append(fields)

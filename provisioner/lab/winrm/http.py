@@ -6,14 +6,13 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import h11
 
 from provisioner.lab.winrm.auth import ENCRYPTED, ConnectionAuth, Headers, SignInRefused, Undecryptable
 from provisioner.lab.winrm.channel import ConnectionGone
+from provisioner.lab.winrm.exchange import Answer, Caller, Dropped, Handle
 from provisioner.lab.winrm.identity import Identity
 from provisioner.lab.winrm.network import Network, Wire
 from provisioner.lab.winrm.stats import Counters
@@ -22,32 +21,6 @@ from provisioner.lab.winrm.trouble import Trouble
 SOAP_TYPE = "application/soap+xml;charset=UTF-8"
 MAX_BODY = 4 * 1024 * 1024
 """Bytes; far above any envelope the service takes, so that those get their proper fault."""
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Whose envelope it is, and by which connection it came."""
-
-    identity: Identity | None
-    """None for Identify, which asks for no sign-in."""
-    peer: str
-    alive: Callable[[], bool] = lambda: True
-    deliverable: Callable[[], bool] = lambda: True
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the service says to an envelope."""
-
-    status: int
-    envelope: bytes
-    places: Sequence[str] = ()
-    """By what names a fault may be asked for here: the verb first, then the functions of the pipeline."""
-    put_back: Callable[[], None] = lambda: None
-    """To be called when it could not be delivered."""
-
-
-Handle = Callable[[bytes, Caller], Answer]
 
 
 class HttpConnection:
@@ -77,15 +50,17 @@ class HttpConnection:
     def serve(self) -> None:
         """Until one side ends it."""
         self._counters.add("connections")
-        with contextlib.suppress(OSError, ConnectionGone, h11.ProtocolError):
-            self._wire.raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._wire.pass_gate()
-            self._shake_hands()
-            while self._exchange():
-                pass
-        self._network.leave(self._wire)
-        with contextlib.suppress(OSError):
-            self._wire.raw.close()
+        try:
+            with contextlib.suppress(OSError, ConnectionGone, h11.ProtocolError):
+                self._wire.raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._wire.pass_gate()
+                self._shake_hands()
+                while self._exchange():
+                    pass
+        finally:
+            self._network.leave(self._wire)
+            with contextlib.suppress(OSError):
+                self._wire.raw.close()
 
     def _shake_hands(self) -> None:
         if self._tls is None:
@@ -234,10 +209,6 @@ class HttpConnection:
             self._wire.raw.sendall(data[start : start + step])
         self._wire.writing = False
         self._counters.add("bytes_out", len(data))
-
-
-class Dropped(ConnectionGone):
-    """A fault that was asked for: the connection ends before the request is worked on."""
 
 
 class _AnswerLost(ConnectionGone):

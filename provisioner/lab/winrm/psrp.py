@@ -324,8 +324,8 @@ class _Output:
         if self._running.stopping.is_set():
             raise Stopped
 
-    def result(self, type_name: str, fields: Mapping[str, Any]) -> None:
-        self._write(values.custom_object(type_name, fields), ps.PSRPMessageType.PipelineOutput)
+    def result(self, type_name: str, fields: Mapping[str, Any], types: Mapping[str, str]) -> None:
+        self._write(values.custom_object(type_name, fields, types), ps.PSRPMessageType.PipelineOutput)
 
     def error(self, record: ErrorRecord, function: str) -> None:
         self._write(values.ps_error(record, function), ps.PSRPMessageType.ErrorRecord)

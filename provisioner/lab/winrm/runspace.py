@@ -8,7 +8,7 @@ its pool, has exactly the functions that the text defines and the lab has an imp
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,7 +38,7 @@ class Command:
 class Output(Protocol):
     """Where a command writes. Each raises Stopped once the pipeline is to stop."""
 
-    def result(self, type_name: str, fields: Any) -> None: ...
+    def result(self, type_name: str, fields: Mapping[str, Any], types: Mapping[str, str]) -> None: ...
 
     def error(self, record: ErrorRecord, function: str) -> None: ...
 
@@ -110,7 +110,7 @@ class Runspace:
                 stopping=streams.stopping,
             )
             for fields in functions.run(name, bound.arguments, own):
-                output.result(functions.output_type(name), fields)
+                output.result(functions.output_type(name), fields, functions.fields(name))
         except Terminating as error:
             raise Failure(error.record, name) from error
 
@@ -131,7 +131,7 @@ class _Nothing:
         self.warning = output.warning
         self.progress = output.progress
 
-    def result(self, type_name: str, fields: Any) -> None: ...
+    def result(self, type_name: str, fields: Mapping[str, Any], types: Mapping[str, str]) -> None: ...
 
 
 def _not_found(name: str) -> ErrorRecord:

@@ -49,24 +49,25 @@ def plain(value: Any) -> Any:
 INT32 = range(-(2**31), 2**31)
 
 
-def custom_object(type_name: str, fields: Mapping[str, Any]) -> ps.PSCustomObject:
-    """A flat object as `[pscustomobject]@{PSTypeName = ...}` makes it."""
+def custom_object(type_name: str, fields: Mapping[str, Any], types: Mapping[str, str]) -> ps.PSCustomObject:
+    """A flat object as `[pscustomobject]@{PSTypeName = ...}` makes it. `types` are the contract's, by field."""
     made = ps.PSCustomObject(PSTypeName=type_name)
     for name, value in fields.items():
-        made.PSObject.extended_properties.append(ps.PSNoteProperty(name, _dressed(value)))
+        member = ps.PSNoteProperty(name, _dressed(value, types.get(name, "")))
+        made.PSObject.extended_properties.append(member)
     return made
 
 
-def _dressed(value: Any) -> Any:
-    """An int is an Int32 where it fits; the contract's int64 fields may thus come as either, as PowerShell's own numbers do."""
+def _dressed(value: Any, kind: str) -> Any:
+    """An int of no known type is an Int32 where it fits, as PowerShell's own numbers are."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):
-        return ps.PSInt(value) if value in INT32 else ps.PSInt64(value)
+        return ps.PSInt64(value) if kind == "int64" or value not in INT32 else ps.PSInt(value)
     if isinstance(value, str):
         return ps.PSString(value)
     if isinstance(value, list):
-        return ps.PSList([_dressed(item) for item in value])
+        return ps.PSList([_dressed(item, "") for item in value])
     raise TypeError(f"a result holds a {type(value).__name__}: the contract has no such type")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from xml.sax.saxutils import escape
 
 from provisioner.lab.winrm import fragments, soap
-from provisioner.lab.winrm.http import Answer, Caller, Dropped
+from provisioner.lab.winrm.exchange import Answer, Caller, Dropped
 from provisioner.lab.winrm.shells import POOL, Limits, Opening, Shell
 from provisioner.lab.winrm.soap import RSP, Request, W, decoded, text_of
 from provisioner.lab.winrm.stats import Counters

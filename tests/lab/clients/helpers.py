@@ -94,6 +94,9 @@ class ScriptedHost:
     def output_type(self, name: str) -> str:
         return CONTRACT["functions"][name]["output"]
 
+    def fields(self, name: str) -> Mapping[str, str]:
+        return CONTRACT["types"][self.output_type(name)]
+
     def changes(self, name: str) -> bool:
         return CONTRACT["functions"][name]["kind"] == "change"
 

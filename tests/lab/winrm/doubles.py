@@ -55,6 +55,9 @@ class TableOfFunctions:
     def output_type(self, name: str) -> str:
         return f"TalosHyperV.{name.removeprefix('Get-Talos')}"
 
+    def fields(self, name: str) -> Mapping[str, str]:
+        return {"Bytes": "int64"}
+
     def changes(self, name: str) -> bool:
         return name.startswith("Set-")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import threading
 
 import pytest
@@ -38,6 +40,18 @@ def test_results_carry_their_type_name(pool: RunspacePool) -> None:
     with PowerShell(pool) as shell:
         [result] = shell.add_cmdlet("Get-TalosEcho").add_parameter("Text", "x").invoke()
     assert result.types[0] == "TalosHyperV.Echo"
+
+
+def test_an_int64_stays_one_and_an_int32_too(pool: RunspacePool) -> None:
+    transport = pool.connection.transport
+    answers: list[bytes] = []
+    send = transport.send
+    transport.send = lambda message, **rest: answers.append(send(message, **rest)) or answers[-1]
+    call(pool, "Get-TalosEcho", Text="x", Bytes=3)
+    streams = b"".join(map(base64.b64decode, re.findall(rb"<rsp:Stream[^>]*>([^<]*)<", b"".join(answers))))
+    assert b'<I64 N="Bytes">3</I64>' in streams
+    assert b'<I32 N="Count">7</I32>' in streams
+    assert b'<I64 N="Large">1099511627776</I64>' in streams
 
 
 def test_an_integer_out_of_its_range_is_a_fault_and_not_a_dead_connection(pool: RunspacePool) -> None:
