@@ -123,7 +123,7 @@ class _Job:
     def __init__(self, world: World, name: str, kind: str) -> None:
         self._world = world
         self._name = name
-        self._boot = world.boots
+        self._session = world.session
         self._record = JobRecord(id=world.network.new_guid(), kind=kind, state="Running", started_utc=_now(world))
 
     def start(self, work: Callable[[], None]) -> None:
@@ -139,7 +139,7 @@ class _Job:
         """Goes on later, unless the host has restarted in between or the job has ended."""
 
         def go_on() -> None:
-            if self._world.boots != self._boot or self._record.state != "Running":
+            if self._world.session != self._session or self._record.state != "Running":
                 return
             try:
                 work()
@@ -190,7 +190,7 @@ class _Job:
             return False
 
     def end(self, state: str, error_id: str = "", message: str = "") -> None:
-        if self._world.boots != self._boot or self._record.state != "Running":
+        if self._world.session != self._session or self._record.state != "Running":
             return
         self._record = replace(
             self._record, state=state, error_id=error_id, message=message, ended_utc=_now(self._world)

@@ -40,7 +40,7 @@ def new_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
         folder = view.vm.path if view else _new_folder(call, arguments)
         _check_parts(call, arguments, vms, view)
         if call.what_if:
-            yield _forecast(arguments, view, folder)
+            yield _forecast(call, arguments, view, folder)
             return
         view = _make(call, arguments, vms, view, folder)
         changed = True
@@ -135,7 +135,7 @@ def _new_vm(call: Call, arguments: Arguments, folder: str) -> VmView:
             generation=2,
             memory_bytes=arguments["MemoryBytes"],
             path=ntpath.dirname(folder),
-            switch_name=_switch_name(call, arguments["SwitchName"]),
+            switch_name=_no_pattern(arguments["SwitchName"]),
         )
     except CmdletError as error:
         if "0x80070002" in error.message or "0x80070003" in error.message:
@@ -161,7 +161,7 @@ def _equip(call: Call, arguments: Arguments, vm_id: str, disk: str) -> None:
             hyperv.new_vhd(disk, arguments["DiskBytes"])
         hyperv.add_hard_drive(vm_id, disk, number=0, location=0)
     insert_iso(call, view, arguments["IsoPath"])
-    hyperv.connect_adapter(vm_id, _switch_name(call, arguments["SwitchName"]))
+    hyperv.connect_adapter(vm_id, _no_pattern(arguments["SwitchName"]))
     hyperv.set_mac(vm_id, bare_mac(arguments["MacAddress"]))
     hyperv.set_vlan(vm_id, arguments["VlanId"])
     hyperv.set_firmware(vm_id, secure_boot=False, boot_order=wanted_boot_order(hyperv.get_vm(vm_id)))
@@ -170,9 +170,13 @@ def _equip(call: Call, arguments: Arguments, vm_id: str, disk: str) -> None:
 
 
 def _switch_name(call: Call, name: str) -> str:
-    """The switch's own spelling, which for a cmdlet must not read as a pattern."""
-    found = next(switch.name for switch in call.hyperv.get_switches() if switch.name.lower() == name.lower())
-    return re.sub(r"([*?[])", r"[\1]", found)
+    """The switch's own spelling."""
+    return next(switch.name for switch in call.hyperv.get_switches() if switch.name.lower() == name.lower())
+
+
+def _no_pattern(name: str) -> str:
+    """A name as an argument of a cmdlet that would take it as a pattern."""
+    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def _undo(call: Call, made: VmView, folder: str) -> None:
@@ -192,7 +196,7 @@ def _explained(error: Exception, disk: str, folder: str) -> Terminating:
     return Terminating(record_of(error, ntpath.basename(folder)))
 
 
-def _forecast(arguments: Arguments, view: VmView | None, folder: str) -> Result:
+def _forecast(call: Call, arguments: Arguments, view: VmView | None, folder: str) -> Result:
     drives = [
         {
             "Kind": "disk",
@@ -219,7 +223,7 @@ def _forecast(arguments: Arguments, view: VmView | None, folder: str) -> Result:
         "DynamicMemory": False,
         "MacAddress": bare_mac(arguments["MacAddress"]),
         "StaticMac": True,
-        "Switch": arguments["SwitchName"],
+        "Switch": _switch_name(call, arguments["SwitchName"]),
         "VlanId": arguments["VlanId"],
         "Connected": True,
         "Addresses": [],

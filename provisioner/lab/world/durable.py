@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import tempfile
@@ -64,7 +65,7 @@ def restore(data: Mapping[str, Any]) -> Kept:
     try:
         state = _decode(State, data["state"])
         at = float(data["at"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise NotDurable(f"this lab's file cannot be read: {error}") from error
     assert isinstance(state, State)
     for vm in state.host.vms.values():
@@ -91,12 +92,16 @@ def _encode(value: Any) -> Any:
     return value
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def _decode(kind: Any, value: Any) -> Any:
     """A value of that type. Fields that are missing get their defaults: they are newer than the file, or are not kept."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = typing.get_type_hints(kind)
-        known = {field.name for field in dataclasses.fields(kind)}
-        return kind(**{name: _decode(hints[name], item) for name, item in value.items() if name in known})
+        hints = _hints(kind)
+        return kind(**{name: _decode(hints[name], item) for name, item in value.items() if name in hints})
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         inner = next(part for part in parts if part is not type(None))

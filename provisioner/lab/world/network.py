@@ -127,7 +127,7 @@ class Network:
         private = [a for a in reachable if a.category != "Public"]
         was, before = link.up, host.address
         link.up = not self._outages and bool(private) and self._powered
-        if not self._outages and not private:
+        if not self._powered or (not self._outages and not private):
             link.failure = "silence"  # a firewall drops, and an address that is not there answers nothing
         if private:
             host.address = private[0].addresses[0].split("/")[0]

@@ -27,8 +27,8 @@ class World:
         self.downloads = Downloads(kernel, self.network, self.storage)
         self.tasks = Tasks(kernel)
         self.routes = LoopbackRoutes(kernel)
-        self.boots = 0
-        """How often the host has booted: what ran on it before belongs to an earlier one."""
+        self.session = 0
+        """Counts up whenever the host goes down or comes up: what ran on it in an earlier session is gone."""
 
     @property
     def state(self) -> State:
@@ -70,7 +70,7 @@ class World:
         """The host comes up: its services, its network, then VMs by their start actions."""
         with self.kernel.lock:
             host = self.state.host
-            self.boots += 1
+            self.session += 1
             host.booted, host.booted_utc = self.kernel.now(), self.kernel.clock.wall().timestamp()
             host.vmms = "Running"
             host.neighbors.clear()
@@ -81,6 +81,7 @@ class World:
     def reboot_host(self, seconds: float = 60.0) -> None:
         """The host goes down now and comes up after that many seconds. VMs lose their power, tasks end."""
         with self.kernel.lock:
+            self.session += 1
             self.kernel.note("host-down", self.state.host.name, seconds=seconds)
             self.hyperv.cut_all()
             self.tasks.end_all()

@@ -1,0 +1,95 @@
+"""The table of faults: whole, honest, and each that belongs to the host does what it says (those not tried in the other files)."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from provisioner.lab.world.faults import FAULTS, clear, inject
+from provisioner.lab.world.network import Network
+from tests.conftest import ROOT
+from tests.lab.world.helpers import hand_world, settle
+
+
+def names_asked_for() -> set[str]:
+    """First arguments of every `injected(...)` in the lab, and of the endpoint's own helper for it."""
+    found = set()
+    for path in (ROOT / "provisioner" / "lab").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                name = node.args[0]
+                if (
+                    node.func.attr in ("injected", "_at")
+                    and isinstance(name, ast.Constant)
+                    and isinstance(name.value, str)
+                ):
+                    found.add(name.value)
+    return found
+
+
+def test_every_fault_that_a_rule_looks_for_is_in_the_table() -> None:
+    assert names_asked_for() - FAULTS.keys() == set()
+
+
+def test_every_fault_of_the_table_is_looked_for_or_happens_at_once() -> None:
+    waiting = {name for name, row in FAULTS.items() if not row.at_once}
+    assert waiting - names_asked_for() == set()
+
+
+def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(ValueError, match=r"no fault 'vm-burns'; it knows .*vm-never-boots"):
+        inject(hand_world(), "vm-burns")
+
+
+def test_a_fault_waits_for_its_place_and_is_used_up() -> None:
+    kernel = (world := hand_world()).kernel
+    inject(world, "no-memory", "cp-1", times=2)
+    assert kernel.injected("no-memory", "cp-2") is None
+    assert [kernel.injected("no-memory", "cp-1") for _ in range(3)] == [0.0, 0.0, None]
+    inject(world, "no-memory")
+    assert kernel.injected("no-memory", "anywhere") == 0.0
+
+
+def test_faults_that_wait_can_be_forgotten() -> None:
+    world = hand_world()
+    for name in ("no-memory", "image-slow"):
+        inject(world, name)
+    clear(world, "no-memory")
+    assert [injection.name for injection in world.state.injections] == ["image-slow"]
+    clear(world)
+    assert world.state.injections == []
+
+
+@pytest.mark.parametrize("failure", ["reset", "silence"])
+def test_the_link_drops_and_comes_back(failure: str) -> None:
+    world = hand_world()
+    inject(world, "link-drop", failure, value=20)
+    inject(world, "link-drop", failure, value=30)
+    link = world.state.lan.link
+    assert (link.up, link.failure) == (False, failure)
+    settle(world, 25)
+    assert not link.up, "the longer one counts"
+    settle(world, 6)
+    assert link.up
+
+
+def test_a_foreign_machine_appears_on_the_lan() -> None:
+    world = hand_world()
+    inject(world, "foreign-machine")
+    inject(world, "foreign-machine", "02155D000011")
+    first, second = world.state.foreign
+    assert first.mac != second.mac == "02155D000011"
+    assert {first.address, second.address} == {"192.0.2.60", "192.0.2.61"}
+    assert (second.mac, second.address) in world.guests.stations()
+
+
+def test_a_reboot_in_the_middle_of_an_outage_forgets_it() -> None:
+    world = hand_world()
+    network: Network = world.network
+    network.cut(500)
+    inject(world, "host-reboot", value=10)
+    settle(world, 11)
+    assert world.state.lan.link.up
+    settle(world, 500)
+    assert world.state.lan.link.up
