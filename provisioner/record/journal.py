@@ -12,6 +12,7 @@ from pathlib import Path
 
 from provisioner.errors import Fault
 from provisioner.model.events import Event, from_json
+from provisioner.model.redaction import redacted
 from provisioner.record.files import make_private_folder
 
 EVENTS = "events.jsonl"
@@ -42,7 +43,8 @@ class FileJournal:
     def emit(self, event: Event) -> None:
         """One line, handed to the system at once: a killed run has told all that it began. After `close`, nothing."""
         if not self._stream.closed:
-            self._stream.write(json.dumps(event.to_json(), ensure_ascii=False, separators=(",", ":")) + "\n")
+            line = json.dumps(event.to_json(), ensure_ascii=False, separators=(",", ":"))
+            self._stream.write(f"{redacted(line)}\n")
             self._stream.flush()
 
     def close(self) -> None:

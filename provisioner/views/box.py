@@ -9,7 +9,7 @@ from typing import Any
 from provisioner import faults
 from provisioner.errors import Fault, Finding, Place
 from provisioner.model.events import FaultMet
-from provisioner.views.paper import Glyph, Line, Paper, Span, Style, line, printable
+from provisioner.views.paper import Glyph, Line, Paper, Span, Style, line
 from provisioner.views.words import count
 
 _LABELS = 11
@@ -78,7 +78,7 @@ def render_box(box: Box, paper: Paper, *, exit_code: bool = True) -> list[Line]:
     """The box; its last line carries the exit code, unless the lines of a run that follow do."""
     rule = line(Span(paper.glyph(Glyph.RULE), Style.BAD), " ")
     inner = Paper(width=paper.width - 2 if paper.width > 0 else 0, ascii=paper.ascii)
-    head = line(Span(box.id, Style.BAD), "   ", printable(box.message))
+    head = line(Span(box.id, Style.BAD), "   ", box.message)
     lines = [
         line(Span(paper.glyph(Glyph.TOP if index == 0 else Glyph.RULE), Style.BAD), " ", each)
         for index, each in enumerate(inner.wrapped(head, indent=len(box.id) + 3))
@@ -120,7 +120,7 @@ def render_findings(findings: Sequence[Finding], paper: Paper) -> Iterator[Line]
         elif finding.expected:
             words += f"; expected {finding.expected}"
         sign = Span("warning: ", Style.SLOW) if warning else Span("")
-        yield from paper.wrapped(line("    ", sign, printable(words)), indent=4)
+        yield from paper.wrapped(line("    ", sign, words), indent=4)
 
 
 def found(findings: Sequence[Finding]) -> str:

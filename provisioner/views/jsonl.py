@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from provisioner.model.events import SCHEMA, Event
+from provisioner.model.redaction import redacted
 from provisioner.model.status import FinalObject
 
 
@@ -29,5 +30,5 @@ class JsonView:
             self._write(final.to_json())
 
     def _write(self, item: Mapping[str, Any]) -> None:
-        self._out.write(json.dumps(item, ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._out.write(redacted(json.dumps(item, ensure_ascii=False, separators=(",", ":"))) + "\n")
         self._out.flush()

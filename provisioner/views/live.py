@@ -14,7 +14,7 @@ from provisioner.model.events import CallEnded, Event, FaultMet, RunEnded
 from provisioner.model.status import FinalObject
 from provisioner.views.box import Box, render_box
 from provisioner.views.final import render_final
-from provisioner.views.paper import BLANK, Line, Paper
+from provisioner.views.paper import BLANK, Line, Paper, line
 from provisioner.views.plain import call_words
 from provisioner.views.screen import Screen
 from provisioner.views.table import Show, render_screen
@@ -61,7 +61,7 @@ class LiveView:
                 self._finish()
                 return
             case CallEnded() if self._verbosity > 1:
-                self._above(self._paper.wrapped(Line(call_words(event)), indent=4))
+                self._above(self._paper.wrapped(line(*call_words(event)), indent=4))
             case _:
                 pass
         self.tick()

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from provisioner.model.redaction import redacted
+
 
 class Style(Enum):
     """What a word is, and the SGR code of the colour that repeats it."""
@@ -65,15 +67,15 @@ class Line:
 
 
 def line(*parts: str | Span | Line) -> Line:
-    """A line from texts, spans and lines."""
+    """A line from texts, spans and lines. Control characters and secrets are taken out here, before anything is cut or wrapped."""
     spans: list[Span] = []
     for part in parts:
         if isinstance(part, Line):
             spans += part.spans
         elif isinstance(part, Span):
-            spans.append(part)
+            spans.append(Span(printable(part.text), part.style))
         else:
-            spans.append(Span(part))
+            spans.append(Span(printable(part)))
     return Line(tuple(span for span in spans if span.text))
 
 
@@ -91,10 +93,11 @@ def cells(text: str) -> int:
 
 
 def printable(text: str) -> str:
-    """Without control characters: what a host or a machine says must not steer the terminal."""
+    """Without control characters and secrets: what a host or a machine says must not steer the terminal."""
+    text = redacted(text)
     if text.isprintable():
         return text
-    return "".join(letter if letter.isprintable() else " " if letter in "\r\n\t" else "?" for letter in text)
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text)
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -137,7 +140,7 @@ def pad(text: str, width: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:
-    """How a screen comes out. Width 0 means that lines may have any length."""
+    """How a screen comes out. Width 0 means that lines may have any length; `ascii` that all of it is 7-bit, names too."""
 
     width: int = 100
     color: bool = False
@@ -211,7 +214,9 @@ class Paper:
         return "".join(f"{self.render_line(each)}\n" for each in lines)
 
     def render_line(self, given: Line) -> str:
-        spans = [Span(printable(span.text), span.style) for span in _trimmed(given.spans).spans]
+        spans = _trimmed(given.spans).spans
+        if self.ascii:
+            spans = tuple(Span(span.text.encode("ascii", "replace").decode(), span.style) for span in spans)
         if not self.color:
             return "".join(span.text for span in spans)
         return "".join(

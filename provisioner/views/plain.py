@@ -164,7 +164,7 @@ class PlainView:
 
     def _waiting(self, step: StepId, machine: str, wait: Wait, now_s: float) -> Words:
         row = self._screen.steps[step]
-        parts = [done_of(self._screen, row)] if len(row.machines) > 1 else []
+        parts = [done_of(row)] if len(row.machines) > 1 else []
         parts.append(f"{machine}: {wait.reason}" if machine else wait.reason)
         parts.append(elapsed_of(wait, now_s))
         return (*_head(step), Span("; ".join(parts)))

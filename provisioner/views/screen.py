@@ -68,8 +68,6 @@ class Lane:
     begun_s: float = 0.0
     elapsed_s: float = 0.0
     """Once it has ended."""
-    planned: frozenset[str] = frozenset()
-    """Ids of actions that are still to be done."""
     actions: Mapping[str, str] = field(default_factory=dict)
     """Those at work: id to words."""
     waits: Mapping[str, Wait] = field(default_factory=dict)
@@ -101,6 +99,8 @@ class StepRow:
     summary: str = ""
     note: str = ""
     """The last announcement about it."""
+    verb: str = ""
+    """What its last action does; within a rebuild a step removes first and makes later."""
     lanes: Mapping[str, Lane] = field(default_factory=dict)
 
     @property
@@ -172,6 +172,15 @@ class Screen:
             case _:
                 return screen
 
+    def kept(self, step: StepId) -> tuple[tuple[str, str], ...]:
+        """What the plan keeps in that step, each with its reason."""
+        actions = self.plan.actions if self.plan else ()
+        return tuple(
+            (str(action["object"]), str(action["why"]))
+            for action in actions
+            if action["step"] == step and action["verb"] == Verb.KEEP
+        )
+
     def _with_row(self, row: StepRow) -> Screen:
         return replace(self, steps={**self.steps, row.id: row})
 
@@ -185,29 +194,8 @@ class Screen:
         return replace(self, news=note.message)
 
     def _step_started(self, event: StepStarted) -> Screen:
-        planned = self._planned(event.step)
-        names = [*event.machines, *(name for name in planned if name not in event.machines)]
-        lanes = {name: Lane(name=name, planned=planned.get(name, frozenset())) for name in names}
-        row = StepRow(id=event.step, state=State.WORKING, begun_s=event.at_s, lanes=lanes)
-        return self._with_row(row)
-
-    def kept(self, step: StepId) -> tuple[tuple[str, str], ...]:
-        """What the plan keeps in that step, each with its reason."""
-        actions = self.plan.actions if self.plan else ()
-        return tuple(
-            (str(action["object"]), str(action["why"]))
-            for action in actions
-            if action["step"] == step and action["verb"] == Verb.KEEP
-        )
-
-    def _planned(self, step: StepId) -> dict[str, frozenset[str]]:
-        """Ids of the plan's actions of that step, by machine."""
-        found: dict[str, frozenset[str]] = {}
-        for action in self.plan.actions if self.plan else ():
-            if action["step"] == step and action["verb"] not in (Verb.KEEP, Verb.REFUSE):
-                machine = str(action.get("machine", ""))
-                found[machine] = found.get(machine, frozenset()) | {str(action["id"])}
-        return found
+        lanes = {name: Lane(name=name) for name in event.machines}
+        return self._with_row(StepRow(id=event.step, state=State.WORKING, begun_s=event.at_s, lanes=lanes))
 
     def _lane_moved(self, event: ActionStarted | ActionEnded | WaitStarted | WaitProgressed | WaitEnded) -> Screen:
         row = self.steps[event.step]
@@ -216,6 +204,8 @@ class Screen:
         moved = _moved(lane, event)
         if row.state is State.AHEAD:
             row = replace(row, state=State.WORKING, begun_s=event.at_s)
+        if isinstance(event, ActionStarted):
+            row = replace(row, verb=event.verb)
         return self._with_row(replace(row, lanes={**row.lanes, name: moved}))
 
 
@@ -227,7 +217,7 @@ def _moved(lane: Lane, event: ActionStarted | ActionEnded | WaitStarted | WaitPr
             words = f"{_AT_WORK.get(event.verb, event.verb)} {event.object}"
             return replace(lane, actions={**lane.actions, event.action: words})
         case ActionEnded():
-            lane = replace(lane, actions=_without(lane.actions, event.action), planned=lane.planned - {event.action})
+            lane = replace(lane, actions=_without(lane.actions, event.action))
             return _settled(replace(lane, seen=event.proof or lane.seen), event)
         case WaitStarted():
             wait = Wait(what=event.what, begun_s=event.at_s, bound_s=event.bound_s, reason=event.why or event.what)
@@ -241,10 +231,9 @@ def _moved(lane: Lane, event: ActionStarted | ActionEnded | WaitStarted | WaitPr
 
 
 def _settled(lane: Lane, event: ActionEnded | WaitEnded) -> Lane:
-    """Ended when nothing of it is open or still to be done; a failure ends it at once."""
+    """Ended when nothing of it is open; a failure ends it at once."""
     state = _state(event.outcome)
-    open_still = lane.actions or lane.waits or lane.planned
-    if state in (State.FAILED, State.STOPPED) or not open_still:
+    if state in (State.FAILED, State.STOPPED) or not (lane.actions or lane.waits):
         return replace(lane, state=state, elapsed_s=event.at_s - lane.begun_s)
     return lane
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from provisioner.model.events import RunStarted
+from provisioner.model.plan import Verb
 from provisioner.model.steps import NUMBER, STEP, STEPS, StepId
 from provisioner.views.paper import BLANK, Glyph, Line, Paper, Span, Style, cells, line, pad
 from provisioner.views.screen import Lane, Screen, State, StepRow, Wait
@@ -36,7 +37,7 @@ _OF_MACHINES: Mapping[StepId, str] = {
     StepId.INSTALL: "run from their disks",
     StepId.EJECT: "ejected",
 }
-"""What `3 of 4` are, in a run that makes things."""
+"""What `3 of 4` are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ def _step(screen: Screen, row: StepRow, paper: Paper, show: Show) -> Iterator[Li
         yield left
         return
     late = row.state is State.WORKING and _is_late(row, show)
-    text = Span(_text(screen, row), Style.SLOW if late else Style.KEPT if row.state is State.KEPT else Style.PLAIN)
+    text = Span(_text(row), Style.SLOW if late else Style.KEPT if row.state is State.KEPT else Style.PLAIN)
     yield from paper.between(line(left, " ", text), line(_time(row, show)), indent=indent)
     if row.state in (State.WORKING, State.FAILED) or show.verbosity > 0:
         yield from _lanes(row, paper, show, late=late)
@@ -115,22 +116,21 @@ def _step(screen: Screen, row: StepRow, paper: Paper, show: Show) -> Iterator[Li
         yield from paper.wrapped(line(" " * 10, Span(f"{name}  kept: {why}", Style.KEPT)), indent=14)
 
 
-def _text(screen: Screen, row: StepRow) -> str:
+def _text(row: StepRow) -> str:
     if row.state is not State.WORKING:
         return row.summary
     lane = row.lanes.get("")
     own = row.note or (lane.doing if lane else "")
     if not row.machines:
         return own
-    counted = done_of(screen, row)
+    counted = done_of(row)
     return f"{counted}; {own}" if own else counted
 
 
-def done_of(screen: Screen, row: StepRow) -> str:
+def done_of(row: StepRow) -> str:
     """`3 of 4 in maintenance`."""
     done = sum(lane.state is State.DONE for lane in row.machines)
-    making = screen.run is None or screen.run.command != "down"
-    word = _OF_MACHINES.get(row.id, "") if making else ""
+    word = "removed" if row.verb == Verb.REMOVE else _OF_MACHINES.get(row.id, "")
     return f"{done} of {len(row.machines)} {word}".rstrip()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,10 @@ MACHINES = ("home-cp-1", "home-worker-1", "home-worker-2", "home-worker-3")
 ADDRESSES = dict(zip(MACHINES, ("10.0.40.11", "10.0.40.21", "10.0.40.22", "10.0.40.23"), strict=True))
 PER_MACHINE = (StepId.VM, StepId.MAINTENANCE, StepId.CONFIG, StepId.INSTALL, StepId.EJECT)
 SECRET = "wlzjyw.bei2zfylhs2by0wd"  # what no screen may show
+KEY = base64.b64encode(
+    b"-----BEGIN ED25519 PRIVATE KEY-----\n" + bytes(range(200)) + b"\n-----END ED25519 PRIVATE KEY-----"
+).decode()
+SECRETS = (SECRET, "MC4CAQ", *(KEY[start : start + 12] for start in range(0, len(KEY), 12)))
 
 
 def cluster() -> Cluster:
@@ -430,6 +435,54 @@ def lab_run() -> list[Event]:
     ]
 
 
+def rebuild() -> list[Event]:
+    """Within one run the step of the VMs removes first and makes later."""
+    recorder, making = Recorder(), fresh_plan()
+    removing = [
+        Action(
+            step=StepId.VM,
+            verb=Verb.REMOVE,
+            object=name,
+            why="bears our mark",
+            kind="remove_vm",
+            machine=name,
+            destroys="its disk and its folder",
+        )
+        for name in MACHINES
+    ]
+    both = replace(making, actions=(*removing, *making.actions))
+    recorder.run("rebuild").at(2).plan(both)
+    recorder.step(StepId.VM, MACHINES)
+    for number, action in enumerate(removing):
+        recorder.action(action).at(4 + number).action_ended(action, "gone, disk and folder too")
+    recorder.step_ended(StepId.VM, "done", "4 removed")
+    recorder.step(StepId.VM, MACHINES)
+    for number, action in enumerate(making.of(StepId.VM)):
+        recorder.action(action).at(12 + 5 * number).action_ended(action, "made and started")
+    recorder.step_ended(StepId.VM, "done", "4 created")
+    recorder.ended("ok", 0, summary="home is up: 4 nodes Ready")
+    return recorder.events
+
+
+def leaky() -> list[Event]:
+    """Others quote secrets back at us."""
+    recorder = Recorder()
+    recorder.run().at(3).step(StepId.CONFIG, MACHINES)
+    recorder.wait(StepId.CONFIG, "config", "Talos looks at it", MACHINES[0])
+    recorder.reason(StepId.CONFIG, "config", f"token {SECRET} refused", 1, MACHINES[0])
+    recorder.add(
+        FaultMet,
+        id="P-CONFIG-REFUSED",
+        message=f"Talos refuses the config of home-cp-1: token {SECRET}",
+        exit=3,
+        step=StepId.CONFIG,
+        seen=(f"key: {KEY}", "-----BEGIN ED25519 PRIVATE KEY-----\nMC4CAQ\n-----END ED25519 PRIVATE KEY-----"),
+    )
+    recorder.step_ended(StepId.CONFIG, "failed", f"token {SECRET}")
+    recorder.ended("failed", 3, fault="P-CONFIG-REFUSED", summary="nothing was removed")
+    return recorder.events
+
+
 STREAMS: dict[str, Callable[[], list[Event]]] = {
     "good": good_run,
     "kept": kept_run,
@@ -438,5 +491,7 @@ STREAMS: dict[str, Callable[[], list[Event]]] = {
     "interrupted": interrupted,
     "findings": findings,
     "lab": lab_run,
+    "rebuild": rebuild,
+    "leaky": leaky,
 }
 USUAL = {"maintenance": 55.0, "install": 190.0, "health": 125.0, "run": 480.0}
