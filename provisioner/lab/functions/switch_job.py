@@ -17,7 +17,7 @@ from provisioner.lab.functions.call import compact, iso
 from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.state import NetAdapter, VirtualSwitch
 from provisioner.lab.world.storage import FileFault
-from provisioner.lab.world.tasks import BY_EVENTS, RUNNING
+from provisioner.lab.world.tasks import BY_EVENTS, READY, RUNNING
 from provisioner.lab.world.world import World
 
 START_S = 1.5
@@ -66,7 +66,7 @@ def read(world: World, name: str) -> JobRecord | None:
 
 def runs(world: World, name: str) -> bool:
     task = world.tasks.get(_task_name(name))
-    return task is not None and task.last_result == RUNNING
+    return task is not None and task.last_result in (READY, RUNNING)
 
 
 def confirm(world: World, name: str, job_id: str) -> None:
@@ -102,11 +102,9 @@ def start_new(
     def made(error: CmdletError | None) -> None:
         if error is not None:
             job.end("Failed", f"HyperV.{error.id}", error.message)
-        elif allow_management_os:
+        else:
             job.later(IDENTIFY_S, lambda: job.repair(before))
             job.watch(world.kernel.now() + watchdog_s)
-        else:
-            job.end("Done")
 
     job.start(make)
 
@@ -205,12 +203,15 @@ class _Job:
 
 
 def _path(world: World, name: str, ending: str) -> str:
-    safe = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name)
-    return f"{world.state.host.program_files}\\TalosHyperV\\jobs\\{safe}{ending}"
+    return f"{world.state.host.program_files}\\TalosHyperV\\jobs\\{_safe(name)}{ending}"
+
+
+def _safe(name: str) -> str:
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name)
 
 
 def _task_name(name: str) -> str:
-    return f"TalosHyperV switch {name}"
+    return f"\\TalosHyperV\\Switch {_safe(name)}"
 
 
 def _now(world: World) -> str:

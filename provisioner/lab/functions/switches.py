@@ -10,7 +10,7 @@ from provisioner.lab.functions.switch_job import JobRecord
 from provisioner.lab.world.state import NetAdapter, VirtualSwitch
 from provisioner.lab.world.vmms import DEFAULT_SWITCH_ID, SECONDS
 
-CONFIRM_BOUND_S = 5.0
+CONFIRM_BOUND_S = 10.0
 
 
 def get_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
@@ -25,14 +25,14 @@ def get_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
 def new_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     name, adapter_name = arguments["Name"], arguments["NetAdapterName"]
     adapter = _physical(call, adapter_name)
-    if adapter is None:
-        text = f"The host has no network adapter '{adapter_name}'."
-        raise refuse("SwitchAdapterNotFound", "ObjectNotFound", text, adapter_name)
     there = _find(call, name)
     if there is not None:
         _check_same(call, there, adapter, name)
         yield _result(call, name, changed=False)
         return
+    if adapter is None:
+        text = f"The host has no network adapter '{adapter_name}'."
+        raise refuse("SwitchAdapterNotFound", "ObjectNotFound", text, adapter_name)
     if "802.11" in adapter.media:
         text = f"'{adapter_name}' is a wireless adapter: machines behind it would share its MAC address."
         raise refuse("SwitchAdapterWifi", "InvalidType", text, adapter_name)
@@ -40,8 +40,8 @@ def new_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     if other is not None:
         text = f"'{adapter_name}' belongs to the External switch '{other.name}'."
         raise refuse("SwitchAdapterBound", "ResourceExists", text, adapter_name)
-    _check_job(call, name, retry=arguments["Retry"])
     _check_administrator(call, name)
+    _check_job(call, name, retry=arguments["Retry"])
     if call.what_if:
         yield _forecast(call, arguments, adapter)
         return
@@ -68,7 +68,10 @@ def confirm_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     if changes:
         switch_job.confirm(call.world, name, job_id)
         call.world.kernel.wait_for(lambda: not switch_job.runs(call.world, name), CONFIRM_BOUND_S)
-    yield _result(call, name, changed=changes)
+    result = _result(call, name, changed=changes)
+    if running and call.what_if:
+        result["JobState"] = "Done"
+    yield result
 
 
 def remove_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
@@ -82,8 +85,8 @@ def remove_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     users = _vm_names(call, switch)
     if users:
         raise refuse("SwitchInUse", "ResourceBusy", f"The switch '{name}' is used by {', '.join(users)}.", name)
-    _check_job(call, name, retry=True)
     _check_administrator(call, name)
+    _check_job(call, name, retry=True)
     if call.what_if:
         yield {**_empty(name), **_job_fields(switch_job.read(call.world, name)), "Changed": False}
         return
@@ -94,12 +97,12 @@ def remove_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
 # --- what is checked ------------------------------------------------------------------------------------------------
 
 
-def _check_same(call: Call, switch: VirtualSwitch, adapter: NetAdapter, name: str) -> None:
+def _check_same(call: Call, switch: VirtualSwitch, adapter: NetAdapter | None, name: str) -> None:
     kind = _kind(switch)
     if kind != "External":
         text = f"The switch '{name}' is of kind {kind}."
         raise refuse("SwitchOtherKind", "InvalidType", text, name)
-    if bare_id(switch.adapter_guid) != bare_id(adapter.guid):
+    if adapter is None or bare_id(switch.adapter_guid) != bare_id(adapter.guid):
         bound = call.world.network.physical(switch.adapter_guid)
         text = f"The switch '{name}' is bound to '{bound.name if bound else switch.adapter_guid}'."
         raise refuse("SwitchOnOtherAdapter", "ResourceExists", text, name)

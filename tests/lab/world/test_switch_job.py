@@ -46,7 +46,7 @@ def test_it_returns_at_once_and_goes_on_without_the_caller(world: World, shell: 
     assert (again["JobState"], again["Changed"]) == ("Done", False)
     kept = shell.one("New-TalosSwitch", **NEW)
     assert (kept["Changed"], kept["JobId"]) == (False, made["JobId"])
-    assert world.tasks.get("TalosHyperV switch LAB") is None
+    assert world.tasks.get("\\TalosHyperV\\Switch LAB") is None
 
 
 def test_without_a_confirmation_it_is_done_when_the_host_has_its_gateway(world: World, shell: Shell) -> None:
@@ -55,6 +55,17 @@ def test_without_a_confirmation_it_is_done_when_the_host_has_its_gateway(world: 
     assert job(shell) == ("New", "Running")
     settle(world, 60)
     assert job(shell) == ("New", "Done")
+
+
+def test_a_switch_that_is_not_shared_takes_the_host_off_and_is_undone(world: World, shell: Shell) -> None:
+    made = shell.one("New-TalosSwitch", **NEW, AllowManagementOS=False)
+    settle(world, 60)
+    assert shell.one("Get-TalosSwitch", Name="LAB")["Addresses"] == []
+    assert not world.state.lan.link.up
+    settle(world, 100)
+    assert job(shell) == ("New", "Undone")
+    assert world.state.lan.link.up
+    assert shell.one("Get-TalosSwitch", Name="LAB")["JobId"] == made["JobId"]
 
 
 def test_a_host_without_gateway_gets_its_old_network_back(world: World, shell: Shell) -> None:
@@ -124,7 +135,8 @@ def test_refusals(shell: Shell, given: dict[str, Any], id: str, category: str, t
 def test_refusals_about_another_external_switch() -> None:
     shell = Shell(hand_world(with_external_switch="theirs"))
     assert shell.refused("New-TalosSwitch", **NEW).id == "SwitchAdapterBound"
-    assert shell.refused("New-TalosSwitch", Name="theirs", NetAdapterName="Ethernet 2").id == "SwitchOnOtherAdapter"
+    for other in ("Ethernet 2", "eth0"):
+        assert shell.refused("New-TalosSwitch", Name="theirs", NetAdapterName=other).id == "SwitchOnOtherAdapter"
 
 
 def test_it_takes_an_administrator(world: World) -> None:
