@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from grpclib.client import Channel, Handler
+from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from grpclib.protocol import H2Protocol
 from hyperframe.frame import GoAwayFrame
@@ -30,6 +31,8 @@ from provisioner.talos.api.tls import is_alert, peer_fingerprint
 
 CONNECT_S = 5.0
 """Real seconds to connect, handshake included."""
+GOODBYE_S = 0.2
+"""Real seconds for the other side's part of ending TLS."""
 _KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 """Seconds, seconds, and probes; the first is Linux' name, the second macOS' for the same."""
 
@@ -39,12 +42,15 @@ class TalosProtocol(H2Protocol):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.transport: asyncio.Transport | None = None
         self.lost: BaseException | None = None
+        self.gone = asyncio.Event()
         self.draining = False
         self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.transport = transport
         table = self.connection._connection._frame_dispatch_table
         close_at_once = table[GoAwayFrame]  # h2 knows no other way
 
@@ -63,6 +69,7 @@ class TalosProtocol(H2Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.lost = exc
+        self.gone.set()
         super().connection_lost(exc)
         if not self.accepted.done():
             self.accepted.set_exception(exc or ConnectionResetError("closed before the first byte"))
@@ -79,6 +86,17 @@ class TalosChannel(Channel):
         self.fingerprint = ""
         """Of the server's key on the present connection."""
 
+    async def end(self) -> None:
+        """Says good-bye, and does not wait long for an answer."""
+        latest, self.latest = self.latest, None
+        self.close()
+        if latest is not None and latest.transport is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await latest.gone.wait()
+            latest.transport.abort()
+            await asyncio.sleep(0)
+
     async def connect(self) -> None:
         """Connects if need be. Raises Unreachable, NotTrusted, Rejected."""
         with self.failures(sent=False):
@@ -92,19 +110,18 @@ class TalosChannel(Channel):
         try:
             yield
         except ssl.SSLCertVerificationError as error:
-            raise NotTrusted(
-                f"the machine's certificate is not the one expected: {error.verify_message or error}"
-            ) from error
+            words = getattr(error, "verify_message", "") or error.args[-1]  # OpenSSL's, or those of our own pin
+            raise NotTrusted(f"the machine's certificate is not the one expected: {words}") from error
         except GRPCError as error:
-            raise TalosRefused(status=error.status.name, message=error.message or "") from error
+            if error.status is not Status.UNAVAILABLE:
+                raise TalosRefused(status=error.status.name, message=error.message or "") from error
+            words = error.message or "unavailable"  # it goes down, or what stands behind apid does
+            raise (Dropped if sent else Unreachable)(words) from error
         except (OSError, StreamTerminatedError, ProtocolError) as error:  # TimeoutError and SSLError are OSErrors
             cause = error if isinstance(error, OSError) else (self.latest and self.latest.lost) or error
             if is_alert(error) or is_alert(cause):
                 raise Rejected(f"the machine refuses our certificate: {cause}") from error
-            words = str(cause) or type(cause).__name__
-            if sent:
-                raise Dropped(words) from error
-            raise Unreachable(words) from error
+            raise (Dropped if sent else Unreachable)(str(cause) or type(cause).__name__) from error
 
     def _protocol_factory(self) -> TalosProtocol:
         self.latest = TalosProtocol(Handler(), self._config, self._h2_config)

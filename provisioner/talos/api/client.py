@@ -164,9 +164,7 @@ class TalosMachines:
 
     async def close(self) -> None:
         machines, self._machines = self._machines, {}
-        for machine in machines.values():
-            machine.channel.close()
-        await asyncio.sleep(0)  # the transports' own good-byes
+        await asyncio.gather(*(machine.channel.end() for machine in machines.values()))
 
     async def _connected(self, address: str, access: TalosAccess | None, pin: str = "") -> _Machine:
         key = (address, access, pin)
