@@ -104,8 +104,8 @@ class Power(Machines):
 
     def powered_off(self, vm_id: str) -> None:
         vm = self.host.vms.get(vm_id)
-        if vm is not None and vm.state not in ("Off", "Saved"):
-            self._now_off(vm)
+        if vm is not None:
+            self._power_cut(vm)
 
     def lan_up(self, vm: Vm) -> bool:
         return self.network.lan_up(vm)

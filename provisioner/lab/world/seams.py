@@ -38,7 +38,7 @@ class PowerSwitch(Protocol):
     """What guests ask of the host. Called under the world's lock."""
 
     def powered_off(self, vm_id: str) -> None:
-        """The guest switched its VM off."""
+        """The guest switched its VM off: the host takes the power, and tells the guests by `Guests.power_off`."""
 
     def lan_up(self, vm: Vm) -> bool:
         """Whether the VM's network adapter reaches the LAN: connected to an External switch whose adapter has link."""
