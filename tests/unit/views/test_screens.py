@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -26,7 +26,7 @@ from provisioner.views.live import LiveView
 from provisioner.views.paper import Paper, cells
 from provisioner.views.plain import PlainView
 from provisioner.views.plan import render_plan
-from provisioner.views.screen import fold
+from provisioner.views.screen import Screen, fold
 from provisioner.views.status import render_status
 from provisioner.views.table import Show, done_of, render_screen
 from tests.unit.views.streams import MACHINES, SECRETS, STREAMS, USUAL, cluster, fresh_plan
@@ -71,6 +71,14 @@ def on_terminal(events: Sequence[Event], *, width: int, height: int = 50, color:
     written = both.getvalue()
     pyte.Stream(terminal).feed(written.replace("\r\n", "\n").replace("\n", "\r\n"))
     return "\n".join(row.rstrip() for row in terminal.display).rstrip() + "\n", len(written)
+
+
+def pictures(events: Sequence[Event]) -> Iterator[Screen]:
+    """The picture after each event."""
+    screen = Screen()
+    for event in events:
+        screen = screen.after(event)
+        yield screen
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------
@@ -182,8 +190,7 @@ def test_yellow_beyond_twice_the_usual_time() -> None:
 def test_no_line_is_wider_than_the_paper(name: str, width: int, ascii: bool) -> None:
     events = STREAMS[name]()
     shown = plain(events, width=width, verbosity=2, ascii=ascii)
-    for index in range(1, len(events) + 1):
-        picture = fold(events[:index])
+    for picture in pictures(events):
         paper = Paper(width=width, ascii=ascii)
         shown += paper.render(render_screen(picture, paper, Show(now_s=picture.at_s, usual=USUAL, verbosity=1)))
     assert [line for line in shown.splitlines() if cells(line) > width] == []
@@ -195,8 +202,7 @@ def test_nothing_red_unless_something_failed(name: str) -> None:
     events = STREAMS[name]()
     failed = any(isinstance(event, FaultMet) for event in events)
     shown = plain(events, color=True, verbosity=2)
-    for index in range(1, len(events) + 1):
-        picture = fold(events[:index])
+    for picture in pictures(events):
         paper = Paper(width=100, color=True)
         shown += paper.render(render_screen(picture, paper, Show(now_s=picture.at_s, usual=USUAL, verbosity=2)))
     assert ("\x1b[31m" in shown) == failed
@@ -210,9 +216,8 @@ def test_no_secret_on_any_screen(name: str, width: int) -> None:
     shown = plain(events, width=width, verbosity=2) + on_terminal(events, width=width)[0]
     out = io.StringIO()
     view = make_view("json", paper=Paper(), out=out)
-    for index, event in enumerate(events, start=1):
+    for event, picture in zip(events, pictures(events), strict=True):
         view.emit(event)
-        picture = fold(events[:index])
         paper = Paper(width=width)
         shown += paper.render(render_screen(picture, paper, Show(now_s=picture.at_s, verbosity=2)))
     shown += out.getvalue()
