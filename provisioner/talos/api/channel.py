@@ -25,9 +25,10 @@ from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from grpclib.protocol import H2Protocol
 from hyperframe.frame import GoAwayFrame
 
+from provisioner.clienttls import is_alert
 from provisioner.errors import Dropped, NotTrusted, Rejected, TalosRefused, Unreachable
 from provisioner.ports import Endpoint
-from provisioner.talos.api.tls import is_alert, peer_fingerprint
+from provisioner.talos.api.tls import peer_fingerprint
 
 CONNECT_S = 5.0
 """Real seconds to connect, handshake included."""

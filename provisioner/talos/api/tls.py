@@ -7,14 +7,12 @@ authorities, and from Python 3.13 on checks that Talos' own certificates need no
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import os
 import ssl
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from provisioner.clienttls import load_client_certificate
 from provisioner.ports import TalosAccess
 
 
@@ -27,14 +25,6 @@ def spki_fingerprint(der: bytes) -> str:
     return base64.b64encode(
         hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
     ).decode()
-
-
-def load_client_certificate(context: ssl.SSLContext, crt: bytes, key: bytes) -> None:
-    """Loads certificate and key (PEM) from memory. Talos labels its keys `ED25519 PRIVATE KEY`; OpenSSL wants PKCS #8's own
-    label for the same bytes.
-    """
-    with _as_path(crt) as crt_path, _as_path(key.replace(b"ED25519 PRIVATE KEY", b"PRIVATE KEY")) as key_path:
-        context.load_cert_chain(crt_path, key_path)
 
 
 def secure_context(access: TalosAccess) -> ssl.SSLContext:
@@ -65,34 +55,11 @@ def maintenance_context(pin: str = "", on_peer: Callable[[str], None] = lambda _
     return context
 
 
-def is_alert(error: BaseException) -> bool:
-    """Whether the other side ended the handshake: it does not accept us."""
-    return isinstance(error, ssl.SSLError) and "ALERT" in str(error).upper()
-
-
 def _client_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     return context
-
-
-@contextlib.contextmanager
-def _as_path(data: bytes) -> Iterator[str]:
-    """A path that can be read once: the end of a pipe. `load_cert_chain` takes only paths."""
-    reader, writer = os.pipe()
-
-    def feed() -> None:
-        with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "wb") as pipe:
-            pipe.write(data)
-
-    feeder = threading.Thread(target=feed, daemon=True)
-    feeder.start()
-    try:
-        yield f"/dev/fd/{reader}"
-    finally:
-        os.close(reader)
-        feeder.join()
 
 
 def peer_fingerprint(transport: Any) -> str:

@@ -23,13 +23,14 @@ from grpclib.server import Server
 from h2.connection import H2Connection
 from hyperframe.frame import GoAwayFrame
 
+from provisioner.clienttls import load_client_certificate
 from provisioner.errors import Dropped, NotTrusted, Rejected, TalosRefused, Unreachable
 from provisioner.ports import Endpoint
 from provisioner.talos.api import channel as channel_module
 from provisioner.talos.api.channel import TalosChannel
 from provisioner.talos.api.gen.machine_grpc import MachineServiceBase, MachineServiceStub
 from provisioner.talos.api.gen.machine_pb2 import Version, VersionInfo, VersionResponse
-from provisioner.talos.api.tls import load_client_certificate, maintenance_context, spki_fingerprint
+from provisioner.talos.api.tls import maintenance_context, spki_fingerprint
 
 KEY = ed25519.Ed25519PrivateKey.generate()
 

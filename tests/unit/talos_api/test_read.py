@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.clienttls import load_client_certificate
 from provisioner.errors import Unreachable
 from provisioner.talos.api.client import _physical_macs, unpack_kubeconfig
 from provisioner.talos.api.cosi import Resource, _read
 from provisioner.talos.api.gen import cosi_pb2
-from provisioner.talos.api.tls import load_client_certificate
 from tests.unit.talos_api.test_channel import CERTIFICATE, KEY_PEM
 
 
