@@ -6,11 +6,13 @@ the place named and use them up with `Kernel.injected(name, place)`. An empty pl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provisioner.lab.world.state import ForeignMachine, Injection
+from provisioner.lab.world.hyperv_vms import DYNAMIC_MAC
+from provisioner.lab.world.state import ForeignMachine, Injection, Vm, VmNic
 
 if TYPE_CHECKING:
     from provisioner.lab.world.world import World
@@ -39,6 +41,14 @@ FAULTS: dict[str, FaultRow] = {
     ),
     "disk-full": FaultRow(
         does="others fill a volume", place="volume, as C:", value="bytes left", default=1024**2, at_once=True
+    ),
+    "memory-short": FaultRow(
+        does="the host's own programs take memory", value="bytes left", default=1024**3, at_once=True
+    ),
+    "adapter-gone": FaultRow(does="a network adapter is pulled out", place="adapter name", at_once=True),
+    "rights-lost": FaultRow(does="an account is no administrator any more", place="user", at_once=True),
+    "foreign-vm": FaultRow(
+        does="somebody else's VM appears, Off and without a mark", place="its name, or its bare MAC", at_once=True
     ),
     "no-memory": FaultRow(does="Start-VM is refused for want of memory", place="VM name"),
     "worker-failed": FaultRow(does="Start-VM fails: no worker process", place="VM name"),
@@ -158,6 +168,46 @@ def _disk_full(world: World, place: str, left: float) -> None:
     world.storage.fill(place or "C:", int(left))
 
 
+def _memory_short(world: World, _place: str, left: float) -> None:
+    host = world.state.host
+    host.memory_used_bytes += max(0, world.hyperv.memory_free_bytes() - int(left))
+    world.kernel.changed("host")
+
+
+def _adapter_gone(world: World, place: str, _value: float) -> None:
+    """Only one that carries nothing: what pulling out the host's own network does is `link-drop`."""
+    adapters = world.state.host.adapters
+    adapters[:] = [a for a in adapters if a.name.lower() != place.lower() or world.network.carrier(a) != a or a.gateway]
+    world.kernel.changed("host")
+
+
+def _rights_lost(world: World, place: str, _value: float) -> None:
+    for account in world.state.accounts:
+        if account.user.lower() == place.lower():
+            account.groups = ["Remote Management Users"]
+    world.kernel.changed("host")
+
+
+def _foreign_vm(world: World, place: str, _value: float) -> None:
+    is_mac = re.fullmatch(r"[0-9A-F]{12}", place) is not None
+    host, vm_id = world.state.host, world.network.new_guid()
+    name = "nightly-build" if is_mac or not place else place
+    nic = VmNic("Network Adapter", place if is_mac else DYNAMIC_MAC, static_mac=is_mac)
+    host.vms[vm_id] = Vm(
+        id=vm_id,
+        name=name,
+        generation=2,
+        created=world.kernel.now(),
+        path=f"D:\\VMs\\{name}",
+        notes="not ours",
+        start_action="Nothing",
+        bios_uuid=world.network.new_guid(),
+        nics=[nic],
+        boot_order=["network:0"],
+    )
+    world.kernel.changed("vm", vm_id)
+
+
 def _link_drop(world: World, place: str, seconds: float) -> None:
     world.network.cut(seconds, place or "reset")
 
@@ -178,6 +228,10 @@ _AT_ONCE: dict[str, Callable[[World, str, float], None]] = {
     "module-missing": _module_missing,
     "clock-skew": _clock_skew,
     "disk-full": _disk_full,
+    "memory-short": _memory_short,
+    "adapter-gone": _adapter_gone,
+    "rights-lost": _rights_lost,
+    "foreign-vm": _foreign_vm,
     "link-drop": _link_drop,
     "foreign-machine": _foreign_machine,
 }

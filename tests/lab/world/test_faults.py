@@ -9,7 +9,7 @@ import pytest
 from provisioner.lab.world.faults import FAULTS, clear, inject
 from provisioner.lab.world.network import Network
 from tests.conftest import ROOT
-from tests.lab.world.helpers import hand_world, settle
+from tests.lab.world.helpers import GIB, Shell, hand_world, settle
 
 
 def names_asked_for() -> set[str]:
@@ -93,3 +93,37 @@ def test_a_reboot_in_the_middle_of_an_outage_forgets_it() -> None:
     assert world.state.lan.link.up
     settle(world, 500)
     assert world.state.lan.link.up
+
+
+def test_memory_runs_short() -> None:
+    world = hand_world()
+    inject(world, "memory-short", value=GIB)
+    assert world.hyperv.memory_free_bytes() == GIB
+    inject(world, "memory-short", value=2 * GIB)
+    assert world.hyperv.memory_free_bytes() == GIB, "nobody gives memory back"
+    settle(world)
+
+
+def test_an_adapter_is_pulled_out() -> None:
+    world = hand_world()
+    inject(world, "adapter-gone", "ethernet 2")
+    inject(world, "adapter-gone", "Ethernet")
+    assert [adapter.name for adapter in world.state.host.adapters] == ["Ethernet", "Wi-Fi"]
+
+
+def test_an_account_loses_its_rights() -> None:
+    world = hand_world()
+    inject(world, "rights-lost", "admin")
+    assert Shell(world).one("Get-TalosHost")["IsAdministrator"] is False
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "mac"),
+    [("cp-1", "cp-1", "000000000000"), ("02155D000011", "nightly-build", "02155D000011")],
+)
+def test_somebody_elses_vm_appears(place: str, name: str, mac: str) -> None:
+    world = hand_world()
+    inject(world, "foreign-vm", place)
+    (found,) = [vm for vm in Shell(world)("Get-TalosVM") if vm["Name"] == name]
+    assert (found["MacAddress"], found["Mark"], found["State"]) == (mac, "", "Off")
+    settle(world)
