@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from provisioner.lab.cmdlets.behaviours import Surroundings
+from provisioner.lab.cmdlets.behaviours import Behaviour, Surroundings
 from provisioner.lab.cmdlets.behaviours.table import BEHAVIOURS
 from provisioner.lab.cmdlets.description import description
 from provisioner.lab.cmdlets.files import FileTree
@@ -41,12 +42,14 @@ SIDS = {
 class EngineHome:
     """Server, modules, drives and environment for the engines of one world. `pwsh` runs the jobs of the task scheduler."""
 
-    def __init__(self, world: World, folder: Path, *, pwsh: str = "") -> None:
+    def __init__(
+        self, world: World, folder: Path, *, pwsh: str = "", behaviours: Mapping[str, Behaviour] = BEHAVIOURS
+    ) -> None:
         self.world = world
         self.folder = folder
         self.files = FileTree(world, folder / "drives")
         self._tasks = TaskEngine(self, pwsh) if pwsh else None
-        self.server = CmdletServer(Surroundings(world, self.files, self._end_task), BEHAVIOURS)
+        self.server = CmdletServer(Surroundings(world, self.files, self._end_task), behaviours)
         self.server.before_call = self.server.after_call = self.files.sync
         self.init_script = folder / "init.ps1"
         self._lay_modules()

@@ -60,7 +60,9 @@ class CmdletServer:
         self._thread.start()
 
     def stop(self) -> None:
+        """Closes the connections too: an engine that goes on is told that the world is gone."""
         self._server.shutdown()
+        self._server.close_all()
         self._server.server_close()
         self._thread.join(5)
 
@@ -117,7 +119,20 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, cmdlets: CmdletServer) -> None:
         self.cmdlets = cmdlets
+        self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Connection)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._open.discard(request)
+
+    def close_all(self) -> None:
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the signature is the library's
         self.cmdlets.failures.append(sys.exc_info()[1] or RuntimeError("a connection of an engine failed"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ntpath
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -118,7 +119,8 @@ def connect_vm_network_adapter(call: Call, around: Surroundings) -> None:
     hyperv = around.hyperv_of(call)
     switch_name = call.text("SwitchName")
     if "VMSwitch" in call:
-        switch_name = hyperv.get_switches(switch_id=str(call.get("VMSwitch")["Id"]))[0].name
+        found = hyperv.get_switches(switch_id=str(call.get("VMSwitch")["Id"]))[0].name
+        switch_name = re.sub(r"([*?[])", r"[\1]", found)  # the object is meant, and no pattern
 
     def connect(view: VmView, index: int) -> None:
         if call.should(view.name):

@@ -18,7 +18,7 @@ class LabWorld {
         $stream = $client.GetStream()
         $writer = [IO.StreamWriter]::new($stream)
         $writer.AutoFlush = $true
-        $script:Connection = @{ Reader = [IO.StreamReader]::new($stream); Writer = $writer }
+        $script:Connection = @{ World = $env:LAB_WORLD; Reader = [IO.StreamReader]::new($stream); Writer = $writer }
         [LabWorld]::Say(@{ token = $token })
     }
 
@@ -28,6 +28,7 @@ class LabWorld {
     }
 
     static [void] Say([object] $message) {
+        if ($null -ne $script:Connection -and $script:Connection.World -ne $env:LAB_WORLD) { [LabWorld]::Drop() }  # an engine may move on
         if ($null -eq $script:Connection) { [LabWorld]::Open() }
         $script:Connection.Writer.WriteLine((ConvertTo-Json -Compress -Depth 8 -InputObject $message))
     }

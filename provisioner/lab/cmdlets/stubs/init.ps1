@@ -3,7 +3,9 @@
 Import-Module -Name Microsoft.PowerShell.Management, Microsoft.PowerShell.Utility
 Import-Module -Name Lab.PowerShell -Scope Global -DisableNameChecking
 
+# Run again with another environment, the engine stands on that world.
 foreach ($letter in $env:LAB_DRIVES.ToCharArray()) {
+    Remove-PSDrive -Name $letter -PSProvider FileSystem -Scope Global -ErrorAction Ignore
     $null = New-PSDrive -Name $letter -PSProvider FileSystem -Root (Microsoft.PowerShell.Management\Join-Path $env:LAB_ROOT $letter) -Scope Global
 }
 
