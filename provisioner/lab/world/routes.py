@@ -82,6 +82,9 @@ def _bound(port: int) -> socket.socket:
         if port:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last listener may linger
         bound.bind((LOOPBACK, port))
+        # Those connections must allow it too, and inherit that from their listener. Not before a free port was chosen: else the
+        # kernel may choose one that another such socket holds.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     except OSError:
         bound.close()
         raise
