@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -171,15 +171,15 @@ async def service_list(answerer: Answerer, _request: Empty) -> pb.ServiceList:
                     state=service.state,
                     events=pb.ServiceEvents(
                         events=[
-                            pb.ServiceEvent(state=state, msg=text, ts=_stamp(machine, when))
-                            for when, state, text in service.history
+                            pb.ServiceEvent(state=state, msg=text, ts=_stamp(date))
+                            for date, state, text in service.history
                         ]
                     ),
                     health=pb.ServiceHealth(
                         unknown=service.unknown,
                         healthy=service.healthy,
                         last_message=service.message,
-                        last_change=_stamp(machine, service.since),
+                        last_change=_stamp(service.history[-1][0]),
                     ),
                 )
                 for name, service in sorted(machine.talos.services.items())
@@ -240,8 +240,7 @@ async def dmesg(answerer: Answerer, request: pb.DmesgRequest) -> AsyncIterator[c
         with answerer.kernel.lock:
             machine = answerer.require_alive()
             lines = [
-                f"kern:    info: [{_stamp(machine, when).ToJsonString()}]: {line}\n"
-                for when, line in machine.log[shown:]
+                f"kern:    info: [{_stamp(date).ToJsonString()}]: {line}\n" for _when, date, line in machine.log[shown:]
             ]
         shown += len(lines)
         for line in lines:
@@ -261,9 +260,7 @@ async def logs(answerer: Answerer, request: pb.LogsRequest) -> AsyncIterator[com
             if service is None:
                 raise GRPCError(Status.NOT_FOUND, f'log "{request.id}" was not registered')
             history = list(service.history)
-            lines = [
-                f"{_stamp(answerer.machine, when).ToJsonString()} {state}: {text}\n" for when, state, text in history
-            ]
+            lines = [f"{_stamp(date).ToJsonString()} {state}: {text}\n" for date, state, text in history]
         if shown is None:
             shown = max(0, len(lines) - request.tail_lines) if request.tail_lines >= 0 else 0
         text = "".join(lines[shown:]).encode()
@@ -307,8 +304,7 @@ def _control_plane(answerer: Answerer, name: str) -> Machine:
     return machine
 
 
-def _stamp(machine: Machine, when: float) -> Timestamp:
-    """The date of a moment of the world: as long ago by the real clock as it is by the world's."""
+def _stamp(date: float) -> Timestamp:
     stamp = Timestamp()
-    stamp.FromDatetime(datetime.now(UTC) - timedelta(seconds=machine.kernel.now() - when))
+    stamp.FromDatetime(datetime.fromtimestamp(date, UTC))
     return stamp

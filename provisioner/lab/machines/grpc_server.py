@@ -86,11 +86,11 @@ class GrpcServer(Server):
             connection.flush()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), LAST_WORDS_S)
-        self._end(asyncio.Transport.close)
+        self._end(lambda transport: transport.close())
 
     def abort(self) -> None:
         """As a power cut does: connections are simply gone."""
-        self._end(asyncio.Transport.abort)
+        self._end(lambda transport: transport.abort())
 
     def pause(self, *, silent: bool) -> None:
         """As behind a dead link: nothing is read any more, and no connection ends. Who writes must keep still, too."""

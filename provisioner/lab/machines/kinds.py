@@ -53,7 +53,7 @@ class Kind:
 
     @property
     def singular(self) -> str:
-        if self.plural.endswith("sses"):
+        if self.plural.endswith(("sses", "uses")):
             return self.plural[:-2]
         return self.plural[:-3] + "y" if self.plural.endswith("ies") else self.plural.removesuffix("s")
 

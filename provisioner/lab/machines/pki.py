@@ -109,6 +109,21 @@ def kubernetes_admin(ca: Pair, life: timedelta) -> Pair:
     return _leaf(ca, key, subject, usage=ExtendedKeyUsageOID.CLIENT_AUTH, life=life, key_encipherment=True)
 
 
+def kubernetes_server(ca: Pair, *, addresses: Iterable[str], names: Iterable[str]) -> Pair:
+    """What an API server presents: ECDSA, CN=kube-apiserver, a year."""
+    san: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(a)) for a in dict.fromkeys(addresses)]
+    san += [x509.DNSName(name) for name in dict.fromkeys(names)]
+    return _leaf(
+        ca,
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")]),
+        usage=ExtendedKeyUsageOID.SERVER_AUTH,
+        life=timedelta(days=365),
+        san=san,
+        key_encipherment=True,
+    )
+
+
 def is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)

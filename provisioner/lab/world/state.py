@@ -270,7 +270,7 @@ class Service:
     message: str = ""
     since: float = 0.0
     history: list[tuple[float, str, str]] = field(default_factory=list)
-    """(when, state, message), oldest first."""
+    """(POSIX date, state, message), oldest first."""
 
 
 @dataclass

@@ -20,5 +20,5 @@ def screen(machine: Machine) -> list[str]:
         f"TYPE    {kind}    STAGE {talos.stage}    READY {talos.ready}",
         f"IP      {talos.address or '(none)'}",
         "",
-        *(f"{when - talos.booted:9.3f} {line}" for when, line in machine.log[-LOG_LINES:]),
+        *(f"{when - talos.booted:9.3f} {line}" for when, _date, line in machine.log[-LOG_LINES:]),
     ]

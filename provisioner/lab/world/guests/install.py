@@ -57,9 +57,7 @@ def _install(machine: Machine, config: MachineConfig) -> Steps:
             machine, "install", f"no disk {config.get('machine', 'install', 'disk')}: no such file or directory"
         )
         return
-    if disk.vhd.system is not None and disk.vhd.system.etcd is not None:
-        machine.around.kube.forget_disk(machine.owner)
-    disk.vhd.system, disk.vhd.other_system = None, ""
+    disk.vhd.other_system = ""
     machine.say(f"[talos] wiping and writing /dev/{disk.device}")
     yield times.INSTALL_WRITE.draw(kernel)
     if kernel.injected("install-fails", machine.name) is not None:

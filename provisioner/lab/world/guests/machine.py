@@ -62,8 +62,8 @@ class Machine:
         self.etcd_cause = ""
         """Line of the world's log that says when its etcd came up: others wait for that."""
         self.ring: deque[events.MachineEvent] = deque(maxlen=events.RING)
-        self.log: list[tuple[float, str]] = []
-        """(when, line) since boot: the kernel's and machined's own words."""
+        self.log: list[tuple[float, float, str]] = []
+        """(second of the world, POSIX date, line) since boot: the kernel's and machined's own words."""
         self._numbers = itertools.count(1)
         self._processes: dict[str, Process] = {}
 
@@ -169,7 +169,7 @@ class Machine:
         self.changed()
 
     def say(self, line: str) -> None:
-        self.log.append((self.kernel.now(), line))
+        self.log.append((self.kernel.now(), self.kernel.clock.wall().timestamp(), line))
         if self.guest is not None:
             self.guest.screen.append(line)
 
@@ -187,7 +187,7 @@ class Machine:
             return
         known.state, known.message, known.healthy, known.unknown = state, message, word, unknown
         known.since = self.kernel.now()
-        known.history.append((known.since, state, message))
+        known.history.append((self.kernel.clock.wall().timestamp(), state, message))
         del known.history[:-64]
         self.say(f"[talos] service {name} {state}: {message}")
         self.event(events.ServiceState(name, state, message, word, unknown))
