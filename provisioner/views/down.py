@@ -6,8 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from provisioner.model.plan import Action, Plan, Verb
 from provisioner.model.spec import Cluster
+from provisioner.model.steps import StepId
 from provisioner.views.paper import Line, Paper, Span, Style, cells, line, pad
 from provisioner.views.words import count, listed
+
+_NOT_THERE = "not there"
+"""Why of a keep that keeps nothing."""
+_WORDS = {StepId.SWITCH: "switch", StepId.IMAGE: "ISO", StepId.ACCESS: "context"}
 
 
 def render_down(plan: Plan, cluster: Cluster, *, paper: Paper) -> str:
@@ -18,7 +23,7 @@ def render_down(plan: Plan, cluster: Cluster, *, paper: Paper) -> str:
 def _down(plan: Plan, cluster: Cluster, paper: Paper) -> Iterator[Line]:
     hosts = ", ".join(cluster.hosts)
     removed = [action for action in plan.actions if action.verb.changes]
-    kept = [action for action in plan.actions if action.verb is Verb.KEEP]
+    kept = [action for action in plan.actions if action.verb is Verb.KEEP and action.why != _NOT_THERE]
     if not removed:
         yield line(f"{cluster.name} on {hosts}: nothing of it is there.")
     else:
@@ -28,7 +33,7 @@ def _down(plan: Plan, cluster: Cluster, paper: Paper) -> Iterator[Line]:
         yield from _removals(removed, paper)
     if kept:
         yield line("and keeps:" if removed else "Kept:")
-        yield from _listed([(action.object, action.why) for action in kept], paper)
+        yield from _listed([(_named(action), action.why) for action in kept], paper)
     for action in plan.refusals:
         yield from paper.wrapped(line("  ", Span("refused  ", Style.BAD), f"{action.object}: {action.why}"), indent=11)
     if any(action.destroys for action in removed):
@@ -40,9 +45,16 @@ def _removals(actions: Sequence[Action], paper: Paper) -> Iterator[Line]:
     rows = []
     if machines:
         rows.append((count(len(machines), "VM"), listed([action.object for action in machines])))
-        rows.append(("", f"lost: {listed(sorted({action.destroys for action in machines}), at_most=3)}"))
-    rows += [(action.object, action.destroys or action.why) for action in actions if action not in machines]
+        lost = sorted({action.destroys for action in machines})
+        rows.append(("", f"{'each ' if len(machines) > 1 else ''}with {' or '.join(lost[:3])}"))
+    rows += [(_named(action), action.destroys or action.why) for action in actions if action not in machines]
     yield from _listed(rows, paper)
+
+
+def _named(action: Action) -> str:
+    """With the word for what it is, where the name alone does not tell."""
+    word = _WORDS.get(action.step, "")
+    return action.object if not word or action.object.startswith(word) else f"{word} {action.object}"
 
 
 def _listed(rows: Sequence[tuple[str, str]], paper: Paper) -> Iterator[Line]:

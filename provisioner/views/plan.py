@@ -11,10 +11,12 @@ from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import NUMBER, STEP, STEPS, Scope, StepId
 from provisioner.views.paper import BLANK, Line, Paper, Span, Style, cells, line, pad
 from provisioner.views.table import RUN, lab_words
-from provisioner.views.words import about, count, counted, duration, gib, shown_path
+from provisioner.views.words import about, count, counted, duration, gib, listed, shown_path
 
 _TITLE = max(len(step.title) for step in STEPS) + 2
 _VERB = max(len(verb) for verb in Verb)
+
+_WHOLE = "Nothing to do: everything is as the file says."
 
 _STYLES: Mapping[Verb, Style] = {
     Verb.KEEP: Style.KEPT,
@@ -101,9 +103,8 @@ def _row(label: str, action: Action, text: str, right: str, paper: Paper) -> Ite
     if action.warning:
         yield from paper.wrapped(line(" " * indent, Span(action.warning, Style.SLOW)), indent=indent)
     if action.fault is not None:
-        yield from paper.wrapped(
-            line(" " * indent, Span(action.fault.id, Style.BAD), "  ", action.fault.message), indent=indent
-        )
+        said = "" if action.fault.message in text else f"  {action.fault.message}"
+        yield from paper.wrapped(line(" " * indent, Span(action.fault.id, Style.BAD), said), indent=indent)
 
 
 def _text(action: Action, number: int, machine: MachineSpec | None, widest: int) -> str:
@@ -131,7 +132,9 @@ def _foot(plan: Plan, cluster: Cluster, paper: Paper, usual: Mapping[str, float]
         yield from paper.wrapped(line(Span(said, Style.BAD)), indent=0)
         return
     if not plan.changes:
-        yield line("Nothing to do: everything is as the file says.")
+        waits = [STEP[action.step].title for action in plan.actions if action.verb is Verb.WAIT]
+        said = f"Nothing to change; up would wait for {listed(list(dict.fromkeys(waits)))}." if waits else _WHOLE
+        yield from paper.wrapped(line(said), indent=2)
         return
     verbs: dict[str, int] = {}
     for action in plan.changes:

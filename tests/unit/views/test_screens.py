@@ -437,6 +437,14 @@ def test_plan_of_nothing(screen: SnapshotAssertion) -> None:
     assert render_plan(Plan(cluster="home", actions=actions), cluster(), read_s=0.9, paper=Paper()) == screen
 
 
+def test_plan_of_waits_alone() -> None:
+    keeps = [replace(action, verb=Verb.KEEP, why="as the file says") for action in fresh_plan().actions]
+    wait = replace(keeps[-2], verb=Verb.WAIT, why="4 nodes Ready")
+    plan = Plan(cluster="home", actions=(*keeps[:-2], wait, keeps[-1]))
+    shown = render_plan(plan, cluster(), read_s=0.9, paper=Paper())
+    assert shown.endswith("\nNothing to change; up would wait for Kubernetes.\n")
+
+
 def removal() -> Plan:
     vms = [
         Action(
@@ -450,10 +458,10 @@ def removal() -> Plan:
         )
         for name in MACHINES
     ]
-    contexts = Action(step=StepId.ACCESS, verb=Verb.REMOVE, object="contexts", why="admin@home in your kubeconfig")
+    contexts = Action(step=StepId.ACCESS, verb=Verb.REMOVE, object="admin@home", why="in your kubeconfig")
     kept = [
-        Action(step=StepId.SWITCH, verb=Verb.KEEP, object="switch LAB", why="kept unless --switch"),
-        Action(step=StepId.IMAGE, verb=Verb.KEEP, object="ISO v1.11.5", why="also mounted by test-cp-1"),
+        Action(step=StepId.SWITCH, verb=Verb.KEEP, object="LAB", why="kept unless --switch"),
+        Action(step=StepId.IMAGE, verb=Verb.KEEP, object="talos-v1.11.5.iso", why="also mounted by test-cp-1"),
         Action(step=StepId.SECRETS, verb=Verb.KEEP, object="secrets", why="~/.provision/home/secrets.yaml"),
     ]
     return Plan(cluster="home", actions=(*vms, contexts, *kept))
@@ -465,7 +473,8 @@ def test_down(width: int, screen: SnapshotAssertion) -> None:
 
 
 def test_down_of_nothing() -> None:
-    plan = Plan(cluster="home", actions=())
+    gone = Action(step=StepId.SWITCH, verb=Verb.KEEP, object="LAB", why="not there")
+    plan = Plan(cluster="home", actions=(gone,))
     assert render_down(plan, cluster(), paper=Paper()) == "home on hv01.lan: nothing of it is there.\n"
 
 
