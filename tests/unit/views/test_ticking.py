@@ -8,14 +8,18 @@ from provisioner.views.ticking import Ticker
 
 
 def test_ticks_while_armed_and_not_after_stop() -> None:
-    ticks: list[int] = []
-
     async def go() -> tuple[int, int]:
-        ticker = Ticker(0.0, lambda: ticks.append(1))
+        ticks, thrice = [], asyncio.Event()
+
+        def tick() -> None:
+            ticks.append(1)
+            if len(ticks) == 3:
+                thrice.set()
+
+        ticker = Ticker(0.0, tick)
         ticker.arm()
         ticker.arm()
-        while len(ticks) < 3:
-            await asyncio.sleep(0)
+        await thrice.wait()
         ticker.stop()
         before = len(ticks)
         ticker.arm()
@@ -23,8 +27,7 @@ def test_ticks_while_armed_and_not_after_stop() -> None:
             await asyncio.sleep(0)
         return before, len(ticks)
 
-    before, after = asyncio.run(go())
-    assert before == after
+    assert asyncio.run(go()) == (3, 3)
 
 
 def test_does_nothing_without_a_loop() -> None:
