@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
 
@@ -69,7 +70,7 @@ def new_world(
         clock.move_to(state.at)
         # Another seed than before: else new VMs would get the ids that those before the crash have.
         world = World(Kernel(state.state, clock, seed + 1 + int(state.at * 1000)))
-    world.state.accounts = list(accounts)
+    world.state.accounts = copy.deepcopy(list(accounts))
     if guests is not None:
         world.use_guests(guests(world))
     if with_external_switch and state is None:
