@@ -11,6 +11,8 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
 
 from provisioner.clienttls import is_alert, load_client_certificate
 from provisioner.errors import KubeRefused, NotTrusted, Rejected, TransportError, Unreachable
@@ -22,6 +24,20 @@ READ_S = 10.0
 WATCH_S = 30
 """Real seconds after which the server ends a watch. The read time-out is a little longer, so a dead link is noticed by then."""
 WATCH_SLACK_S = 5.0
+
+
+class NotedConnection(HTTPSConnection):
+    """Remembers its socket: http.client forgets it as soon as it knows that the answer ends with the connection."""
+
+    noted: socket.socket | None = None
+
+    def connect(self) -> None:
+        super().connect()
+        self.noted = self.sock
+
+
+class NotedPool(HTTPSConnectionPool):
+    ConnectionCls = NotedConnection
 
 
 _ENVIRONMENT = ("ca_certs", "ca_cert_dir", "cert_file", "key_file", "cert_reqs")
@@ -41,6 +57,7 @@ class ContextAdapter(HTTPAdapter):
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, **kwargs, **self._settings)
+        self.poolmanager.pool_classes_by_scheme = {"https": NotedPool}
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
@@ -103,10 +120,10 @@ class Watch:
     def cut(self) -> None:
         """Ends it, from another thread."""
         connection = self._answer.raw.connection
-        if connection is not None and connection.sock is not None:
+        if isinstance(connection, NotedConnection) and connection.noted is not None:
             with contextlib.suppress(OSError):
                 # not ssl's own shutdown, which would take the TLS state from under the thread that reads
-                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(connection.noted, socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
