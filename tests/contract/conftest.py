@@ -20,7 +20,7 @@ def engine(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engi
         yield engine
 
 
-@pytest.fixture(params=["engine", "lab"])
+@pytest.fixture(params=[pytest.param("engine", marks=pytest.mark.engine), "lab"])
 def implementation(request: pytest.FixtureRequest) -> Iterator[Implementation]:
     chosen: Implementation = request.getfixturevalue("engine") if request.param == "engine" else Lab()
     yield chosen

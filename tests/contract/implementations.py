@@ -151,9 +151,11 @@ class Engine:
 
     @staticmethod
     def _failure(said: Mapping[str, Any], function: str) -> Failure:
-        id, _, of = said["id"].partition(",")
+        failure_id, _, of = said["id"].partition(",")
         assert of == function, said
-        return Failure(id, said["category"], said["target"], said["terminating"], f"{said['message']} {said['where']}")
+        return Failure(
+            failure_id, said["category"], said["target"], said["terminating"], f"{said['message']} {said['where']}"
+        )
 
     def _new_home(self, world: World) -> EngineHome:
         """The first home's folder stays: the modules that the process has loaded lie there."""
@@ -193,9 +195,7 @@ class Lab:
         def told(record: ErrorRecord, *, terminating: bool = False) -> None:
             answer.errors.append(Failure(record.id, record.category, record.target, terminating, record.message))
 
-        streams = Streams(
-            error=told, what_if=what_if, user=self._caller.user, administrator=self._caller.administrator
-        )
+        streams = Streams(error=told, what_if=what_if, user=self._caller.user, administrator=self._caller.administrator)
         try:
             for result in self._functions.run(function, self._bound(function, arguments), streams):
                 assert list(result) == list(fields)

@@ -88,8 +88,8 @@ function New-TalosVM {
             $parent = if ($Path -ne '') { $Path } else { [string](Hyper-V\Get-VMHost).VirtualHardDiskPath }
             $folder = Join-TalosPath -Parent $parent -Child $Name
         }
-        if ($null -eq $vm -and -not ($parent -match '^[A-Za-z]:\\')) {
-            throw (New-TalosError -Id 'VMFolderInvalid' -Category InvalidArgument -Target $folder -Message "'$parent' is not a full path on a drive of this host.")
+        if ($null -eq $vm -and ($parent -notmatch '^[A-Za-z]:\\' -or $Name -match '[\\/:*?"<>|]' -or $Name -match '^\.+$')) {
+            throw (New-TalosError -Id 'VMFolderInvalid' -Category InvalidArgument -Target $folder -Message "'$folder' is not a full path that this host can have.")
         }
         if (-not $whole) {
             Assert-TalosVMParts -VM $machines -VMId $(if ($null -ne $vm) { "$($vm.Id)" } else { '' }) -MacAddress $MacAddress -SwitchName $SwitchName -IsoPath $IsoPath

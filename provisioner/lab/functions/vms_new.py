@@ -66,8 +66,9 @@ def _same_name(call: Call, vms: list[VmView], name: str, mark: str) -> VmView | 
 def _new_folder(call: Call, arguments: Arguments) -> str:
     parent: str = arguments["Path"] or call.world.state.host.disk_folder
     folder = parent.rstrip("\\") + f"\\{arguments['Name']}"
-    if not re.match(r"[A-Za-z]:\\", parent):
-        text = f"'{parent}' is not a full path on a drive of this host."
+    name = arguments["Name"]
+    if not re.match(r"[A-Za-z]:\\", parent) or re.search(r'[\\/:*?"<>|]', name) or re.fullmatch(r"\.+", name):
+        text = f"'{folder}' is not a full path that this host can have."
         raise refuse("VMFolderInvalid", "InvalidArgument", text, folder)
     return folder
 
@@ -111,7 +112,7 @@ def _prepare_folder(call: Call, vms: list[VmView], folder: str, disk: str, mark:
             text = f"The disk '{disk}' is there and is not of this machine."
             raise refuse("VMDiskExists", "ResourceExists", text, disk)
         storage.delete(disk)  # a new machine never starts from an old system
-    elif storage.is_folder(folder) and storage.children(folder) and not ours:
+    elif storage.is_folder(folder) and _files_in(call, folder) and not ours:
         text = f"The folder '{folder}' holds files that are not of this machine."
         raise refuse("VMFolderInvalid", "InvalidArgument", text, folder)
     try:
@@ -121,6 +122,12 @@ def _prepare_folder(call: Call, vms: list[VmView], folder: str, disk: str, mark:
             raise
         raise refuse("VMFolderInvalid", "InvalidArgument", str(fault), folder) from fault
     _write_record(call, folder, mark, "")
+
+
+def _files_in(call: Call, folder: str) -> bool:
+    """Whether any file lies in the folder or below it."""
+    storage = call.world.storage
+    return any(storage.find(child) is not None or _files_in(call, child) for child in storage.children(folder))
 
 
 def _write_record(call: Call, folder: str, mark: str, vm_id: str) -> None:

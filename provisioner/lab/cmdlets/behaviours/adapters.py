@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import ntpath
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 

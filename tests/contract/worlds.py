@@ -1,0 +1,166 @@
+"""Worlds for the cases: what a case says about its host, made."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from provisioner.lab.world import faults
+from provisioner.lab.world.build import ISO_BYTES, new_world
+from provisioner.lab.world.clock import HandClock, RunningClock
+from provisioner.lab.world.plugs import NullGuests
+from provisioner.lab.world.state import Account, HostFile, ScheduledTask, Vhd, Vm
+from provisioner.lab.world.storage import key
+from provisioner.lab.world.world import World
+
+GIB = 1024**3
+ACCOUNTS = (
+    Account("Administrator", ""),
+    Account("kim", "", ["Hyper-V Administrators", "Remote Management Users"]),
+    Account("guest", "", ["Remote Management Users"]),
+)
+
+
+class Obedient(NullGuests):
+    """Guests that shut down when they are asked to, after 20 seconds, and have an address as soon as they run."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.kernel)
+        self._world = world
+
+    def shut_down(self, vm: Vm) -> bool:
+        self._kernel.after(20.0, "guest shuts down", lambda: self._world.hyperv.powered_off(vm.id))
+        return True
+
+    def stations(self) -> list[tuple[str, str]]:
+        running = [
+            vm for vm in self._kernel.state.host.vms.values() if vm.state == "Running" and self._world.hyperv.lan_up(vm)
+        ]
+        return [(vm.nics[0].mac, f"192.0.2.{150 + number}") for number, vm in enumerate(running)]
+
+
+def make_world(case: dict[str, Any]) -> World:
+    said = dict(case.get("world", {}))
+    rate = said.pop("rate", None)
+    guests: Callable[[World], Any] | None = Obedient if said.pop("guests", "silent") == "obedient" else None
+    clock = HandClock() if rate is None else RunningClock(float(rate))
+    world = new_world(clock=clock, guests=guests, accounts=ACCOUNTS, **said)
+    if rate is not None:
+        world.start()
+    for item in case.get("set_up", []):
+        set_up(world, item)
+    return world
+
+
+def set_up(world: World, item: dict[str, Any]) -> None:
+    """One thing that is so before, or happens between, the calls of a case."""
+    [(what, said)] = item.items()
+    with world.kernel.lock:
+        _SET_UP[what](world, said)
+
+
+def _iso(world: World, path: str) -> None:
+    file = HostFile(
+        path=path,
+        size_bytes=ISO_BYTES,
+        modified=0.0,
+        sha256=hashlib.sha256(path.encode()).hexdigest(),
+        talos_iso="v1.11.5",
+    )
+    _put(world, file)
+
+
+def _file(world: World, said: dict[str, Any]) -> None:
+    content = said.get("text", "").encode()
+    file = HostFile(path=said["path"], size_bytes=len(content), modified=0.0, content=content)
+    if "disk_gib" in said:
+        file = HostFile(
+            path=said["path"], size_bytes=1024**2 * 8, modified=0.0, vhd=Vhd(size_bytes=said["disk_gib"] * GIB)
+        )
+    _put(world, file)
+
+
+def _put(world: World, file: HostFile) -> None:
+    world.storage.make_folder(file.path.rpartition("\\")[0])
+    world.storage.put(file)
+
+
+def _delete(world: World, path: str) -> None:
+    del world.state.host.files[key(path)]
+    world.kernel.changed("file", path)
+
+
+def _fault(world: World, said: dict[str, Any]) -> None:
+    faults.inject(world, said["name"], said.get("place", ""), said.get("times", 1), said.get("value"))
+
+
+def _job(world: World, said: dict[str, Any]) -> None:
+    """The record of an earlier job of the switch LAB, and its task where it still runs."""
+    record = {
+        "Id": "0b0a6c3e-1f4b-4a3e-8a52-0c1f7d1f2a11",
+        "Kind": "New",
+        "State": said["state"],
+        "ErrorId": "",
+        "Message": "",
+        "StartedUtc": "2026-01-01T00:00:00Z",
+        "EndedUtc": "",
+    }
+    _file(world, {"path": "C:\\Program Files\\TalosHyperV\\jobs\\LAB.json", "text": json.dumps(record)})
+    if said.get("runs"):
+        for name in ("TalosHyperV switch LAB", "\\TalosHyperV\\Switch LAB"):
+            task = ScheduledTask(name=name, command="powershell.exe", arguments="", last_result=267009)
+            world.state.host.tasks[name.lower()] = task
+
+
+def _twin(world: World, vm_name: str) -> None:
+    """A second VM of the same name, which Hyper-V allows."""
+    twin = copy.deepcopy(_vm(world, vm_name))
+    twin.id, twin.hard_drives, twin.nics = "7f3b1c1e-2a54-4f0e-8a0b-0c1d2e3f4a5c", [], []
+    twin.boot_order = []
+    twin.state = "Off"
+    world.state.host.vms[twin.id] = twin
+
+
+def _edit_vm(world: World, said: dict[str, Any]) -> None:
+    """What somebody at the host's own console did to a VM."""
+    vm = _vm(world, said["name"])
+    for field, value in said.items():
+        if field != "name":
+            assert hasattr(vm, field), field
+            setattr(vm, field, value)
+    world.kernel.changed("vm", vm.id)
+
+
+def _vm(world: World, name: str) -> Vm:
+    return next(vm for vm in world.state.host.vms.values() if vm.name == name)
+
+
+def _neighbor(world: World, said: dict[str, str]) -> None:
+    world.state.host.neighbors[said["address"]] = (said["mac"], said["state"])
+
+
+_SET_UP: dict[str, Callable[[World, Any], None]] = {
+    "iso": _iso,
+    "file": _file,
+    "folder": lambda world, path: world.storage.make_folder(path),
+    "delete": _delete,
+    "fault": _fault,
+    "job": _job,
+    "twin": _twin,
+    "edit_vm": _edit_vm,
+    "forget_vm": lambda world, name: world.state.host.vms.pop(_vm(world, name).id) and world.kernel.changed("vm"),
+    "neighbor": _neighbor,
+}
+
+
+def durable(world: World) -> dict[str, Any]:
+    """What a call with -WhatIf must leave as it is."""
+    with world.kernel.lock:
+        host = world.state.host
+        files = {path: (file.size_bytes, file.sha256, file.content) for path, file in host.files.items()}
+        return copy.deepcopy(
+            {"vms": host.vms, "switches": host.switches, "files": files, "tasks": host.tasks, "adapters": host.adapters}
+        )
