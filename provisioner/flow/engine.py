@@ -48,6 +48,8 @@ class Engine:
     _open: dict[StepId, int] = field(default_factory=dict)
     _failed: set[StepId] = field(default_factory=set)
     _proofs: dict[StepId, list[str]] = field(default_factory=dict)
+    _good: set[str] = field(default_factory=set)
+    """Ids of the actions that are done."""
 
     async def go(self) -> Outcome:
         """Does all actions; faults are in the outcome, nothing but a bug is raised."""
@@ -71,6 +73,8 @@ class Engine:
             else:
                 good = await self._do(action)
         finally:
+            if good:
+                self._good.add(action.id)
             self._ended[action.id].set_result(good)
             self._step_done(action, good)
 
@@ -149,7 +153,7 @@ class Engine:
                 step=step,
                 outcome=outcome,
                 elapsed_s=round(self.run.ports.clock.now() - self._begun[step], 3),
-                summary=_summary(own, self._proofs.get(step, []), kept=kept),
+                summary=_summary([a for a in own if a.id in self._good], self._proofs.get(step, []), kept=kept),
                 **self.run.waiter.stamp(),
             )
         )
@@ -160,8 +164,8 @@ class Engine:
 
 def _summary(actions: Sequence[Action], proofs: Sequence[str], *, kept: bool) -> str:
     """One line for a finished step."""
-    if len(actions) == 1:
-        text = proofs[0] if proofs else ""
+    if len(actions) == 1 and len(proofs) == 1:
+        text = proofs[0]
         return f"kept: {text}" if kept and text else text
     if kept:
         return f"{len(actions)} kept"

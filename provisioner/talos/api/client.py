@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 
-from provisioner.errors import TalosRefused, TransportError, Unreachable
+from provisioner.errors import NotTrusted, TalosRefused, TransportError, Unreachable
 from provisioner.model.facts import DiskFacts, EtcdMemberFacts, MachineFacts, ServiceFacts, UnmetFacts
 from provisioner.model.naming import bare_mac
 from provisioner.ports import ApplyOutcome, Clock, Dialer, TalosAccess
@@ -172,8 +172,20 @@ class TalosMachines:
         if machine is None:
             context = maintenance_context(pin) if access is None else secure_context(access)
             machine = self._machines[key] = _Machine(TalosChannel(lambda: self._dialer.resolve(address, PORT), context))
-        await machine.channel.connect()
+        try:
+            await machine.channel.connect()
+        except NotTrusted:
+            if pin:
+                await self._forget(address)
+            raise
         return machine
+
+    async def _forget(self, address: str) -> None:
+        """A machine in maintenance made a new key. A kept connection still shows the old one, and whoever reads over it would be
+        given the old pin for ever: end it, so that the next read dials anew.
+        """
+        old = [key for key in self._machines if key[0] == address and key[1] is None]
+        await asyncio.gather(*(self._machines.pop(key).channel.end() for key in old))
 
 
 async def _read_facts(machine: _Machine, address: str, access: TalosAccess | None) -> MachineFacts:
