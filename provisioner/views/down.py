@@ -12,6 +12,8 @@ from provisioner.views.words import count, listed
 
 _NOT_THERE = "not there"
 """Why of a keep that keeps nothing."""
+_WIDEST = 34
+"""Columns at most for names; one that is longer pushes its own text only."""
 _WORDS = {StepId.SWITCH: "switch", StepId.IMAGE: "ISO", StepId.ACCESS: "context"}
 
 
@@ -58,6 +60,7 @@ def _named(action: Action) -> str:
 
 
 def _listed(rows: Sequence[tuple[str, str]], paper: Paper) -> Iterator[Line]:
-    widest = min(28, max(cells(name) for name, _ in rows)) + 2
+    widest = min(_WIDEST, max(cells(name) for name, _ in rows)) + 2
     for name, text in rows:
-        yield from paper.wrapped(line("  ", pad(name, widest), text), indent=widest + 2)
+        gap = "  " if cells(name) > _WIDEST else ""
+        yield from paper.wrapped(line("  ", pad(name, widest), gap, text), indent=widest + 2)

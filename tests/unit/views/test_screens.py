@@ -461,7 +461,12 @@ def removal() -> Plan:
     contexts = Action(step=StepId.ACCESS, verb=Verb.REMOVE, object="admin@home", why="in your kubeconfig")
     kept = [
         Action(step=StepId.SWITCH, verb=Verb.KEEP, object="LAB", why="kept unless --switch"),
-        Action(step=StepId.IMAGE, verb=Verb.KEEP, object="talos-v1.11.5.iso", why="also mounted by test-cp-1"),
+        Action(
+            step=StepId.IMAGE,
+            verb=Verb.KEEP,
+            object="talos-v1.11.5-376567988ad3-metal-amd64.iso",
+            why="also mounted by test-cp-1",
+        ),
         Action(step=StepId.SECRETS, verb=Verb.KEEP, object="secrets", why="~/.provision/home/secrets.yaml"),
     ]
     return Plan(cluster="home", actions=(*vms, contexts, *kept))
