@@ -75,7 +75,8 @@ def _where(screen: Screen) -> str:
             done = sum(lane.state is State.DONE for lane in machines)
             of = f" with {done} of {count(len(machines), 'machine')} done" if len(machines) > 1 else ""
             return f" in step {NUMBER[row.id]} of {len(STEPS)}{of}"
-    return ""
+    ahead = next((row for row in screen.rows if row.state is State.AHEAD), None)
+    return f" before step {NUMBER[ahead.id]} of {len(STEPS)}" if ahead and screen.plan else ""
 
 
 def _next(screen: Screen, run: RunStarted) -> list[str]:

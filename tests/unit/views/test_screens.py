@@ -554,3 +554,15 @@ def without_codes(text: str) -> str:
     import re
 
     return re.sub(r"\x1b\[[0-9]+m", "", text)
+
+
+def test_an_interrupt_between_two_steps_says_before_which() -> None:
+    events = STREAMS["interrupted"]()
+    index = next(
+        number for number, event in enumerate(events) if event.type == "step_ended" and event.outcome == "stopped"
+    )
+    events[index] = replace(events[index], outcome="done")
+    done = {StepId.SWITCH, StepId.IMAGE, StepId.SECRETS}
+    begun = [event for event in STREAMS["good"]() if getattr(event, "step", None) in done]
+    shown = plain([*events[:2], *begun, *events[2:]])
+    assert "Stopped before step 6 of 12 after 22.0 s." in shown
