@@ -183,14 +183,14 @@ class Session:
     async def _carry_out(
         self, seen: Observed, actions: Sequence[Action], appliers: Mapping[StepId, Apply], needs: Needs
     ) -> Outcome:
-        run = self._new_run(seen)
+        run = self._new_run(seen, actions)
         try:
             return await Engine(run=run, actions=actions, appliers=appliers, needs=needs).go()
         finally:
             for finder in run.finders.values():
                 await finder.close()
 
-    def _new_run(self, seen: Observed) -> Run:
+    def _new_run(self, seen: Observed, actions: Sequence[Action]) -> Run:
         """A run that knows already what was observed."""
         bundle, access = read_keys(self.ports)
         run = Run(
@@ -206,7 +206,8 @@ class Session:
         )
         self._run = run
         for name, host in self.ports.hosts.items():
-            run.finders[name] = Finder(host=host, clock=self.ports.clock, learned=run.learned)
+            coming = {self.cluster.machine(a.machine).mac for a in actions if a.kind == "find" and a.host == name}
+            run.finders[name] = Finder(host=host, clock=self.ports.clock, learned=run.learned, coming=coming)
             path = image_path(self.cluster, seen.hosts[name]).lower()
             found = next((i for i in seen.hosts[name].images if i.exists and i.path.lower() == path), None)
             if found is not None:

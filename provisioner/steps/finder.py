@@ -31,8 +31,10 @@ class Finder:
     host: Host
     clock: Clock
     learned: asyncio.Event
+    coming: set[str] = field(default_factory=set)
+    """Bare MACs that the run will want, as far as is known beforehand: the first call asks for all of them."""
     wanted: set[str] = field(default_factory=set)
-    """Bare MACs."""
+    """Bare MACs that are looked for now."""
     rows: dict[str, dict[str, None]] = field(default_factory=dict)
     """MAC -> addresses that the host's table maps to it, in the order seen."""
     trouble: str = ""
@@ -44,7 +46,8 @@ class Finder:
         """Begins, or widens, the search."""
         if mac in self.wanted:
             return
-        self.wanted.add(mac)
+        self.wanted |= {mac} | self.coming
+        self.coming = set()
         if self._call is not None:
             self._call.cancel()  # the call at work does not know this MAC
         if self._task is None or self._task.done():

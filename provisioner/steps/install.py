@@ -14,8 +14,8 @@ from provisioner.steps.finder import same_uuid
 from provisioner.steps.run import Run
 from provisioner.steps.waits import Met, NotYet, TimedOut
 
-MOVED_AFTER_S = 45.0
-"""A machine that is silent this long after a reboot may have another address: look for it again by its MAC."""
+MOVED_AFTER_S = 150.0
+"""A machine that is silent this long, an installation and a reboot included, may have another address: look for it by its MAC."""
 
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
