@@ -202,12 +202,10 @@ class HttpConnection:
         if self._wire.dead:
             raise ConnectionGone
         step = max(1, int(bytes_per_s / 20)) if bytes_per_s else len(data)
-        self._wire.writing = True
         for start in range(0, len(data), step):
             if start:
                 self._network.wait(lambda: self._wire.dead, step / bytes_per_s)
             self._wire.raw.sendall(data[start : start + step])
-        self._wire.writing = False
         self._counters.add("bytes_out", len(data))
 
 

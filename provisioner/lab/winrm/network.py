@@ -128,15 +128,14 @@ class Wire:
         self.dead = False
         self.lost = False
         """The host has another address by now: silent for ever."""
-        self.writing = False
 
     def reset(self) -> None:
         """Ends it with a TCP reset, from any thread; the thread that serves it closes the socket."""
         self.dead = True
         with contextlib.suppress(OSError):
             self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            # Wakes the serving thread. SHUT_WR would say a polite goodbye before the reset, so only for one that is stuck in a write.
-            self.raw.shutdown(socket.SHUT_RDWR if self.writing else socket.SHUT_RD)
+            # Wakes the serving thread from its read. SHUT_WR would say a polite goodbye before the reset; a write ends by itself.
+            self.raw.shutdown(socket.SHUT_RD)
 
     def alive(self) -> bool:
         """False when the peer has gone. Clients of WinRM never send ahead, so anything readable now is their goodbye."""
