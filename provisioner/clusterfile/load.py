@@ -32,7 +32,7 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
 
     Raises a Fault P-FILE-FINDINGS that carries every finding, warnings included; P-FILE-NOTFOUND when it cannot be opened.
     """
-    from provisioner.clusterfile.tree import plain, read_trees
+    from provisioner.clusterfile.tree import Int, plain, read_trees
 
     shown = _shown(path)
     try:
@@ -43,7 +43,8 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
     cluster: Cluster | None = None
     findings = list(tree.findings)
     if isinstance(tree.value, dict):
-        loader = _LOADERS.get(tree.value.get("version"))
+        version = tree.value.get("version")
+        loader = _LOADERS.get(version) if type(version) is Int else None
         if loader:
             cluster, more = loader(tree, path, overrides or {})
             findings += more
@@ -76,7 +77,7 @@ def _load_version1(tree: Tree, path: Path, overrides: Mapping[str, Setting]) -> 
     return draft.cluster, [*findings, *draft.findings, *check(checked, draft)]
 
 
-_LOADERS: Mapping[Any, Callable[[Tree, Path, Mapping[str, Setting]], tuple[Cluster, list[Finding]]]] = {
+_LOADERS: Mapping[int, Callable[[Tree, Path, Mapping[str, Setting]], tuple[Cluster, list[Finding]]]] = {
     1: _load_version1,
 }
 

@@ -142,8 +142,7 @@ def test_nonsense_gives_findings_with_places_and_nothing_else(
     """Whatever stands in a file: a cluster or findings, each of which points at a line that is there."""
     whole = yaml.safe_load(base)
     key = data.draw(st.sampled_from([*whole, "hosts", "image", "network", "patches", "endpoint"]))
-    if key != "version":
-        whole = copy.deepcopy(whole) | {key: document}
+    whole = copy.deepcopy(whole) | {key: document}
     path = tmp_path_factory.mktemp("fuzz") / "fuzz.yaml"
     path.write_text(yaml.safe_dump(whole, allow_unicode=True))
     lines = path.read_text().splitlines()
@@ -172,6 +171,17 @@ def test_any_bytes_give_findings(raw: bytes, tmp_path_factory: pytest.TempPathFa
     path.write_bytes(b"version: 1\n" + raw)
     for finding in findings_of(path):
         assert finding.problem, finding
+
+
+@pytest.mark.parametrize("version", ["[1]", "{a: 1}", "1.0", "true", "'1'", "one", "-1", "0", "0x1", "", "~"])
+def test_only_a_whole_number_is_a_version(version: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(f"host: hv01.lan\nversion: {version}\n")
+    found = findings_of(path)
+    if version == "0x1":
+        assert found == []
+    else:
+        assert [(finding.path, finding.place.line) for finding in found] == [("version", 2)]
 
 
 def test_aliases_cannot_multiply_without_end(tmp_path: Path) -> None:
