@@ -105,6 +105,9 @@ FAULTS: dict[str, FaultRow] = {
     "lease-moves": FaultRow(
         does="the router gives the machine another address at its next boot", place="VM name or bare MAC"
     ),
+    "talos-lose-answer": FaultRow(
+        does="a call of Talos' API is worked on, and the connection ends before its answer", place="method"
+    ),
     "config-refused": FaultRow(does="Talos refuses a machine config", place="VM name"),
     "install-fails": FaultRow(does="the installer cannot write the disk", place="VM name"),
     "install-slow": FaultRow(

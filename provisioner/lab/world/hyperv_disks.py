@@ -160,19 +160,13 @@ class Disks(Vmms):
         with self.kernel.lock:
             self._guard("Set-VMDvdDrive")
             vm = self._vm(vm_id)
-            if number is not None and location is not None:
-                _at(vm.dvd_drives, number, location)
-            elif not vm.dvd_drives:
-                raise refused.no_device(f"a DVD drive of '{vm.name}'", vm.name)
+            if not _chosen(vm, number, location):
+                raise refused.no_device(f"the DVD drive of '{vm.name}'", vm.name)
             self._attachable(vm, path, (".iso",))
         self.kernel.spend(SECONDS["dvd"])
         with self.kernel.lock:
             vm = self._vm(vm_id)
-            chosen = [
-                drive
-                for drive in vm.dvd_drives
-                if number is None or (drive.controller_number, drive.controller_location) == (number, location)
-            ]
+            chosen = _chosen(vm, number, location)
             for drive in chosen:
                 drive.path = ntpath.normpath(path) if path else ""
             self._changed(vm)
@@ -220,6 +214,15 @@ def _refuse_file(fault: FileFault) -> CmdletError:
     if fault.kind == "exists":
         return refused.vhd_exists(fault.path)
     return refused.vhd_folder_missing(fault.path)
+
+
+def _chosen(vm: Vm, number: int | None, location: int | None) -> list[DvdDrive]:
+    """The DVD drives that the numbers given fit; all without numbers."""
+    return [
+        drive
+        for drive in vm.dvd_drives
+        if number in (None, drive.controller_number) and location in (None, drive.controller_location)
+    ]
 
 
 def _at(drives: list[_Drive], number: int, location: int) -> _Drive:

@@ -142,12 +142,8 @@ class Settings(Power):
                 self._off(vm)
             self._nic(vm, index)
             del vm.nics[index]
-            vm.boot_order[:] = [
-                f"network:{number - 1}" if number > index else entry
-                for entry in vm.boot_order
-                for number in [_network_number(entry)]
-                if number != index
-            ]
+            kept = [entry for entry in vm.boot_order if entry != f"network:{index}"]
+            vm.boot_order[:] = [_counted_down(entry, index) for entry in kept]
             self._changed(vm)
 
     def set_mac(self, vm_id: str, mac: str | None, *, index: int = 0) -> None:
@@ -267,8 +263,10 @@ def boot_entry(vm: Vm, text: str) -> BootEntry:
     return BootEntry("unknown")
 
 
-def _network_number(entry: str) -> int:
-    return int(entry.removeprefix("network:")) if entry.startswith("network:") else -1
+def _counted_down(entry: str, removed: int) -> str:
+    """A boot entry after the network adapter of that number is gone."""
+    kind, _, number = entry.partition(":")
+    return f"network:{int(number) - 1}" if kind == "network" and int(number) > removed else entry
 
 
 def _mac(text: str) -> str:

@@ -46,6 +46,11 @@ def drives_of(vm: Vm) -> list[HardDrive | DvdDrive]:
     return [*vm.hard_drives, *vm.dvd_drives]
 
 
+def _taken(size_bytes: int) -> int:
+    """Room that a file takes on its volume."""
+    return max(RECORD_BYTES, size_bytes)
+
+
 @dataclass(frozen=True)
 class VolumeView:
     root: str
@@ -106,7 +111,7 @@ class Storage:
                 return 0
             size, used = host.volumes[root]
             files = (file for where, file in host.files.items() if where.startswith(root.lower()))
-            return max(0, size - used - sum(max(RECORD_BYTES, file.size_bytes) for file in files))
+            return max(0, size - used - sum(_taken(file.size_bytes) for file in files))
 
     def has_volume(self, path: str) -> bool:
         with self._kernel.lock:
@@ -132,18 +137,20 @@ class Storage:
     # -- changing
 
     def require_room(self, path: str, size_bytes: int) -> None:
-        """Refuses a path whose volume is not there or has less room than that."""
+        """Refuses a path whose volume is not there or has no room for a file of that size in place of what is at the path."""
         with self._kernel.lock:
             if not self.has_volume(path):
                 raise FileFault("no-volume", path)
-            if self.free_bytes(path) < max(RECORD_BYTES, size_bytes):
+            before = self.find(path)
+            freed = _taken(before.size_bytes) if before else 0
+            if self.free_bytes(path) + freed < _taken(size_bytes):
                 raise FileFault("no-space", path)
 
     def put(self, file: HostFile) -> HostFile:
         """A new file, or one in place of another; its folder must be there."""
         with self._kernel.lock:
             before = self.find(file.path)
-            self.require_room(file.path, file.size_bytes - (before.size_bytes if before else 0))
+            self.require_room(file.path, file.size_bytes)
             if not self.is_folder(ntpath.dirname(file.path)):
                 raise FileFault("no-folder", file.path)
             if before is not None and self.locked(file.path):
@@ -180,9 +187,11 @@ class Storage:
     def make_folder(self, path: str) -> None:
         """A folder, with its parents; one that is there is kept."""
         with self._kernel.lock:
-            self.require_room(path, 0)
             if self.find(path) is not None:
                 raise FileFault("exists", path)
+            if self.is_folder(path):
+                return
+            self.require_room(path, 0)
             self._kernel.state.host.folders.add(key(path))
             self._kernel.changed("file", path)
 
@@ -194,6 +203,8 @@ class Storage:
                 raise FileFault("not-found", path)
             if self.locked(path) or self.locked(new_path):
                 raise FileFault("in-use", new_path if self.locked(new_path) else path)
+            if not self.is_folder(ntpath.dirname(new_path)):
+                raise FileFault("no-folder", new_path)
             del self._kernel.state.host.files[key(path)]
             file.path = ntpath.normpath(new_path)
             return self.put(file)
