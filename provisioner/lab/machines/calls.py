@@ -12,7 +12,6 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
 from provisioner.lab.machines.resources import View
-from provisioner.lab.world.guests import TalosGuests
 from provisioner.lab.world.guests.errors import Refused
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.kernel import Kernel
@@ -50,7 +49,6 @@ class Answerer:
     """One boot of one machine, as its API sees it: everything that answers stands on this."""
 
     kernel: Kernel
-    guests: TalosGuests
     machine: Machine
     boot_id: str
     bell: Bell
@@ -102,6 +100,13 @@ async def received(stream: Stream[Request, Any]) -> Request:
     if request is None:
         raise GRPCError(Status.INTERNAL, "a request without a message")
     return request
+
+
+def lose_answer(answerer: Answerer, stream: Stream[Any, Any]) -> None:
+    """The fault `talos-lose-answer`: the work is done, and the connection ends before anybody hears of it."""
+    method = stream._method_name.rpartition("/")[2]
+    if answerer.kernel.injected("talos-lose-answer", method) is not None:
+        stream._stream.connection._transport.abort()
 
 
 def as_grpc(refused: Refused) -> GRPCError:

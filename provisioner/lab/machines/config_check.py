@@ -104,7 +104,7 @@ def _decode_v1alpha1(document: dict[str, Any]) -> None:
 
 def _refuse_repeated_keys(data: bytes) -> None:
     """PyYAML takes the last of equal keys, Talos' parser refuses them."""
-    for root in yaml.compose_all(data, yaml.SafeLoader):
+    for root in yaml.compose_all(data, yaml.CSafeLoader):
         stack = [root] if root is not None else []
         while stack:
             node = stack.pop()

@@ -22,6 +22,7 @@ from provisioner.lab.machines.calls import (
     READERS,
     Answerer,
     Caller,
+    lose_answer,
     received,
 )
 from provisioner.lab.machines.proxy import Proxy, common
@@ -112,7 +113,9 @@ class MachineService(MachineServiceBase):
     ) -> list[Element]:
         self._who_asks(stream).require(roles)
         request = await received(stream)
-        return await self._proxy.gather(stream.metadata, lambda answerer: answer(answerer, request), element)
+        elements = await self._proxy.gather(stream.metadata, lambda answerer: answer(answerer, request), element)
+        lose_answer(self._proxy.local, stream)
+        return elements
 
     async def _stream(
         self, stream: Stream[Request, Any], roles: frozenset[str], answer: Streaming[Request, Element]
@@ -156,6 +159,7 @@ class MaintenanceService(MachineService):
     ) -> None:
         """`node` and `nodes` are ignored here."""
         element = await answers.apply_in_maintenance(self._local, await received(stream))
+        lose_answer(self._local, stream)
         await stream.send_message(pb.ApplyConfigurationResponse(messages=[element]))
 
     @classmethod

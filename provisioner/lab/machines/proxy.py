@@ -22,7 +22,7 @@ class Proxy:
     """Of one apid: finds the machines that a call is meant for."""
 
     def __init__(self, local: Answerer, find: Find) -> None:
-        self._local = local
+        self.local = local
         self._find = find
 
     def one(self, metadata: Any) -> Answerer:
@@ -30,7 +30,7 @@ class Proxy:
         nodes = _values(metadata, "node")
         if len(nodes) > 1:
             raise GRPCError(Status.INVALID_ARGUMENT, "node metadata must be single-valued")
-        return self._target(nodes[0]) if nodes else self._local
+        return self._target(nodes[0]) if nodes else self.local
 
     def many(self, metadata: Any) -> list[str]:
         """Targets named by `nodes`; empty when the answer comes from one machine and passes through unchanged."""
@@ -63,10 +63,10 @@ class Proxy:
         return elements
 
     def _target(self, name: str) -> Answerer:
-        local = self._local.machine
-        with self._local.kernel.lock:
-            if self._local.require_alive() and _is_called(local, name):
-                return self._local
+        local = self.local.machine
+        with self.local.kernel.lock:
+            if self.local.require_alive() and _is_called(local, name):
+                return self.local
             if not local.control_plane:
                 raise GRPCError(Status.PERMISSION_DENIED, NO_FORWARDING)
             for machine in clusters.peers(local):

@@ -68,7 +68,7 @@ class View:
         now = Timestamp()
         now.FromDatetime(self._machine.kernel.clock.wall())
         after: dict[str, Entry] = {}
-        for name, spec in snapshot.take(self._machine).get(kind.type, {}).items():
+        for name, spec in snapshot.take(self._machine, kind).items():
             old = before.get(name)
             if old is None:
                 after[name] = Entry(kind, name, FIRST_VERSION, now, now, spec)

@@ -83,8 +83,8 @@ class MachineServers:
     # -- on any thread, under the world's lock
 
     def _changed(self, topic: str, key: str) -> None:
-        if topic in ("guest", "kube"):
-            self._loop.call_soon_threadsafe(self._mark, key if topic == "guest" else "")
+        if topic in ("guest", "vm", "kube"):
+            self._loop.call_soon_threadsafe(self._mark, "" if topic == "kube" else key)
 
     # -- on the loop
 
@@ -152,7 +152,7 @@ class MachineServers:
             running.server.answerer.bell.ring()
 
     def _new(self, machine: Machine, wanted: Wanted) -> Running:
-        answerer = Answerer(self._kernel, self._guests, machine, wanted.boot_id, Bell(), View(machine))
+        answerer = Answerer(self._kernel, machine, wanted.boot_id, Bell(), View(machine))
         server = MaintenanceServer(answerer) if wanted.mode == "maintenance" else ApidServer(answerer, self._find)
         return Running(wanted.boot_id, wanted.mode, server)
 

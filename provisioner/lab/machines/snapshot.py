@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from provisioner.lab.machines import kinds
 from provisioner.lab.world.guests import clusters, disks
-from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.machine import Machine
 
 Spec = dict[str, Any]
-Snapshot = dict[str, dict[str, Spec]]
-"""type -> id -> spec"""
+Told = Iterator[tuple[str, str, Spec]]
+"""(type, id, spec)"""
 
 DIAGNOSTIC_DELAY = 30.0
 ISO_BYTES = 110 * 2**20
 
 
-def take(machine: Machine) -> Snapshot:
-    """Everything the machine has to say; empty when no Talos runs on it."""
+def take(machine: Machine, kind: kinds.Kind) -> dict[str, Spec]:
+    """All that the machine has of that kind, by id; nothing when no Talos runs on it."""
+    if kind.type in META:
+        return META[kind.type]
     if machine.guest is None:
         return {}
-    found: Snapshot = dict(META)
-    for kind, name, spec in _all(machine):
-        found.setdefault(kind, {})[name] = spec
-    return found
+    return {
+        name: spec
+        for tell in _TELL.get(kind.namespace, ())
+        for found, name, spec in tell(machine)
+        if found == kind.type
+    }
 
 
 def _definitions() -> Iterator[tuple[str, Spec]]:
@@ -44,7 +47,7 @@ def _definitions() -> Iterator[tuple[str, Spec]]:
         yield kind.id, spec
 
 
-META: Snapshot = {
+META: dict[str, dict[str, Spec]] = {
     "ResourceDefinitions.meta.cosi.dev": dict(_definitions()),
     "Namespaces.meta.cosi.dev": {name: {"description": f"{name} resources"} for name in kinds.NAMESPACES},
 }
@@ -60,15 +63,7 @@ def _colons(mac: str) -> str:
     return ":".join(mac[i : i + 2] for i in range(0, len(mac), 2)).lower()
 
 
-def _all(machine: Machine) -> Iterator[tuple[str, str, Spec]]:
-    yield from _runtime(machine)
-    yield from _hardware(machine)
-    yield from _network(machine)
-    if machine.config is not None:
-        yield from _configured(machine, machine.config)
-
-
-def _runtime(machine: Machine) -> Iterator[tuple[str, str, Spec]]:
+def _runtime(machine: Machine) -> Told:
     talos = machine.talos
     unmet = [{"name": name, "reason": reason} for name, reason in talos.unmet]
     status: Spec = {"ready": talos.ready, "unmetConditions": unmet}
@@ -90,7 +85,7 @@ def _runtime(machine: Machine) -> Iterator[tuple[str, str, Spec]]:
         yield "Services.v1alpha1.talos.dev", name, spec
 
 
-def _hardware(machine: Machine) -> Iterator[tuple[str, str, Spec]]:
+def _system_information(machine: Machine) -> Told:
     hardware = machine.hardware
     yield (
         "SystemInformations.hardware.talos.dev",
@@ -105,6 +100,10 @@ def _hardware(machine: Machine) -> Iterator[tuple[str, str, Spec]]:
             "skuNumber": "None",
         },
     )
+
+
+def _disks(machine: Machine) -> Told:
+    hardware = machine.hardware
     for disk in hardware.disks():
         yield "Disks.block.talos.dev", disk.device, _disk(disk.device, disk.vhd.size_bytes, disk.bus_path, cdrom=False)
     for number, medium in enumerate(hardware.dvd_media()):
@@ -140,7 +139,7 @@ def _pretty(size: int) -> str:
     return f"{size / 10**9:.0f} GB" if size >= 10**9 else f"{size / 10**6:.0f} MB"
 
 
-def _network(machine: Machine) -> Iterator[tuple[str, str, Spec]]:
+def _network(machine: Machine) -> Told:
     talos, link = machine.talos, link_name(machine)
     up = machine.hardware.lan_up()
     mac = _colons(machine.hardware.mac)
@@ -226,8 +225,10 @@ def _address(prefix: str, link: str, index: int, scope: str) -> Spec:
     }
 
 
-def _configured(machine: Machine, config: MachineConfig) -> Iterator[tuple[str, str, Spec]]:
-    talos, kube = machine.talos, machine.around.kube
+def _configured(machine: Machine) -> Told:
+    if machine.config is None:
+        return
+    config, talos, kube = machine.config, machine.talos, machine.around.kube
     machine_type = "controlplane" if config.control_plane else "worker"
     yield "MachineConfigs.config.talos.dev", "v1alpha1", {"data": config.data}
     if machine.system is not None and machine.system.config:
@@ -254,7 +255,6 @@ def _configured(machine: Machine, config: MachineConfig) -> Iterator[tuple[str, 
                 f"kube-system/{component}-{talos.hostname}",
                 _pod_status(ready=kube.static_pods_ready(talos)),
             )
-    yield from _diagnostics(machine, config)
 
 
 def _member(machine: Machine) -> Spec:
@@ -280,9 +280,10 @@ def _pod_status(*, ready: bool) -> Spec:
     }
 
 
-def _diagnostics(machine: Machine, config: MachineConfig) -> Iterator[tuple[str, str, Spec]]:
+def _diagnostics(machine: Machine) -> Told:
     """Pod or service networks that overlap the LAN, told once it held for about 30 s (facts/talos.md 12)."""
-    if machine.kernel.now() - machine.talos.booted < DIAGNOSTIC_DELAY:
+    config = machine.config
+    if config is None or machine.kernel.now() - machine.talos.booted < DIAGNOSTIC_DELAY:
         return
     lan = ipaddress.ip_network(machine.kernel.state.lan.subnet)
     own = [
@@ -296,3 +297,15 @@ def _diagnostics(machine: Machine, config: MachineConfig) -> Iterator[tuple[str,
         message = "host and Kubernetes pod/service CIDR addresses overlap"
         details = [f"host network {lan} overlaps {', '.join(overlaps)}"]
         yield "Diagnostics.runtime.talos.dev", "address-overlap", {"message": message, "details": details}
+
+
+_TELL: dict[str, tuple[Callable[[Machine], Told], ...]] = {
+    "runtime": (_runtime, _disks, _diagnostics),
+    "hardware": (_system_information,),
+    "network": (_network,),
+    "config": (_configured,),
+    "cluster": (_configured,),
+    "k8s": (_configured,),
+    "etcd": (_configured,),
+}
+"""By namespace, who tells of it: a look at one kind does not make all others."""

@@ -857,6 +857,52 @@ def test_behind_a_dead_link_there_is_silence_and_then_everything_at_once(lan: La
     run(work())
 
 
+@pytest.mark.parametrize("method", ["ApplyConfiguration", "Bootstrap"])
+def test_an_answer_that_is_lost_leaves_the_work_done(lan: Lan, served: Served, cluster: Cluster, method: str) -> None:
+    (vm,) = lan.to_maintenance("a")
+    lan.inject("talos-lose-answer", method)
+    config = pb.ApplyConfigurationRequest(data=cluster.config("controlplane"))
+    if method == "Bootstrap":
+        lan.installed(vm, config.data)
+    served.servers.settle()
+
+    async def work() -> None:
+        context = insecure() if method == "ApplyConfiguration" else secure(cluster, cluster.client())
+        async with served.channel(served.port(vm), context) as channel:
+            api = MachineServiceStub(channel)
+            with pytest.raises(StreamTerminatedError):
+                await (
+                    api.Bootstrap(pb.BootstrapRequest()) if method == "Bootstrap" else api.ApplyConfiguration(config)
+                )
+
+    run(work())
+    lan.advance(30)
+    if method == "Bootstrap":
+        assert lan.guest(vm).stage == "running"
+    else:
+        assert lan.noted("config_applied") == [vm.id]
+
+
+def test_an_ejected_iso_shows_at_once(lan: Lan, served: Served) -> None:
+    (vm,) = lan.to_maintenance("a")
+    served.servers.settle()
+
+    async def work() -> None:
+        async with maintenance(served, vm) as channel:
+            request = cosi.WatchRequest(
+                namespace="runtime", type="Disks.block.talos.dev", id="sr0", options={}, api_version=1
+            )
+            async with Watching(channel, request) as responses:
+                await anext(responses)
+                assert yaml.safe_load((await anext(responses)).event[0].resource.spec.yaml_spec)["size"] > 0
+                with lan.kernel.lock:
+                    vm.dvd_drives[0].path = ""
+                    lan.kernel.changed("vm", vm.id)
+                assert yaml.safe_load((await anext(responses)).event[0].resource.spec.yaml_spec)["size"] == 0
+
+    run(work())
+
+
 def test_a_running_clock_serves_as_well() -> None:
     """The world's own thread moves the machine while clients ask; at full speed the whole boot takes a moment."""
     lan = Lan()

@@ -14,11 +14,12 @@ from provisioner.lab.world.state import EtcdData, EtcdMember, KubeCluster
 # --- finding each other ---------------------------------------------------------------------------------------------
 
 
-def peers(machine: Machine) -> Iterator[Machine]:
+def peers(machine: Machine, *, with_etcd: bool = False) -> Iterator[Machine]:
     """Other machines of the same cluster by the secrets in their configs, that run and can be reached."""
     for other in machine.around.machines.values():
         if (
             other is not machine
+            and (other.etcd_running or not with_etcd)
             and other.config is not None
             and other.reachable
             and other.running_config.same_cluster(machine.running_config)
@@ -37,7 +38,7 @@ def held_virtual_ip(machine: Machine) -> str:
     """The virtual IP is elected through etcd, so it exists only after bootstrap (facts/talos.md 12). Lowest member id wins here."""
     if machine.config is None or not machine.config.virtual_ip or not etcd_healthy(machine):
         return ""
-    ids = {other.owner: member_id(other) for other in (machine, *peers(machine)) if etcd_healthy(other)}
+    ids = {other.owner: member_id(other) for other in (machine, *peers(machine, with_etcd=True)) if etcd_healthy(other)}
     return machine.config.virtual_ip if member_id(machine) == min(ids.values()) else ""
 
 
@@ -67,14 +68,14 @@ def trustd_for(machine: Machine) -> Machine | None:
     Real Talos answers as soon as trustd runs and is found, which may be before bootstrap or, with a virtual IP as endpoint, only
     after it (facts/talos.md 4.1). The lab always takes the later: whoever waits for workers before bootstrap must not get by.
     """
-    return next((o for o in peers(machine) if o.control_plane and etcd_healthy(o) and _finds(machine, o)), None)
+    return next((o for o in peers(machine, with_etcd=True) if etcd_healthy(o) and _finds(machine, o)), None)
 
 
 def kube_api_for(machine: Machine) -> Machine | None:
     """The control plane at the endpoint, as the kubelet reaches it."""
     host = machine.running_config.endpoint_host
-    around = (machine, *peers(machine))
-    return next((o for o in around if o.control_plane and o.etcd_running and _is_address_of(host, o)), None)
+    around = (machine, *peers(machine, with_etcd=True))
+    return next((o for o in around if o.etcd_running and _is_address_of(host, o)), None)
 
 
 # --- etcd -----------------------------------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ def _to_join(machine: Machine) -> KubeCluster | None:
     """A healthy cluster of the same secrets that this machine finds, and that has no other learner yet (etcd allows one)."""
     if not machine.reachable:
         return None
-    for other in peers(machine):
+    for other in peers(machine, with_etcd=True):
         cluster = cluster_of(other)
         if (
             cluster is not None

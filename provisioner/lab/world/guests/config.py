@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import yaml
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """Scalars as YAML 1.2 reads them: a MAC address is no sexagesimal number, and `off` is a word (facts/talos.md 15)."""
 
 
@@ -51,7 +51,7 @@ def _pem(text: Any) -> bytes:
 
 @dataclass(frozen=True)
 class MachineConfig:
-    """A whole config, as bytes, and what Talos takes from it."""
+    """A whole config, as bytes, and what Talos takes from it. Fields are read once: a hundred machines compare them often."""
 
     data: bytes
 
@@ -73,19 +73,19 @@ class MachineConfig:
     def document(self, kind: str) -> dict[str, Any]:
         return next((d for d in self.documents if isinstance(d, dict) and d.get("kind") == kind), {})
 
-    @property
+    @cached_property
     def control_plane(self) -> bool:
         return self.get("machine", "type") in ("controlplane", "init")
 
-    @property
+    @cached_property
     def token(self) -> str:
         return str(self.get("machine", "token") or "")
 
-    @property
+    @cached_property
     def cluster_id(self) -> str:
         return str(self.get("cluster", "id") or "")
 
-    @property
+    @cached_property
     def cluster_secret(self) -> str:
         return str(self.get("cluster", "secret") or "")
 
@@ -98,11 +98,11 @@ class MachineConfig:
         """URL of the Kubernetes API."""
         return str(self.get("cluster", "controlPlane", "endpoint") or "")
 
-    @property
+    @cached_property
     def endpoint_host(self) -> str:
         return urlsplit(self.endpoint).hostname or ""
 
-    @property
+    @cached_property
     def os_ca(self) -> tuple[bytes, bytes]:
         """Certificate and key of the Talos API's CA, PEM; the key is empty on workers."""
         return _pem(self.get("machine", "ca", "crt")), _pem(self.get("machine", "ca", "key"))
@@ -115,7 +115,7 @@ class MachineConfig:
     def kubernetes_ca(self) -> tuple[bytes, bytes]:
         return _pem(self.get("cluster", "ca", "crt")), _pem(self.get("cluster", "ca", "key"))
 
-    @property
+    @cached_property
     def etcd_ca(self) -> bytes:
         return _pem(self.get("cluster", "etcd", "ca", "crt"))
 
@@ -141,11 +141,11 @@ class MachineConfig:
                     return str(address).split("/")[0]
         return ""
 
-    @property
+    @cached_property
     def virtual_ip(self) -> str:
         return next((str(dig(i, "vip", "ip")) for i in self.interfaces if dig(i, "vip", "ip")), "")
 
-    @property
+    @cached_property
     def discovery(self) -> bool:
         return bool(self.get("cluster", "discovery", "enabled")) and bool(self.cluster_id and self.cluster_secret)
 
