@@ -117,6 +117,8 @@ async def _send(response: web.StreamResponse, events: list[Json]) -> None:
 def _parsed(body: bytes, content_type: str) -> Any:
     if not body:
         return None
+    if "protobuf" in content_type or "cbor" in content_type:
+        raise KubeError(415, "UnsupportedMediaType", "the lab's API reads JSON and YAML, not Kubernetes' binary forms")
     try:
         return yaml.safe_load(body) if "yaml" in content_type else json.loads(body)
     except (ValueError, yaml.YAMLError) as error:

@@ -71,7 +71,8 @@ class Asked:
             return "get" if target.name else "watch" if self.is_watch else "list"
         words = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
         verb = words.get(self.method, "")
-        if not verb or (verb == "create") == bool(target.name and not target.subresource):
+        fits = bool(target.subresource) or not target.name if verb == "create" else bool(target.name)
+        if not verb or not fits:
             raise KubeError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
         return verb
 

@@ -103,6 +103,12 @@ class KubeServers:
             await self._keeper
         for address in list(self._listening):
             await self._close(address)
+        others = [
+            task for task in asyncio.all_tasks() if task is not asyncio.current_task()
+        ]  # watches of clients that left
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _keep(self) -> None:
         while True:

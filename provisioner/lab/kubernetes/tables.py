@@ -23,6 +23,10 @@ class Column:
     wide: bool = False
 
 
+_AGE = Column("Age", lambda _body: "")
+"""Stands where the age of an object belongs."""
+
+
 def table(
     plural: str, bodies: Iterable[Json], *, store: ObjectStore, now: datetime, include: str, version: str
 ) -> Json:
@@ -103,8 +107,10 @@ def _columns(plural: str, store: ObjectStore, now: datetime) -> list[Column]:
     }.get(plural, [])
     if plural == "events":
         return [Column("Last Seen", lambda body: age(body.get("lastTimestamp", ""), now)), *_EVENTS]
-    before = [column for column in own if not column.wide]
-    return [name, *before, since, *(column for column in own if column.wide)]
+    if _AGE not in own:  # as a rule it is the last but for what only `-o wide` shows
+        at = next((i for i, column in enumerate(own) if column.wide), len(own))
+        own = [*own[:at], _AGE, *own[at:]]
+    return [name, *(since if column is _AGE else column for column in own)]
 
 
 def _node_status(node: Json) -> str:
@@ -129,6 +135,7 @@ def _info(key: str) -> Callable[[Json], str]:
 _NODES = [
     Column("Status", _node_status),
     Column("Roles", _node_roles),
+    _AGE,
     Column("Version", _info("kubeletVersion")),
     Column("Internal-IP", lambda node: _address(node, "InternalIP"), wide=True),
     Column("External-IP", lambda node: _address(node, "ExternalIP"), wide=True),

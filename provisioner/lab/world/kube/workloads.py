@@ -108,6 +108,7 @@ class Workloads:
                 self._reconcile_daemonset(daemonset)
             for deployment in self._store.all("deployments"):
                 self._reconcile_deployment(deployment)
+            self._collect_garbage()
             self._schedule()
         self._run_kubelets()
 
@@ -155,6 +156,17 @@ class Workloads:
             deployment,
             {**status, "updatedReplicas": replicas, "unavailableReplicas": replicas - ready},
         )
+
+    def _collect_garbage(self) -> None:
+        """What belongs to a controller that is gone goes too."""
+        owners = ("daemonsets", "deployments", "replicasets", "nodes")
+        known = {body["metadata"]["uid"] for plural in owners for body in self._store.all(plural)}
+        for body in self._store.all("replicasets"):
+            if pods.owner_of(body).get("uid") not in (None, *known):
+                self._store.delete("replicasets", body["metadata"]["namespace"], body["metadata"]["name"])
+        for pod in self._store.all("pods"):
+            if pods.owner_of(pod).get("uid") not in (None, *known) and not pods.is_ending(pod):
+                self.end_pod(pod, 30)
 
     def _replicaset_of(self, deployment: Json) -> Json:
         found = self._owned_by(deployment, "replicasets")
