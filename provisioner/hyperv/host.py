@@ -244,6 +244,10 @@ class HyperVHost:
         return self._dialer.resolve(self._spec.address, self._spec.port)
 
     def _new_session(self) -> Callable[[Line], Session]:
+        if self._spec.transport == "winrs":
+            from provisioner.hyperv.winrs import WinrsSession
+
+            return lambda line: WinrsSession(self._sign_in, line)
         from provisioner.hyperv.psrp import ModuleNeed, PsrpSession
 
         need = ModuleNeed()

@@ -17,7 +17,7 @@ from pypsrp.messages import MessageType
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
-from provisioner.errors import Dropped, HostRefused, Unreachable
+from provisioner.errors import HostRefused, Unreachable
 from provisioner.hyperv import resend
 from provisioner.hyperv.http import HostTransport
 from provisioner.hyperv.module import may_load_text, module_text, module_version
@@ -26,6 +26,7 @@ from provisioner.hyperv.transport import (
     HOST_TYPE,
     IDLE_S,
     OPERATION_S,
+    TRIES,
     Abandoned,
     Call,
     Line,
@@ -38,8 +39,6 @@ from provisioner.hyperv.transport import (
 from provisioner.hyperv.values import from_ps, to_ps
 from provisioner.ports import Progress
 
-_TRIES = 4
-"""How often a call is begun, when the host loses its shell or an answer that cannot be asked for."""
 # The words of System.Management.Automation.ErrorCategory, by number.
 # fmt: off
 _CATEGORIES = (
@@ -88,7 +87,7 @@ class PsrpSession:
         try:
             self._run(call)
         except Exception as error:
-            failure = _failure(call, error)
+            failure = resend.failure_of(call, error)
             if failure is error:
                 raise
             raise failure from error
@@ -108,7 +107,7 @@ class PsrpSession:
 
     def _run(self, call: Call) -> None:
         lost = ""
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             try:
                 self._make_ready(call)
                 try:
@@ -124,7 +123,7 @@ class PsrpSession:
             else:
                 self._need.learned(needed=self._loaded)
                 return
-        raise Unreachable(f"the host lost our session {_TRIES} times ({lost})")
+        raise Unreachable(f"the host lost our session {TRIES} times ({lost})")
 
     def _make_ready(self, call: Call) -> None:
         """A pool that is open, with the module in its runspace as far as is known. The first runspace asks; if the call asks
@@ -308,11 +307,3 @@ def _faults() -> Iterator[None]:
         if fault.code in (resend.NO_SUCH_TARGET, resend.OPERATION_ABORTED):
             raise resend.ShellGone(fault.reason or str(fault)) from fault
         raise
-
-
-def _failure(call: Call, error: Exception) -> BaseException:
-    """What the caller learns. An outage after a change was begun leaves its outcome open; a read can just be asked again."""
-    explained = resend.explain(error)
-    if isinstance(explained, Unreachable) and call.changes and call.sent:
-        return Dropped(str(explained))
-    return explained

@@ -15,8 +15,8 @@ from pypsrp.exceptions import AuthenticationError, WinRMTransportError, WSManFau
 from spnego.exceptions import SpnegoError
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from provisioner.errors import HostRefused, NotTrusted, Rejected, TransportError, Unreachable
-from provisioner.hyperv.transport import CONNECT_S, Abandoned
+from provisioner.errors import Dropped, HostRefused, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.hyperv.transport import CONNECT_S, Abandoned, Call
 from provisioner.ports import Endpoint
 
 NO_SUCH_TARGET = 2150858843
@@ -29,7 +29,7 @@ _SIGN_IN_FAULTS = {5: "access denied", 1311: "no logon server", 1326: "logon fai
 
 SAFE_TO_REPEAT = frozenset({"Receive", "Get", "Enumerate", "Signal", "Delete", "Disconnect", "Reconnect", "Connect"})
 """Actions whose repetition changes nothing. Create, Command and Send are not among them."""
-_ACTION = re.compile(rb"/(\w+)</wsa:Action>")
+_ACTION = re.compile(rb"/(\w+)</\w+:Action>")
 
 
 class Ambiguous(Exception):
@@ -118,6 +118,14 @@ def explain(error: BaseException) -> BaseException:
     if isinstance(error, requests.exceptions.RequestException):
         return Unreachable(_reason(error))
     return error
+
+
+def failure_of(call: Call, error: BaseException) -> BaseException:
+    """What the caller learns. An outage after a change was begun leaves its outcome open; a read can just be asked again."""
+    explained = explain(error)
+    if isinstance(explained, Unreachable) and call.changes and call.sent:
+        return Dropped(str(explained))
+    return explained
 
 
 def _reason(error: BaseException) -> str:

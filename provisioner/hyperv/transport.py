@@ -23,6 +23,8 @@ OPERATION_S = 12
 """How long the host holds a Receive that has nothing to say, in real seconds (WSMan's OperationTimeout)."""
 READ_S = OPERATION_S + 10
 """Real seconds without an answer after which a request is sent again; must exceed `OPERATION_S` (facts: WinRM, robust client)."""
+TRIES = 4
+"""How often a call is begun, when the host loses its shell or an answer that cannot be asked for."""
 IDLE_S = 900
 """Seconds after which the host drops a shell whose client is gone; its own default is two hours."""
 
