@@ -90,6 +90,11 @@ def record_of(error: Exception, target: str) -> ErrorRecord:
     """A failure as an error record: the functions' own stay what they are, a cmdlet's becomes `HyperV.<its id>`."""
     if isinstance(error, Terminating):
         return error.record
+    if isinstance(error, CmdletError) and error.id == "CommandNotFoundException":
+        # The functions name cmdlets with their module, and of such a name the engine says that the module cannot be loaded.
+        return ErrorRecord(
+            id="HyperV.CouldNotAutoLoadModule", category="ObjectNotFound", message=error.message, target=target
+        )
     if isinstance(error, CmdletError):
         return ErrorRecord(id=f"HyperV.{error.id}", category=error.category, message=error.message, target=target)
     assert isinstance(error, FileFault)

@@ -50,7 +50,7 @@ def vm_result(call: Call, view: VmView, *, changed: bool) -> Result:
         "Connected": bool(nic and nic.switch_id),
         "Addresses": list(view.addresses),
         "Drives": compact(drive_rows(call, view)),
-        "BootOrder": [boot_entry(vm, entry).kind for entry in vm.boot_order],
+        "BootOrder": [boot_entry(vm, entry).kind for entry in vm.boot_order] if vm.generation != 1 else [],
         "SecureBoot": vm.generation != 1 and vm.secure_boot,
         "AutomaticCheckpoints": vm.automatic_checkpoints,
         "CheckpointType": vm.checkpoint_type,

@@ -15,6 +15,8 @@ from provisioner.lab.world.vmms import SECONDS, Vmms
 MIB = 1024**2
 THIN_BYTES = 4 * MIB
 """What an empty dynamic VHDX takes on the volume."""
+TABLE_BYTES = MIB
+"""What a dynamic VHDX may need to write its table of blocks anew when it grows; the disk's own size takes nothing."""
 SMALLEST_BYTES, LARGEST_BYTES = 3 * MIB, 64 * 1024**4
 SCSI_LOCATIONS = 64
 
@@ -81,6 +83,11 @@ class Disks(Vmms):
         with self.kernel.lock:
             file = self._vhd_file(path)
             assert file.vhd is not None
+            more = size_bytes - file.vhd.size_bytes if file.vhd.kind == "Fixed" else TABLE_BYTES
+            if self.storage.free_bytes(path) < more:
+                raise refused.disk_full(path)
+            if file.vhd.kind == "Fixed":
+                file.size_bytes = size_bytes
             file.vhd.size_bytes = size_bytes
             self.kernel.changed("file", file.path)
             return self._vhd_view(file)
