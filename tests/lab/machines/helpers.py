@@ -27,8 +27,8 @@ from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.guests import TalosGuests, install, sequences
 from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.machine import Machine
-from provisioner.lab.world.guests.nullkube import NullKube
 from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.kube import LabKube
 from provisioner.lab.world.routes import LoopbackRoutes
 from provisioner.lab.world.state import (
     DvdDrive,
@@ -54,7 +54,7 @@ class Lan:
         self.kernel = Kernel(State(host=WindowsHost(name="hv01", address="192.0.2.10")), HandClock(), seed)
         self.unplugged: set[str] = set()
         self.vms: dict[str, Vm] = {}
-        self.guests = TalosGuests(self.kernel, self, NullKube(self.kernel))
+        self.guests = TalosGuests(self.kernel, self, LabKube(self.kernel))
         self.kernel.state.host.files["iso"] = HostFile("iso", 1, 0.0, talos_iso="v1.11.5")
 
     # seams.PowerSwitch

@@ -118,7 +118,7 @@ def test_a_reserved_address_wins_over_a_moving_lease(lan: Lan) -> None:
 
 
 def test_the_maintenance_key_changes_when_the_clock_is_set(lan: Lan) -> None:
-    lan.inject("time-not-synced", "a", times=5)
+    lan.inject("time-not-synced", "a", value=20)
     (vm,) = lan.to_maintenance("a")
     assert lan.guest(vm).time_synced
     assert lan.guest(vm).key_generation == 2
