@@ -23,6 +23,7 @@ class TalosConfigs:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._last: tuple[bytes, SecretsBundle] | None = None
 
     def new_bundle(self, cluster: Cluster) -> Bundle:  # noqa: ARG002 - one day a cluster's release may decide the kinds of keys
         from provisioner.talos import secrets
@@ -33,8 +34,10 @@ class TalosConfigs:
         """Raises a Fault P-CONFIG-BADSECRETS that names everything that is missing or broken."""
         from provisioner.talos import secrets
 
+        if self._last is not None and self._last[0] == text:  # a run reads it several times, and checking it takes a while
+            return self._last[1]
         try:
-            return secrets.read_bundle(text)
+            self._last = (text, secrets.read_bundle(text))
         except secrets.BundleError as error:
             raise Fault(
                 id="P-CONFIG-BADSECRETS",
@@ -43,6 +46,7 @@ class TalosConfigs:
                 seen=error.problems,
                 then=("restore the file from a backup",),
             ) from None
+        return self._last[1]
 
     def write_bundle(self, bundle: Bundle) -> bytes:
         from provisioner.talos import secrets
