@@ -56,8 +56,9 @@ class Accounts:
     def first_administrator(self) -> Identity | None:
         """For whom spares of an engine are made."""
         with self._kernel.lock:
-            users = [account.user for account in self._kernel.state.accounts if "Administrators" in account.groups]
-        return self.identity(users[0]) if users else None
+            users = [account.user for account in self._kernel.state.accounts]
+        identities = (self.identity(user) for user in users)
+        return next((found for found in identities if found and found.administrator), None)
 
     def password_of(self, name: str) -> str | None:
         account = self.find(name)
@@ -73,7 +74,7 @@ class Accounts:
             return None
         with self._kernel.lock:
             host = self._kernel.state.host.name
-        return Identity(f"{host.upper()}\\{account.user}", frozenset(account.groups))
+        return Identity(f"{host.upper()}\\{account.user}", frozenset(group.lower() for group in account.groups))
 
 
 class ConnectionAuth:

@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from provisioner.lab.winrm.engine import EngineSpec
 from provisioner.lab.winrm.http import HttpConnection, serve_in_background
 from provisioner.lab.winrm.network import Listener, Network
 from provisioner.lab.winrm.psrp import PsrpShell
+from provisioner.lab.winrm.runspace import Runspace
 from provisioner.lab.winrm.shells import Limits, Opening, Shell
 from provisioner.lab.winrm.stats import Counters, Stats
 from provisioner.lab.winrm.trouble import Trouble
@@ -37,7 +39,7 @@ class WinRmEndpoint:
     """WinRM of the world's host, on loopback. Who may sign in stands in `State.accounts`, whether it can be reached in `Lan.link`.
 
     `folder` keeps CA and certificates over restarts. Ports of 0 are free ones. With `engine`, shells run a genuine PowerShell in place of
-    the lab's own functions. `require_bindings` refuses NTLM without the channel bindings of the TLS connection; Windows' default is not to.
+    the lab's own functions, but for those of the restricted configuration. `require_bindings` refuses NTLM without the channel bindings of the TLS connection; Windows' default is not to.
     `monotonic` is the clock, real time, by which idle shells expire.
     """
 
@@ -72,6 +74,7 @@ class WinRmEndpoint:
         self._service = Service(
             machine=self._machine,
             make_powershell=self._powershell,
+            make_restricted=self._restricted,
             make_cmd=self._cmd,
             limits=limits or Limits(),
             counters=self._counters,
@@ -175,7 +178,13 @@ class WinRmEndpoint:
     def _powershell(self, opening: Opening) -> Shell:
         if self._engines:
             return EngineShell(opening, self._engines, self, self._service.forget)
-        return PsrpShell(opening, self._functions, self, self._version_table())
+        return PsrpShell(opening, self._new_runspace, self._version_table())
+
+    def _restricted(self, opening: Opening) -> Shell:
+        return PsrpShell(opening, partial(self._new_runspace, restricted=True), self._version_table())
+
+    def _new_runspace(self, *, restricted: bool = False) -> Runspace:
+        return Runspace(self._functions, self, restricted=restricted)
 
     def _cmd(self, opening: Opening) -> Shell:
         return CmdShell(opening, self._functions, self, self._engine)

@@ -11,15 +11,21 @@ class Identity:
 
     user: str
     groups: frozenset[str] = frozenset()
+    """In lower case."""
 
     @property
     def administrator(self) -> bool:
-        return "Administrators" in self.groups
+        return "administrators" in self.groups
 
     @property
     def may_use_powershell(self) -> bool:
         """The default permissions of the session configuration Microsoft.PowerShell."""
-        return self.administrator or "Remote Management Users" in self.groups
+        return self.administrator or "remote management users" in self.groups
+
+    @property
+    def may_use_restricted(self) -> bool:
+        """Whom the restricted configuration is made for: those who may use Hyper-V and nothing else."""
+        return self.may_use_powershell or "hyper-v administrators" in self.groups
 
 
 NOBODY = Identity("")

@@ -6,17 +6,17 @@ import base64
 import contextlib
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import psrpcore
 from psrpcore import types as ps
 
-from provisioner.lab.functions.api import ErrorRecord, Functions, Streams
+from provisioner.lab.functions.api import ErrorRecord, Streams
 from provisioner.lab.winrm import fragments, soap, values
 from provisioner.lab.winrm.channel import Channel
-from provisioner.lab.winrm.runspace import Calls, Command, Failure, Runspace, Stopped
+from provisioner.lab.winrm.runspace import Command, Failure, Runspace, Stopped
 from provisioner.lab.winrm.shells import (
     POOL,
     STOP_WAIT_S,
@@ -67,10 +67,11 @@ class PsrpShell(Shell):
     input_streams = "stdin pr"
     output_streams = "stdout"
 
-    def __init__(self, opening: Opening, functions: Functions, calls: Calls, version_table: Mapping[str, Any]) -> None:
+    def __init__(
+        self, opening: Opening, new_runspace: Callable[[], Runspace], version_table: Mapping[str, Any]
+    ) -> None:
         super().__init__(opening)
-        self._functions = functions
-        self._calls = calls
+        self._new_runspace = new_runspace
         self.channels[POOL] = Channel()
         self._pool = _Pool(application_private_data={"PSVersionTable": dict(version_table)})
         self._running: dict[uuid.UUID, _Running] = {}
@@ -294,7 +295,7 @@ class PsrpShell(Shell):
             if running.stopping.is_set():
                 raise Stopped
             self._at_work += 1
-            return self._idle.pop() if self._idle else Runspace(self._functions, self._calls)
+            return self._idle.pop() if self._idle else self._new_runspace()
 
     def _release(self, runspace: Runspace) -> None:
         with self._slots:

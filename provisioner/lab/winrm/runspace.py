@@ -65,12 +65,13 @@ class Failure(Exception):
 
 
 class Runspace:
-    """One runspace with its function table."""
+    """One runspace with its function table. A `restricted` one has all functions from the start, and no language."""
 
-    def __init__(self, functions: Functions, calls: Calls) -> None:
+    def __init__(self, functions: Functions, calls: Calls, *, restricted: bool = False) -> None:
         self._functions = functions
         self._calls = calls
-        self._table: dict[str, str] = {}
+        self._restricted = restricted
+        self._table: dict[str, str] = {name.lower(): name for name in functions.names()} if restricted else {}
 
     def run(self, commands: Sequence[Command], output: Output, streams: Streams) -> None:
         """One statement. `streams` brings who signed in and how one is stopped. Raises Failure and Stopped."""
@@ -83,6 +84,8 @@ class Runspace:
             self._call(first, _Nothing(output) if rest else output, streams)
 
     def _load(self, command: Command) -> None:
+        if self._restricted:
+            raise Failure(_NO_LANGUAGE)
         header = MODULE_HEADER.match(command.text)
         if header is None:
             raise Failure(_not_modelled(f"the script {command.text[:SHOWN_CHARACTERS]!r}"))
@@ -132,6 +135,14 @@ class _Nothing:
         self.progress = output.progress
 
     def result(self, type_name: str, fields: Mapping[str, Any], types: Mapping[str, str]) -> None: ...
+
+
+_NO_LANGUAGE = ErrorRecord(
+    id="ScriptsNotAllowed",
+    category="ParserError",
+    message="The syntax is not supported by this runspace. This can occur if the runspace is in no-language mode.",
+    exception="System.Management.Automation.ParseException",
+)
 
 
 def _not_found(name: str) -> ErrorRecord:

@@ -17,8 +17,11 @@ from provisioner.lab.winrm.soap import RSP, Request, W, decoded, text_of
 from provisioner.lab.winrm.stats import Counters
 from provisioner.lab.winrm.trouble import Trouble
 
-CONFIGURATION = "Microsoft.PowerShell"
-"""The one session configuration that is there."""
+OPEN_CONFIGURATION = "Microsoft.PowerShell"
+RESTRICTED_CONFIGURATION = "TalosHyperV"
+"""A session configuration as JEA makes them: the module is installed, its functions are all there is, scripts are refused. It runs as
+whoever signed in, without a virtual account.
+"""
 
 MakeShell = Callable[[Opening], Shell]
 
@@ -31,6 +34,7 @@ class Service:
         *,
         machine: Callable[[], tuple[str, str]],
         make_powershell: MakeShell,
+        make_restricted: MakeShell,
         make_cmd: MakeShell,
         limits: Limits,
         counters: Counters,
@@ -40,6 +44,7 @@ class Service:
         """`machine` gives the host's name and its build number."""
         self._machine = machine
         self._make_powershell = make_powershell
+        self._make_restricted = make_restricted
         self._make_cmd = make_cmd
         self._limits = limits
         self._counters = counters
@@ -199,11 +204,16 @@ class Service:
             return self._make_cmd
         if not request.uri.startswith(soap.POWERSHELL_URI):
             raise _unknown_resource(request.uri)
-        if not request.identity.may_use_powershell:
-            raise soap.Fault(soap.ACCESS_DENIED, "w:AccessDenied", f"Access is denied to {request.user}.")
-        if request.uri.removeprefix(soap.POWERSHELL_URI) != CONFIGURATION:
+        configuration = request.uri.removeprefix(soap.POWERSHELL_URI).lower()
+        if configuration == OPEN_CONFIGURATION.lower():
+            allowed, make = request.identity.may_use_powershell, self._make_powershell
+        elif configuration == RESTRICTED_CONFIGURATION.lower():
+            allowed, make = request.identity.may_use_restricted, self._make_restricted
+        else:
             raise _unknown_resource(request.uri)
-        return self._make_powershell
+        if not allowed:
+            raise soap.Fault(soap.ACCESS_DENIED, "w:AccessDenied", f"Access is denied to {request.user}.")
+        return make
 
     def _delete(self, request: Request) -> str:
         shell = self._shell(request)

@@ -14,6 +14,8 @@ from pypsrp.powershell import PowerShell, RunspacePool
 
 from provisioner.lab.winrm import Limits, WinRmEndpoint
 from provisioner.lab.winrm.soap import TIMED_OUT, UNKNOWN_SELECTORS
+from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.state import Account
 from tests.lab.winrm.doubles import TableOfFunctions, call, load, wsman
 
 
@@ -159,6 +161,18 @@ def test_an_idle_shell_expires(start: Callable[..., WinRmEndpoint]) -> None:
             load(pool)
         assert fault.value.code == UNKNOWN_SELECTORS
     assert endpoint.stats().open_shells == 0
+
+
+def test_a_restricted_configuration_has_the_functions_and_no_scripts(endpoint: WinRmEndpoint, kernel: Kernel) -> None:
+    kernel.state.accounts.append(Account("hv", "hv", ["Hyper-V Administrators"]))
+    with wsman(endpoint, username="hv", password="hv") as client:
+        with pytest.raises(WSManFaultError) as fault:
+            RunspacePool(client).open()
+        assert fault.value.code == 5
+        with RunspacePool(client, configuration_name="TalosHyperV") as pool:
+            assert call(pool, "Get-TalosItems", Id=["a"])[0] == [{"Id": "a"}]
+            assert load(pool).streams.error[0].fq_error == "ScriptsNotAllowed"
+    assert endpoint.stats().module_loads == 0
 
 
 def test_another_session_configuration_is_unknown(endpoint: WinRmEndpoint) -> None:
