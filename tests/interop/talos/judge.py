@@ -38,7 +38,9 @@ class Judge:
         return json.loads(done.stdout)
 
     def talk(self, talosconfig: Path, node: str) -> dict[str, Any]:
-        """What Talos' own client hears from a machine: version, services, etcd_members, machine_status (one event of a watch)."""
+        """What Talos' own client hears from a machine: version, services, etcd_members (or etcd_error), machine_status (one event of
+        a watch).
+        """
         answer: dict[str, Any] = self.ask("talk", talosconfig, node)
         return answer
 

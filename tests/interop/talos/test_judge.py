@@ -17,7 +17,7 @@ from tests.unit.talos.helpers import CONFIGS, ENDPOINT, SAME_EXAMPLES, SCHEMA, b
 from tests.unit.talos.test_patches import CASES
 from tests.unit.talos.test_validate import CONTROL_PLANE, SOUND, WORKER, patched
 
-pytestmark = pytest.mark.go
+pytestmark = [pytest.mark.go, pytest.mark.timeout(600)]  # building the judge anew may take minutes on a busy machine
 
 
 @pytest.fixture(scope="session")
