@@ -80,12 +80,12 @@ class GrpcServer(Server):
                 self._idle.set()
 
     async def drain(self) -> None:
-        """As a reboot ends connections: a GOAWAY, the last words of calls under way, then they are closed."""
+        """As a reboot ends connections: the last words of calls under way, a GOAWAY, then they are closed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), LAST_WORDS_S)
         for connection in self._connections():
             connection._connection.close_connection()
             connection.flush()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), LAST_WORDS_S)
         self._end(lambda transport: transport.close())
 
     def abort(self) -> None:

@@ -83,8 +83,8 @@ class MachineServers:
     # -- on any thread, under the world's lock
 
     def _changed(self, topic: str, key: str) -> None:
-        if topic in ("guest", "vm", "kube"):
-            self._loop.call_soon_threadsafe(self._mark, "" if topic == "kube" else key)
+        if topic in ("guest", "vm"):
+            self._loop.call_soon_threadsafe(self._mark, key)
 
     # -- on the loop
 
@@ -109,11 +109,7 @@ class MachineServers:
         await asyncio.gather(*others, return_exceptions=True)
 
     def _mark(self, owner: str) -> None:
-        """Somebody's change; an empty owner means everybody's."""
-        if owner:
-            self._dirty.add(owner)
-        else:
-            self._dirty |= self._running.keys()
+        self._dirty.add(owner)
         self._woken.set()
 
     async def _keep(self) -> None:

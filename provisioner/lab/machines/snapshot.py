@@ -240,8 +240,8 @@ def _configured(machine: Machine) -> Told:
     yield "Nodenames.kubernetes.talos.dev", "nodename", {"nodename": talos.hostname}
     if talos.address:
         yield "NodeIPs.kubernetes.talos.dev", "kubelet", {"addresses": [talos.address]}
-    if machine.kubelet_known:
-        spec = {"nodename": talos.hostname, "nodeReady": kube.node_ready(talos), "unschedulable": False}
+    if machine.kubelet_in:
+        spec = {"nodename": talos.hostname, "nodeReady": kube.node_ready(talos), "unschedulable": machine.cordoned}
         yield "NodeStatuses.kubernetes.talos.dev", talos.hostname, spec
     if config.discovery:
         for other in (machine, *clusters.peers(machine)):

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from grpclib.client import Channel
+from grpclib.protocol import H2Protocol
+from hyperframe.frame import GoAwayFrame
 
 from provisioner.lab.machines import MachineServers
 from provisioner.lab.world.clock import HandClock
@@ -303,6 +305,21 @@ def secure(cluster: Cluster, client: tuple[bytes, bytes] | None = None) -> ssl.S
     return context
 
 
+class PatientChannel(Channel):
+    """Takes a GOAWAY without error as what it is, an announcement. grpclib drops even answers that came just before it."""
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        made = protocol.connection_made
+
+        def connection_made(transport: Any) -> None:
+            made(transport)
+            protocol.connection._connection._frame_dispatch_table[GoAwayFrame] = lambda _frame: ([], [])
+
+        protocol.connection_made = connection_made
+        return protocol
+
+
 class Served:
     """The servers of a LAN, and ways to them."""
 
@@ -321,7 +338,7 @@ class Served:
 
     @contextlib.asynccontextmanager
     async def channel(self, port: int, context: ssl.SSLContext) -> AsyncIterator[Channel]:
-        channel = Channel("127.0.0.1", port, ssl=context)
+        channel = PatientChannel("127.0.0.1", port, ssl=context)
         try:
             yield channel
         finally:

@@ -311,7 +311,7 @@ def test_a_worker_finds_its_cluster_by_discovery_when_the_endpoint_answers_nobod
     lan.installed(worker, cluster.config("worker"))
     lan.advance(60)
     assert lan.guest(worker).api == "apid"
-    assert not lan.machine(worker).kubelet_known, "its kubelet knows the endpoint alone"
+    assert not lan.machine(worker).kubelet_in, "its kubelet knows the endpoint alone"
 
 
 def test_more_control_planes_join_one_after_another(lan: Lan) -> None:

@@ -560,6 +560,10 @@ def test_resources_of_a_whole_cluster(whole: tuple[Served, Cluster, list[Vm]]) -
             assert info == {"clusterId": cluster.id, "clusterName": cluster.name}
             nodes = await listed("NodeStatuses.kubernetes.talos.dev", "k8s")
             assert nodes == {"cp0": {"nodename": "cp0", "nodeReady": True, "unschedulable": False}}
+            node = served.lan.kernel.state.clusters[served.lan.machine(vms[0]).kubelet_in].objects["nodes/cp0"].body
+            node["spec"]["unschedulable"] = True
+            assert (await listed("NodeStatuses.kubernetes.talos.dev", "k8s"))["cp0"]["unschedulable"] is True
+            del node["spec"]["unschedulable"]
             pods = await listed("StaticPodStatuses.kubernetes.talos.dev", "k8s")
             assert "kube-system/kube-apiserver-cp0" in pods
             definitions = await listed("ResourceDefinitions.meta.cosi.dev", "meta")
@@ -901,6 +905,29 @@ def test_an_ejected_iso_shows_at_once(lan: Lan, served: Served) -> None:
                 assert yaml.safe_load((await anext(responses)).event[0].resource.spec.yaml_spec)["size"] == 0
 
     run(work())
+
+
+def test_answers_arrive_though_the_server_stops_a_moment_later() -> None:
+    """At full speed a machine closes its maintenance server within a millisecond of taking the config."""
+    lan, cluster = Lan(), Cluster()
+    vms = lan.to_maintenance(*"abcdefgh")
+    lan.kernel.clock = RunningClock(1000.0, start=lan.kernel.now())
+    lan.kernel.start()
+    try:
+        with serving(lan) as served:
+
+            async def apply(vm: Vm) -> None:
+                async with maintenance(served, vm) as channel:
+                    request = pb.ApplyConfigurationRequest(data=cluster.config("worker"))
+                    assert len((await MachineServiceStub(channel).ApplyConfiguration(request)).messages) == 1
+
+            async def work() -> None:
+                await asyncio.gather(*(apply(vm) for vm in vms))
+
+            run(work())
+            assert lan.kernel.wait_for(lambda: len(lan.noted("install_done")) == len(vms), 400)
+    finally:
+        lan.kernel.stop()
 
 
 def test_a_running_clock_serves_as_well() -> None:

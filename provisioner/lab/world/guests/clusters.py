@@ -240,9 +240,9 @@ def report_kubelet(machine: Machine) -> None:
     kubelet = talos.services.get("kubelet")
     api = kube_api_for(machine) if kubelet is not None and kubelet.state == "Running" and talos.reachable else None
     data = etcd_data(api) if api is not None else None
-    if data is not None and not machine.kubelet_known:
-        machine.kubelet_known = True
+    if data is not None and not machine.kubelet_in:
+        machine.kubelet_in = data.cluster_id
         machine.around.kube.kubelet_started(talos, data.cluster_id)
-    elif data is None and machine.kubelet_known:
-        machine.kubelet_known = False
+    elif data is None and machine.kubelet_in:
+        machine.kubelet_in = ""
         machine.around.kube.kubelet_stopped(talos)

@@ -28,6 +28,7 @@ class TalosGuests:
         self.kernel = kernel
         self._power = power
         self._around = Surroundings(kernel, kube)
+        self._kube_due = False
         with kernel.lock:
             kernel.watch(self._look)
             self._adopt_foreign()
@@ -105,12 +106,18 @@ class TalosGuests:
         """Others changed something that machines depend on."""
         if topic == "guest" and key.startswith("foreign:"):
             self._adopt_foreign()
-        elif topic == "kube":
-            for machine in self.machines():
-                if machine.guest is not None:
-                    machine.refresh_status()
+        elif topic == "kube" and not self._kube_due:
+            # Changes there come in swarms: one look for all of them.
+            self._kube_due = True
+            self.kernel.after(0, "machines look at Kubernetes", self._look_at_kube)
         elif topic in ("switch", "link", "vm", "host"):
             self._look_at_links()
+
+    def _look_at_kube(self) -> None:
+        self._kube_due = False
+        for machine in self.machines():
+            if machine.guest is not None and machine.config is not None:
+                machine.look_at_kube()
 
     def _look_at_links(self) -> None:
         moved = False

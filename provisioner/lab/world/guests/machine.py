@@ -56,8 +56,10 @@ class Machine:
         """The config it runs by: that of the disk, unless `try` laid another over it."""
         self.bootstrap_asked = False
         self.etcd_running = False
-        self.kubelet_known = False
-        """Whether the Kubernetes part was told of its kubelet."""
+        self.kubelet_in = ""
+        """The cluster whose Kubernetes was told of its kubelet; empty: none."""
+        self._seen_of_kube = (False, False, False)
+        """Node ready, static pods ready, cordoned."""
         self.last_cause = ""
         self.etcd_cause = ""
         """Line of the world's log that says when its etcd came up: others wait for that."""
@@ -85,7 +87,7 @@ class Machine:
             process.cancel()
         self._processes.clear()
         if self.guest is not None:
-            if self.kubelet_known:
+            if self.kubelet_in:
                 self.around.kube.kubelet_stopped(self.guest)
             if self.etcd_running:
                 self.around.kube.etcd_stopped(self.guest)
@@ -93,7 +95,9 @@ class Machine:
             self.kernel.state.guests.pop(self.owner, None)
         self.guest = None
         self.config = None
-        self.bootstrap_asked = self.etcd_running = self.kubelet_known = False
+        self.bootstrap_asked = self.etcd_running = False
+        self.kubelet_in = ""
+        self._seen_of_kube = (False, False, False)
         self.other_system, self.other_address = False, ""
         self.ring.clear()
         self.log.clear()
@@ -131,6 +135,13 @@ class Machine:
         digits = "0123456789abcdefghijklmnopqrstuvwxyz"
         letters = "".join(digits[number // 36**i % 36] for i in range(6))
         return f"talos-{letters[:3]}-{letters[3:]}"
+
+    @property
+    def cordoned(self) -> bool:
+        """Whether its node takes no new pods, as the Kubernetes API has it."""
+        cluster = self.kernel.state.clusters.get(self.kubelet_in)
+        node = cluster.objects.get(f"nodes/{self.talos.hostname}") if cluster is not None else None
+        return node is not None and bool((node.body.get("spec") or {}).get("unschedulable"))
 
     @property
     def node_id(self) -> str:
@@ -227,6 +238,15 @@ class Machine:
         if always or unmet != talos.unmet or talos.ready != (not unmet):
             talos.unmet, talos.ready = unmet, not unmet
             self.event(events.MachineStatus(talos.stage, talos.ready, tuple(unmet)), actor)
+
+    def look_at_kube(self) -> None:
+        """What Kubernetes says of this node, as the kubelet shows it to Talos."""
+        kube = self.around.kube
+        seen = (kube.node_ready(self.talos), kube.static_pods_ready(self.talos), self.cordoned)
+        if seen != self._seen_of_kube:
+            self._seen_of_kube = seen
+            self.refresh_status()
+            self.changed()
 
     def changed(self) -> None:
         self.kernel.changed("guest", self.owner)
