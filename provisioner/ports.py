@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from provisioner.errors import Finding
 from provisioner.model.events import Event
 from provisioner.model.facts import (
     ConsoleFacts,
@@ -257,6 +258,9 @@ class Configs(Protocol):
     def write_bundle(self, bundle: Bundle) -> bytes: ...
     def machine_config(self, cluster: Cluster, machine: MachineSpec, bundle: Bundle, *, endpoint: str) -> bytes:
         """The whole config with all patches, validated. Raises a Fault P-CONFIG-REFUSED with all findings."""
+
+    def findings(self, cluster: Cluster) -> tuple[Finding, ...]:
+        """What Talos would refuse in the configs of this cluster file, without secrets and before anything is made."""
 
     def access(self, bundle: Bundle) -> TalosAccess:
         """A fresh admin certificate."""

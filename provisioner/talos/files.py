@@ -34,7 +34,9 @@ class TalosConfigs:
         """Raises a Fault P-CONFIG-BADSECRETS that names everything that is missing or broken."""
         from provisioner.talos import secrets
 
-        if self._last is not None and self._last[0] == text:  # a run reads it several times, and checking it takes a while
+        if (
+            self._last is not None and self._last[0] == text
+        ):  # a run reads it several times, and checking it takes a while
             return self._last[1]
         try:
             self._last = (text, secrets.read_bundle(text))
@@ -73,6 +75,18 @@ class TalosConfigs:
                 findings=findings,
             )
         return yaml.dump_documents(schema.encode(document) for document in documents)
+
+    def findings(self, cluster: Cluster) -> tuple[Finding, ...]:
+        """What Talos would refuse in the configs of this cluster file, of all machines, each finding once; no secrets needed.
+
+        For everybody who wants to know before anything is made: a patch is wrong on the first machine or never.
+        """
+        from provisioner.talos import secrets
+
+        bundle = secrets.stand_in(self._clock.wall())
+        endpoint = cluster.endpoint or "https://endpoint.invalid:6443"
+        found = [finding for one in cluster.machines for finding in _assemble(cluster, one, bundle, endpoint)[2]]
+        return tuple(dict.fromkeys(found))
 
     def access(self, bundle: Bundle) -> TalosAccess:
         """A fresh admin certificate; the key is labelled as OpenSSL reads it."""

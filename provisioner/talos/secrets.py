@@ -49,6 +49,18 @@ class SecretsBundle:
 
 def new_bundle(now: datetime) -> SecretsBundle:
     """Fresh secrets. Takes up to a second: the service account's key is RSA 4096."""
+    return _fresh(now, pki.new_service_account_key())
+
+
+def stand_in(now: datetime) -> SecretsBundle:
+    """A bundle to check configs with before the cluster has its own: whole and valid, made in milliseconds, never kept.
+
+    Its service account key is a short one, as Talos up to 1.6 had it.
+    """
+    return _fresh(now, pki.new_ca("", KeyType.ECDSA_P256, now).key)
+
+
+def _fresh(now: datetime, service_account_key: bytes) -> SecretsBundle:
     return SecretsBundle(
         cluster_id=base64.urlsafe_b64encode(os.urandom(32)).decode(),
         cluster_secret=_base64(os.urandom(32)),
@@ -58,7 +70,7 @@ def new_bundle(now: datetime) -> SecretsBundle:
         etcd=pki.new_ca("etcd", KeyType.ECDSA_P256, now),
         kubernetes=pki.new_ca("kubernetes", KeyType.ECDSA_P256, now),
         aggregator=pki.new_ca("", KeyType.ECDSA_P256, now),  # Talos gives this one no subject
-        service_account_key=pki.new_service_account_key(),
+        service_account_key=service_account_key,
         os=pki.new_ca("talos", KeyType.ED25519, now),
     )
 

@@ -140,6 +140,15 @@ def test_all_findings_come_at_once_each_at_the_patch_that_brought_it() -> None:
     assert str(fault.findings[0].place) in fault.seen[0]
 
 
+def test_a_file_is_checked_without_secrets_and_each_finding_told_once() -> None:
+    assert CONFIGS.findings(cluster()) == ()
+    spec = cluster(
+        patches=(patch("machine: {netwrok: {}}", line=50),),
+        worker_patches=(patch("cluster: {etcd: {subnet: 10.0.0.0/8}}", line=60),),
+    )
+    assert [(f.place.line, f.path) for f in CONFIGS.findings(spec)] == [(50, "machine.netwrok"), (60, "cluster.etcd")]
+
+
 @pytest.mark.parametrize(
     ("text", "path"),
     [
