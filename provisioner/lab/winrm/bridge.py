@@ -112,7 +112,8 @@ class Engines:
         self._spares: list[Spare] = []
         self._given: set[Engine] = set()
         self._closing: dict[Engine, threading.Thread] = {}
-        self._stopping = False
+        self._in_the_making = 0
+        self._stopping = threading.Event()
 
     def start(self) -> None:
         self._refill()
@@ -132,7 +133,12 @@ class Engines:
                 spare = next((each for each in ready if each.engine.identity == identity), None)
             if spare:
                 self._spares.remove(spare)
-            engine = spare.engine if spare else Engine(self._spec, identity)
+        # Not under the lock: whoever makes the environment may want the world's, and the world may want ours.
+        engine = spare.engine if spare else Engine(self._spec, identity)
+        with self._lock:
+            if self._stopping.is_set():
+                engine.kill()
+                raise soap.aborted("The endpoint is stopping.")
             self._given.add(engine)
         return engine, spare
 
@@ -143,7 +149,7 @@ class Engines:
     def give_back(self, engine: Engine) -> None:
         """Ends it, in the background."""
         with self._lock:
-            if self._stopping or engine not in self._given:
+            if self._stopping.is_set() or engine not in self._given:
                 return
             self._given.discard(engine)
             closing = threading.Thread(target=self._close, args=(engine,), name="pwsh-close", daemon=True)
@@ -153,7 +159,7 @@ class Engines:
     def stop(self) -> None:
         """Kills all of them, each by its own process id."""
         with self._lock:
-            self._stopping = True
+            self._stopping.set()
             spares, self._spares = self._spares, []
             closing = list(self._closing.values())
             engines = [*(spare.engine for spare in spares), *self._given, *self._closing]
@@ -174,11 +180,18 @@ class Engines:
     def _refill(self) -> None:
         identity = self._spare_for()
         with self._lock:
-            if self._stopping or identity is None:
+            if self._stopping.is_set() or identity is None:
                 return
-            fresh = [Spare(self._spec, identity) for _ in range(self._spec.spares - len(self._spares))]
-            self._spares += fresh
-            for spare in fresh:
+            wanted = self._spec.spares - len(self._spares) - self._in_the_making
+            self._in_the_making += max(0, wanted)
+        for _ in range(wanted):
+            spare = Spare(self._spec, identity)
+            with self._lock:
+                self._in_the_making -= 1
+                if self._stopping.is_set():
+                    spare.engine.kill()
+                    return
+                self._spares.append(spare)
                 spare.start()
 
 

@@ -163,13 +163,14 @@ class WinRmEndpoint:
             return host.name, host.os_build
 
     def _publish(self, old: str, new: str) -> None:
-        """The host has an address, or another one. Under the world's lock."""
+        """The host has an address, or another one, or none. Under the world's lock."""
         if self._routes is None:
             return
         for port, loopback_port in ((HTTPS_PORT, self.https_port), (HTTP_PORT, self.http_port)):
             if old:
                 self._routes.withdraw(old, port)
-            self._routes.publish(new, port, loopback_port)
+            if new:
+                self._routes.publish(new, port, loopback_port)
             self._routes.publish(self._host_name, port, loopback_port)
 
     def _restarted(self) -> None:

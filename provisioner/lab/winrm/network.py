@@ -125,9 +125,8 @@ class Wire:
     def __init__(self, raw: socket.socket, network: Network) -> None:
         self.raw = raw
         self._network = network
+        self._address = network.address
         self.dead = False
-        self.lost = False
-        """The host has another address by now: silent for ever."""
 
     def reset(self) -> None:
         """Ends it with a TCP reset, from any thread; the thread that serves it closes the socket."""
@@ -148,6 +147,11 @@ class Wire:
             return True
         except OSError:
             return False
+
+    @property
+    def lost(self) -> bool:
+        """The host has another address by now, or none: silent until it has this one again."""
+        return self._address != self._network.address
 
     def deliverable(self) -> bool:
         return self._network.mode != "silence" and not self.lost and not self.dead
@@ -171,7 +175,7 @@ class Network:
     def __init__(
         self, kernel: Kernel, *, address_changed: Callable[[str, str], None], restarted: Callable[[], None]
     ) -> None:
-        """`address_changed(old, new)`: `old` is empty at the start. `restarted()`: the host was. Both are called under the world's lock."""
+        """`address_changed(old, new)`: each may be empty, for none. `restarted()`: the host was. Both are called under the world's lock."""
         self._kernel = kernel
         self._address_changed = address_changed
         self._restarted = restarted
@@ -179,7 +183,8 @@ class Network:
         self._bell = threading.Condition()
         self._wires: set[Wire] = set()
         self._listeners: list[Listener] = []
-        self._address = ""
+        self.address = ""
+        """Of the host, as the connections of now reach it."""
         self._unwatch: Callable[[], None] = lambda: None
         self.mode = "up"
 
@@ -238,10 +243,8 @@ class Network:
             self._booted = state.host.booted
             self._restarted()
             self.reset_all()
-        if state.host.address != self._address:
-            old, self._address = self._address, state.host.address
-            if old:
-                with self._bell:
-                    for wire in self._wires:
-                        wire.lost = True
-            self._address_changed(old, self._address)
+        if state.host.address != self.address:
+            with self._bell:
+                old, self.address = self.address, state.host.address
+                self._bell.notify_all()
+            self._address_changed(old, self.address)

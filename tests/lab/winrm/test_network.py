@@ -282,6 +282,24 @@ def test_a_host_that_comes_back_with_another_address(
     assert routes.ports == {(name, port): at for port, at in ports.items() for name in ("192.0.2.77", "hv01.lab")}
 
 
+def test_a_host_without_an_address_for_a_while(
+    start: Callable[..., WinRmEndpoint], kernel: Kernel, functions: TableOfFunctions
+) -> None:
+    routes = Table()
+    endpoint = start(routes=routes)
+    with wsman(endpoint, operation_timeout=5, read_timeout=10) as client, RunspacePool(client) as pool:
+        load(pool)
+        shell = begin(pool, functions, records=1)
+        functions.gate.release()
+        for address, places in (("", {"hv01.lab"}), ("192.0.2.10", {"192.0.2.10", "hv01.lab"})):
+            with kernel.lock:
+                kernel.state.host.address = address
+                kernel.changed("host")
+            assert {name for name, _ in routes.ports} == places
+        assert numbers(shell.end_invoke()) == [0]
+        assert endpoint.stats().connections == 1  # the old one came to life again
+
+
 def test_stop_ends_everything(start: Callable[..., WinRmEndpoint], functions: TableOfFunctions) -> None:
     endpoint = start()
     pool = RunspacePool(wsman(endpoint))
