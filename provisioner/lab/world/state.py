@@ -1,6 +1,6 @@
 """The state of the lab's world: a Windows host, its VMs and disks, the LAN, and the Talos machines. Plain data, no behaviour.
 
-What `durable()` keeps is what would survive a crash of such a host: files and disks with what is on them, VM definitions,
+What `durable.py` keeps is what would survive a crash of such a host: files and disks with what is on them, VM definitions,
 switches, the host's settings. What runs in memory (guests, jobs at work, connections) does not.
 """
 
