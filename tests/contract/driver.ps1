@@ -1,5 +1,5 @@
 # Calls functions in this engine on request, so that one process serves all cases: a line of JSON in, a line of JSON out, over a socket.
-#   {"environment": {...}, "hyperv": true}   another world from now on: its drives, its user, its socket; with or without the Hyper-V module
+#   {"environment": {...}}                   another world from now on: its drives, its user, its socket
 #   {"text": "..."}                          script text that is loaded for good
 #   {"function": "...", "arguments": {...}}  a call: results with the .NET types of their properties, errors in their order
 
@@ -12,7 +12,6 @@ function Switch-World($request) {
         Remove-PSDrive -Name $letter -Scope Global -Force -ErrorAction Ignore
         $null = New-PSDrive -Name $letter -PSProvider FileSystem -Root "$env:LAB_ROOT/$letter" -Scope Global
     }
-    if (-not $request.hyperv) { Remove-Module -Name Hyper-V -Force -ErrorAction Ignore }
 }
 
 function Invoke-Function($request) {

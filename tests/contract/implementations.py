@@ -81,13 +81,17 @@ class Engine:
         self._folder = folder
         self._number = 0
         self._home: EngineHome | None = None
-        home = self._new_home(first)
+        self._text = ""
+        self._has_hyperv = first.state.host.hyperv_module
+        self._start(self._new_home(first))
+
+    def _start(self, home: EngineHome) -> None:
         text = (Path(__file__).parent / "driver.ps1").read_text(encoding="utf-8")
-        self._noise = (folder / "noise.txt").open("w+", encoding="utf-8")
+        self._noise = (self._folder / "noise.txt").open("w+", encoding="utf-8")
         with socket.create_server(("127.0.0.1", 0)) as door:
             door.settimeout(30)
             self._process = subprocess.Popen(
-                home.command(pwsh, text),
+                home.command(self._pwsh, text),
                 env={**home.environment(), "DRIVER_PORT": str(door.getsockname()[1])},
                 stdin=subprocess.DEVNULL,
                 stdout=self._noise,  # what -WhatIf says on the console, and why the driver ended if it did
@@ -97,10 +101,7 @@ class Engine:
         self._socket.settimeout(60)
         self._stream = self._socket.makefile("rw", encoding="utf-8", newline="\n")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def _end(self) -> None:
         self._stream.close()
         self._socket.close()
         try:
@@ -109,10 +110,17 @@ class Engine:
             self._process.kill()
             self._process.wait()
             self._noise.close()
-            self.leave()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+        self.leave()
 
     def load(self, text: str) -> None:
         """Loads script text for good, as a client does with `add_script(text, use_local_scope=False)`."""
+        self._text = text
         self._ask({"text": text})
 
     def run(self, function: str, **arguments: Any) -> list[dict[str, Any]]:
@@ -123,8 +131,12 @@ class Engine:
 
     def stand_on(self, world: World, caller: str) -> None:
         home = self._new_home(world)
-        environment = home.environment(CALLERS[caller])
-        self._ask({"environment": environment, "hyperv": world.state.host.hyperv_module})
+        if world.state.host.hyperv_module != self._has_hyperv:  # a process keeps the modules that it has
+            self._has_hyperv = world.state.host.hyperv_module
+            self._end()
+            self._start(home)
+            self.load(self._text)
+        self._ask({"environment": home.environment(CALLERS[caller])})
 
     def call(self, function: str, arguments: Mapping[str, Any], *, what_if: bool) -> Answer:
         assert self._home is not None

@@ -90,11 +90,10 @@ def check(step: dict[str, Any], known: dict[str, dict[str, Any]], answer: Answer
     function = step["call"]
     expected_errors = filled(step.get("errors", []), known)
     assert [error.id for error in answer.errors] == [error["id"] for error in expected_errors], answer.errors
-    several = any(
-        parameter["name"] == "Id" and parameter["type"] == "string[]" for parameter in FUNCTIONS[function]["parameters"]
-    )
+    row = FUNCTIONS[function]
+    several = row["kind"] == "change" and row["parameters"][0] == {"name": "Id", "type": "string[]", "mandatory": True}
     for error, expected in zip(answer.errors, expected_errors, strict=True):
-        assert error.id in FUNCTIONS[function]["errors"] or error.id.startswith("HyperV."), error
+        assert error.id in row["errors"] or error.id.startswith("HyperV."), error
         assert error.category == expected["category"], error
         assert "target" not in expected or fits(error.target, expected["target"]), error
         assert error.terminating == (not several), error
@@ -102,7 +101,7 @@ def check(step: dict[str, Any], known: dict[str, dict[str, Any]], answer: Answer
     if "expect" in step or not expected_errors:
         expected_results = filled(step.get("expect", []), known)
         assert len(answer.results) == len(expected_results), answer
-        kinds = CONTRACT["types"][FUNCTIONS[function]["output"]]
+        kinds = CONTRACT["types"][row["output"]]
         for result, expected in zip(answer.results, expected_results, strict=True):
             for name, value in expected.items():
                 assert fits(decoded(result[name], kinds[name]), value), (

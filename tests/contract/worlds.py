@@ -12,7 +12,7 @@ from provisioner.lab.world import faults
 from provisioner.lab.world.build import ISO_BYTES, new_world
 from provisioner.lab.world.clock import HandClock, RunningClock
 from provisioner.lab.world.plugs import NullGuests
-from provisioner.lab.world.state import Account, HostFile, ScheduledTask, Vhd, Vm
+from provisioner.lab.world.state import Account, DvdDrive, HostFile, ScheduledTask, Vhd, Vm
 from provisioner.lab.world.storage import key
 from provisioner.lab.world.world import World
 
@@ -142,6 +142,11 @@ def _neighbor(world: World, said: dict[str, str]) -> None:
     world.state.host.neighbors[said["address"]] = (said["mac"], said["state"])
 
 
+def _switch_notes(world: World, said: dict[str, str]) -> None:
+    switch = next(switch for switch in world.state.host.switches if switch.name == said["name"])
+    switch.notes = said["notes"]
+
+
 _SET_UP: dict[str, Callable[[World, Any], None]] = {
     "iso": _iso,
     "file": _file,
@@ -153,6 +158,8 @@ _SET_UP: dict[str, Callable[[World, Any], None]] = {
     "edit_vm": _edit_vm,
     "forget_vm": lambda world, name: world.state.host.vms.pop(_vm(world, name).id) and world.kernel.changed("vm"),
     "neighbor": _neighbor,
+    "switch_notes": _switch_notes,
+    "two_dvds": lambda world, name: _vm(world, name).dvd_drives.append(DvdDrive(0, 2, "C:\\iso\\other.iso")),
 }
 
 

@@ -1,9 +1,9 @@
 function Get-TalosSid {
     # The SIDs in the caller's token, with that of its integrity level. whoami.exe, since it needs no .NET call: those are refused
-    # where Constrained Language Mode is on.
+    # where Constrained Language Mode is on. (ForEach-Object -MemberName would do nothing under -WhatIf: it asks before it reads.)
     [CmdletBinding()]
     param()
-    whoami.exe /groups /fo csv /nh | ConvertFrom-Csv -Header Group, Type, Sid, Attributes | ForEach-Object -MemberName Sid
+    whoami.exe /groups /fo csv /nh | ConvertFrom-Csv -Header Group, Type, Sid, Attributes | ForEach-Object -Process { $_.Sid }
 }
 
 function Test-TalosAdministrator {

@@ -44,7 +44,7 @@ function Invoke-TalosSwitchJob {
         @{
             Index     = $index
             Addresses = @(Get-NetIPAddress -AddressFamily IPv4 -ErrorAction Stop | Where-Object -FilterScript { $_.InterfaceIndex -eq $index -and $_.IPAddress -notlike '169.254.*' })
-            Gateways  = @(Get-NetRoute -AddressFamily IPv4 -ErrorAction Stop | Where-Object -FilterScript { $_.InterfaceIndex -eq $index -and $_.DestinationPrefix -eq '0.0.0.0/0' } | ForEach-Object -MemberName NextHop)
+            Gateways  = @(Get-NetRoute -AddressFamily IPv4 -ErrorAction Stop | Where-Object -FilterScript { $_.InterfaceIndex -eq $index -and $_.DestinationPrefix -eq '0.0.0.0/0' } | ForEach-Object -Process { $_.NextHop })
             Dns       = @(Get-DnsClientServerAddress -AddressFamily IPv4 -ErrorAction Stop | Where-Object -FilterScript { $_.InterfaceIndex -eq $index } | ForEach-Object -Process { $_.ServerAddresses })
             Dhcp      = @(Get-NetIPInterface -AddressFamily IPv4 -ErrorAction Stop | Where-Object -FilterScript { $_.InterfaceIndex -eq $index -and "$($_.Dhcp)" -eq 'Enabled' }).Count -gt 0
             Category  = "$(if ($profiles.Count -gt 0) { $profiles[0].NetworkCategory })"

@@ -10,7 +10,7 @@ from provisioner.lab.world import hyperv_errors as refused
 from provisioner.lab.world.hyperv_errors import CmdletError
 from provisioner.lab.world.state import DvdDrive, HardDrive, HostFile, Vhd, Vm
 from provisioner.lab.world.storage import FileFault, drives_of, key
-from provisioner.lab.world.vmms import SECONDS, Vmms
+from provisioner.lab.world.vmms import Vmms
 
 MIB = 1024**2
 THIN_BYTES = 4 * MIB
@@ -50,7 +50,7 @@ class Disks(Vmms):
                 raise refused.bad_argument("The size of the virtual hard disk is not valid.", path)
             if self.storage.exists(path):
                 raise refused.vhd_exists(path)
-        self.kernel.spend(SECONDS["vhd"])
+        self._take("vhd", path)
         with self.kernel.lock:
             file = HostFile(
                 path=ntpath.normpath(path),
@@ -79,7 +79,9 @@ class Disks(Vmms):
             assert file.vhd is not None
             if size_bytes % 4096 or size_bytes < file.vhd.size_bytes or size_bytes > LARGEST_BYTES:
                 raise refused.bad_argument("The size of the virtual hard disk is not valid.", path)
-        self.kernel.spend(SECONDS["vhd"])
+            if self.storage.free_bytes(path) == 0:
+                raise refused.disk_full(path)  # its table of blocks grows with it
+        self._take("vhd", path)
         with self.kernel.lock:
             file = self._vhd_file(path)
             assert file.vhd is not None
@@ -119,7 +121,7 @@ class Disks(Vmms):
             self._attachable(vm, path, (".vhdx", ".vhd"))
             if any(key(drive.path) == key(path) for drive in vm.hard_drives) or self.storage.holders(path):
                 raise refused.vhd_in_use(path)
-        self.kernel.spend(SECONDS["disk"])
+        self._take("disk", vm_id)
         with self.kernel.lock:
             vm = self._vm(vm_id)
             drive = HardDrive(*where, ntpath.normpath(path))
@@ -151,7 +153,7 @@ class Disks(Vmms):
                 self._off(vm)
             where = self._place_for(vm, number, location)
             self._attachable(vm, path, (".iso",))
-        self.kernel.spend(SECONDS["dvd"])
+        self._take("dvd", vm_id)
         with self.kernel.lock:
             vm = self._vm(vm_id)
             drive = DvdDrive(*where, ntpath.normpath(path) if path else "")
@@ -170,7 +172,7 @@ class Disks(Vmms):
             if not _chosen(vm, number, location):
                 raise refused.no_device(f"the DVD drive of '{vm.name}'", vm.name)
             self._attachable(vm, path, (".iso",))
-        self.kernel.spend(SECONDS["dvd"])
+        self._take("dvd", vm_id)
         with self.kernel.lock:
             vm = self._vm(vm_id)
             chosen = _chosen(vm, number, location)
