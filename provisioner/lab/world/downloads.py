@@ -49,7 +49,7 @@ class Downloads:
         Raises DownloadFailed and FileFault (no-space, in-use, no-folder). What had come until then stays in the file, as with any
         download. A host that goes off the network in the middle, as at the making of a switch, breaks it.
         """
-        found = self._connect(url)
+        begun, found = self._kernel.now(), self._connect(url)
         slower = self._kernel.injected("image-slow", url) or 1.0
         wrong = self._kernel.injected("image-checksum", url) is not None
         file = self._storage.put(HostFile(path=path, size_bytes=0, modified=self._kernel.now()))
@@ -71,6 +71,7 @@ class Downloads:
             else:
                 file.sha256, file.content, file.talos_iso = found.sha256, found.content, found.talos_iso
             self._kernel.changed("file", file.path)
+        self._kernel.note("download", url, seconds=self._kernel.now() - begun)
         return file
 
     def _connect(self, url: str) -> WebResource:

@@ -182,7 +182,7 @@ class Saver:
             try:
                 save(self._kernel, self._path)
             except OSError as error:  # a full disk: it is tried again at the next change
-                self._kernel.note("not-kept", str(self._path), error=str(error))
+                self._kernel.note("not_kept", str(self._path), error=str(error))
             if last:
                 return
             self._stopping.wait(DEBOUNCE_S)

@@ -56,7 +56,7 @@ class Power(Machines):
             if save and vm.state != "Running":
                 raise refused.wrong_state(vm.name)
         if turn_off or vm.state in ("Saved", "Stopping"):
-            self.kernel.spend(SECONDS["turn-off"])
+            self._take("turn-off", vm.id)
             with self.kernel.lock:
                 self._power_cut(vm)
             return True
@@ -66,13 +66,13 @@ class Power(Machines):
         with self.kernel.lock:
             answered = self._ask_shutdown(vm)
         if not answered and not force:
-            self.kernel.spend(SECONDS["refuse"])
+            self._take("refuse", vm.id)
             raise refused.guest_silent(vm.name)
         if self.kernel.wait_for(lambda: vm.state == "Off", FORCE_GRACE_S if force else bound_s) or not force:
             return True
         with self.kernel.lock:
             self._set_state(vm, "ForceShutdown")
-        self.kernel.spend(SECONDS["turn-off"])
+        self._take("turn-off", vm.id)
         with self.kernel.lock:
             self._power_cut(vm)
         return True
@@ -134,7 +134,7 @@ class Power(Machines):
             try:
                 self._begin_start(vm)
             except refused.CmdletError as error:
-                self.kernel.note("vm-start-refused", vm.id, id=error.id, message=error.message)
+                self.kernel.note("vm_start_refused", vm.id, id=error.id, message=error.message)
 
     # -- steps; all with the lock held
 
@@ -154,7 +154,7 @@ class Power(Machines):
 
     def _run(self, vm: Vm) -> None:
         self._set_state(vm, "Running")
-        self.kernel.note("vm-running", vm.id, name=vm.name)
+        self.kernel.note("vm_running", vm.id, name=vm.name)
         self.plugs.guests.power_on(vm)
 
     def _admit(self, vm: Vm) -> None:
@@ -194,7 +194,7 @@ class Power(Machines):
         """Saved VMs resume as by a cold boot here: the lab keeps no picture of a guest's memory."""
         with self.kernel.lock:
             self._set_state(vm, "Saving")
-        self.kernel.spend(SECONDS["save-vm"])
+        self._take("save-vm", vm.id)
         with self.kernel.lock:
             self.plugs.guests.power_off(vm)
             self._set_state(vm, "Saved")
@@ -207,7 +207,7 @@ class Power(Machines):
 
     def _now_off(self, vm: Vm) -> None:
         self._set_state(vm, "Off")
-        self.kernel.note("vm-off", vm.id, name=vm.name)
+        self.kernel.note("vm_off", vm.id, name=vm.name)
         if vm.automatic_checkpoints:
             for drive in vm.hard_drives:
                 file = self.storage.find(drive.path)

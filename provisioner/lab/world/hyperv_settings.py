@@ -11,7 +11,7 @@ from provisioner.lab.world.hyperv_power import Power
 from provisioner.lab.world.hyperv_vms import DYNAMIC_MAC
 from provisioner.lab.world.screen import render
 from provisioner.lab.world.state import Vm, VmNic
-from provisioner.lab.world.vmms import SECONDS, VmView, matches
+from provisioner.lab.world.vmms import VmView, matches
 
 INTEGRATION_SERVICES: Final = {
     "Guest Service Interface": "6C09BB55-D683-4DA0-8931-C9BF705F6480",
@@ -85,7 +85,7 @@ class Settings(Power):
             for entry in [*(boot_order or []), *([first] if first else [])]:
                 if boot_entry(vm, entry).kind == "unknown":
                     raise refused.no_device(f"the boot device {entry}", vm.name)
-        self.kernel.spend(SECONDS["firmware"])
+        self._take("firmware", vm_id)
         with self.kernel.lock:
             vm = self._generation_2(vm_id)
             self._off(vm)
@@ -119,7 +119,7 @@ class Settings(Power):
                 self._off(vm)
             switch = self._switch_named(switch_name) if switch_name else None
             mac = _mac(static_mac) if static_mac else DYNAMIC_MAC
-        self.kernel.spend(SECONDS["adapter"])
+        self._take("adapter", vm_id)
         with self.kernel.lock:
             vm = self._vm(vm_id)
             nic = VmNic(name=name, mac=mac, static_mac=bool(static_mac), switch_id=switch.id if switch else "")
@@ -154,7 +154,7 @@ class Settings(Power):
             self._off(vm)
             self._nic(vm, index)
             bare = _mac(mac) if mac is not None else DYNAMIC_MAC
-        self.kernel.spend(SECONDS["adapter"])
+        self._take("adapter", vm_id)
         with self.kernel.lock:
             vm = self._vm(vm_id)
             self._off(vm)
@@ -169,7 +169,7 @@ class Settings(Power):
             vm = self._vm(vm_id)
             self._nic(vm, index)
             switch = self._switch_named(switch_name) if switch_name is not None else None
-        self.kernel.spend(SECONDS["adapter"])
+        self._take("adapter", vm_id)
         with self.kernel.lock:
             vm = self._vm(vm_id)
             self._nic(vm, index).switch_id = switch.id if switch else ""
@@ -182,7 +182,7 @@ class Settings(Power):
             if not 0 <= vlan_id <= 4094:
                 raise refused.bad_argument("The VLAN ID is not valid: 1 to 4094.", str(vlan_id))
             self._nic(self._vm(vm_id), index)
-        self.kernel.spend(SECONDS["adapter"])
+        self._take("adapter", vm_id)
         with self.kernel.lock:
             vm = self._vm(vm_id)
             self._nic(vm, index).vlan_id = vlan_id
@@ -242,7 +242,7 @@ class Settings(Power):
             if vm.state != "Running" or not fits:
                 return WMI_INVALID_STATE, b""
             lines = list(self.plugs.guests.screen(vm))
-        self.kernel.spend(SECONDS["thumbnail"])
+        self._take("thumbnail", vm_id)
         pixels = render(lines, width, height, NATIVE_SCREEN)
         return WMI_OK, (len(pixels) + 4).to_bytes(4, "big") + pixels if prefix else pixels
 

@@ -130,7 +130,7 @@ class Switches(Settings):
         with self.kernel.lock:
             self._guard("Set-VMSwitch")
             self._changeable(switch_id)
-        self.kernel.spend(SECONDS["adapter"])
+        self._take("adapter", switch_id)
         with self.kernel.lock:
             switch = self._changeable(switch_id)
             if notes is not None:

@@ -9,7 +9,7 @@ from provisioner.lab.world import hyperv_errors as refused
 from provisioner.lab.world.hyperv_disks import Disks
 from provisioner.lab.world.state import DvdDrive, HardDrive, Vm, VmNic
 from provisioner.lab.world.storage import FileFault
-from provisioner.lab.world.vmms import SECONDS, VmView, is_pattern, matches
+from provisioner.lab.world.vmms import VmView, is_pattern, matches
 
 MIB = 1024**2
 DYNAMIC_MAC = "000000000000"
@@ -78,7 +78,7 @@ class Machines(Disks):
             folder = ntpath.join(path, name) if path else self.host.vm_folder
             if not self.storage.has_volume(folder):
                 raise refused.path_missing(folder, "configuration store")
-        self.kernel.spend(SECONDS["new-vm"])
+        self._take("new-vm", name)
         if new_vhd_path:
             if not ntpath.isabs(new_vhd_path):
                 base = ntpath.join(folder, "Virtual Hard Disks") if path else self.host.disk_folder
@@ -115,7 +115,7 @@ class Machines(Disks):
                 vm.dvd_drives.append(DvdDrive(0, 1 if disk else 0))
             vm.boot_order = _first_boot_order(vm, boot_device, existing_disk=bool(vhd_path))
             self.host.vms[vm.id] = vm
-            self.kernel.note("vm-new", vm.id, name=name)
+            self.kernel.note("vm_new", vm.id, name=name)
             self._changed(vm)
             return self._view(vm)
 
@@ -131,7 +131,7 @@ class Machines(Disks):
             memory = settings.get("memory_bytes", 512 * MIB)
             if memory < 32 * MIB or memory % (2 * MIB):
                 raise refused.bad_argument("The memory amount is not valid: at least 32 MB, in steps of 2 MB.", vm.name)
-        self.kernel.spend(SECONDS["set-vm"])
+        self._take("set-vm", vm_id)
         with self.kernel.lock:
             self._guard("Set-VM")
             vm = self._vm(vm_id)
@@ -146,7 +146,7 @@ class Machines(Disks):
             self._guard("Remove-VM")
             if self._vm(vm_id).state not in ("Off", "Saved"):
                 raise refused.wrong_state(self._vm(vm_id).name)
-        self.kernel.spend(SECONDS["remove-vm"])
+        self._take("remove-vm", vm_id)
         with self.kernel.lock:
             self._guard("Remove-VM")
             vm = self._vm(vm_id)
@@ -160,7 +160,7 @@ class Machines(Disks):
                     file = self.storage.find(drive.path)
                     if file is not None:
                         file.locked_until = self.kernel.now() + held
-            self.kernel.note("vm-removed", vm.id, name=vm.name)
+            self.kernel.note("vm_removed", vm.id, name=vm.name)
             self._changed(vm)
             return view
 

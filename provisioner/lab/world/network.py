@@ -146,7 +146,7 @@ class Network:
 
     def bind(self, switch: VirtualSwitch, adapter: NetAdapter, done: Callable[[CmdletError | None], None]) -> None:
         """Binds an adapter to a new External switch; `done` is called under the lock when the host's network is settled again."""
-        place, seconds = switch.name, self._begin_switch_outage("switch-bind", switch.name)
+        place, seconds = switch.name, self._begin_switch_outage("switch_bind", switch.name)
         switch.adapter_before = copy.deepcopy(adapter)
         adapter.addresses, adapter.gateway, adapter.dns_servers = [], "", []
         if self._kernel.injected("switch-bind", place) is not None:
@@ -168,6 +168,7 @@ class Network:
             if switch.allow_management_os:
                 switch.vethernet = self._vethernet(switch, adapter)
             self._end_outage()
+            self._kernel.note("switch_settled", switch.name)
             self._kernel.changed("switch", switch.id)
             done(None)
 
@@ -186,7 +187,7 @@ class Network:
 
     def release(self, switch: VirtualSwitch, done: Callable[[], None]) -> None:
         """Takes an External switch off its adapter, which gets its settings back. `done` as at `bind`."""
-        seconds = self._begin_switch_outage("switch-release", switch.name)
+        seconds = self._begin_switch_outage("switch_release", switch.name)
         switch.vethernet = None
 
         def settle() -> None:
@@ -196,6 +197,7 @@ class Network:
             if adapter is not None:
                 self._give_back(switch, adapter)
             self._end_outage()
+            self._kernel.note("switch_settled", switch.name)
             self._kernel.changed("switch", switch.id)
             done()
 

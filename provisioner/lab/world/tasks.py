@@ -88,7 +88,7 @@ class Tasks:
         try:
             run(copy.copy(task))
         except Exception as error:  # noqa: BLE001 - whatever the command fails with is the task's result
-            self._kernel.note("task-failed", task.name, error=str(error))
+            self._kernel.note("task_failed", task.name, error=str(error))
             self.finish(task.name, 1)
         else:
             self.finish(task.name)

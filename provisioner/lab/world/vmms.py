@@ -102,6 +102,11 @@ class Vmms:
     def host(self) -> WindowsHost:
         return self.kernel.state.host
 
+    def _take(self, operation: str, target: str) -> None:
+        """The time of a cmdlet passes, in the caller's thread and without the lock. The world's log keeps it: nobody could do without it."""
+        self.kernel.spend(SECONDS[operation])
+        self.kernel.note("cmdlet", target, operation=operation, seconds=SECONDS[operation])
+
     # -- guards; all with the lock held
 
     def _guard(self, cmdlet: str) -> None:

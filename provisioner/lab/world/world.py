@@ -75,14 +75,14 @@ class World:
             host.vmms = "Running"
             host.neighbors.clear()
             self.network.power(on=True)
-            self.kernel.note("host-booted", host.name)
+            self.kernel.note("host_booted", host.name)
             self.hyperv.start_automatically()
 
     def reboot_host(self, seconds: float = 60.0) -> None:
         """The host goes down now and comes up after that many seconds. VMs lose their power, tasks end."""
         with self.kernel.lock:
             self.session += 1
-            self.kernel.note("host-down", self.state.host.name, seconds=seconds)
+            self.kernel.note("host_down", self.state.host.name, seconds=seconds)
             self.hyperv.cut_all()
             self.tasks.end_all()
             self.network.power(on=False)
