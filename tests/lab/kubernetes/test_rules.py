@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.lab.world.kube import pods
+from provisioner.lab.world.kube import LabKube, pods
 from provisioner.lab.world.kube.store import KubeError
 from provisioner.lab.world.state import Injection
 from tests.lab.kubernetes.helpers import CLUSTER, Machines
@@ -200,6 +200,21 @@ def test_leases_are_renewed_while_the_kubelet_runs(healthy: Machines) -> None:
     age = renewed("w1")
     healthy.kernel.advance(0)
     assert renewed("w1") == age
+
+
+def test_a_crash_of_the_lab_loses_what_runs_and_keeps_what_etcd_holds(healthy: Machines) -> None:
+    seen = healthy.running.store.version
+    nodes = {node["metadata"]["uid"] for node in healthy.running.store.all("nodes")}
+    healthy.kube = LabKube(healthy.kernel)
+    assert not healthy.kube.api_is_up(CLUSTER)
+    for name in healthy.guests:
+        healthy.boot(name)
+    healthy.wait(lambda: healthy.kube.static_pods_ready(healthy.guests["cp1"]))
+    healthy.wait(healthy.healthy)
+    assert {node["metadata"]["uid"] for node in healthy.running.store.all("nodes")} == nodes
+    with pytest.raises(KubeError) as caught:
+        healthy.running.store.since(seen - 1)
+    assert caught.value.code == 410, "watchers must list again"
 
 
 def test_no_pod_is_put_onto_a_cordoned_node(healthy: Machines) -> None:

@@ -46,6 +46,7 @@ class RunningCluster:
         self.store = ObjectStore(kernel, cluster)
         self.control_planes: dict[str, ControlPlane] = {}
         self.kubelets: dict[str, Kubelet] = {}
+        self._by_node: dict[str, Kubelet] = {}
         self._last_seen: dict[str, float] = {}
         """Node -> when its kubelet stopped."""
         self._dues: dict[str, list[Due]] = {}
@@ -174,13 +175,14 @@ class RunningCluster:
 
     def kubelet_started(self, guest: Guest) -> None:
         kubelet = Kubelet(guest, MachineConfig(guest.config or b""), self._kernel.now())
-        self.kubelets[guest.owner] = kubelet
+        self.kubelets[guest.owner] = self._by_node[guest.hostname] = kubelet
         if self.api_up:
             self._register_later(kubelet)
 
     def kubelet_stopped(self, guest: Guest) -> None:
         self._cancel(f"kubelet {guest.owner}")
         kubelet = self.kubelets.pop(guest.owner, None)
+        self._by_node.pop(guest.hostname, None)
         if kubelet is not None and kubelet.registered:
             self._last_seen[guest.hostname] = self._kernel.now()
             self._grace(guest.hostname)
@@ -294,7 +296,7 @@ class RunningCluster:
         self.store.create("events", event)
 
     def _kubelet_of(self, node: str) -> Kubelet | None:
-        return next((k for k in self.kubelets.values() if k.guest.hostname == node), None)
+        return self._by_node.get(node)
 
     # -- time
 

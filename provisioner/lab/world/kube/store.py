@@ -18,7 +18,7 @@ from provisioner.lab.world.state import KubeCluster, KubeObject
 
 Json = dict[str, Any]
 
-HISTORY = 2000
+HISTORY = 5000
 """Changes that are kept for watchers; who comes with an older version is told that it is gone."""
 
 
