@@ -118,7 +118,7 @@ def open_context(
     cluster = loaded.cluster
     store = open_store(settings, cluster, environment)
     if cluster.lab is not None:
-        return _lab_context(settings, loaded, cluster.lab, store, start=start_lab)
+        return _lab_context(settings, loaded, cluster.lab, store, environment, start=start_lab)
     passwords = {name: find_password(host, ask, environment) for name, host in cluster.hosts.items()}
     return Context(
         settings=settings,
@@ -145,7 +145,9 @@ def client_files() -> Mapping[str, ContextFile]:
     return {"talosconfig": TalosconfigFile(), "kubeconfig": KubeconfigFile()}
 
 
-def _lab_context(settings: Settings, loaded: Loaded, lab: LabSpec, store: FileStore, *, start: bool) -> Context:
+def _lab_context(
+    settings: Settings, loaded: Loaded, lab: LabSpec, store: FileStore, environment: Mapping[str, str], *, start: bool
+) -> Context:
     from provisioner.lab import card as cards
 
     folder = lab_folder(settings, loaded.cluster)
@@ -159,9 +161,16 @@ def _lab_context(settings: Settings, loaded: Loaded, lab: LabSpec, store: FileSt
             then=(f"provision lab start {loaded.cluster.name}",),
         )
     hosts = {
-        name: replace(spec, user=spec.user or card.user, address=card.host)
+        name: replace(
+            spec,
+            user=spec.user or card.user,
+            address=card.host
+            if spec.address == spec.name
+            else spec.address,  # --host may name another place of the LAN
+        )
         for name, spec in loaded.cluster.hosts.items()
     }
+    password = environment.get("PROVISION_PASSWORD") or password
     return Context(
         settings=settings,
         loaded=replace(loaded, cluster=replace(loaded.cluster, hosts=hosts)),

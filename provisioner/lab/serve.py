@@ -178,8 +178,16 @@ class Lab:
         kernel = self.world.kernel
         if do == "status":
             with kernel.lock:
-                vms = [vm.name for vm in self.world.state.host.vms.values()]
-                return {"now_s": kernel.now(), "vms": len(vms), "vm_names": vms}
+                vms = list(self.world.state.host.vms.values())
+                return {
+                    "now_s": kernel.now(),
+                    "vms": len(vms),
+                    "vm_names": [vm.name for vm in vms],
+                    "vms_detail": [
+                        {"name": vm.name, "state": vm.state, "mac": vm.nics[0].mac if vm.nics else ""} for vm in vms
+                    ],
+                    "foreign": [{"name": m.name, "received": len(m.received)} for m in self.world.state.foreign],
+                }
         if do == "stop":
             self._stopping.set()
             return {}
