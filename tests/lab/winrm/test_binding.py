@@ -15,7 +15,10 @@ from pypsrp.serializer import TaggedValue
 from provisioner.lab.functions.api import Parameter, Terminating
 from provisioner.lab.winrm import EngineSpec, WinRmEndpoint
 from provisioner.lab.winrm.binding import bind
-from tests.lab.winrm.doubles import PARAMETERS, load, wsman
+from provisioner.lab.world.clock import HandClock
+from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.state import Account, State, WindowsHost
+from tests.lab.winrm.doubles import PARAMETERS, PASSWORD, USER, TableOfFunctions, load, wsman
 
 TYPES = {
     "switch": "switch",
@@ -105,33 +108,29 @@ def block(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def genuine(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunspacePool]:
-    """One engine for all cases: none of them leaves anything behind."""
-    from provisioner.lab.world.clock import HandClock
-    from provisioner.lab.world.kernel import Kernel
-    from provisioner.lab.world.state import Account, State, WindowsHost
-    from tests.lab.winrm.doubles import PASSWORD, USER, TableOfFunctions
-
+def engine_endpoint(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WinRmEndpoint]:
     home = tmp_path_factory.mktemp("engine")
     state = State(host=WindowsHost(name="HV01", address="192.0.2.10"), accounts=[Account(USER, PASSWORD)])
-    endpoint = WinRmEndpoint(
-        Kernel(state, HandClock()),
-        TableOfFunctions(),
-        home / "winrm",
-        engine=EngineSpec([pwsh], {"HOME": str(home), "PATH": "/usr/bin:/bin"}),
-    )
-    endpoint.start()
-    try:
-        with wsman(endpoint) as client, RunspacePool(client) as pool:
-            assert not load(pool, "\n".join(map(block, ("Get-TalosEcho", "Get-TalosItems")))).had_errors
-            yield pool
-    finally:
-        endpoint.stop()
+    spec = EngineSpec([pwsh], {"HOME": str(home), "PATH": "/usr/bin:/bin"})
+    made = WinRmEndpoint(Kernel(state, HandClock()), TableOfFunctions(), home / "winrm", engine=spec)
+    made.start()
+    yield made
+    made.stop()
 
 
-@pytest.fixture
-def own(pool: RunspacePool) -> RunspacePool:
-    return pool
+@pytest.fixture(scope="module")
+def genuine(engine_endpoint: WinRmEndpoint) -> Iterator[RunspacePool]:
+    """One engine for all cases: none of them leaves anything behind."""
+    with wsman(engine_endpoint) as client, RunspacePool(client) as pool:
+        assert not load(pool, "\n".join(map(block, ("Get-TalosEcho", "Get-TalosItems")))).had_errors
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def own(engine_endpoint: WinRmEndpoint) -> Iterator[RunspacePool]:
+    """The lab's own runspace: the restricted configuration has one beside any engine."""
+    with wsman(engine_endpoint) as client, RunspacePool(client, configuration_name="TalosHyperV") as pool:
+        yield pool
 
 
 def answer(pool: RunspacePool, name: str, given: dict[str, Any], positional: list[Any] = []) -> Any:
