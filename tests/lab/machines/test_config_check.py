@@ -12,7 +12,8 @@ import yaml
 from provisioner.lab.machines import config_check
 from provisioner.lab.machines.config_check import NotDecoded, NotValid
 from provisioner.lab.world.guests.config import MachineConfig
-from tests.lab.machines.helpers import Cluster, Lan
+from tests.lab.machines.clusters import Cluster
+from tests.lab.machines.helpers import Lan
 
 LAN = Lan()
 HARDWARE = (LAN.start("a"), LAN.machine(LAN.vms["vm-a"]).hardware)[1]

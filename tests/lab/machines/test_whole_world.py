@@ -10,7 +10,7 @@ from provisioner.lab.world.guests import TalosGuests, install, sequences
 from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.kube import LabKube
 from provisioner.lab.world.world import World
-from tests.lab.machines.helpers import Cluster
+from tests.lab.machines.clusters import Cluster
 from tests.lab.world.helpers import CLUSTER, Shell, hand_world, new_vm, save_iso, settle
 
 NAMES = ("cp-1", "worker-1", "worker-2", "worker-3")

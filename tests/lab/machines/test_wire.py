@@ -12,7 +12,8 @@ from provisioner.lab.machines.resources import View
 from provisioner.lab.machines.snapshot import META
 from provisioner.lab.machines.wire import Field
 from provisioner.talos.api.gen import machine_pb2 as pb
-from tests.lab.machines.helpers import Cluster, Lan
+from tests.lab.machines.clusters import Cluster
+from tests.lab.machines.helpers import Lan
 
 
 def test_machine_status_reads_as_the_message_of_the_same_fields() -> None:
