@@ -124,7 +124,7 @@ class Call:
         return bool(self.wire.ask("should", target, action or self.cmdlet.name))
 
     def genuine(self, name: str, **instead: Any) -> None:
-        """Has the engine's own cmdlet do the work, with other values for some of its arguments."""
+        """Has the engine's own cmdlet do the work, with other values for some of its arguments; None leaves one out."""
         self.wire.say("genuine", name, instead)
 
     # -- time

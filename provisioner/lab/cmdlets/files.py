@@ -24,6 +24,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -148,14 +149,17 @@ class FileTree:
         found: dict[str, Entry] = {}
 
         def look(folder: Path, prefix: str) -> None:
-            for item in os.scandir(folder):
+            items = list(os.scandir(folder))
+            if folder.parent != self.root:
+                found[key(prefix)] = Entry(None)
+            for item in items:
                 path = f"{prefix}\\{item.name}"
                 self._spelling[key(path)] = path
-                if item.is_dir(follow_symlinks=False):
-                    found[key(path)] = Entry(None)
-                    look(Path(item.path), path)
-                else:
-                    found[key(path)] = self._look_at(key(path), Path(item.path))
+                with suppress(FileNotFoundError):  # another engine took it away meanwhile
+                    if item.is_dir(follow_symlinks=False):
+                        look(Path(item.path), path)
+                    else:
+                        found[key(path)] = self._look_at(key(path), Path(item.path))
 
         for letter in self.drives():
             look(self.root / letter, f"{letter}:")
@@ -195,7 +199,10 @@ class FileTree:
         for path, entry in now.items():
             known = self._known.get(path)
             if entry.mark is not None and (known is None or known.entry.mark != entry.mark):
-                self._do("write", path, partial(self._write_in, path, entry))
+                try:
+                    self._do("write", path, partial(self._write_in, path, entry))
+                except FileNotFoundError:
+                    continue  # another engine took it away meanwhile: the next look tells
                 self._settle(path, entry)
         for path in sorted(gone, key=len, reverse=True):
             if self._known.pop(path, None) is not None:

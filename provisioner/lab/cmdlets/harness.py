@@ -47,6 +47,7 @@ class EngineHome:
     ) -> None:
         self.world = world
         self.folder = folder
+        self._stopped = False
         self.files = FileTree(world, folder / "drives")
         self._tasks = TaskEngine(self, pwsh) if pwsh else None
         self.server = CmdletServer(Surroundings(world, self.files, self._end_task), behaviours)
@@ -70,7 +71,10 @@ class EngineHome:
             self.world.tasks.run = self._tasks.run
 
     def stop(self) -> None:
-        """Ends the jobs that still run and the server; engines that somebody else started are theirs to end."""
+        """Ends the jobs that still run and the server; engines that somebody else started are theirs to end. May be called twice."""
+        if self._stopped:
+            return
+        self._stopped = True
         if self._tasks is not None:
             self.world.tasks.run = None
             self._tasks.stop()

@@ -13,28 +13,35 @@ function Format-Failure($record) {
     }
 }
 
+function Invoke-Script($text) {
+    $answer = @{ out = [System.Collections.Generic.List[object]]::new(); fatal = $null }
+    $shell = [powershell]::Create()
+    $shell.Runspace = $runspace
+    $null = $shell.AddScript($text, $true)
+    try { foreach ($object in $shell.Invoke()) { $answer.out.Add($object) } }
+    catch { $answer.fatal = Format-Failure $(if ($_.Exception.InnerException.ErrorRecord) { $_.Exception.InnerException.ErrorRecord } else { $_ }) }
+    $answer.errors = @(foreach ($record in $shell.Streams.Error) { Format-Failure $record })
+    $answer.warnings = @(foreach ($record in $shell.Streams.Warning) { $record.Message })
+    $answer.progress = @(foreach ($record in $shell.Streams.Progress) { "$($record.PercentComplete) $($record.StatusDescription)" })
+    $shell.Dispose()
+    $answer
+}
+
+# Scripts run in a runspace of their own, where every stream can be read.
+$runspace = [runspacefactory]::CreateRunspace()
+$runspace.Open()
 $stream = [Net.Sockets.TcpClient]::new('127.0.0.1', [int]$env:DRIVER_PORT).GetStream()
 $reader = [IO.StreamReader]::new($stream)
 $writer = [IO.StreamWriter]::new($stream)
 $writer.AutoFlush = $true
 while ($null -ne ($line = $reader.ReadLine())) {
     $request = ConvertFrom-Json -InputObject $line -AsHashtable -DateKind String
-    $answer = @{ out = [System.Collections.Generic.List[object]]::new(); errors = @(); warnings = @(); progress = @(); fatal = $null }
     if ($request.ContainsKey('environment')) {
         foreach ($name in $request.environment.Keys) {
             if ($name -notin 'HOME', 'PSModuleAnalysisCachePath') { Set-Item -LiteralPath "Env:$name" -Value $request.environment[$name] }
         }
-        . $env:PWSH_INIT
+        $answer = Invoke-Script '. $env:PWSH_INIT'
     }
-    else {
-        $shell = [powershell]::Create('CurrentRunspace')
-        $null = $shell.AddScript($request.script, $true)
-        try { foreach ($object in $shell.Invoke()) { $answer.out.Add($object) } }
-        catch { $answer.fatal = Format-Failure $(if ($_.Exception.InnerException.ErrorRecord) { $_.Exception.InnerException.ErrorRecord } else { $_ }) }
-        $answer.errors = @(foreach ($record in $shell.Streams.Error) { Format-Failure $record })
-        $answer.warnings = @(foreach ($record in $shell.Streams.Warning) { $record.Message })
-        $answer.progress = @(foreach ($record in $shell.Streams.Progress) { "$($record.PercentComplete) $($record.StatusDescription)" })
-        $shell.Dispose()
-    }
+    else { $answer = Invoke-Script $request.script }
     $writer.WriteLine((ConvertTo-Json -InputObject $answer -Compress -Depth 5 -EnumsAsStrings -WarningAction SilentlyContinue))
 }

@@ -42,9 +42,15 @@ class Ran:
 
     @property
     def one(self) -> Any:
-        assert self.fatal is None and not self.errors, self
-        assert len(self.out) == 1, self
+        assert len(self.good) == 1, self
         return self.out[0]
+
+    @property
+    def good(self) -> list[Any]:
+        """What was written, and no error."""
+        assert self.fatal is None, self
+        assert not self.errors, self
+        return self.out
 
 
 class Engine:
@@ -58,7 +64,7 @@ class Engine:
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(30)
             self._process = subprocess.Popen(
-                self.home.command(pwsh, DRIVER.read_text(encoding="utf-8")),
+                [pwsh, "-NoProfile", "-NonInteractive", "-File", str(DRIVER)],
                 env={**self.home.environment(), "DRIVER_PORT": str(server.getsockname()[1])},
                 stdin=subprocess.DEVNULL,  # an engine takes its standard input for the script's
                 stdout=subprocess.DEVNULL,  # what -WhatIf says on the console
@@ -88,7 +94,8 @@ class Engine:
         return self.home
 
     def act_for(self, caller: Caller) -> None:
-        self._ask({"environment": self.home.environment(caller)})
+        said = self._ask({"environment": self.home.environment(caller)})
+        assert said["fatal"] is None, said
 
     def run(self, script: str) -> Ran:
         said = self._ask({"script": script})

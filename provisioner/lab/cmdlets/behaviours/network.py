@@ -13,6 +13,7 @@ from typing import Any
 
 from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
 from provisioner.lab.cmdlets.call import Call, Object, ShellError, made
+from provisioner.lab.world.network import ROUTER_MAC
 from provisioner.lab.world.state import NetAdapter
 
 LOOPBACK, LOOPBACK_INDEX = "Loopback Pseudo-Interface 1", 1
@@ -427,6 +428,8 @@ def answers(around: Surroundings, addresses: Iterable[str]) -> set[str]:
     with around.kernel.lock:
         if not around.world.network.has_gateway():
             return set()
+        if around.world.state.lan.gateway in asked:
+            around.world.network.heard_from(ROUTER_MAC, around.world.state.lan.gateway)
         stations = {address for _mac, address in around.world.guests.stations()}
         own = {address.split("/")[0] for adapter in _with_ip(around) for address in adapter.addresses}
         return asked & (stations | own | {around.world.state.lan.gateway})

@@ -55,38 +55,54 @@ HASH_BYTES_PER_S = 150e6
 
 @behaviour("Remove-Item", "Path LiteralPath Filter Include Exclude Recurse Force Credential")
 def remove_item(call: Call, around: Surroundings) -> None:
-    """The engine's own, but for files that Windows would not let go: a Linux file system would."""
-    held = [path for said in _paths(call) for path in _held(around, around.files.windows_path(said))]
-    for path in held:
-        text = f"Cannot remove item {path}: The process cannot access the file because it is being used by another process."
-        call.error(
-            ShellError(
-                "RemoveFileSystemItemIOError",
-                "WriteError",
-                text,
-                path,
-                exception="System.IO.IOException",
-                hresult=SHARING_VIOLATION,
-            )
-        )
-    if not held:
-        call.genuine("Microsoft.PowerShell.Management\\Remove-Item")
+    """The engine's own, but for files that Windows would not let go: a Linux file system would.
+
+    With a locked file in a folder the files go one by one in the order of their names, as on Windows: with -ErrorAction Stop those
+    after the locked one stay.
+    """
+    genuine = "Microsoft.PowerShell.Management\\Remove-Item"
+    said = [
+        around.files.windows_path(str(path)) for path in call.items("LiteralPath" if "LiteralPath" in call else "Path")
+    ]
+    if not any(_held(around, path) for path in said):
+        call.genuine(genuine)
+        return
+    for path in said:
+        inside = _files(around, path)
+        for file in inside:
+            if not around.storage.locked(file):
+                call.genuine(genuine, Path=None, LiteralPath=file)
+            elif call.should(file, "Remove File"):
+                call.error(_in_use(file))
+        if inside != [path] and call.should(path, "Remove Directory"):
+            text = f"Directory {path} cannot be removed because it is not empty."
+            call.error(ShellError("DirectoryNotEmpty", "WriteError", text, path, exception="System.IO.IOException"))
 
 
-def _paths(call: Call) -> list[str]:
-    return [str(path) for path in call.items("LiteralPath" if "LiteralPath" in call else "Path")]
+def _in_use(path: str) -> ShellError:
+    text = f"Cannot remove item {path}: The process cannot access the file because it is being used by another process."
+    return ShellError(
+        "RemoveFileSystemItemIOError",
+        "WriteError",
+        text,
+        path,
+        exception="System.IO.IOException",
+        hresult=SHARING_VIOLATION,
+    )
 
 
-def _held(around: Surroundings, pattern: str) -> list[str]:
-    """Files at that path or below it that somebody holds open."""
+def _files(around: Surroundings, pattern: str) -> list[str]:
+    """Files at that path, which may be a pattern, or below it, by name."""
     wanted = key(pattern)
     with around.kernel.lock:
         files = list(around.kernel.state.host.files.items())
-    return [
-        file.path
-        for path, file in files
-        if (path == wanted or path.startswith(wanted + "\\") or _fits(path, wanted)) and around.storage.locked(path)
-    ]
+    return sorted(
+        file.path for path, file in files if path == wanted or path.startswith(wanted + "\\") or _fits(path, wanted)
+    )
+
+
+def _held(around: Surroundings, pattern: str) -> bool:
+    return any(around.storage.locked(path) for path in _files(around, pattern))
 
 
 def _fits(path: str, pattern: str) -> bool:

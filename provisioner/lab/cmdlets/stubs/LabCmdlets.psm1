@@ -183,7 +183,9 @@ class LabCmdlet : PSCmdlet {
         foreach ($pair in $this.MyInvocation.BoundParameters.GetEnumerator()) {
             if ($pair.Key -notin [Cmdlet]::CommonParameters) { $bound[$pair.Key] = $pair.Value }
         }
-        foreach ($key in $instead.Keys) { $bound[$key] = $instead[$key] }
+        foreach ($key in $instead.Keys) {
+            if ($null -eq $instead[$key]) { $bound.Remove($key) } else { $bound[$key] = $instead[$key] }
+        }
         $failed = $null
         foreach ($object in @(& $name @bound -ErrorAction SilentlyContinue -ErrorVariable failed)) { $this.WriteObject($object) }
         foreach ($record in $failed) {
