@@ -130,8 +130,8 @@ class Desk:
     def lab_folder(self, name: str = "lab") -> Path:
         return self.provision_home / ".labs" / name
 
-    def ask_lab(self, do: str, name: str = "lab", **more: Any) -> dict[str, Any]:
-        card = cards.read_card(self.lab_folder(name))
+    def ask_lab(self, do: str, *, cluster: str = "lab", **more: Any) -> dict[str, Any]:
+        card = cards.read_card(self.lab_folder(cluster))
         assert card is not None, "the lab does not run"
         return control.ask(card, do, **more)
 
