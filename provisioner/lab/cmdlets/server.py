@@ -56,6 +56,11 @@ class CmdletServer:
     def port(self) -> int:
         return int(self._server.server_address[1])
 
+    @property
+    def connections(self) -> int:
+        """How many runspaces are connected."""
+        return self._server.connections
+
     def start(self) -> None:
         self._thread.start()
 
@@ -128,6 +133,10 @@ class _Server(socketserver.ThreadingTCPServer):
             super().process_request_thread(request, client_address)
         finally:
             self._open.discard(request)
+
+    @property
+    def connections(self) -> int:
+        return len(self._open)
 
     def close_all(self) -> None:
         for connection in list(self._open):

@@ -126,15 +126,16 @@ def test_a_stopped_call_ends_in_the_world_too(tmp_path: Path) -> None:
     world.start()
     with EngineHome(world, tmp_path / "home") as home:
         client = Client(home, token(home))
-        before = threading.active_count()
+        client.call("Get-VMHost")
+        assert home.server.connections == 1
         client.say({"call": "Start-Sleep", "set": "Seconds", "arguments": {"Seconds": 1000}})
         client.close()
-        ended = threading.Event()
-        for _ in range(200):
-            if threading.active_count() < before:
+        slowly = threading.Event()
+        for _ in range(500):
+            if not home.server.connections:
                 break
-            ended.wait(0.05)
-        assert threading.active_count() < before
+            slowly.wait(0.02)
+        assert home.server.connections == 0
         assert not home.server.failures
     world.stop()
 
