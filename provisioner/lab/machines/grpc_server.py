@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
+from grpclib.config import Configuration
 from grpclib.const import Cardinality, Handler
 from grpclib.exceptions import GRPCError
-from grpclib.protocol import Connection, H2Protocol
+from grpclib.protocol import AbstractHandler, Connection, H2Protocol
 from grpclib.server import Server, Stream
+from h2.config import H2Configuration
 
 LAST_WORDS_S = 0.5
 """Real seconds that calls under way get to finish before an orderly stop closes their connection."""
@@ -48,6 +50,8 @@ class GrpcServer(Server):
         super().__init__([])
         self._mapping = _counted(methods, self)
         self._protocols: set[H2Protocol] = set()
+        """Those whose connection stands."""
+        self._ended = False
         self._busy = 0
         """Unary calls under way."""
         self._idle = asyncio.Event()
@@ -63,9 +67,18 @@ class GrpcServer(Server):
         )
 
     def _protocol_factory(self) -> H2Protocol:
-        protocol = super()._protocol_factory()
-        self._protocols = {p for p in self._protocols if not _is_closed(p)} | {protocol}
-        return protocol
+        handler = super()._protocol_factory().handler
+        return _Tracked(self, handler, self._config, self._h2_config)
+
+    def came(self, protocol: H2Protocol) -> None:
+        """A connection stands, its TLS handshake done. Too late, if the server has ended meanwhile."""
+        if self._ended:
+            protocol.connection._transport.abort()
+        else:
+            self._protocols.add(protocol)
+
+    def went(self, protocol: H2Protocol) -> None:
+        self._protocols.discard(protocol)
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
@@ -101,9 +114,10 @@ class GrpcServer(Server):
                 connection._transport.resume_reading()
 
     def _connections(self) -> list[Connection]:
-        return [protocol.connection for protocol in self._protocols if not _is_closed(protocol)]
+        return [protocol.connection for protocol in self._protocols if not protocol.connection.is_closing()]
 
     def _end(self, how: Callable[[asyncio.Transport], None]) -> None:
+        self._ended = True
         for handler in self._handlers:
             handler.close()
         for connection in self._connections():
@@ -111,10 +125,22 @@ class GrpcServer(Server):
         self._protocols.clear()
 
 
-def _is_closed(protocol: H2Protocol) -> bool:
-    """Also before its TLS handshake is done: there is nothing to end yet."""
-    connection: Connection | None = getattr(protocol, "connection", None)
-    return connection is None or connection.is_closing()
+class _Tracked(H2Protocol):
+    """Tells its server when its connection stands and when it is gone."""
+
+    def __init__(
+        self, server: GrpcServer, handler: AbstractHandler, config: Configuration, h2: H2Configuration
+    ) -> None:
+        super().__init__(handler, config, h2)
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._server.came(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._server.went(self)
+        super().connection_lost(exc)
 
 
 def _counted(methods: Methods, server: GrpcServer) -> Methods:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 import threading
@@ -21,6 +22,7 @@ from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.seams import Routes
 
 API_PORT = 50000
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class MachineServers:
         self._loop.close()
 
     def settle(self) -> None:
-        """Returns when listeners and certificates are as the world is now."""
+        """Returns when listeners and certificates are as the world is now. Never with the world's lock held."""
         asyncio.run_coroutine_threadsafe(self._settle(), self._loop).result(30)
 
     # -- on any thread, under the world's lock
@@ -116,7 +118,10 @@ class MachineServers:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            await self._look(self._dirty)
+            try:
+                await self._look(self._dirty)
+            except Exception:  # noqa: BLE001 - one machine's trouble must not silence the others; it is logged whole
+                _LOG.exception("a machine's API server is not as it should be")
 
     async def _settle(self) -> None:
         with self._kernel.lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 
 import pytest
 import yaml
@@ -160,3 +161,30 @@ def test_a_running_clock_serves_as_well() -> None:
             run(work())
     finally:
         lan.kernel.stop()
+
+
+def test_a_handshake_that_outlives_its_server_leads_nowhere(lan: Lan, served: Served) -> None:
+    """Many connect at the moment of a reboot: whoever was still shaking hands is not left with a dead machine."""
+    (vm,) = lan.to_maintenance("a")
+    served.servers.settle()
+    with socket.create_connection(("127.0.0.1", served.port(vm)), timeout=2) as bare:
+        tls = insecure().wrap_socket(bare, do_handshake_on_connect=False)
+        with handshake(served.port(vm), insecure()):
+            pass  # another one comes and goes meanwhile
+        lan.power_off(vm)
+        served.servers.settle()
+        with tls:
+            assert ends(tls)
+
+
+def ends(connection: ssl.SSLSocket) -> bool:
+    """Whether the peer ends it, in order or not, rather than leave it hanging."""
+    try:
+        connection.do_handshake()
+        while connection.recv(1024):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return True
