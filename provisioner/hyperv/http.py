@@ -20,6 +20,9 @@ from provisioner.hyperv import resend
 from provisioner.hyperv.transport import CONNECT_S, READ_S, Abandoned, Call, Line, SignIn
 from provisioner.ports import Endpoint
 
+_LAST_WORDS = 3
+"""How often we try to end what nobody waits for any more; the cut that freed us may hit the first try."""
+
 
 class HostAdapter(HTTPAdapter):
     """Tells the line of each connection it opens; `tls` are urllib3's own settings for checking the certificate."""
@@ -103,7 +106,7 @@ class HostTransport(_TransportHTTP):
     def send(self, message: bytes, *, retries_on_read_timeout: int = 0, timeout: Any = None) -> bytes:
         """Sends, and through outages sends again what may be sent again, within the call's patience.
 
-        Raises `resend.Ambiguous` when a request that must not be repeated was lost, else what the libraries raise.
+        Raises `resend.Ambiguous` when a request that must not be repeated was lost, Abandoned, else what the libraries raise.
         """
         del retries_on_read_timeout  # one policy rules: this one
         call = self.call
@@ -112,48 +115,55 @@ class HostTransport(_TransportHTTP):
         action = resend.action_of(message)
         timeouts = (CONNECT_S, READ_S if timeout is None else timeout)
 
-        def once() -> bytes:
-            call.requests += 1
-            self._line.begin()
-            try:
-                answer = super(HostTransport, self).send(message, timeout=timeouts)
-            except BaseException as error:
-                if resend.is_transient(error, encrypted=self.wrap_required):
-                    self._line.failed(resend.explain(error).args[0])
-                    self.reset()
-                elif isinstance(error, WinRMTransportError):
-                    self._line.answered()
-                else:
-                    self._line.refused()
-                raise
-            self._line.answered()
-            return answer
-
-        def again(error: BaseException) -> bool:
-            return resend.is_transient(error, encrypted=self.wrap_required) and (
-                action in resend.SAFE_TO_REPEAT or resend.never_sent(error)
-            )
-
-        def give_up(_: RetryCallState) -> bool:
-            return call.abandoned.is_set() or not self._line.bearable(call.patience_s)
+        def give_up(state: RetryCallState) -> bool:
+            if call.abandoned.is_set():
+                return action not in resend.ENDS or state.attempt_number >= _LAST_WORDS
+            return not self._line.bearable(call.patience_s)
 
         try:
             return Retrying(
-                retry=retry_if_exception(again),
+                retry=retry_if_exception(lambda error: self._may_repeat(action, error)),
                 stop=give_up,
                 wait=wait_random_exponential(multiplier=0.1, max=1),
                 sleep=sleep_using_event(call.abandoned),
                 reraise=True,
-            )(once)
+            )(self._send_once, call, action, message, timeouts)
         except Exception as error:
             if resend.is_certificate_error(error):
                 raise resend.not_trusted(error, self._line.locate(), self._sign_in.pin) from None
             transient = resend.is_transient(error, encrypted=self.wrap_required)
-            if transient and action not in resend.SAFE_TO_REPEAT and not resend.never_sent(error):
+            if transient and not self._may_repeat(action, error):
                 raise resend.Ambiguous(action) from error
             if transient and call.abandoned.is_set():
                 raise Abandoned from error
             raise
+
+    def _send_once(self, call: Call, action: str, message: bytes, timeouts: tuple[float, float]) -> bytes:
+        call.requests += 1
+        self._line.begin()
+        if call.abandoned.is_set() and action == "Receive":
+            raise Abandoned  # asked after `begin`: from here on a cut reaches the request
+        try:
+            answer = super().send(message, timeout=timeouts)
+        except BaseException as error:
+            if resend.is_transient(error, encrypted=self.wrap_required):
+                self.reset()
+                if call.abandoned.is_set():
+                    self._line.refused()  # it was us who cut it
+                else:
+                    self._line.failed(resend.explain(error).args[0])
+            elif isinstance(error, WinRMTransportError):
+                self._line.answered()
+            else:
+                self._line.refused()
+            raise
+        self._line.answered()
+        return answer
+
+    def _may_repeat(self, action: str, error: BaseException) -> bool:
+        return resend.is_transient(error, encrypted=self.wrap_required) and (
+            action in resend.SAFE_TO_REPEAT or resend.never_sent(error)
+        )
 
 
 def _is_loopback(host: str) -> bool:

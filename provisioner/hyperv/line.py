@@ -72,6 +72,7 @@ class HostLine:
         self._locate = locate
         self._lock = threading.Lock()
         self._connection: Any = None
+        self._is_cut = False
         self.endpoint: Endpoint | None = None
         """Where the connection in use goes to."""
         self.waiting_since: float | None = None
@@ -84,8 +85,13 @@ class HostLine:
     def opened(self, connection: Any) -> None:
         with self._lock:
             self._connection = connection
+            is_cut = self._is_cut
+        if is_cut:  # while it was being made
+            self.cut()
 
     def begin(self) -> None:
+        with self._lock:
+            self._is_cut = False
         self.waiting_since = time.monotonic()
 
     def answered(self) -> None:
@@ -104,6 +110,7 @@ class HostLine:
 
     def cut(self) -> None:
         with self._lock:
+            self._is_cut = True
             connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(OSError):

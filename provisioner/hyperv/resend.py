@@ -29,6 +29,8 @@ _SIGN_IN_FAULTS = {5: "access denied", 1311: "no logon server", 1326: "logon fai
 
 SAFE_TO_REPEAT = frozenset({"Receive", "Get", "Enumerate", "Signal", "Delete", "Disconnect", "Reconnect", "Connect"})
 """Actions whose repetition changes nothing. Create, Command and Send are not among them."""
+ENDS = frozenset({"Signal", "Delete"})
+"""Actions that end something on the host."""
 _ACTION = re.compile(rb"/(\w+)</\w+:Action>")
 
 

@@ -143,7 +143,7 @@ class Line(Protocol):
         """Whether the present outage is still to be borne."""
 
     def cut(self) -> None:
-        """Ends the connection in use, from any thread: its request fails at once."""
+        """Ends the connection in use, and one that is being made, from any thread: the request that has begun fails at once."""
 
 
 class Session(Protocol):

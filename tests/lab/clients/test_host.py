@@ -412,6 +412,54 @@ def test_lost_requests_and_lost_answers(
     run(test())
 
 
+def test_records_arrive_once_each_through_resets(
+    endpoint: WinRmEndpoint, kernel: Kernel, scripted: ScriptedHost
+) -> None:
+    def many(_given: Any, _streams: Any) -> Any:
+        for number in range(30):
+            if number % 10 == 5:  # all connections are reset while records are on their way
+                link(kernel, up=False)
+                link(kernel, up=True)
+            yield row("TalosHyperV.Neighbor", MacAddress=f"{number:012}", IPAddress="192.0.2.1")
+
+    scripted.behaviours["Get-TalosNeighbor"] = many
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            rows = await host.find_neighbors(["02155D000011"], sweep=True)
+            assert [int(each.mac) for each in rows] == list(range(30))
+        assert scripted.runs["Get-TalosNeighbor"] == 1
+
+    run(test())
+
+
+def test_too_many_shells_is_the_hosts_own_word(endpoint: WinRmEndpoint, kernel: Kernel) -> None:
+    inject(kernel, "winrm-quota")
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            with pytest.raises(HostRefused, match=r"WinRM: WinRM\.\d+: .*too many shells"):
+                await host.find_vms(["a"])
+            assert await host.find_vms(["a"])
+
+    run(test())
+
+
+def test_a_restricted_endpoint_gets_no_text(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    restricted = {"endpoint": "TalosHyperV"}  # has the module installed
+
+    async def test() -> None:
+        async with Client(endpoint, spec=restricted) as host:
+            assert (await host.find_vms(["a"]))[0].id == "a"
+        scripted.behaviours["Get-TalosHost"] = lambda _g, _s: iter([host_row(ModuleVersion="0.9.0")])
+        async with Client(endpoint, spec=restricted) as host:
+            with pytest.raises(HostRefused, match=r"ModuleNotInstalled: the endpoint TalosHyperV has no TalosHyperV 1"):
+                await host.find_vms(["a"])
+        assert endpoint.stats().module_loads == 0
+
+    run(test())
+
+
 def test_a_session_that_the_host_forgot_is_made_anew(endpoint: WinRmEndpoint, kernel: Kernel) -> None:
     async def test() -> None:
         async with Client(endpoint) as host:

@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from provisioner.errors import Dropped, NotTrusted, Rejected, TalosRefused, Unreachable
 from provisioner.ports import Endpoint, TalosAccess
 from provisioner.talos.api.client import TalosMachines
 from tests.lab.clients.helpers import RealClock
-from tests.lab.machines.helpers import Cluster, Lan, Served, serving
+from tests.lab.machines.clusters import Cluster
+from tests.lab.machines.helpers import Lan, Served, serving
 
 
 class LanDialer:
@@ -59,10 +61,10 @@ def cluster() -> Cluster:
 
 
 def access_of(cluster: Cluster, role: str = "os:admin") -> TalosAccess:
-    from tests.lab.machines.helpers import _pem
-
     crt, key = cluster.client(role)
-    return TalosAccess(ca=_pem(cluster.os_ca)[0], crt=crt, key=key.replace(b"PRIVATE KEY", b"ED25519 PRIVATE KEY"))
+    return TalosAccess(
+        ca=cluster.os_ca[0].public_bytes(Encoding.PEM), crt=crt, key=key.replace(b"PRIVATE KEY", b"ED25519 PRIVATE KEY")
+    )
 
 
 def run(served: Served, test: Any) -> None:

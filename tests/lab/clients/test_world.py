@@ -31,7 +31,7 @@ from provisioner.talos.api.client import TalosMachines
 from tests.lab.clients.helpers import PASSWORD, USER, RealClock
 from tests.lab.clients.test_host import run
 from tests.lab.clients.test_machines import access_of
-from tests.lab.machines.helpers import Cluster
+from tests.lab.machines.clusters import Cluster
 
 SPEED = 200.0
 MARK = "provision/1 cluster=c1 machine="
