@@ -9,7 +9,6 @@ a result's fields are, in which order and of which type, is checked at every cal
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +74,13 @@ def wait_until(
 ) -> None:
     """Reads until a switch is as expected: what its job does takes time of the world, in its own process or thread."""
     expected = filled(step["until"], known)
-    for _ in range(400):
+    kernel = world.kernel
+    for _ in range(1000):
         [result] = implementation.call("Get-TalosSwitch", {"Name": expected["Name"]}, what_if=False).results
         if all(fits(result[name], value) for name, value in expected.items()):
             return
-        if world.kernel.clock.rate == 1000.0:
-            world.kernel.spend(1.0)
-        else:
-            time.sleep(0.02)  # the job is another process: its time is real
+        with kernel.bell:
+            kernel.clock.wait(kernel.bell, 5.0)  # until the world changes, at most that many of its seconds
     raise AssertionError(f"the switch is {result}")
 
 
