@@ -138,7 +138,9 @@ def _name_of(uri: str) -> str:
 
 def _hash(call: Call, file: HostFile) -> str:
     """Counts the hash of a file, which takes its time."""
-    call.world.kernel.spend(file.size_bytes / HASH_BYTES_PER_S)
+    seconds = file.size_bytes / HASH_BYTES_PER_S
+    call.world.kernel.spend(seconds)
+    call.world.kernel.note("image_hashed", file.path, seconds=seconds)
     return sha256_of(file)
 
 

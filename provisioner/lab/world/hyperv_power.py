@@ -144,6 +144,7 @@ class Power(Machines):
             self._give_mac(nic)
         resumed = vm.state == "Saved"
         self._set_state(vm, "Starting")
+        self.kernel.note("vm_starting", vm.id, name=vm.name)
         self.kernel.after(
             SECONDS["resume-vm" if resumed else "start-vm"], f"{vm.name} starts", lambda: self._started(vm)
         )

@@ -47,6 +47,7 @@ def bring_up(machine: Machine) -> Steps:
             yield times.DHCP.draw(kernel)
             talos.address = lease(kernel, machine.hardware)
     machine.say(f"[talos] address {talos.address}, host name {talos.hostname}")
+    machine.note_beside("addressed")
     addressed(machine)
     if machine.config is not None and machine.config.time_disabled:
         synced(machine)
@@ -70,6 +71,7 @@ def addressed(machine: Machine) -> None:
 def synced(machine: Machine) -> None:
     machine.talos.time_synced = True
     machine.say("[talos] time is in sync")
+    machine.note_beside("time_synced")
     _new_maintenance_key(machine)
     machine.refresh_status()
     machine.changed()

@@ -260,3 +260,7 @@ class Machine:
         self.kernel.note(kind, self.owner, cause=cause, machine=self.name, **details)
         self.last_cause = f"{kind}/{self.owner}"
         return self.last_cause
+
+    def note_beside(self, kind: str) -> None:
+        """A line about what goes on beside the machine's main course: later lines do not follow from it by default."""
+        self.kernel.note(kind, self.owner, cause=(self.last_cause,) if self.last_cause else (), machine=self.name)

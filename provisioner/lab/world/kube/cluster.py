@@ -231,6 +231,8 @@ class RunningCluster:
 
     def pod_changed(self, pod: Json) -> None:
         """Flannel is what makes a node Ready: it brings the network."""
+        if pods.is_ready(pod):
+            self._note_ready(pod)
         if not _is_flannel(pod) or not pods.is_ready(pod):
             return
         kubelet = self._kubelet_of(pods.node_of(pod))
@@ -241,6 +243,13 @@ class RunningCluster:
                 f"node {kubelet.guest.hostname} is Ready",
                 partial(self._network_ready, kubelet),
             )
+
+    def _note_ready(self, pod: Json) -> None:
+        """Pods with the host's network wait for the API alone, others for their node's."""
+        name, kubelet = pod["metadata"]["name"], self._kubelet_of(pods.node_of(pod))
+        waits = kubelet is not None and not pod["spec"].get("hostNetwork")
+        cause = f"node_ready/{kubelet.guest.owner}" if kubelet and waits else f"api_up/{self.cluster.id}"
+        self._kernel.note("pod_ready", name, cause=(cause,))
 
     def _network_ready(self, kubelet: Kubelet) -> None:
         name = kubelet.guest.hostname
