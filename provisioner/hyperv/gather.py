@@ -53,9 +53,10 @@ class Caller:
 class Batch(ABC):
     """One pipeline to be, and its callers."""
 
-    def __init__(self, *, changes: bool, long: bool = False) -> None:
+    def __init__(self, *, changes: bool, long: bool = False, stoppable: bool | None = None) -> None:
         self.changes = changes
-        """Then a call in flight is let end when its callers leave; a read is stopped."""
+        self.stoppable = not changes if stoppable is None else stoppable
+        """When its callers leave, a read in flight is stopped; a change is let end, if not said otherwise."""
         self.long = long
         """It may hold its worker for minutes."""
         self.callers: list[Caller] = []
@@ -106,8 +107,10 @@ class Batch(ABC):
 class Alone(Batch):
     """A call of its own: all records are its. Equal reads share one."""
 
-    def __init__(self, statements: Sequence[Statement], *, changes: bool, long: bool = False) -> None:
-        super().__init__(changes=changes, long=long)
+    def __init__(
+        self, statements: Sequence[Statement], *, changes: bool, long: bool = False, stoppable: bool | None = None
+    ) -> None:
+        super().__init__(changes=changes, long=long, stoppable=stoppable)
         self._statements = tuple(statements)
 
     @property

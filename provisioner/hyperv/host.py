@@ -144,7 +144,9 @@ class HyperVHost:
         self, *, url: str, sha256: str, sha256_url: str, path: str, progress: Callable[[Progress], None]
     ) -> ImageFacts:
         statement = verbs.save_image(url=url, path=path, sha256=sha256, sha256_url=sha256_url)
-        batch = Alone([statement], changes=True, long=True)
+        batch = Alone(
+            [statement], changes=True, long=True, stoppable=True
+        )  # it leaves a .partial that nobody takes for whole
         results = await self._ask(batch, Caller(statement, progress=progress))
         return facts.image_facts(_only(results, statement.function), statement.function)
 

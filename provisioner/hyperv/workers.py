@@ -152,14 +152,14 @@ class Workers:
         """Sends the call, with others of its kind where it can, and waits for this caller's results. Errors: `ports.Host`."""
         if self._rejected is not None:
             raise Rejected(*self._rejected.args)
-        batch = self._join(batch, caller)
+        self._join(batch, caller)
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._dispatch)  # after all lanes had their turn
         try:
             return await asyncio.shield(caller.future)
         except asyncio.CancelledError:
-            await self._leave(batch, caller)
+            await self._leave(caller)
             raise
 
     async def close(self) -> None:
@@ -168,7 +168,7 @@ class Workers:
         for batch in waiting:
             batch.fail(Unreachable("the connection to the host is being closed"))
         for worker in self._workers:
-            if worker.batch is not None and worker.batch.wanted and not worker.batch.changes:
+            if worker.batch is not None and worker.batch.wanted and worker.batch.stoppable:
                 worker.stop()
             worker.finish()
         with contextlib.suppress(TimeoutError):
@@ -179,16 +179,14 @@ class Workers:
 
     # --- the queue ---
 
-    def _join(self, batch: Batch, caller: Caller) -> Batch:
+    def _join(self, batch: Batch, caller: Caller) -> None:
         if batch.key is not None:
-            same = (other for other in self._waiting if type(other) is type(batch) and other.key == batch.key)
-            found = next((other for other in same if not other.full), None)
-            if found is not None:
-                found.callers.append(caller)
-                return found
+            for other in self._waiting:
+                if type(other) is type(batch) and other.key == batch.key and not other.full:
+                    other.callers.append(caller)
+                    return
         batch.callers.append(caller)
         self._waiting.append(batch)
-        return batch
 
     def _resume(self, rest: Batch) -> None:
         self._waiting.insert(0, rest)
@@ -265,15 +263,19 @@ class Workers:
             batch.fail(error)
         self._dispatch()
 
-    async def _leave(self, batch: Batch, caller: Caller) -> None:
+    async def _leave(self, caller: Caller) -> None:
         """A caller is cancelled. What has not begun never will; a read is stopped; a change gets the grace to end."""
-        worker = next((worker for worker in self._workers if worker.batch is batch), None)
-        if worker is not None and batch.changes:
+        for waiting in self._waiting:
+            if caller in waiting.callers:
+                waiting.callers.remove(caller)
+        worker = next((w for w in self._workers if w.batch is not None and caller in w.batch.callers), None)
+        batch = worker.batch if worker is not None else None
+        if batch is not None and not batch.stoppable:
             with contextlib.suppress(TimeoutError, TransportError):
                 async with asyncio.timeout(GRACE_S):
                     await asyncio.shield(caller.future)
         caller.future.cancel()
-        if worker is not None and not batch.changes and not batch.wanted:
+        if worker is not None and batch is not None and batch.stoppable and not batch.wanted:
             worker.stop()
 
     # --- from the workers' threads ---

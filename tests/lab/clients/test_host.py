@@ -505,6 +505,23 @@ def test_a_read_is_stopped_when_nobody_waits(endpoint: WinRmEndpoint, scripted: 
     run(test())
 
 
+def test_a_download_is_stopped_too(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    scripted.behaviours["Save-TalosImage"] = scripted.waiting
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            saving = asyncio.create_task(
+                host.save_image(url="u", sha256="", sha256_url="", path="p", progress=lambda _p: None)
+            )
+            assert await asyncio.to_thread(scripted.entered.wait, 10)
+            saving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await saving
+            assert await asyncio.to_thread(scripted.stopped.wait, 10)
+
+    run(test())
+
+
 def test_a_change_in_flight_is_let_end(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
     scripted.behaviours["New-TalosVM"] = scripted.waiting
 
@@ -531,15 +548,15 @@ def test_what_has_not_begun_never_will(endpoint: WinRmEndpoint, scripted: Script
             reading = asyncio.create_task(
                 host.find_vms(["a"])
             )  # the first call of all: until it is answered, others wait
-            making = asyncio.create_task(host.new_vm(request("a")))
+            making, other = (asyncio.create_task(host.new_vm(request(name))) for name in ("a", "b"))
             await asyncio.sleep(0.01)
             making.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await making
             scripted.gate.set()
             await reading
-            await host.start_vm("a")
-            assert scripted.runs["New-TalosVM"] == 0
+            assert (await other).name == "b"
+            assert scripted.runs["New-TalosVM"] == 1, "of two that would have gone together"
 
     run(test())
 
