@@ -31,7 +31,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
                 StepId.MAINTENANCE, machine, Verb.WAIT, f"in maintenance at {facts.address}: prove it", kind="find"
             )
         else:
-            bound = STEP[StepId.MAINTENANCE].bound_s
+            bound = _bound_s(vm, seen)
             why = "new" if vm is None else seen.unread.get(machine.name, "not seen yet")
             yield for_machine(
                 StepId.MAINTENANCE,
@@ -40,6 +40,13 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
                 f"until maintenance, at most {bound / 60:g}m ({why})",
                 kind="find",
             )
+
+
+def _bound_s(vm: VmFacts | None, seen: Observed) -> float:
+    """A machine that an earlier run left may be installing, and a worker's API opens only after bootstrap: while that is not done, such
+    a machine is given as long as an installation takes."""
+    left_by_earlier_run = vm is not None and vm.state == "Running" and vm.complete and seen.etcd is None
+    return STEP[StepId.INSTALL if left_by_earlier_run else StepId.MAINTENANCE].bound_s
 
 
 async def apply(action: Action, run: Run) -> str:
@@ -55,6 +62,7 @@ async def apply(action: Action, run: Run) -> str:
             what="maintenance",
             why="the VM boots the ISO and asks for an address",
             machine=machine.name,
+            bound_s=_bound_s(find_vm(machine, run.seen.hosts[machine.host], run.seen.secrets), run.seen),
             wake=run.learned,
         )
     except TimedOut as late:

@@ -18,6 +18,9 @@ from provisioner.ports import Clock
 
 T = TypeVar("T")
 
+FLOOR_REAL_S = 10.0
+"""No bound is shorter than this in real time: connections take real time, also where a lab's clock runs fast."""
+
 REPEAT_S = 60.0
 """The same reason is told again after this long, so that no screen is silent."""
 
@@ -102,7 +105,7 @@ class Waiter:
         `wake` lets a watch bring the next probe forward; `every_s` is then only the safety net.
         """
         clock, begun = self.clock, self.clock.now()
-        bound = bound_s * self.scale
+        bound = max(bound_s * self.scale, FLOOR_REAL_S * clock.rate)
         tries, reason, told_at = 0, "", begun
 
         def event(kind: type[Event], **more: object) -> None:

@@ -146,7 +146,7 @@ def test_mac_used_twice(quick: Desk) -> None:
 
 
 def test_bad_checksum(quick: Desk) -> None:
-    quick.ask_lab("fault", name="image-checksum", times=3)
+    quick.ask_lab("fault", name="image-checksum")
     expect(quick.run("up", "lab", "--json"), "P-ISO-CHECKSUM", 4)
     assert nothing_changed(quick)
     quick.good("up", "lab", "--until", "image")
@@ -201,7 +201,7 @@ def test_install_that_fails(quick: Desk) -> None:
     quick.good("lab", "stop")
     quick.good("lab", "start")
     quick.ask_lab("fault", name="image-pull-fails", place="lab-cp-1", times=5)
-    fault = expect(quick.run("up", "lab", "--json", "--wait-scale", "0.2"), "P-INSTALL-STUCK", 5)
+    fault = expect(quick.run("up", "lab", "--json"), "P-INSTALL-STUCK", 5)
     assert fault["picture"]
 
 

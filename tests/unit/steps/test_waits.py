@@ -10,7 +10,7 @@ import pytest
 from provisioner.errors import Interrupted
 from provisioner.model.events import Event, WaitEnded, WaitProgressed, WaitStarted
 from provisioner.model.steps import StepId
-from provisioner.steps.waits import REPEAT_S, Met, NotYet, TimedOut, Waiter
+from provisioner.steps.waits import FLOOR_REAL_S, REPEAT_S, Met, NotYet, TimedOut, Waiter
 
 
 class SkippingClock:
@@ -59,9 +59,9 @@ async def test_the_bound_ends_it_with_the_last_reason() -> None:
         return NotYet(next(clock_reasons))
 
     with pytest.raises(TimedOut) as caught:
-        await waiter(events, scale=2.0).until(probe, step=StepId.VM, what="VM", bound_s=5, why="", every_s=1.0)
-    assert caught.value.bound_s == 10.0, "--wait-scale stretches the bound"
-    assert caught.value.reason == "reason 10"
+        await waiter(events, scale=2.0).until(probe, step=StepId.VM, what="VM", bound_s=15, why="", every_s=1.0)
+    assert caught.value.bound_s == 30.0, "--wait-scale stretches the bound"
+    assert caught.value.reason == "reason 30"
     assert isinstance(events[-1], WaitEnded)
     assert events[-1].outcome == "timed_out"
 
@@ -76,6 +76,19 @@ async def test_the_same_reason_is_told_again_each_minute_and_not_more_often() ->
         await waiter(events).until(probe, step=StepId.VM, what="VM", bound_s=5 * REPEAT_S, why="", every_s=1.0)
     told = [e for e in events if isinstance(e, WaitProgressed)]
     assert len(told) == 6
+
+
+async def test_a_bound_has_a_floor_of_real_time() -> None:
+    """At 100 times real time 60 s are 0.6 s: no time for a connection."""
+    wait = waiter([])
+    wait.clock.rate = 100.0
+
+    async def probe() -> Met[int] | NotYet:
+        return NotYet("no")
+
+    with pytest.raises(TimedOut) as caught:
+        await wait.until(probe, step=StepId.VM, what="VM", bound_s=60, why="", every_s=50.0)
+    assert caught.value.bound_s == FLOOR_REAL_S * 100
 
 
 async def test_a_stop_ends_the_sleep() -> None:
