@@ -62,6 +62,16 @@ class PatientChannel(Channel):
         return protocol
 
 
+async def hang_up(channel: Channel) -> None:
+    """A TLS close takes turns with the peer, and a test's loop does not live that long."""
+    transport = getattr(getattr(channel._protocol, "connection", None), "_transport", None)
+    if transport is not None:
+        transport.abort()
+    channel.close()
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
 def run(work: Coroutine[Any, Any, None]) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(20):

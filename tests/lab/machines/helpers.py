@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -30,7 +29,7 @@ from provisioner.lab.world.state import (
     VmNic,
     WindowsHost,
 )
-from tests.lab.machines.clients import PatientChannel, insecure
+from tests.lab.machines.clients import PatientChannel, hang_up, insecure
 from tests.lab.machines.clusters import Cluster
 
 GIB = 2**30
@@ -182,13 +181,7 @@ class Served:
         try:
             yield channel
         finally:
-            # A TLS close takes turns with the peer; a test's loop does not live that long.
-            transport = getattr(getattr(channel._protocol, "connection", None), "_transport", None)
-            if transport is not None:
-                transport.abort()
-            channel.close()
-            for _ in range(3):
-                await asyncio.sleep(0)
+            await hang_up(channel)
 
 
 @contextlib.contextmanager

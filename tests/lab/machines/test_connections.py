@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from typing import Any
 
 import pytest
 import yaml
+from google.protobuf.empty_pb2 import Empty
+from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
+from provisioner.lab.machines import pki, tls
+from provisioner.lab.machines.grpc_server import GrpcServer, Methods
 from provisioner.lab.world.clock import RunningClock
 from provisioner.lab.world.state import Vm
 from provisioner.talos.api.gen import cosi_pb2 as cosi
@@ -17,9 +22,11 @@ from provisioner.talos.api.gen import machine_pb2 as pb
 from provisioner.talos.api.gen.machine_grpc import MachineServiceStub
 from tests.lab.machines.clients import (
     STATUS,
+    PatientChannel,
     Watching,
     get,
     handshake,
+    hang_up,
     insecure,
     run,
     secure,
@@ -188,3 +195,34 @@ def ends(connection: ssl.SSLSocket) -> bool:
     except OSError:
         return True
     return True
+
+
+def test_last_words_of_a_call_under_way_come_before_the_goodbye() -> None:
+    async def work() -> None:
+        called, may_answer = asyncio.Event(), asyncio.Event()
+
+        async def slow(stream: Any) -> None:
+            await stream.recv_message()
+            called.set()
+            await may_answer.wait()
+            await stream.send_message(pb.HostnameResponse(messages=[pb.Hostname(hostname="late")]))
+
+        path = "/machine.MachineService/Hostname"
+        handler = Handler(slow, Cardinality.UNARY_UNARY, Empty, pb.HostnameResponse)
+        server = GrpcServer(Methods({path: handler}, lambda _path: GRPCError(Status.UNIMPLEMENTED, "no")))
+        leaf = pki.server_leaf(pki.new_maintenance_ca(), common_name="a", addresses=["127.0.0.1"], names=[])
+        bound = socket.create_server(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        listener = await server.listen(bound, tls.maintenance_context(leaf))
+        channel = PatientChannel("127.0.0.1", port, ssl=insecure())
+        call = asyncio.create_task(MachineServiceStub(channel).Hostname(Empty()))
+        await called.wait()
+        listener.close()
+        drained = asyncio.create_task(server.drain())
+        await asyncio.sleep(0)
+        may_answer.set()
+        assert (await call).messages[0].hostname == "late"
+        await drained
+        await hang_up(channel)
+
+    run(work())
