@@ -3,6 +3,7 @@
     ProvisionError            base; never raised itself
     ├── Fault                 an expected failure with an id from the table in `faults.py`; ends a run with its exit code
     ├── Interrupted           Ctrl-C: exit 130
+    ├── Abandoned             an action that waits for something that cannot come any more; the cause is told elsewhere
     └── TransportError        how a talk with the outside failed; a step turns it into a wait or into a Fault
         ├── Unreachable       nothing was sent, or nothing answered: look again
         ├── Dropped           lost in the middle of a call: the outcome is unknown, a read decides
@@ -28,6 +29,10 @@ class ProvisionError(Exception):
 
 class Interrupted(ProvisionError):
     """The user asked to stop (Ctrl-C)."""
+
+
+class Abandoned(ProvisionError):
+    """What an action waits for cannot come any more, since another one failed."""
 
 
 @dataclass(frozen=True, kw_only=True)

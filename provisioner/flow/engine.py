@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from provisioner.errors import Fault, Interrupted, ProvisionError
+from provisioner.errors import Abandoned, Fault, Interrupted, ProvisionError
 from provisioner.model.events import ActionEnded, ActionStarted, StepEnded, StepStarted
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import STEPS, StepId
@@ -75,6 +75,9 @@ class Engine:
         finally:
             if good:
                 self._good.add(action.id)
+            elif action.machine:
+                self.run.failed.add(action.machine)
+                self.run.learned.set()
             self._ended[action.id].set_result(good)
             self._step_done(action, good)
 
@@ -93,6 +96,9 @@ class Engine:
         except Interrupted:
             outcome = "stopped"
             self.outcome.interrupted = True
+        except Abandoned as reason:
+            outcome, proof = "stopped", str(reason)
+            self.outcome.left.append(action)
         except Fault as fault:
             self.outcome.faults.append((action.step, fault))
             proof = fault.message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.errors import Fault, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.errors import Abandoned, Fault, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.model.facts import MachineFacts, Observed, VmFacts
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
@@ -44,7 +44,8 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
 
 def _bound_s(vm: VmFacts | None, seen: Observed) -> float:
     """A machine that an earlier run left may be installing, and a worker's API opens only after bootstrap: while that is not done, such
-    a machine is given as long as an installation takes."""
+    a machine is given as long as an installation takes.
+    """
     left_by_earlier_run = vm is not None and vm.state == "Running" and vm.complete and seen.etcd is None
     return STEP[StepId.INSTALL if left_by_earlier_run else StepId.MAINTENANCE].bound_s
 
@@ -62,7 +63,7 @@ async def apply(action: Action, run: Run) -> str:
             what="maintenance",
             why="the VM boots the ISO and asks for an address",
             machine=machine.name,
-            bound_s=_bound_s(find_vm(machine, run.seen.hosts[machine.host], run.seen.secrets), run.seen),
+            bound_s=search.bound_s,
             wake=run.learned,
         )
     except TimedOut as late:
@@ -85,12 +86,18 @@ class _Search:
         self.strangers: dict[str, str] = {}
         self.begun = run.ports.clock.now()
         self.revived = False
+        before = find_vm(machine, run.seen.hosts[machine.host], run.seen.secrets)
+        self.bound_s = _bound_s(before, run.seen)
+        self.left_by_earlier_run = self.bound_s > STEP[StepId.MAINTENANCE].bound_s
         known = run.ports.store.read_notes().get("machines", {}).get(machine.name, {})
         self.was_installed = bool(known.get("installed"))
 
     async def probe(self) -> Met[MachineFacts] | NotYet:
         run, machine = self.run, self.machine
         vm, finder = run.vm_of(machine.name), run.finder_of(machine)
+        first = run.cluster.control_planes[0].name
+        if first in run.failed and self.left_by_earlier_run:
+            raise Abandoned(f"{machine.name} may wait for bootstrap, and {first} failed")
         candidates = finder.addresses(machine.mac)
         if not candidates:
             await self._revive(vm)

@@ -40,6 +40,8 @@ class Run:
     machines: dict[str, MachineFacts] = field(default_factory=dict)
     finders: dict[str, Finder] = field(default_factory=dict)
     """By host."""
+    failed: set[str] = field(default_factory=set)
+    """Machines whose lane has failed."""
     bundle: Bundle | None = None
     access: TalosAccess | None = None
     learned: asyncio.Event = field(default_factory=asyncio.Event)

@@ -174,7 +174,7 @@ def test_machine_never_reaches_maintenance(quick: Desk) -> None:
 
 
 def test_config_that_talos_refuses(quick: Desk) -> None:
-    quick.ask_lab("fault", name="config-refused", place="lab-cp-1", times=2)
+    quick.ask_lab("fault", name="config-refused", place="lab-cp-1")
     fault = expect(quick.run("up", "lab", "--json"), "P-CONFIG-REFUSED", 3)
     assert fault["machine"] == "lab-cp-1"
     before = quick.secrets()

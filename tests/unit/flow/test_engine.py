@@ -57,7 +57,12 @@ class Bench:
         clock = StillClock()
         waiter = Waiter(clock=clock, started_s=0.0, emit=self.events.append, stop=self.stop)
         run = SimpleNamespace(
-            waiter=waiter, emit=self.events.append, stop=self.stop, ports=SimpleNamespace(clock=clock)
+            waiter=waiter,
+            emit=self.events.append,
+            stop=self.stop,
+            ports=SimpleNamespace(clock=clock),
+            failed=set(),
+            learned=asyncio.Event(),
         )
         engine = Engine(
             run=run,  # the engine uses only what stands here
