@@ -106,6 +106,17 @@ def test_more_control_planes_join_one_after_another(lan: Lan) -> None:
     assert lan.guest(vms[1]).stage == "running"
 
 
+def test_a_control_plane_with_another_etcd_ca_never_joins(lan: Lan) -> None:
+    cluster = Cluster()
+    lan.running_cluster(cluster, workers=0)
+    stranger = Cluster(id=cluster.id, secret=cluster.secret, token=cluster.token, endpoint=cluster.endpoint)
+    stranger.__dict__["os_ca"] = cluster.os_ca
+    (vm,) = lan.to_maintenance("stranger")
+    lan.installed(vm, stranger.config("controlplane", "stranger"))
+    lan.advance(30 * 60)
+    assert (lan.guest(vm).api, lan.guest(vm).services["etcd"].state) == ("apid", "Preparing")
+
+
 def test_bootstrap_on_two_machines_makes_two_clusters(lan: Lan, cluster: Cluster) -> None:
     one, two = lan.to_maintenance("a", "b")
     for vm in (one, two):
