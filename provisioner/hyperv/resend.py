@@ -13,7 +13,7 @@ import ssl
 import requests
 from pypsrp.exceptions import AuthenticationError, WinRMTransportError, WSManFaultError
 from spnego.exceptions import SpnegoError
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from provisioner.errors import Dropped, HostRefused, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.hyperv.transport import CONNECT_S, Abandoned, Call
@@ -131,13 +131,18 @@ def failure_of(call: Call, error: BaseException) -> BaseException:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost words of a requests error; its own are a dump of nested objects."""
-    inner: BaseException = error
-    while True:
-        nested = getattr(inner, "reason", None)
-        if not isinstance(nested, BaseException):
-            nested = next((item for item in inner.args if isinstance(item, BaseException)), None)
-        if nested is None:
-            break
+    """The operating system's or OpenSSL's own words; those of requests are a dump of nested objects."""
+    inner = error
+    while (nested := _nested(inner)) is not None:
         inner = nested
-    return str(inner).split(">: ")[-1] or type(inner).__name__
+    words = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or str(inner)
+    return words or type(inner).__name__
+
+
+def _nested(error: BaseException) -> BaseException | None:
+    """What requests and urllib3 wrap."""
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, BaseException):
+        return reason
+    wrapped = next((item for item in error.args if isinstance(item, BaseException)), None)
+    return wrapped or (error.__cause__ if isinstance(error, HTTPError) else None)

@@ -13,6 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 
 from provisioner.clienttls import is_alert, load_client_certificate
 from provisioner.errors import KubeRefused, NotTrusted, Rejected, TransportError, Unreachable
@@ -138,25 +139,25 @@ def failures() -> Iterator[None]:
 
 
 def explain(error: BaseException) -> TransportError:
-    for inner in _chain(error):
+    inner: BaseException | None = error
+    words = type(error).__name__
+    while inner is not None:
         if isinstance(inner, ssl.SSLCertVerificationError):
             return NotTrusted(f"the API server's certificate is not the one expected: {inner.verify_message or inner}")
         if is_alert(inner):
             return Rejected(f"the API server refuses our certificate: {inner}")
-    return Unreachable(str(list(_chain(error))[-1]) or type(error).__name__)
+        words = getattr(inner, "strerror", "") or str(inner) or words
+        inner = _nested(inner)
+    return Unreachable(words)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps, outermost first."""
-    inner: BaseException | None = error
-    while inner is not None:
-        yield inner
-        wrapped = getattr(inner, "reason", None)
-        inner = (
-            wrapped
-            if isinstance(wrapped, BaseException)
-            else next((item for item in inner.args if isinstance(item, BaseException)), None)
-        )
+def _nested(error: BaseException) -> BaseException | None:
+    """What requests and urllib3 wrap."""
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, BaseException):
+        return reason
+    wrapped = next((item for item in error.args if isinstance(item, BaseException)), None)
+    return wrapped or (error.__cause__ if isinstance(error, HTTPError) else None)
 
 
 def _check(answer: requests.Response) -> None:

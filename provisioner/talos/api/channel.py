@@ -122,7 +122,8 @@ class TalosChannel(Channel):
             cause = error if isinstance(error, OSError) else (self.latest and self.latest.lost) or error
             if is_alert(error) or is_alert(cause):
                 raise Rejected(f"the machine refuses our certificate: {cause}") from error
-            raise (Dropped if sent else Unreachable)(str(cause) or type(cause).__name__) from error
+            words = "no answer in time" if isinstance(cause, TimeoutError) else str(cause) or type(cause).__name__
+            raise (Dropped if sent else Unreachable)(words) from error
 
     def _protocol_factory(self) -> TalosProtocol:
         self.latest = TalosProtocol(Handler(), self._config, self._h2_config)

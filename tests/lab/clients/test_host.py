@@ -330,7 +330,7 @@ def test_a_host_that_is_not_there_is_told_soon(endpoint: WinRmEndpoint, monkeypa
     async def test() -> None:
         client = Client(endpoint)
         async with client as host:
-            with pytest.raises(Unreachable):
+            with pytest.raises(Unreachable, match=r"^Connection refused$"):
                 await host.observe(ObserveQuery())
         assert client.away == [], "a host that was never there does not go away"
         assert client.calls[0].outcome == "dropped"

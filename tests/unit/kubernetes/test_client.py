@@ -228,7 +228,7 @@ def test_nobody_there(api: Api) -> None:
     api.stop()
 
     async def test(client: KubeClient) -> None:
-        with pytest.raises(Unreachable):
+        with pytest.raises(Unreachable, match=r"^Connection refused$"):
             await client.ready(api.kubeconfig())
 
     run(api, test)
