@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
-from provisioner.lab.cmdlets.behaviours.network import answers
+from provisioner.lab.cmdlets.behaviours.reach import answers
 from provisioner.lab.cmdlets.behaviours.system import services
 from provisioner.lab.cmdlets.call import Call, Object, ShellError, made
 from provisioner.lab.cmdlets.dates import host_now, iso

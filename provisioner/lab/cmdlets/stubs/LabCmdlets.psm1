@@ -1,5 +1,5 @@
 # Cmdlets that live in another process: the lab's world says over a socket which enums, classes and cmdlets there are, they are made from
-# that description as real .NET types, and every call goes to the world. No compiler: the types are emitted, the one method is script.
+# that description as real .NET types, and every call goes to the world. No compiler: the types are emitted, the one method is script. For PowerShell 7.5 and later.
 # LAB_WORLD in the environment is <address>:<port>:<token>. One line of JSON per message; server.py says what they mean.
 using namespace System.Collections
 using namespace System.Collections.Generic
