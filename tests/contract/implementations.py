@@ -123,10 +123,6 @@ class Engine:
         self._text = text
         self._ask({"text": text})
 
-    def run(self, function: str, **arguments: Any) -> list[dict[str, Any]]:
-        """A call whose results are wanted as they are."""
-        return list(self._ask({"function": function, "arguments": arguments})["results"])
-
     # -- Implementation
 
     def stand_on(self, world: World, caller: str) -> None:
