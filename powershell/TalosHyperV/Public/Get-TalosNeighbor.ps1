@@ -4,7 +4,7 @@ function Get-TalosNeighbor {
         Tells which IPv4 addresses this host knows for some MAC addresses.
     .DESCRIPTION
         Reads the neighbour table, which learns by traffic alone: -Sweep makes some. With WaitSeconds it goes on every two seconds, and writes
-        a row for each MAC address as soon as there is one and again when its address changes.
+        each row as soon as it is there, each address of a MAC address once.
     .PARAMETER MacAddress
         MAC addresses in any spelling.
     .PARAMETER Sweep
@@ -39,10 +39,12 @@ function Get-TalosNeighbor {
                 $spent += (Measure-Command -Expression { Invoke-TalosSweep }).TotalSeconds
             }
             foreach ($mac in $macs) {
-                $row = Get-TalosNeighborRow -MacAddress $mac | Select-Object -First 1
-                if ($null -ne $row -and $known[$mac] -ne $row.IPAddress) {
-                    $known[$mac] = $row.IPAddress
-                    $row
+                foreach ($row in @(Get-TalosNeighborRow -MacAddress $mac)) {
+                    if (-not $known.ContainsKey($mac)) { $known[$mac] = @{} }
+                    if (-not $known[$mac].ContainsKey($row.IPAddress)) {
+                        $known[$mac][$row.IPAddress] = $true
+                        $row
+                    }
                 }
             }
             if ($known.Count -ge @($macs | Select-Object -Unique).Count -or $spent -ge $WaitSeconds) {

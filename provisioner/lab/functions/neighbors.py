@@ -16,7 +16,7 @@ def get_neighbor(call: Call, arguments: Arguments) -> Iterator[Result]:
     kernel, network = call.world.kernel, call.world.network
     macs = list(dict.fromkeys(bare_mac(text) for text in arguments["MacAddress"]))
     until = kernel.now() + arguments["WaitSeconds"]
-    known: dict[str, str] = {}
+    known: dict[str, set[str]] = {}
     while True:
         if arguments["Sweep"]:
             network.sweep()
@@ -25,11 +25,10 @@ def get_neighbor(call: Call, arguments: Arguments) -> Iterator[Result]:
         if arguments["WaitSeconds"] <= 0:
             yield from map(_result, rows)
             return
-        for mac in macs:
-            first = next((row for row in rows if row.mac == mac), None)
-            if first is not None and known.get(mac) != first.address:
-                known[mac] = first.address
-                yield _result(first)
+        for row in rows:
+            if row.address not in known.setdefault(row.mac, set()):
+                known[row.mac].add(row.address)
+                yield _result(row)
         if len(known) == len(macs) or kernel.now() >= until:
             return
         kernel.wait_for(call.streams.stopping.is_set, PAUSE_S)
