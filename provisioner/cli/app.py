@@ -12,12 +12,15 @@ import typer
 import provisioner
 from provisioner.cli import options as o
 from provisioner.cli.config import Needs, config_app
+from provisioner.cli.grouped import Grouped
 from provisioner.cli.lab import lab_app
 
 app = typer.Typer(
     name="provision",
     help="One command from a Windows machine with Hyper-V to a healthy Talos Linux Kubernetes cluster, and back.",
     no_args_is_help=False,
+    cls=Grouped,
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,7 +38,9 @@ def _version(wanted: bool) -> None:
 def main(
     context: typer.Context,
     *,
-    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="More detail; -vv shows each call.")] = 0,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="More detail; -vv shows each call.", show_default=False)
+    ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors and the result only.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours.")] = False,
     ascii: Annotated[bool, typer.Option("--ascii", help="7-bit glyphs only.")] = False,

@@ -7,35 +7,36 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from provisioner.cli import options as o
+from provisioner.cli.grouped import Grouped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provisioner.model.spec import LabSpec
+    from provisioner.model.spec import Cluster
 
 lab_app = typer.Typer(
-    help="The embedded lab: a Hyper-V host, Talos machines, Kubernetes, on loopback.", no_args_is_help=True
+    cls=Grouped, help="The embedded lab: a Hyper-V host, Talos machines, Kubernetes, on loopback.", no_args_is_help=True
 )
 
 LabArg = Annotated[str, typer.Argument(help="Cluster file whose host is a lab.")]
 
 
-def _lab_of(cluster: str) -> tuple[Path, LabSpec]:
-    """Folder and settings of the lab of a cluster file. Raises a Fault."""
+def _lab_of(cluster: str) -> tuple[Path, Cluster]:
+    """Folder of the lab of a cluster file, and the cluster. Raises a Fault."""
     from provisioner.cli.opening import load, read_all_settings
     from provisioner.context import lab_folder
     from provisioner.errors import Fault
 
     settings = read_all_settings(cluster)
     loaded = load(settings)
-    lab = loaded.cluster.lab
-    if lab is None:
+
+    if loaded.cluster.lab is None:
         raise Fault(
             "P-LAB-START",
             f"{loaded.cluster.name} stands on a real host, not on a lab",
             expected="hosts: {name: {lab: ...}} in the cluster file",
         )
-    return lab_folder(settings, loaded.cluster), lab
+    return lab_folder(settings, loaded.cluster), loaded.cluster
 
 
 def _print(as_json: bool, line: str, values: dict[str, Any]) -> None:
@@ -52,8 +53,8 @@ def start(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
     """Start the lab; up does it by itself."""
     from provisioner.context import lab_card
 
-    folder, lab = _lab_of(cluster)
-    card = lab_card(folder, lab, start=True)
+    folder, wanted = _lab_of(cluster)
+    card = lab_card(folder, wanted, start=True)
     assert card is not None, "a lab that does not start raises"
     _print(
         as_json,
@@ -67,8 +68,8 @@ def status(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
     """Whether the lab runs, and what is in it."""
     from provisioner.context import ask_lab, lab_card
 
-    folder, lab = _lab_of(cluster)
-    card = lab_card(folder, lab, start=False)
+    folder, wanted = _lab_of(cluster)
+    card = lab_card(folder, wanted, start=False)
     if card is None:
         _print(as_json, f"no lab runs for {cluster}", {"running": False, "folder": str(folder)})
         return
@@ -107,8 +108,8 @@ def fault(
     """
     from provisioner.context import ask_lab, lab_card
 
-    folder, lab = _lab_of(cluster)
-    card = lab_card(folder, lab, start=True)
+    folder, wanted = _lab_of(cluster)
+    card = lab_card(folder, wanted, start=True)
     assert card is not None, "a lab that does not start raises"
     answer = ask_lab(card, "fault", name=name, place=place, times=times, value=value)
     for known in answer.get("known", []):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from provisioner.model.events import Event
-from provisioner.model.status import FinalObject
-from provisioner.views.paper import Paper
+if TYPE_CHECKING:
+    from provisioner.model.events import Event
+    from provisioner.model.status import FinalObject
+    from provisioner.views.paper import Paper
 
 KINDS = ("auto", "live", "plain", "json", "none")
 
