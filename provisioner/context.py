@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import Fault, Unreachable
-from provisioner.model.spec import Cluster, HostSpec, LabSpec
+from provisioner.model.spec import Cluster, HostSpec
 from provisioner.ports import CallInfo, Clock, Configs, ContextFile, Dialer, Endpoint, Host, Ports
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def open_context(
     cluster = loaded.cluster
     store = open_store(settings, cluster, environment)
     if cluster.lab is not None:
-        return _lab_context(settings, loaded, cluster.lab, store, environment, start=start_lab)
+        return _lab_context(settings, loaded, store, environment, start=start_lab)
     passwords = {name: find_password(host, ask, environment) for name, host in cluster.hosts.items()}
     return Context(
         settings=settings,
@@ -146,12 +146,12 @@ def client_files() -> Mapping[str, ContextFile]:
 
 
 def _lab_context(
-    settings: Settings, loaded: Loaded, lab: LabSpec, store: FileStore, environment: Mapping[str, str], *, start: bool
+    settings: Settings, loaded: Loaded, store: FileStore, environment: Mapping[str, str], *, start: bool
 ) -> Context:
     from provisioner.lab import card as cards
 
     folder = lab_folder(settings, loaded.cluster)
-    card = lab_card(folder, lab, start=start)
+    card = lab_card(folder, loaded.cluster, start=start)
     password = cards.read_password(folder)
     if card is None or password is None:
         raise Fault(
@@ -187,14 +187,17 @@ def lab_folder(settings: Settings, cluster: Cluster) -> Path:
     return settings.home / ".labs" / cluster.name
 
 
-def lab_card(folder: Path, lab: LabSpec, *, start: bool) -> Card | None:
-    """The card of the lab that runs in that folder, started if asked."""
+def lab_card(folder: Path, cluster: Cluster, *, start: bool) -> Card | None:
+    """The card of the cluster's lab if it runs, started if asked. A stranger in its LAN has the MAC address of the last machine."""
     from provisioner.lab import control
 
     if not start:
         return control.running(folder)
+    lab = cluster.lab
+    assert lab is not None, "callers ask for the lab of a cluster that has one"
+    twin = cluster.machines[-1].mac
     try:
-        return control.start(folder, speed=lab.speed, engine=lab.engine, seed=lab.seed)
+        return control.start(folder, speed=lab.speed, engine=lab.engine, seed=lab.seed, twin_mac=twin)
     except control.LabError as error:
         raise Fault("P-LAB-START", "the lab did not start", expected="a lab on loopback", seen=(str(error),)) from error
 

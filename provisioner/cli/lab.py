@@ -29,7 +29,6 @@ def _lab_of(cluster: str) -> tuple[Path, Cluster]:
 
     settings = read_all_settings(cluster)
     loaded = load(settings)
-
     if loaded.cluster.lab is None:
         raise Fault(
             "P-LAB-START",

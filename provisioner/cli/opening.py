@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from provisioner.clusterfile import Loaded, Settings, find_cluster_file, list_clusters, load_cluster, read_settings
-from provisioner.context import Context, open_context
+from provisioner.context import Context, WorldClock, new_configs, open_context
 from provisioner.data import data_folder
 from provisioner.errors import Fault
 
@@ -45,8 +45,30 @@ def open_cluster(cluster: str, *, host: str = "", user: str = "", start_lab: boo
     """Everything a command needs for one cluster. Raises a Fault."""
     settings = read_all_settings(cluster, host, user)
     loaded = load(settings, needs_name=needs_name)
+    check_configs(loaded)
     ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
     return open_context(settings, loaded, ask=ask, environment=os.environ, start_lab=start_lab)
+
+
+def check_configs(loaded: Loaded) -> None:
+    """What Talos would refuse in the patches of the file, before anything is made. Raises P-FILE-FINDINGS."""
+    cluster = loaded.cluster
+    patches = (
+        cluster.patches,
+        cluster.control_plane_patches,
+        cluster.worker_patches,
+        *(m.patches for m in cluster.machines),
+    )
+    if not any(patches):
+        return  # what we generate without patches is held by tests
+    findings = new_configs(WorldClock()).findings(cluster)
+    wrong = tuple(finding for finding in findings if finding.severity == "error")
+    if wrong:
+        raise Fault(
+            "P-FILE-FINDINGS",
+            f"{len(wrong)} finding{'s' if len(wrong) > 1 else ''} in the patches of {cluster.file}",
+            findings=wrong,
+        )
 
 
 def _ask(question: str) -> str:

@@ -16,6 +16,7 @@ def main() -> int:
     parser.add_argument("--speed", type=float, default=1.0)
     parser.add_argument("--engine", choices=("python", "pwsh"), default="python")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--twin-mac", default="", help="bare MAC address of a stranger's machine in the LAN")
     parser.add_argument("--ready-fd", type=int, default=-1)
     arguments = parser.parse_args()
 
@@ -28,7 +29,13 @@ def main() -> int:
     from provisioner.lab.serve import Lab
 
     try:
-        lab = Lab(arguments.folder, speed=arguments.speed, engine=arguments.engine, seed=arguments.seed)
+        lab = Lab(
+            arguments.folder,
+            speed=arguments.speed,
+            engine=arguments.engine,
+            seed=arguments.seed,
+            twin_mac=arguments.twin_mac,
+        )
         lab.start()
     except (OSError, ValueError, RuntimeError) as error:
         tell(f"{type(error).__name__}: {error}")

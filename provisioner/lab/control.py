@@ -57,8 +57,11 @@ def running(folder: Path) -> Card | None:
     return card
 
 
-def start(folder: Path, *, speed: float, engine: str, seed: int) -> Card:
-    """Starts the lab of that folder, or gives the one that runs. Returns once its host can be signed in to. Raises LabError."""
+def start(folder: Path, *, speed: float, engine: str, seed: int, twin_mac: str = "") -> Card:
+    """Starts the lab of that folder, or gives the one that runs. Returns once its host can be signed in to. Raises LabError.
+
+    `twin_mac`: a MAC address that a stranger's machine in the lab's LAN shall have too.
+    """
     card = running(folder)
     if card is not None:
         return card
@@ -69,7 +72,7 @@ def start(folder: Path, *, speed: float, engine: str, seed: int) -> Card:
         "-m",
         "provisioner.lab",
         *("--folder", str(folder), "--speed", str(speed), "--engine", engine, "--seed", str(seed)),
-        *("--ready-fd", str(write_end)),
+        *("--twin-mac", twin_mac, "--ready-fd", str(write_end)),
     ]
     try:
         with (folder / LOG).open("ab") as log:

@@ -29,7 +29,7 @@ from provisioner.lab.world import durable
 from provisioner.lab.world.build import HOST_NAME, new_world
 from provisioner.lab.world.clock import RunningClock
 from provisioner.lab.world.faults import FAULTS, clear, inject
-from provisioner.lab.world.guests.guests import TalosGuests
+from provisioner.lab.world.guests.guests import TalosGuests, add_foreign
 from provisioner.lab.world.kube import LabKube
 from provisioner.lab.world.seams import Guests
 from provisioner.lab.world.state import Account
@@ -44,8 +44,9 @@ USER = "provision"
 class Lab:
     """One lab of one folder. `start`, then `wait` until somebody asks it to stop."""
 
-    def __init__(self, folder: Path, *, speed: float, engine: str, seed: int) -> None:
+    def __init__(self, folder: Path, *, speed: float, engine: str, seed: int, twin_mac: str = "") -> None:
         self.folder = folder
+        self._twin_mac = twin_mac
         self._engine = engine
         self._seed = seed
         self._stopping = threading.Event()
@@ -113,18 +114,34 @@ class Lab:
 
         accounts = [Account(user=USER, password=password)]
         kept = durable.load(self.folder)
-        return new_world(seed=self._seed, clock=self._clock, guests=guests, accounts=accounts, state=kept)
+        world = new_world(seed=self._seed, clock=self._clock, guests=guests, accounts=accounts, state=kept)
+        if kept is None:
+            self._add_strangers(world)
+        return world
+
+    def _add_strangers(self, world: World) -> None:
+        """Two machines of somebody else wait for a config in the same LAN; one of them has a MAC address of ours."""
+        add_foreign(world.kernel, "neighbour", "0A5EED000001", "5a6b7c8d-0000-4000-8000-000000000001", "192.0.2.60")
+        if self._twin_mac:
+            add_foreign(world.kernel, "twin", self._twin_mac, "5a6b7c8d-0000-4000-8000-000000000002", "192.0.2.61")
 
     def _make_endpoint(self) -> WinRmEndpoint:
         spec: EngineSpec | None = None
         if self._engine == "pwsh":
             from provisioner.lab.cmdlets.harness import EngineHome  # not needed, and not loaded, without an engine
 
-            pwsh = os.environ.get("PROVISION_LAB_PWSH") or shutil.which("pwsh")
+            pwsh = shutil.which("pwsh")
             if pwsh is None:
                 raise RuntimeError("engine: pwsh needs a pwsh on the PATH; engine: python needs nothing")
             self._home = EngineHome(self.world, self.folder / "engine", pwsh=pwsh)
-            spec = EngineSpec(argv=[pwsh], env=self._home.environment(self.world.caller(USER)), spares=1)
+            home, world = self._home, self.world
+            spec = EngineSpec(
+                argv=[pwsh],
+                env=lambda who: home.environment(world.caller(who.user)),
+                after_pipeline=home.sync,
+                spares=1,
+                warm_up="Get-VM",
+            )
         return WinRmEndpoint(
             self.world.kernel,
             LabFunctions(self.world),
@@ -186,7 +203,10 @@ class Lab:
                     "vms_detail": [
                         {"name": vm.name, "state": vm.state, "mac": vm.nics[0].mac if vm.nics else ""} for vm in vms
                     ],
-                    "foreign": [{"name": m.name, "received": len(m.received)} for m in self.world.state.foreign],
+                    "foreign": [
+                        {"name": m.name, "mac": m.mac, "address": m.address, "received": len(m.received)}
+                        for m in self.world.state.foreign
+                    ],
                 }
         if do == "stop":
             self._stopping.set()

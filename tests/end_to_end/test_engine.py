@@ -1,0 +1,32 @@
+"""The main flow with a genuine PowerShell behind the lab's WinRM endpoint: pypsrp, WSMan, engine, our module's text, stub cmdlets, world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.end_to_end.conftest import Desk
+
+
+def test_from_nothing_to_vms_and_back_under_the_engine(desk: Desk, pwsh: str) -> None:
+    hosts = {"hv01.lab": {"user": "provision", "lab": {"speed": 20, "engine": "pwsh"}}}
+    desk.write_cluster(hosts=hosts)
+    desk.environment["PATH"] = f"{Path(pwsh).parent}:{desk.environment['PATH']}"
+
+    up = desk.good("up", "lab", "--until", "vm", "--json").json
+    assert up["outcome"] == "ok"
+    vms = {vm["name"]: vm["state"] for vm in desk.ask_lab("status")["vms_detail"]}
+    assert vms == {"fileserver": "Running"} | dict.fromkeys(("lab-cp-1", "lab-worker-1", "lab-worker-2", "lab-worker-3"), "Running")
+    again = desk.good("up", "lab", "--until", "vm", "--json").json
+    assert again["outcome"] == "unchanged"
+
+    assert desk.good("down", "lab", "--all", "--yes", "--json").json["outcome"] == "ok"
+    assert desk.ask_lab("status")["vm_names"] == ["fileserver"]
+
+
+def test_the_whole_cluster_under_the_engine(desk: Desk, pwsh: str) -> None:
+    hosts = {"hv01.lab": {"user": "provision", "lab": {"speed": 20, "engine": "pwsh"}}}
+    desk.write_cluster(hosts=hosts)
+    desk.environment["PATH"] = f"{Path(pwsh).parent}:{desk.environment['PATH']}"
+    assert desk.good("up", "lab", "--json").json["outcome"] == "ok"
+    assert desk.good("status", "lab", "--json").json["healthy"]
+    assert desk.good("up", "lab", "--json").json["outcome"] == "unchanged"
