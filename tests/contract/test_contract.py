@@ -82,7 +82,7 @@ def wait_until(
         if all(fits(result[name], value) for name, value in expected.items()):
             return
         with kernel.bell:
-            kernel.clock.wait(kernel.bell, 5.0)  # until the world changes, at most that many of its seconds
+            kernel.clock.wait(kernel.bell, 25.0)  # until the world changes, at most that many of its seconds
     raise AssertionError(f"the switch is {result}")
 
 
