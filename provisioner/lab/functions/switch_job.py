@@ -131,7 +131,7 @@ class _Job:
             self._write()
             world.tasks.register(_task_name(self._name), BY_EVENTS, self._record.id)
             world.tasks.start(_task_name(self._name))
-            world.kernel.note("switch_job", self._name, seconds=START_S)
+            world.kernel.note("switch_job", self._name)
             self.later(START_S, work)
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
