@@ -88,9 +88,8 @@ class Desk:
         assert done.code == 0, f"provision {' '.join(arguments)}: exit {done.code}\n{done.out}\n{done.err}"
         return done
 
-    def killed_at(self, line_number: int, *arguments: str) -> tuple[list[dict[str, Any]], bool]:
-        """Runs with `--progress json` and kills it (SIGKILL) right after that line of interest; tells the events seen, and whether
-        it was killed (False: it ended before)."""
+    def killed_when(self, wanted: Callable[[dict[str, Any]], bool], *arguments: str) -> bool:
+        """Runs with `--progress json` and kills it (SIGKILL) right after the first line that is wanted. False: it ended before."""
         process = subprocess.Popen(
             self.command(*arguments, "--progress", "json"),
             cwd=self.folder,
@@ -100,30 +99,20 @@ class Desk:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        timer = threading.Timer(BOUND_S, process.kill)
-        timer.start()
-        seen: list[dict[str, Any]] = []
-        interesting = 0
+        bound = threading.Timer(BOUND_S, process.kill)
+        bound.start()
         try:
             assert process.stdout is not None
-            for line in process.stdout:
-                event = json.loads(line)
-                seen.append(event)
-                if event.get("type") in ("action_started", "action_ended"):
-                    interesting += 1
-                    if interesting == line_number:
+            with process.stdout:
+                for line in process.stdout:
+                    if wanted(json.loads(line)):
                         process.send_signal(signal.SIGKILL)
-                        process.wait(10)
-                        return seen, True
-            process.wait(10)
-            return seen, False
+                        return True
+            return False
         finally:
-            timer.cancel()
-            if process.poll() is None:
-                process.kill()
+            bound.cancel()
+            process.kill()
             process.wait(10)
-            assert process.stdout is not None
-            process.stdout.close()
 
     # -- the lab, from outside
 
@@ -154,7 +143,7 @@ class Desk:
         return Done(done.returncode, done.stdout, done.stderr)
 
 
-def _desk(folder: Path) -> Desk:
+def make_desk(folder: Path) -> Desk:
     inherited = {key: os.environ[key] for key in ("PATH", "LANG", "SYSTEMROOT") if key in os.environ}
     environment = inherited | {
         "HOME": str(folder),
@@ -168,7 +157,7 @@ def _desk(folder: Path) -> Desk:
     return Desk(folder, environment)
 
 
-def _stop_labs(desk: Desk) -> None:
+def stop_labs(desk: Desk) -> None:
     for folder in (desk.provision_home / ".labs").glob("*"):
         control.stop(folder)
 
@@ -176,27 +165,17 @@ def _stop_labs(desk: Desk) -> None:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """A fresh computer with the lab's cluster file at test speed; its labs are stopped at the end."""
-    made = _desk(tmp_path)
+    made = make_desk(tmp_path)
     made.write_cluster()
     yield made
-    _stop_labs(made)
+    stop_labs(made)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A computer with a healthy cluster, for tests that only look."""
-    made = _desk(tmp_path_factory.mktemp("whole"))
+    made = make_desk(tmp_path_factory.mktemp("whole"))
     made.write_cluster()
     made.good("up", "lab")
     yield made
-    _stop_labs(made)
-
-
-@pytest.fixture
-def fast_desk(tmp_path: Path) -> Callable[[float], Desk]:
-    def make(speed: float) -> Desk:
-        made = _desk(tmp_path)
-        made.write_cluster(speed=speed)
-        return made
-
-    return make
+    stop_labs(made)

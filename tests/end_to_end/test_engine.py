@@ -15,7 +15,9 @@ def test_from_nothing_to_vms_and_back_under_the_engine(desk: Desk, pwsh: str) ->
     up = desk.good("up", "lab", "--until", "vm", "--json").json
     assert up["outcome"] == "ok"
     vms = {vm["name"]: vm["state"] for vm in desk.ask_lab("status")["vms_detail"]}
-    assert vms == {"fileserver": "Running"} | dict.fromkeys(("lab-cp-1", "lab-worker-1", "lab-worker-2", "lab-worker-3"), "Running")
+    assert vms == {"fileserver": "Running"} | dict.fromkeys(
+        ("lab-cp-1", "lab-worker-1", "lab-worker-2", "lab-worker-3"), "Running"
+    )
     again = desk.good("up", "lab", "--until", "vm", "--json").json
     assert again["outcome"] == "unchanged"
 

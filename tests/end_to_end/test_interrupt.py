@@ -46,7 +46,7 @@ def test_first_ctrl_c_in_a_wait(desk: Desk) -> None:
 
 def test_first_ctrl_c_while_the_host_works(desk: Desk) -> None:
     """VMs that are being made are made to the end: nothing half-made is left."""
-    events, code = interrupted_at(desk, "vm/create/lab-cp-1")
+    _, code = interrupted_at(desk, "vm/create/lab-cp-1")
     assert code == 130
     plan = desk.good("plan", "lab", "--json").json
     vms = {a["object"]: a["why"] for a in plan["actions"] if a["step"] == "vm"}
