@@ -2,6 +2,7 @@
 # make test    sets up and runs the tests
 # make check   format, lint, types, imports, PowerShell, tests
 # make bench   measures and holds the figures against their limits
+# make docs    writes what the docs take from the program: reference, screens
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,7 +11,7 @@ BIN    := $(VENV)/bin
 PSLINT ?= $(firstword $(wildcard ../shared/bin/pslint))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format bench proto clean
+.PHONY: help setup up test check format bench docs proto clean
 
 help:                 ## these lines
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -46,6 +47,9 @@ format: setup
 
 bench: setup
 	@$(BIN)/python -m tests.bench
+
+docs: setup          # `python -m tests.docs record` makes the run behind the screens anew
+	@$(BIN)/python -m tests.docs
 
 proto: setup         # makes provisioner/talos/api/gen anew
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpclib_python_out=. \

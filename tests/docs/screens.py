@@ -1,0 +1,61 @@
+"""Screens of the docs: what the product's own views paint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from provisioner.clusterfile import effective, load_cluster
+from provisioner.flow.up import plan_up
+from provisioner.model.events import Note
+from provisioner.views.final import render_final
+from provisioner.views.paper import Paper
+from provisioner.views.plan import render_plan
+from provisioner.views.screen import fold
+from provisioner.views.table import Show, render_screen
+from tests.docs import recording
+from tests.unit.steps.world import observed_of
+
+WIDTH = 96
+
+
+def up_lab() -> str:
+    """`provision up lab` at its end."""
+    screen, paper = fold(recording.read()), Paper(width=WIDTH)
+    table = render_screen(screen, paper, Show(now_s=screen.at_s))
+    return _shown("provision up lab", f"{paper.render(table)}\n{paper.render(render_final(screen, paper))}")
+
+
+def link_drop() -> str:
+    """The same run while the host's link is down."""
+    events = recording.read()
+    told = next(
+        number for number, event in enumerate(events) if isinstance(event, Note) and "drops its link" in event.message
+    )
+    screen, paper = fold(events[: told + 1]), Paper(width=WIDTH)
+    return _shown("", paper.render(render_screen(screen, paper, Show(now_s=screen.at_s))))
+
+
+def plan_homelab() -> str:
+    """`provision plan homelab` on a host that has nothing yet."""
+    cluster = load_cluster(recording.ROOT / "clusters" / "homelab.yaml").cluster
+    seen = observed_of({"secrets": {"path": "~/.provision/homelab/secrets.yaml"}}, cluster)
+    (state,) = seen.hosts.values()
+    seen = replace(seen, hosts=dict.fromkeys(cluster.hosts, state))
+    return _shown(
+        "provision plan homelab", render_plan(plan_up(cluster, seen), cluster, read_s=1.8, paper=Paper(width=WIDTH))
+    )
+
+
+def macs() -> str:
+    """The addresses to reserve, as `config show` has them."""
+    loaded = load_cluster(recording.ROOT / "clusters" / "homelab.yaml")
+    rows = [origin for origin in effective(loaded.cluster) if origin.path.endswith(".mac")]
+    return _shown("provision config show homelab", "".join(f"{row.path:27}  {row.value}\n" for row in rows))
+
+
+SCREENS = {"up-lab": up_lab, "link-drop": link_drop, "plan-homelab": plan_homelab, "macs": macs}
+
+
+def _shown(command: str, text: str) -> str:
+    prompt = f"$ {command}\n" if command else ""
+    return f"```text\n{prompt}{text.rstrip()}\n```\n"
