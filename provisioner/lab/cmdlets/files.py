@@ -149,17 +149,14 @@ class FileTree:
         found: dict[str, Entry] = {}
 
         def look(folder: Path, prefix: str) -> None:
-            items = list(os.scandir(folder))
-            if folder.parent != self.root:
-                found[key(prefix)] = Entry(None)
-            for item in items:
+            for item in os.scandir(folder):
                 path = f"{prefix}\\{item.name}"
-                self._spelling[key(path)] = path
-                with suppress(FileNotFoundError):  # another engine took it away meanwhile
-                    if item.is_dir(follow_symlinks=False):
+                with suppress(FileNotFoundError):  # an engine at work has just taken it away
+                    is_folder = item.is_dir(follow_symlinks=False)
+                    found[key(path)] = Entry(None) if is_folder else self._look_at(key(path), Path(item.path))
+                    self._spelling[key(path)] = path
+                    if is_folder:
                         look(Path(item.path), path)
-                    else:
-                        found[key(path)] = self._look_at(key(path), Path(item.path))
 
         for letter in self.drives():
             look(self.root / letter, f"{letter}:")
@@ -199,22 +196,24 @@ class FileTree:
         for path, entry in now.items():
             known = self._known.get(path)
             if entry.mark is not None and (known is None or known.entry.mark != entry.mark):
-                try:
-                    self._do("write", path, partial(self._write_in, path, entry))
-                except FileNotFoundError:
-                    continue  # another engine took it away meanwhile: the next look tells
-                self._settle(path, entry)
+                if self._do("write", path, partial(self._write_in, path, entry)):
+                    self._settle(path, entry)
         for path in sorted(gone, key=len, reverse=True):
             if self._known.pop(path, None) is not None:
                 self._do("delete", path, partial(storage.delete, path))
 
-    def _do(self, what: str, path: str, act: Callable[[], object]) -> None:
-        """What the tree shows done is done to the world. Where the world refuses, the tree is set right afterwards."""
+    def _do(self, what: str, path: str, act: Callable[[], object]) -> bool:
+        """What the tree shows done is done to the world. Where the world refuses, the tree is set right afterwards. False: an engine
+        at work has undone it meanwhile, and the next look tells.
+        """
         try:
             act()
+        except FileNotFoundError:
+            return False
         except FileFault as fault:
             log.info("the world does not %s %s: %s", what, path, fault)
             self._stale = True
+        return True
 
     def _settle(self, path: str, entry: Entry) -> None:
         """Tree and world have this in common, or else the tree has to give it up."""
@@ -247,17 +246,22 @@ class FileTree:
         for path in sorted(self._known, key=len, reverse=True):
             if path not in files and not self._world.storage.is_folder(path):
                 self._remove(path)
-        for path in sorted(folders):
-            if path not in self._known and path[0].upper() in self.drives():
-                self.place(path).mkdir(parents=True, exist_ok=True)
+        for path in folders:
+            self._make_folder(path)
         for path, file in files.items():
             known = self._known.get(path)
             if known is None or known.file != _fingerprint(file):
                 self._learn(file.path)
+                self._make_folder(ntpath.dirname(path))
                 self._write(path, file)
-        for path, entry in self._scan().items():
-            if entry.mark is None:
-                self._known.setdefault(path, Known(entry))
+
+    def _make_folder(self, path: str) -> None:
+        """A folder of the world, with its parents: those alone, since an engine at work may have made others meanwhile."""
+        if path in self._known or len(path) <= len("C:\\") or path[0].upper() not in self.drives():
+            return
+        self._make_folder(ntpath.dirname(path))
+        self.place(path).mkdir(exist_ok=True)
+        self._known[path] = Known(Entry(None))
 
     def _remove(self, path: str) -> None:
         place, entry = self.place(path), self._known.pop(path).entry
@@ -268,7 +272,6 @@ class FileTree:
 
     def _write(self, path: str, file: HostFile) -> None:
         place = self.place(file.path)
-        place.parent.mkdir(parents=True, exist_ok=True)
         label = ""
         if file.content is not None:
             place.write_bytes(file.content)

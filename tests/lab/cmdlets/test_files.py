@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,29 @@ def test_names_keep_the_case_they_were_written_in(tree: FileTree, world: World) 
     tree.sync()
     assert (tree.root / "D/VMs/CP-1/Disk.vhdx").is_file()
     assert world.storage.find("d:\\vms\\cp-1\\disk.VHDX") is not None
+
+
+def test_an_engine_may_be_at_work_meanwhile(tree: FileTree, world: World) -> None:
+    """Records are written beside and moved over the old one, folders come and go, while the tree is looked through."""
+    folder = tree.root / "C/ProgramData/jobs"
+    folder.mkdir()
+    done = threading.Event()
+
+    def work() -> None:
+        for number in range(300):
+            (folder / "LAB.json.new").write_text(f"{number}")
+            (folder / "LAB.json.new").rename(folder / "LAB.json")
+            (folder / "x").mkdir()
+            (folder / "x/y").touch()
+            shutil.rmtree(folder / "x")
+        done.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not done.is_set():
+        tree.sync()
+    thread.join()
+    tree.sync()
+    tree.sync()
+    assert world.storage.read("C:\\ProgramData\\jobs\\LAB.json") == b"299"
+    assert world.storage.children("C:\\ProgramData\\jobs") == ["C:\\ProgramData\\jobs\\LAB.json"]
