@@ -53,11 +53,8 @@ def test_the_points_are_all_there_are(ground: Desk) -> None:
 
 @pytest.mark.parametrize(("action", "moment"), POINTS, ids=[f"{moment}:{action}" for action, moment in POINTS])
 def test_killed_and_run_again(ground: Desk, action: str, moment: str) -> None:
-    if action in CLUSTER_WIDE:
-        ground.good("down", "lab", "--all", "--yes")
-    else:
-        ground.good("down", "lab", "--yes")
-        ground.good("up", "lab", "--until", "secrets")
+    everything = ["--all"] if action in CLUSTER_WIDE else []  # else switch, image and secrets stay, as after any `down`
+    ground.good("down", "lab", "--yes", *everything)
     killed = ground.killed_when(
         lambda event: event.get("type") == moment and event.get("action") == action, "up", "lab"
     )
