@@ -195,9 +195,9 @@ class FileTree:
                 del self._known[path]
         for path, entry in now.items():
             known = self._known.get(path)
-            if entry.mark is not None and (known is None or known.entry.mark != entry.mark):
-                if self._do("write", path, partial(self._write_in, path, entry)):
-                    self._settle(path, entry)
+            changed = entry.mark is not None and (known is None or known.entry.mark != entry.mark)
+            if changed and self._do("write", path, partial(self._write_in, path, entry)):
+                self._settle(path, entry)
         for path in sorted(gone, key=len, reverse=True):
             if self._known.pop(path, None) is not None:
                 self._do("delete", path, partial(storage.delete, path))
@@ -246,12 +246,13 @@ class FileTree:
         for path in sorted(self._known, key=len, reverse=True):
             if path not in files and not self._world.storage.is_folder(path):
                 self._remove(path)
+        for file in files.values():
+            self._learn(file.path)
         for path in folders:
             self._make_folder(path)
         for path, file in files.items():
             known = self._known.get(path)
             if known is None or known.file != _fingerprint(file):
-                self._learn(file.path)
                 self._make_folder(ntpath.dirname(path))
                 self._write(path, file)
 
@@ -260,6 +261,7 @@ class FileTree:
         if path in self._known or len(path) <= len("C:\\") or path[0].upper() not in self.drives():
             return
         self._make_folder(ntpath.dirname(path))
+        self._learn(path)  # however it is spelled from now on
         self.place(path).mkdir(exist_ok=True)
         self._known[path] = Known(Entry(None))
 
