@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 from provisioner.errors import Fault, NotTrusted, ProvisionError, Rejected, TransportError, Unreachable
-from provisioner.model.facts import HostState, MachineFacts, Observed, SecretsFacts, VmFacts
-from provisioner.model.spec import Cluster, MachineSpec
+from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, NodeFacts, Observed, SecretsFacts, VmFacts
+from provisioner.model.spec import Cluster
 from provisioner.ports import Bundle, Host, ObserveQuery, Ports, TalosAccess
 from provisioner.steps.finder import same_uuid
 from provisioner.steps.vm import find_vm
@@ -20,39 +20,67 @@ T = TypeVar("T")
 
 async def observe(cluster: Cluster, ports: Ports) -> Observed:
     """Raises a Fault when a host cannot be read, or when the secrets on disk are damaged."""
-    secrets = ports.store.secrets_facts()
-    _, access = read_keys(ports)
-    states = await asyncio.gather(*(_host(cluster, name, host) for name, host in ports.hosts.items()))
-    hosts = dict(zip(ports.hosts, states, strict=True))
-    machines, unread = await _machines(cluster, ports, hosts, secrets, access)
-    return await _whole(cluster, ports, hosts, machines, unread)
+    async with _Looks() as looks:
+        reading = looks.begin(asyncio.gather(*(_host(cluster, name, host) for name, host in ports.hosts.items())))
+        looks.at_cluster(cluster, ports)
+        hosts = dict(zip(ports.hosts, await reading, strict=True))
+        return await _whole(cluster, ports, hosts, looks)
 
 
 async def observe_machines_only(cluster: Cluster, ports: Ports) -> Observed:
     """What the machines themselves say while their host cannot be read: taken at their word, since no VM can vouch for them."""
-    _, access = read_keys(ports)
-    machines, unread = await _machines(cluster, ports, {}, ports.store.secrets_facts(), access)
-    return await _whole(cluster, ports, {}, machines, unread)
+    async with _Looks() as looks:
+        looks.at_cluster(cluster, ports)
+        return await _whole(cluster, ports, {}, looks)
 
 
-async def _whole(
-    cluster: Cluster,
-    ports: Ports,
-    hosts: dict[str, HostState],
-    machines: dict[str, MachineFacts],
-    unread: dict[str, str],
-) -> Observed:
-    bundle, access = read_keys(ports)
-    first = cluster.control_planes[0].name
+class _Looks:
+    """Reads on their way. Whoever leaves before they have ended gives them up: an address that nobody has any more answers late."""
+
+    def __init__(self) -> None:
+        self._all: list[asyncio.Future[Any]] = []
+        self.machines: dict[str, asyncio.Future[MachineFacts | str]] = {}
+        """At the addresses where they are expected; one that is elsewhere is found by the run itself, by its MAC."""
+        self.etcd: asyncio.Future[tuple[EtcdMemberFacts, ...]] | None = None
+        self.nodes: asyncio.Future[tuple[NodeFacts, ...]] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for future in self._all:
+            future.cancel()
+        await asyncio.gather(*self._all, return_exceptions=True)
+
+    def begin(self, reading: Awaitable[T]) -> asyncio.Future[T]:
+        future = asyncio.ensure_future(reading)
+        self._all.append(future)
+        return future
+
+    def at_cluster(self, cluster: Cluster, ports: Ports) -> None:
+        """Machines, etcd and the Kubernetes API, as far as keys and addresses are known. What is read counts only if the machine turns out
+        to be ours.
+        """
+        bundle, access = read_keys(ports)
+        addresses = _known_addresses(cluster, ports)
+        for name, address in addresses.items():
+            self.machines[name] = self.begin(_read_machine(ports, address, access))
+        first = addresses.get(cluster.control_planes[0].name)
+        if access is not None and first is not None:
+            self.etcd = self.begin(ports.machines.etcd_members(first, access))
+            self.nodes = self.begin(ports.kubernetes.nodes(_kubeconfig(cluster, ports, bundle, first)))
+
+
+async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], looks: _Looks) -> Observed:
+    secrets = ports.store.secrets_facts()
+    machines, unread = await _machines(cluster, hosts, secrets, looks)
+    first = machines.get(cluster.control_planes[0].name)
     etcd, nodes = None, None
-    if access is not None and first in machines and machines[first].mode == "secure":
-        etcd, nodes = await asyncio.gather(
-            _or_none(ports.machines.etcd_members(machines[first].address, access)),
-            _or_none(ports.kubernetes.nodes(_kubeconfig(cluster, ports, bundle, machines[first]))),
-        )
+    if looks.etcd is not None and looks.nodes is not None and first is not None and first.mode == "secure":
+        etcd, nodes = await asyncio.gather(_or_none(looks.etcd), _or_none(looks.nodes))
     return Observed(
         hosts=hosts,
-        secrets=ports.store.secrets_facts(),
+        secrets=secrets,
         machines=machines,
         unread=unread,
         etcd=etcd,
@@ -112,47 +140,49 @@ def host_fault(error: ProvisionError, name: str, address: str, user: str) -> Fau
     return Fault("P-HOST-REFUSED", f"{name} could not be read", expected="the host's facts", seen=(str(error),))
 
 
-async def _machines(
-    cluster: Cluster,
-    ports: Ports,
-    hosts: dict[str, HostState],
-    secrets: SecretsFacts,
-    access: TalosAccess | None,
-) -> tuple[dict[str, MachineFacts], dict[str, str]]:
-    """Machines at the addresses where they are expected. One that is elsewhere is found by the run itself, by its MAC."""
+def _known_addresses(cluster: Cluster, ports: Ports) -> dict[str, str]:
+    """Machine -> where it is by the file, or was in an earlier run."""
     known = ports.store.read_notes().get("machines", {})
+    found = {m.name: m.address or str(known.get(m.name, {}).get("address", "")) for m in cluster.machines}
+    return {name: address for name, address in found.items() if address}
+
+
+async def _machines(
+    cluster: Cluster, hosts: dict[str, HostState], secrets: SecretsFacts, looks: _Looks
+) -> tuple[dict[str, MachineFacts], dict[str, str]]:
+    """Machines that are proven to be the VMs of their names, and of the others why they were not read."""
     found: dict[str, MachineFacts] = {}
     unread: dict[str, str] = {}
-
-    async def one(machine: MachineSpec) -> None:
-        state = hosts.get(machine.host)
+    for machine in cluster.machines:
+        state, look = hosts.get(machine.host), looks.machines.get(machine.name)
         vm = find_vm(machine, state, secrets) if state else None
-        address = machine.address or str(known.get(machine.name, {}).get("address", ""))
         if state is not None and (vm is None or vm.state != "Running"):
             unread[machine.name] = "no VM" if vm is None else f"the VM is {vm.state}"
-        elif not address:
+        elif look is None:
             unread[machine.name] = "its address is not known yet"
         else:
-            result = await _read_machine(ports, address, access, vm)
+            result = _judged(await look, vm)
             if isinstance(result, str):
                 unread[machine.name] = result
             else:
                 found[machine.name] = result
-
-    await asyncio.gather(*(one(machine) for machine in cluster.machines))
     return found, unread
 
 
-async def _read_machine(
-    ports: Ports, address: str, access: TalosAccess | None, vm: VmFacts | None
-) -> MachineFacts | str:
-    """The machine's facts when it is that VM, else the reason. Without a VM to compare with, only our own authority vouches for it."""
+async def _read_machine(ports: Ports, address: str, access: TalosAccess | None) -> MachineFacts | str:
+    """Its facts, or why there are none."""
     try:
-        facts = await _secure_or_maintenance(ports, address, access)
+        return await _secure_or_maintenance(ports, address, access)
     except TransportError as error:
         return f"{address}: {error}"
+
+
+def _judged(facts: MachineFacts | str, vm: VmFacts | None) -> MachineFacts | str:
+    """The machine's facts when it is that VM, else the reason. Without a VM to compare with, only our own authority vouches for it."""
+    if isinstance(facts, str):
+        return facts
     ours = facts.mode == "secure" if vm is None else same_uuid(facts.uuid, vm.bios_uuid)
-    return facts if ours else f"another machine answers at {address}"
+    return facts if ours else f"another machine answers at {facts.address}"
 
 
 async def _secure_or_maintenance(ports: Ports, address: str, access: TalosAccess | None) -> MachineFacts:
@@ -172,7 +202,7 @@ async def _or_none(reading: Awaitable[T]) -> T | None:
         return None
 
 
-def _kubeconfig(cluster: Cluster, ports: Ports, bundle: Bundle | None, first: MachineFacts) -> bytes:
+def _kubeconfig(cluster: Cluster, ports: Ports, bundle: Bundle | None, first: str) -> bytes:
     assert bundle is not None, "there is no access without a bundle"
-    server = cluster.endpoint or f"https://{cluster.vip or first.address}:6443"
+    server = cluster.endpoint or f"https://{cluster.vip or first}:6443"
     return ports.configs.kubeconfig(cluster, bundle, server=server)

@@ -10,6 +10,7 @@ from typing import Any
 from provisioner.errors import HostRefused
 from provisioner.hyperv import facts, verbs
 from provisioner.hyperv.gather import Alone, Batch, Caller, OfItems, OfStatements, Result
+from provisioner.hyperv.module import ModuleNeed
 from provisioner.hyperv.transport import HOST_TYPE, Line, Session, SignIn, Statement
 from provisioner.hyperv.workers import CallInfo, Workers
 from provisioner.model.facts import (
@@ -246,14 +247,19 @@ class HyperVHost:
         return self._dialer.resolve(self._spec.address, self._spec.port)
 
     def _new_session(self) -> Callable[[Line], Session]:
-        if self._spec.transport == "winrs":
+        sign_in, need = self._sign_in, ModuleNeed()
+
+        def winrs(line: Line) -> Session:
             from provisioner.hyperv.winrs import WinrsSession
 
-            return lambda line: WinrsSession(self._sign_in, line)
-        from provisioner.hyperv.psrp import ModuleNeed, PsrpSession
+            return WinrsSession(sign_in, line)
 
-        need = ModuleNeed()
-        return lambda line: PsrpSession(self._sign_in, line, need)
+        def psrp(line: Line) -> Session:
+            from provisioner.hyperv.psrp import PsrpSession
+
+            return PsrpSession(sign_in, line, need)
+
+        return winrs if self._spec.transport == "winrs" else psrp
 
 
 def _host(results: Sequence[Result]) -> HostFacts | None:

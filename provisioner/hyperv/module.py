@@ -40,3 +40,13 @@ def may_load_text(endpoint: str) -> bool:
     `PowerShell.7` with its versions); any other is somebody's restricted endpoint, and there the module must be installed.
     """
     return _OPEN_ENDPOINTS.fullmatch(endpoint) is not None
+
+
+class ModuleNeed:
+    """Whether the host's runspaces need the module's text: learned by the first, true for all."""
+
+    def __init__(self) -> None:
+        self.needed: bool | None = None
+
+    def learned(self, *, needed: bool) -> None:
+        self.needed = needed

@@ -20,7 +20,7 @@ from pypsrp.wsman import WSMan
 from provisioner.errors import HostRefused, Unreachable
 from provisioner.hyperv import resend
 from provisioner.hyperv.http import HostTransport
-from provisioner.hyperv.module import may_load_text, module_text, module_version
+from provisioner.hyperv.module import ModuleNeed, may_load_text, module_text, module_version
 from provisioner.hyperv.transport import (
     ASK_FOR_HOST,
     HOST_TYPE,
@@ -58,16 +58,6 @@ class _ModuleMissing(Exception):
     """The runspace does not know our functions, or knows another version of them."""
 
 
-class ModuleNeed:
-    """Whether the host's runspaces need the module's text: learned by the first, true for all."""
-
-    def __init__(self) -> None:
-        self.needed: bool | None = None
-
-    def learned(self, *, needed: bool) -> None:
-        self.needed = needed
-
-
 class PsrpSession:
     """One worker's session (see `transport.Session`)."""
 
@@ -91,9 +81,6 @@ class PsrpSession:
             if failure is error:
                 raise
             raise failure from error
-
-    def interrupt(self) -> None:
-        self._line.cut()
 
     def close(self) -> None:
         pool, self._pool = self._pool, None

@@ -147,13 +147,10 @@ class Line(Protocol):
 
 
 class Session(Protocol):
-    """A transport with its session on the host. Belongs to one thread, but for `interrupt`."""
+    """A transport with its session on the host. Belongs to one thread; `Line.cut` ends its request in flight from another."""
 
     def run(self, call: Call) -> None:
         """Runs all statements as one pipeline. Raises TransportErrors and Abandoned; errors of functions go to the call."""
-
-    def interrupt(self) -> None:
-        """Called from another thread: the request in flight fails at once."""
 
     def close(self) -> None:
         """Ends the session on the host if it can be reached at once."""

@@ -93,9 +93,6 @@ class WinrsSession:
             raise failure from error
         call.records.done(cut_short=False)
 
-    def interrupt(self) -> None:
-        self._line.cut()
-
     def close(self) -> None:
         shell, self._shell = self._shell, ""
         if shell:

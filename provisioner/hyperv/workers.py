@@ -47,16 +47,15 @@ class CallInfo:
 class _Worker:
     """A thread and its session. All but `_work` is called on the loop's thread."""
 
-    def __init__(self, name: str, line: HostLine, session: Session) -> None:
+    def __init__(self, name: str, line: HostLine, make_session: Callable[[Line], Session]) -> None:
         self.line = line
-        self.session = session
         self.batch: Batch | None = None
         self.busy_since = 0.0
         self.call: Call | None = None
         self.closed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[tuple[Call, Callable[[BaseException | None], None]] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name=name, daemon=True).start()
+        threading.Thread(target=self._work, args=(make_session,), name=name, daemon=True).start()
 
     def start(self, batch: Batch, call: Call, ended: Callable[[BaseException | None], None]) -> None:
         self.batch, self.call = batch, call
@@ -66,22 +65,28 @@ class _Worker:
     def stop(self) -> None:
         if self.call is not None:
             self.call.abandoned.set()
-            self.session.interrupt()
+            self.line.cut()
 
     def finish(self) -> None:
         self._queue.put(None)
 
-    def _work(self) -> None:
+    def _work(self, make_session: Callable[[Line], Session]) -> None:
+        session: Session | None = None
         while (job := self._queue.get()) is not None:
             call, ended = job
             error: BaseException | None = None
             try:
-                self.session.run(call)
+                if (
+                    session is None
+                ):  # here, since its libraries take a while to load and the loop has other things to do
+                    session = make_session(self.line)
+                session.run(call)
             except BaseException as raised:  # noqa: BLE001 - handed to those who wait
                 error = raised
             with contextlib.suppress(RuntimeError):  # the loop is gone
                 self._loop.call_soon_threadsafe(ended, error)
-        self.session.close()
+        if session is not None:
+            session.close()
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.closed.set)
 
@@ -219,7 +224,7 @@ class Workers:
                 self._loop.call_at(patient_until, self._dispatch)
                 return None
         line = HostLine(self._reach, self._locate_from_worker)
-        worker = _Worker(f"{self._name}-{len(self._workers) + 1}", line, self._make_session(line))
+        worker = _Worker(f"{self._name}-{len(self._workers) + 1}", line, self._make_session)
         self._workers.append(worker)
         return worker
 
