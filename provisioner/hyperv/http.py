@@ -124,7 +124,7 @@ class HostTransport(_TransportHTTP):
             return Retrying(
                 retry=retry_if_exception(lambda error: self._may_repeat(action, error)),
                 stop=give_up,
-                wait=wait_random_exponential(multiplier=0.1, max=1),
+                wait=wait_random_exponential(multiplier=0.1, max=0.5),
                 sleep=sleep_using_event(call.abandoned),
                 reraise=True,
             )(self._send_once, call, action, message, timeouts)
