@@ -2,7 +2,7 @@
 
     python -m tests.docs [record]
 
-With `record`, the run behind the screens is made anew first; it takes half a minute.
+With `record`, the runs behind the screens are made anew first; it takes a minute.
 """
 
 from __future__ import annotations

@@ -5,51 +5,69 @@ python -m tests.docs record      makes it anew: a home of its own, a lab of its 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from provisioner.faults import Exit
 from provisioner.model.events import Event, RunStarted, StepEnded, from_json
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE = Path(__file__).with_name("up-lab.jsonl")
-LEFT_OUT = ("call_ended",)
+GOOD = Path(__file__).with_name("up-lab.jsonl")
+FAILED = Path(__file__).with_name("up-lab-fails.jsonl")
+"""One machine stays in its firmware."""
+LEFT_OUT = {GOOD: ("call_ended",), FAILED: ("call_ended", "note", "wait_started", "wait_progressed", "wait_ended")}
 """Types of events that no screen of the docs shows."""
 BOUND_S = 300
 
 
-def read(path: Path = FILE) -> list[Event]:
+def read(path: Path) -> list[Event]:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     return [event for event in map(from_json, lines) if event is not None]
 
 
 def record() -> None:
-    """Runs `provision up lab` as a newcomer does and keeps its events, the home's path as `~`."""
+    with _newcomer() as provision:
+        _keep(GOOD, provision("up", "lab", "--progress", "json"))
+    with _newcomer() as provision:
+        provision("lab", "fault", "vm-never-boots", "--place", "lab-worker-2")
+        _keep(FAILED, provision("up", "lab", "--progress", "json", code=Exit.TIMED_OUT))
+
+
+@contextlib.contextmanager
+def _newcomer() -> Iterator[Callable[..., str]]:
+    """Somebody who never used the command: what it prints, the home's path as `~`. The lab is stopped at the end."""
     with tempfile.TemporaryDirectory() as home:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PROVISION_")}
         environment = inherited | {"HOME": home, "PYTHONPATH": str(ROOT)}
         for name in ("KUBECONFIG", "TALOSCONFIG"):
             environment.pop(name, None)
 
-        def provision(*arguments: str) -> str:
+        def provision(*arguments: str, code: int = Exit.DONE) -> str:
             command = [sys.executable, "-m", "provisioner", *arguments]
             done = subprocess.run(
                 command, cwd=home, env=environment, capture_output=True, text=True, timeout=BOUND_S, check=False
             )
-            if done.returncode:
+            if done.returncode != code:
                 raise SystemExit(f"provision {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
-            return done.stdout
+            return done.stdout.replace(home, "~")
 
         try:
-            *events, _result = provision("up", "lab", "--progress", "json").splitlines()
+            yield provision
         finally:
             provision("lab", "stop")
-    kept = [line for line in events if json.loads(line)["type"] not in LEFT_OUT]
-    FILE.write_text("".join(f"{line}\n" for line in kept).replace(home, "~"))
+
+
+def _keep(path: Path, out: str) -> None:
+    """All but the last line, which is the result object."""
+    lines = out.splitlines()[:-1]
+    path.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["type"] not in LEFT_OUT[path]))
 
 
 def story(events: Sequence[Event]) -> list[str]:
@@ -64,7 +82,5 @@ def story(events: Sequence[Event]) -> list[str]:
 
 def without_numbers(text: str) -> str:
     """`54 GiB` as `# GiB`, a hash as `#`; names and versions keep their digits."""
-    import re
-
     text = re.sub(r"\b(?=[0-9a-f]*\d)[0-9a-f]{12}\b", "#", text)
     return re.sub(r"(?<![\w.-])\d+(?:\.\d+)*(?:/\d+)?(?![\w.-])", "#", text)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
-from provisioner.clusterfile import effective, load_cluster
+from provisioner.clusterfile import load_cluster
 from provisioner.flow.up import plan_up
 from provisioner.model.events import Note
+from provisioner.views.box import Box, render_box
 from provisioner.views.final import render_final
-from provisioner.views.paper import Paper
+from provisioner.views.paper import BLANK, Paper
 from provisioner.views.plan import render_plan
 from provisioner.views.screen import fold
 from provisioner.views.table import Show, render_screen
@@ -20,19 +24,28 @@ WIDTH = 96
 
 def up_lab() -> str:
     """`provision up lab` at its end."""
-    screen, paper = fold(recording.read()), Paper(width=WIDTH)
+    screen, paper = fold(recording.read(recording.GOOD)), Paper(width=WIDTH)
     table = render_screen(screen, paper, Show(now_s=screen.at_s))
     return _shown("provision up lab", f"{paper.render(table)}\n{paper.render(render_final(screen, paper))}")
 
 
 def link_drop() -> str:
     """The same run while the host's link is down."""
-    events = recording.read()
+    events = recording.read(recording.GOOD)
     told = next(
         number for number, event in enumerate(events) if isinstance(event, Note) and "drops its link" in event.message
     )
     screen, paper = fold(events[: told + 1]), Paper(width=WIDTH)
     return _shown("", paper.render(render_screen(screen, paper, Show(now_s=screen.at_s))))
+
+
+def failure() -> str:
+    """How a run ends in which one machine did not come up."""
+    events, paper = recording.read(recording.FAILED), Paper(width=WIDTH)
+    screen = fold(events)
+    (met,) = screen.faults
+    lines = [*render_box(Box.of_event(met), paper), BLANK, *render_final(screen, paper)]
+    return _shown("", paper.render(lines))
 
 
 def plan_homelab() -> str:
@@ -47,13 +60,15 @@ def plan_homelab() -> str:
 
 
 def macs() -> str:
-    """The addresses to reserve, as `config show` has them."""
-    loaded = load_cluster(recording.ROOT / "clusters" / "homelab.yaml")
-    rows = [origin for origin in effective(loaded.cluster) if origin.path.endswith(".mac")]
-    return _shown("provision config show homelab", "".join(f"{row.path:27}  {row.value}\n" for row in rows))
+    """The addresses to reserve, as the command itself prints them."""
+    command = [sys.executable, "-m", "provisioner", "config", "show", "homelab"]
+    environment = os.environ | {"COLUMNS": str(WIDTH), "PYTHONUTF8": "1"}
+    done = subprocess.run(command, cwd=recording.ROOT, env=environment, capture_output=True, text=True, check=True)
+    rows = [line for line in done.stdout.splitlines() if ".mac " in line]
+    return _shown("provision config show homelab | grep mac", "\n".join(rows))
 
 
-SCREENS = {"up-lab": up_lab, "link-drop": link_drop, "plan-homelab": plan_homelab, "macs": macs}
+SCREENS = {"up-lab": up_lab, "link-drop": link_drop, "failure": failure, "plan-homelab": plan_homelab, "macs": macs}
 
 
 def _shown(command: str, text: str) -> str:
