@@ -27,6 +27,7 @@ from provisioner.flow.session import Result, Session, without_machines
 from provisioner.flow.up import plan_up
 from provisioner.model.events import CallEnded, Event, Note
 from provisioner.model.plan import Plan
+from provisioner.model.redaction import redacted
 from provisioner.model.status import FinalObject
 from provisioner.model.steps import StepId
 from provisioner.model.wishes import Extent, Options
@@ -345,4 +346,4 @@ async def _drive(
 
 
 def _print_json(value: Mapping[str, object]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(redacted(json.dumps(value, ensure_ascii=False)) + "\n")

@@ -15,6 +15,7 @@ import typer
 
 from provisioner.errors import Fault, Interrupted
 from provisioner.faults import Exit, exit_code
+from provisioner.model.redaction import redacted
 
 
 def guarded(app: Callable[..., Any]) -> int:
@@ -55,7 +56,7 @@ def show_fault(fault: Fault) -> None:
 
         from provisioner.cli.words import fault_object
 
-        sys.stdout.write(json.dumps(fault_object(fault)) + "\n")
+        sys.stdout.write(redacted(json.dumps(fault_object(fault))) + "\n")
         return
     from provisioner.cli.options import look_of
     from provisioner.views.box import Box, render_box
@@ -65,14 +66,15 @@ def show_fault(fault: Fault) -> None:
 
 
 def _bug(error: Exception) -> Fault:
-    """The traceback goes to a file: without local variables, so no secret is in it."""
+    """The traceback goes to a file: without local variables, and with what looks secret in its messages hidden."""
+    from provisioner.record.files import write_atomically
+
     folder = Path(os.environ.get("PROVISION_HOME") or "~/.provision").expanduser() / "bugs"
     path = folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.txt"
     where = str(path)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text("".join(traceback.format_exception(error)))
-        path.chmod(0o600)
+        write_atomically(path, redacted("".join(traceback.format_exception(error))).encode(), mode=0o600)
     except OSError:
         where = "nowhere: the provision home cannot be written"
     return Fault(

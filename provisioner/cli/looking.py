@@ -10,6 +10,7 @@ import sys
 from provisioner.cli.options import Look
 from provisioner.errors import Fault
 from provisioner.faults import FAULTS, Exit
+from provisioner.model.redaction import redacted
 from provisioner.model.spec import Cluster, MachineSpec
 
 
@@ -32,7 +33,7 @@ def status(look: Look, cluster: str, *, as_json: bool, exit_code: bool, host: st
 
     report = asyncio.run(go())
     if as_json:
-        sys.stdout.write(json.dumps(report.to_json(), ensure_ascii=False) + "\n")
+        sys.stdout.write(redacted(json.dumps(report.to_json(), ensure_ascii=False)) + "\n")
     else:
         sys.stdout.write(render_status(report, paper=look.paper))
     return Exit.PENDING if exit_code and (report.drifted or not report.healthy) else Exit.DONE
