@@ -70,14 +70,15 @@ def _keep(path: Path, out: str) -> None:
     path.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["type"] not in LEFT_OUT[path]))
 
 
-def story(events: Sequence[Event]) -> list[str]:
-    """What a run says of itself, without what differs from run to run: each step with its outcome and words, numbers as `#`."""
+def story(events: Sequence[Event], *, home: str = "~") -> list[str]:
+    """What a run says of itself, without what differs from run to run: versions, then each step with its outcome and words.
+    `home` is told as `~`, numbers as `#`.
+    """
     (run,) = [event for event in events if isinstance(event, RunStarted)]
-    said = {
-        event.step: f"{event.step} {event.outcome}: {event.summary}" for event in events if isinstance(event, StepEnded)
-    }
-    versions = (f"{name} {value}" for name, value in sorted(run.versions.items()) if name != "provision")
-    return [*versions, *(without_numbers(said[step]) for step in sorted(said))]
+    versions = [f"{name} {value}" for name, value in sorted(run.versions.items()) if name != "provision"]
+    said = {event.step: event for event in events if isinstance(event, StepEnded)}
+    rows = [f"{step} {said[step].outcome}: {said[step].summary.replace(home, '~')}" for step in sorted(said)]
+    return [*versions, *map(without_numbers, rows)]
 
 
 def without_numbers(text: str) -> str:

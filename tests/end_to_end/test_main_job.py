@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 
+from tests.docs import recording
 from tests.end_to_end.conftest import Desk
 
 
@@ -84,6 +85,12 @@ def test_no_secret_leaves_the_secrets(whole: Desk) -> None:
         text = path.read_text()
         assert not any(word in text for word in secret), path
         assert password not in text, path
+
+
+def test_the_screen_of_the_readme_is_that_of_such_a_run(whole: Desk) -> None:
+    """It is painted from a recorded run. When runs come to say something else: `python -m tests.docs record`."""
+    journal = recording.read(whole.provision_home / "lab" / "runs" / "1" / "events.jsonl")
+    assert recording.story(journal, home=str(whole.folder)) == recording.story(recording.read(recording.GOOD))
 
 
 def test_rebuild_keeps_what_is_kept(desk: Desk) -> None:

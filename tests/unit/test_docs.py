@@ -38,7 +38,7 @@ every_page_by_hand = pytest.mark.parametrize("path", BY_HAND, ids=named)
 def test_made_pages_are_current() -> None:
     """`make docs` writes them anew. It is from here that a stale README is noticed."""
     stale = [named(path) for path, text in pages().items() if not path.exists() or path.read_text() != text]
-    assert stale == []
+    assert stale == [], "make docs"
 
 
 def test_every_screen_is_shown() -> None:
@@ -56,6 +56,21 @@ def test_the_reference_is_whole() -> None:
 def test_the_runs_behind_the_screens_know_the_steps_of_today() -> None:
     told = {line.split()[0] for line in recording.story(recording.read(recording.GOOD))}
     assert {step.id for step in STEPS} <= told
+
+
+# --- style ----------------------------------------------------------------------------------------------------------
+
+NEVER = ("please wait", "simply", "just ", "unexpected error", "something went wrong", "!\n", "TODO")
+GLYPHS = "✓✗·◐╷│╵«»"
+"""Of the screens; everything else is ASCII."""
+
+
+@every_page
+def test_plain_words_and_plain_characters(path: Path) -> None:
+    text = path.read_text()
+    assert [word for word in NEVER if word in text] == []
+    assert {character for character in text if not character.isascii()} <= set(GLYPHS)
+    assert not re.search(r"(?<![\w~.])/(?:home|root|tmp|Users|work)/", text), "no path of anybody's machine"
 
 
 # --- links and names ------------------------------------------------------------------------------------------------
