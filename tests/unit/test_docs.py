@@ -14,6 +14,7 @@ import yaml
 from provisioner.clusterfile import load_cluster
 from provisioner.faults import FAULTS, Exit
 from provisioner.lab.world.faults import FAULTS as LAB_FAULTS
+from provisioner.model.events import RunStarted
 from provisioner.model.steps import STEPS
 from tests.docs import recording, reference
 from tests.docs.pages import pages
@@ -53,9 +54,12 @@ def test_the_reference_is_whole() -> None:
     assert {f"provision {words}".rstrip() for words in reference.command_line()} <= headings
 
 
-def test_the_runs_behind_the_screens_know_the_steps_of_today() -> None:
-    told = {line.split()[0] for line in recording.story(recording.read(recording.GOOD))}
-    assert {step.id for step in STEPS} <= told
+def test_the_runs_behind_the_screens_are_of_today() -> None:
+    events = recording.read(recording.GOOD)
+    assert {step.id for step in STEPS} <= {line.split()[0] for line in recording.story(events)}
+    lab = load_cluster(ROOT / "clusters" / "lab.yaml").cluster.lab
+    assert lab is not None
+    assert [event.speed for event in events if isinstance(event, RunStarted)] == [lab.speed]
 
 
 # --- style ----------------------------------------------------------------------------------------------------------
