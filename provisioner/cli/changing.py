@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -325,6 +326,7 @@ async def _drive(
         message = "stopping after the actions at work; Ctrl-C again leaves at once"
         emit(Note(level="stopping", message=message, **stamp()))
 
+    logging.getLogger().addHandler(logging.NullHandler())  # what libraries log must not break into the screen
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)

@@ -81,6 +81,7 @@ async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], lo
     return Observed(
         hosts=hosts,
         secrets=secrets,
+        image_pin=str(ports.store.read_notes().get("images", {}).get(cluster.image.file_name, "")),
         machines=machines,
         unread=unread,
         etcd=etcd,

@@ -257,7 +257,8 @@ class Session:
         if outcome.interrupted:
             return self._end("interrupted", Exit.INTERRUPTED, self._what_stays(plan), left=left)
         if not any(action.kind for action in plan.actions):
-            return self._end("unchanged", Exit.DONE, "nothing to do: everything is as the file says")
+            why = "nothing of it is there" if command == "down" else "everything is as the file says"
+            return self._end("unchanged", Exit.DONE, f"nothing to do: {why}")
         return self._end("ok", Exit.DONE, self._success(command, plan))
 
     def _what_stays(self, plan: Plan) -> str:

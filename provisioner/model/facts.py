@@ -311,6 +311,8 @@ class Observed:
 
     hosts: Mapping[str, HostState]
     secrets: SecretsFacts
+    image_pin: str = ""
+    """SHA-256 that an earlier run pinned for an image without a published checksum."""
     machines: Mapping[str, MachineFacts] = field(default_factory=dict)
     """By machine name; a machine that does not answer is missing here."""
     unread: Mapping[str, str] = field(default_factory=dict)

@@ -156,7 +156,7 @@ STEPS: tuple[Step, ...] = (
         title="Access",
         scope=Scope.CLUSTER,
         after=(StepId.BOOTSTRAP,),
-        bound_s=60,
+        bound_s=600,  # the Kubernetes API comes up after etcd
         does="write talosconfig and kubeconfig, and add their contexts to the user's own files",
         proven_by="one call through each file written",
     ),

@@ -36,7 +36,6 @@ async def apply(action: Action, run: Run) -> str:
             step=StepId.ACCESS,
             what=action.object,
             why="one call through each file",
-            bound_s=600,
             every_s=1.0,
         )
     except TimedOut as late:

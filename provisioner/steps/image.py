@@ -30,11 +30,11 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         state = seen.hosts[name]
         path = image_path(cluster, state)
         found = next((i for i in state.images if i.path.lower() == path.lower() and i.exists), None)
-        yield _for_host(cluster, name, path, found)
+        yield _for_host(cluster, name, path, found, cluster.image.sha256 or seen.image_pin)
 
 
-def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None) -> Action:
-    image, pinned = cluster.image, cluster.image.sha256
+def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None, pinned: str) -> Action:
+    image = cluster.image
     if found is None and image.path:
         fault = Fault(
             "P-ISO-DOWNLOAD",
@@ -86,6 +86,7 @@ async def apply(action: Action, run: Run) -> str:
     """Downloads or attests, and reads the hash back. A lost connection is looked at again: the host may have finished."""
     host, image = run.ports.hosts[action.host], run.cluster.image
     path = str(action.details["path"])
+    pinned = image.sha256 or run.seen.image_pin
     latest = [""]
     failed: list[HostRefused] = []
 
@@ -99,7 +100,7 @@ async def apply(action: Action, run: Run) -> str:
             else:
                 found = await host.save_image(
                     url=image.url,
-                    sha256=image.sha256,
+                    sha256=pinned,
                     sha256_url=image.sha256_url,
                     path=path,
                     progress=progress,
@@ -128,12 +129,22 @@ async def apply(action: Action, run: Run) -> str:
             expected=f"{image.file_name} within {late.bound_s:g} s",
             seen=(late.reason or latest[0],),
         ) from late
-    if image.sha256 and met.value.sha256 != image.sha256:
+    if pinned and met.value.sha256 != pinned:
         raise Fault(
             "P-ISO-CHECKSUM",
             f"{path} on {action.host} is not the ISO that the file pins",
-            expected=f"SHA-256 {image.sha256}",
+            expected=f"SHA-256 {pinned}",
             seen=(f"SHA-256 {met.value.sha256}",),
         )
+    if not pinned and not image.sha256_url:
+        _pin(run, image.file_name, met.value.sha256)
     run.images[action.host] = met.value
     return met.seen
+
+
+def _pin(run: Run, file_name: str, sha256: str) -> None:
+    """An image without a published checksum (the factory's, a file on the host) is believed the first time, and only that."""
+    notes = run.ports.store.read_notes()
+    notes.setdefault("images", {})[file_name] = sha256
+    run.ports.store.write_notes(notes)
+    run.note("info", f"{file_name} has no published checksum: pinned at first use to {sha256}", step=StepId.IMAGE)

@@ -90,6 +90,7 @@ def observed_of(given: dict[str, Any], cluster: Cluster) -> Observed:
     return Observed(
         hosts={HOST: state},
         secrets=secrets,
+        image_pin=given.get("image_pin", ""),
         machines=machines,
         unread=given.get("unread", {}),
         etcd=None if etcd is None else tuple(EtcdMemberFacts(id=n, hostname=name) for n, name in enumerate(etcd)),
