@@ -83,19 +83,29 @@ class ApiHandler:
             watch = Watch(self._api, target_of(asked.path), asked)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
-        await response.prepare(request)
+        try:
+            await response.prepare(request)
+            await self._follow(watch, response, heard)
+            await response.write_eof()
+        except ConnectionResetError:
+            pass  # the client went away, as clients do: nobody is left to tell
+        return response
+
+    async def _follow(self, watch: Watch, response: web.StreamResponse, heard: asyncio.Event) -> None:
+        """Sends what happens until the watch is over. Raises ConnectionResetError when the client leaves."""
         loop = asyncio.get_running_loop()
         until = loop.time() + watch.timeout_s
-        first = True
+        begun = over = False
         while (left := until - loop.time()) > 0:
             with self._kernel.lock:
                 try:
-                    events = list(watch.begin() if first else watch.news())
+                    events = list(watch.news() if begun else watch.begin())
                 except KubeError as error:
-                    await _send(response, [watch.failed(error)])
-                    break
-            first = False
+                    events, over = [watch.failed(error)], True
             await _send(response, events)
+            if over:
+                return
+            begun = True
             try:
                 async with asyncio.timeout(min(left, BOOKMARK_EVERY_S)):
                     await heard.wait()
@@ -105,8 +115,6 @@ class ApiHandler:
                         events = [*watch.news(), watch.bookmark()]
                     await _send(response, events)
             heard = self._bell.listen()
-        await response.write_eof()
-        return response
 
 
 async def _send(response: web.StreamResponse, events: list[Json]) -> None:
