@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from provisioner.errors import Abandoned, Fault, Interrupted, ProvisionError
 from provisioner.model.events import ActionEnded, ActionStarted, StepEnded, StepStarted
 from provisioner.model.plan import Action, Verb
-from provisioner.model.steps import STEPS, StepId
+from provisioner.model.steps import STEP, STEPS, StepId
 from provisioner.steps.run import Run
 
 Apply = Callable[[Action, Run], Awaitable[str]]
@@ -177,9 +177,16 @@ def _summary(actions: Sequence[Action], proofs: Sequence[str], *, kept: bool) ->
         return f"{len(actions)} kept"
     verbs: dict[str, int] = {}
     for action in actions:
-        word = _DONE.get(action.verb, str(action.verb)) if action.kind else "kept"
+        word = _word(action)
         verbs[word] = verbs.get(word, 0) + 1
     return ", ".join(f"{count} {word}" for word, count in verbs.items())
+
+
+def _word(action: Action) -> str:
+    if not action.kind:
+        return "kept"
+    waited = action.verb is Verb.WAIT and STEP[action.step].done_word
+    return waited or _DONE.get(action.verb, str(action.verb))
 
 
 _DONE = {
@@ -188,7 +195,6 @@ _DONE = {
     Verb.REMOVE: "removed",
     Verb.START: "started",
     Verb.APPLY: "applied",
-    Verb.WAIT: "done",
     Verb.EJECT: "ejected",
     Verb.FETCH: "fetched",
     Verb.WRITE: "written",

@@ -49,6 +49,8 @@ class Step:
     bound_s: float
     does: str
     proven_by: str
+    done_word: str = ""
+    """What machines are after it, as in `3 of 4 in maintenance`."""
 
 
 STEPS: tuple[Step, ...] = (
@@ -96,6 +98,7 @@ STEPS: tuple[Step, ...] = (
         bound_s=300,
         does="make the Generation 2 VM with its disk, ISO, MAC address and mark, and start it",
         proven_by="read back from the host",
+        done_word="made",
     ),
     Step(
         id=StepId.MAINTENANCE,
@@ -105,6 +108,7 @@ STEPS: tuple[Step, ...] = (
         bound_s=300,
         does="find the machine's address by its MAC, and prove by MAC and BIOS UUID which machine it is",
         proven_by="facts of that machine in the Maintenance stage",
+        done_word="in maintenance",
     ),
     Step(
         id=StepId.CONFIG,
@@ -114,6 +118,7 @@ STEPS: tuple[Step, ...] = (
         bound_s=60,
         does="generate with patches, validate, dry run, apply",
         proven_by="Talos took the dry run, then the config",
+        done_word="applied",
     ),
     Step(
         id=StepId.INSTALL,
@@ -123,6 +128,7 @@ STEPS: tuple[Step, ...] = (
         bound_s=1200,  # Talos retries the pull of its installer image for 20 minutes by itself
         does="Talos installs itself to disk and reboots",
         proven_by="certificate of our own CA, a system disk, no talos.halt_if_installed on the kernel command line",
+        done_word="run from their disks",
     ),
     Step(
         id=StepId.BOOTSTRAP,
@@ -141,6 +147,7 @@ STEPS: tuple[Step, ...] = (
         bound_s=60,
         does="empty the DVD drive of a machine that runs from its disk",
         proven_by="drive read back empty, and the machine's own word",
+        done_word="ejected",
     ),
     Step(
         id=StepId.HEALTH,

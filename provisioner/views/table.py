@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from provisioner.model.events import RunStarted
 from provisioner.model.plan import Verb
-from provisioner.model.steps import NUMBER, STEP, STEPS, StepId
+from provisioner.model.steps import NUMBER, STEP, STEPS
 from provisioner.views.paper import BLANK, Glyph, Line, Paper, Span, Style, cells, line, pad
 from provisioner.views.screen import Lane, Screen, State, StepRow, Wait
 from provisioner.views.words import about, duration
@@ -30,14 +30,6 @@ _SIGNS: Mapping[State, tuple[Glyph, Style]] = {
     State.FAILED: (Glyph.FAILED, Style.BAD),
     State.STOPPED: (Glyph.WARNING, Style.SLOW),
 }
-_OF_MACHINES: Mapping[StepId, str] = {
-    StepId.VM: "made",
-    StepId.MAINTENANCE: "in maintenance",
-    StepId.CONFIG: "applied",
-    StepId.INSTALL: "run from their disks",
-    StepId.EJECT: "ejected",
-}
-"""What `3 of 4` are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +122,7 @@ def _text(row: StepRow) -> str:
 def done_of(row: StepRow) -> str:
     """`3 of 4 in maintenance`."""
     done = sum(lane.state is State.DONE for lane in row.machines)
-    word = "removed" if row.verb == Verb.REMOVE else _OF_MACHINES.get(row.id, "")
+    word = "removed" if row.verb == Verb.REMOVE else STEP[row.id].done_word
     return f"{done} of {len(row.machines)} {word}".rstrip()
 
 
