@@ -121,13 +121,14 @@ async def apply(action: Action, run: Run) -> str:
             what=image.file_name,
             why="the host downloads the ISO itself and checks it",
             every_s=5.0,
+            news=lambda: latest[0],
         )
     except TimedOut as late:
         raise Fault(
             "P-ISO-DOWNLOAD",
             f"the ISO did not arrive on {action.host}",
             expected=f"{image.file_name} within {late.bound_s:g} s",
-            seen=(late.reason or latest[0],),
+            seen=tuple(dict.fromkeys(filter(None, (late.reason, latest[0])))),
         ) from late
     if pinned and met.value.sha256 != pinned:
         raise Fault(

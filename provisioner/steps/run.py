@@ -101,6 +101,7 @@ class Run:
         bound_s: float | None = None,
         every_s: float = 0.5,
         wake: asyncio.Event | None = None,
+        news: Callable[[], str] = str,
     ) -> Met[T]:
         """A wait of that step, bounded by the step table unless a bound is given. See `Waiter.until`."""
         return await self.waiter.until(
@@ -112,6 +113,7 @@ class Run:
             bound_s=STEP[step].bound_s if bound_s is None else bound_s,
             every_s=every_s,
             wake=wake,
+            news=news,
         )
 
     def remember_address(self, machine: str, address: str, *, installed: bool) -> None:

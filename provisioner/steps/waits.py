@@ -1,13 +1,14 @@
 """Waiting, as one thing: what for, how long at most, and the last reason why not yet, in the probe's own words.
 
-A probe returns `Met(value)` or `NotYet(reason)`; an exception ends the wait. Nothing here sleeps real time: the clock is a port.
+A probe returns `Met(value)` or `NotYet(reason)`; an exception ends the wait. Nothing here sleeps real time: the clock is a port. A probe
+that hangs itself (a sick Hyper-V answers no call for hours) is ended by the same bound, and soon after Ctrl-C.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -23,6 +24,15 @@ FLOOR_REAL_S = 10.0
 
 REPEAT_S = 60.0
 """The same reason is told again after this long, so that no screen is silent."""
+
+NEWS_S = 10.0
+"""How often at most the news of a probe at work are told."""
+
+CHECK_REAL_S = 0.5
+"""How often a probe at work is looked after, in real time: it is a talk with the outside, which knows no other."""
+
+GRACE_REAL_S = 10.0
+"""How long a probe at work may go on after Ctrl-C: a VM being made is made, a download of minutes is given up."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,19 @@ class TimedOut(TransportError):
         self.reason = reason
 
 
-Probe = Callable[[], Awaitable[Met[T] | NotYet]]
+Probe = Callable[[], Coroutine[Any, Any, Met[T] | NotYet]]
+
+
+async def bounded(clock: Clock, call: Awaitable[T], *, what: str, bound_s: float) -> T:
+    """One call that is no wait of its own, and yet must not last for ever. Raises TimedOut, and what the call raises."""
+    limit = asyncio.timeout(max(bound_s / clock.rate, FLOOR_REAL_S))
+    try:
+        async with limit:
+            return await call
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise TimedOut(what, bound_s, "no answer to a call that was begun") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +121,12 @@ class Waiter:
         machine: str | None = None,
         every_s: float = 0.5,
         wake: asyncio.Event | None = None,
+        news: Callable[[], str] = str,
     ) -> Met[T]:
         """Probes until met. Raises TimedOut at the bound, Interrupted when the run is to stop, and what the probe raises.
 
-        `wake` lets a watch bring the next probe forward; `every_s` is then only the safety net.
+        `wake` lets a watch bring the next probe forward; `every_s` is then only the safety net. `news` is asked how far a probe is that
+        takes long.
         """
         clock, begun = self.clock, self.clock.now()
         bound = max(bound_s * self.scale, FLOOR_REAL_S * clock.rate)
@@ -112,20 +136,32 @@ class Waiter:
             common = {"step": step, "what": what, "machine": machine, "bound_s": bound, **self.stamp()}
             self.emit(kind(**common, **more))  # type: ignore[arg-type]  # the keys are those of the three wait events
 
+        def tell(words: str) -> None:
+            nonlocal reason, told_at
+            reason, told_at = words, clock.now()
+            event(WaitProgressed, reason=reason, elapsed_s=round(told_at - begun, 3), tries=tries)
+
+        def look_after() -> bool:
+            """Whether the probe at work may go on."""
+            silent_s = clock.now() - told_at
+            words = news()
+            if (words and words != reason and silent_s >= NEWS_S) or silent_s >= REPEAT_S:
+                tell(words or reason or "no answer yet")
+            return clock.now() - begun < bound
+
         event(WaitStarted, why=why)
         outcome, seen = "failed", ""
         try:
             while True:
                 self.check()
                 tries += 1
-                result = await probe()
-                elapsed = clock.now() - begun
+                result = await self._probed(probe, look_after)
                 if isinstance(result, Met):
                     outcome, seen = "met", result.seen
                     return result
                 if result.reason != reason or clock.now() - told_at >= REPEAT_S:
-                    reason, told_at = result.reason, clock.now()
-                    event(WaitProgressed, reason=reason, elapsed_s=round(elapsed, 3), tries=tries)
+                    tell(result.reason)
+                elapsed = clock.now() - begun
                 if elapsed >= bound:
                     outcome, seen = "timed_out", reason
                     raise TimedOut(what, bound, reason)
@@ -135,3 +171,23 @@ class Waiter:
             raise
         finally:
             event(WaitEnded, outcome=outcome, elapsed_s=round(clock.now() - begun, 3), tries=tries, seen=seen or reason)
+
+    async def _probed(self, probe: Probe[T], look_after: Callable[[], bool]) -> Met[T] | NotYet:
+        """The answer of one probe; NotYet for one that was given up. Raises Interrupted when it outlasts its grace after Ctrl-C."""
+        begun, stopped = self.clock.now(), 0.0
+        probing = asyncio.create_task(probe())
+        try:
+            while True:
+                await asyncio.wait({probing}, timeout=CHECK_REAL_S)
+                if probing.done():
+                    return probing.result()
+                if self.stop.is_set():
+                    stopped += CHECK_REAL_S
+                    if stopped > GRACE_REAL_S:
+                        raise Interrupted
+                elif not look_after():
+                    return NotYet(f"no answer since {self.clock.now() - begun:.0f} s")
+        finally:
+            if not probing.done():
+                probing.cancel()
+                await asyncio.gather(probing, return_exceptions=True)

@@ -10,6 +10,7 @@ import pytest
 from provisioner.errors import Interrupted
 from provisioner.model.events import Event, WaitEnded, WaitProgressed, WaitStarted
 from provisioner.model.steps import StepId
+from provisioner.steps import waits
 from provisioner.steps.waits import FLOOR_REAL_S, REPEAT_S, Met, NotYet, TimedOut, Waiter
 
 
@@ -138,3 +139,77 @@ async def test_what_the_probe_raises_ends_the_wait() -> None:
         await waiter(events).until(probe, step=StepId.VM, what="VM", bound_s=5, why="")
     assert isinstance(events[-1], WaitEnded)
     assert events[-1].outcome == "failed"
+
+
+# --- probes that hang ---------------------------------------------------------------------------------------------------
+
+
+class RunningClock(SkippingClock):
+    """Ten seconds pass between two looks at it."""
+
+    def now(self) -> float:
+        self.time += 10.0
+        return self.time
+
+
+async def hang() -> Met[int] | NotYet:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_a_probe_that_hangs_is_ended_by_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sick Hyper-V answers no call at all: that is no reason to wait for ever, nor to be silent."""
+    monkeypatch.setattr(waits, "CHECK_REAL_S", 0.001)
+    events: list[Event] = []
+    wait = Waiter(clock=RunningClock(), started_s=0.0, emit=events.append, stop=asyncio.Event())
+    with pytest.raises(TimedOut, match="no answer since"):
+        await asyncio.wait_for(wait.until(hang, step=StepId.VM, what="VM", bound_s=600, why="Hyper-V does it"), 30)
+    told = [e.reason for e in events if isinstance(e, WaitProgressed)]
+    assert told[0] == "no answer yet", "the screen is not silent meanwhile"
+    assert isinstance(events[-1], WaitEnded)
+    assert events[-1].outcome == "timed_out"
+
+
+async def test_news_of_a_probe_at_work_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "CHECK_REAL_S", 0.001)
+    events: list[Event] = []
+    percents = iter(range(0, 1000, 10))
+    wait = Waiter(clock=RunningClock(), started_s=0.0, emit=events.append, stop=asyncio.Event())
+    with pytest.raises(TimedOut):
+        await asyncio.wait_for(
+            wait.until(
+                hang, step=StepId.IMAGE, what="ISO", bound_s=200, why="", news=lambda: f"{next(percents)} percent"
+            ),
+            30,
+        )
+    told = [e.reason for e in events if isinstance(e, WaitProgressed)]
+    assert told[:2] == ["0 percent", "10 percent"]
+
+
+@pytest.mark.parametrize("work", [0, 10_000])
+async def test_after_a_stop_a_probe_at_work_may_end_within_its_grace(
+    monkeypatch: pytest.MonkeyPatch, work: int
+) -> None:
+    monkeypatch.setattr(waits, "CHECK_REAL_S", 0.001)
+    monkeypatch.setattr(waits, "GRACE_REAL_S", 0.005)
+    stop, done = asyncio.Event(), []
+    wait = waiter([], stop)
+
+    async def make() -> Met[int] | NotYet:
+        stop.set()
+        await asyncio.sleep(work)
+        done.append("made")
+        return Met(1)
+
+    if work:
+        with pytest.raises(Interrupted):
+            await asyncio.wait_for(wait.until(make, step=StepId.VM, what="VM", bound_s=60, why=""), 30)
+    else:
+        assert (await wait.until(make, step=StepId.VM, what="VM", bound_s=60, why="")).value == 1
+    assert done == ([] if work else ["made"])
+
+
+async def test_a_single_call_has_a_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "FLOOR_REAL_S", 0.01)
+    with pytest.raises(TimedOut):
+        await waits.bounded(SkippingClock(), asyncio.Event().wait(), what="reading", bound_s=0.01)
