@@ -8,20 +8,29 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Self, TypeVar
 
-from provisioner.errors import Fault, NotTrusted, ProvisionError, Rejected, TransportError, Unreachable
+from provisioner.errors import Fault, NotTrusted, TransportError, Unreachable
 from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, NodeFacts, Observed, SecretsFacts, VmFacts
-from provisioner.model.spec import Cluster
-from provisioner.ports import Bundle, Host, ObserveQuery, Ports, TalosAccess
+from provisioner.model.spec import Cluster, HostSpec
+from provisioner.ports import Bundle, Clock, Host, ObserveQuery, Ports, TalosAccess
 from provisioner.steps.finder import same_uuid
+from provisioner.steps.refusals import fault_of
 from provisioner.steps.vm import find_vm
+from provisioner.steps.waits import TimedOut, bounded
 
 T = TypeVar("T")
+
+READ_BOUND_S = 180.0
+"""For one reading of a host, an outage as long as it is borne included."""
+HTTP_PORT = 5985
+"""WinRM's own port without TLS, where the messages themselves are encrypted."""
 
 
 async def observe(cluster: Cluster, ports: Ports) -> Observed:
     """Raises a Fault when a host cannot be read, or when the secrets on disk are damaged."""
     async with _Looks() as looks:
-        reading = looks.begin(asyncio.gather(*(_host(cluster, name, host) for name, host in ports.hosts.items())))
+        reading = looks.begin(
+            asyncio.gather(*(_host(cluster, name, host, ports.clock) for name, host in ports.hosts.items()))
+        )
         looks.at_cluster(cluster, ports)
         hosts = dict(zip(ports.hosts, await reading, strict=True))
         return await _whole(cluster, ports, hosts, looks)
@@ -100,45 +109,35 @@ def read_keys(ports: Ports) -> tuple[Bundle | None, TalosAccess | None]:
     return bundle, ports.configs.access(bundle)
 
 
-async def _host(cluster: Cluster, name: str, host: Host) -> HostState:
+async def _host(cluster: Cluster, name: str, host: Host, clock: Clock) -> HostState:
     spec = cluster.hosts[name]
+    query = ObserveQuery(switch=cluster.switch.name, image_path=cluster.image.path, image_name=cluster.image.file_name)
     try:
-        return await host.observe(
-            ObserveQuery(switch=cluster.switch.name, image_path=cluster.image.path, image_name=cluster.image.file_name)
-        )
-    except ProvisionError as error:
-        raise host_fault(error, spec.name, spec.address, spec.user) from error
+        return await bounded(clock, host.observe(query), what=f"facts of {name}", bound_s=READ_BOUND_S)
+    except TransportError as error:
+        raise host_fault(error, spec) from error
 
 
-def host_fault(error: ProvisionError, name: str, address: str, user: str) -> Fault:
+def host_fault(error: TransportError, spec: HostSpec) -> Fault:
     """What a failed read of a host means."""
-    if isinstance(error, Fault):
-        return error
-    if isinstance(error, Rejected):
+    if isinstance(error, TimedOut):
         return Fault(
-            "P-HOST-SIGNIN",
-            f"{name} refuses the sign-in as {user or 'no user'}",
-            expected="a user name and password that the host accepts; tried once, since repeated failures lock accounts",
-            seen=(str(error),),
-            then=("check user: in the cluster file, and PROVISION_PASSWORD",),
-        )
-    if isinstance(error, NotTrusted):
-        return Fault(
-            "P-HOST-CERT",
-            f"the certificate of {name} is not the one expected",
-            expected="a certificate of a trusted authority, or the one of pin: in the cluster file",
-            seen=(str(error),),
-            then=("compare the fingerprint at the host's own console before you put it into pin:",),
+            "P-HOST-LOST",
+            f"{spec.name} does not answer what it was asked",
+            expected=f"the facts of the host and its VMs within {error.bound_s:g} s",
+            seen=(error.reason,),
+            likely="its management service hangs, and Hyper-V Manager on it with it",
+            then=("on the host: Restart-Service vmms; running VMs go on",),
         )
     if isinstance(error, Unreachable):
         return Fault(
             "P-HOST-UNREACHABLE",
-            f"{name} does not answer at {address}",
-            expected="WinRM over HTTPS, port 5986",
+            f"{spec.name} does not answer at {spec.address}",
+            expected=f"WinRM over HTTPS, port {spec.port}" if spec.port != HTTP_PORT else f"WinRM, port {spec.port}",
             seen=(str(error),),
-            then=("check that the host is on, and that its firewall lets port 5986 through",),
+            then=(f"check that the host is on, and that its firewall lets port {spec.port} through",),
         )
-    return Fault("P-HOST-REFUSED", f"{name} could not be read", expected="the host's facts", seen=(str(error),))
+    return fault_of(error, host=spec.name, user=spec.user or "no user")
 
 
 def _known_addresses(cluster: Cluster, ports: Ports) -> dict[str, str]:

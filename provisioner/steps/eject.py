@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.errors import Dropped, Fault, HostRefused, Unreachable
+from provisioner.errors import Dropped, Fault, TransportError, Unreachable
 from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
@@ -37,8 +37,8 @@ async def apply(action: Action, run: Run) -> str:
             after = await host.dismount_iso(vm.id)
         except (Dropped, Unreachable) as gone:
             return NotYet(f"{machine.host} is away ({gone})")
-        except HostRefused as refusal:
-            raise fault_of(refusal, host=machine.host, machine=machine.name) from refusal
+        except TransportError as error:
+            raise fault_of(error, host=machine.host, machine=machine.name) from error
         if after.iso:
             return NotYet(f"the drive still holds {after.iso}")
         return Met(after, f"drive read back empty, runs from {facts.system_disk}")

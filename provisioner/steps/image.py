@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.errors import Dropped, Fault, HostRefused, Unreachable
+from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
 from provisioner.model.facts import HostState, ImageFacts, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
@@ -88,7 +88,7 @@ async def apply(action: Action, run: Run) -> str:
     path = str(action.details["path"])
     pinned = image.sha256 or run.seen.image_pin
     latest = [""]
-    failed: list[HostRefused] = []
+    failed: list[TransportError] = []
 
     def progress(record: Progress) -> None:
         latest[0] = f"{record.status or record.activity} ({record.percent} %)"
@@ -107,11 +107,11 @@ async def apply(action: Action, run: Run) -> str:
                 )
         except (Dropped, Unreachable) as gone:
             return NotYet(f"{action.host} is away ({gone})")
-        except HostRefused as refusal:
-            failed.append(refusal)
-            if refusal.id != "ImageDownload" or len(failed) == DOWNLOAD_TRIES:
-                raise fault_of(refusal, host=action.host) from refusal
-            return NotYet(f"{refusal.message} Trying again, {DOWNLOAD_TRIES - len(failed)} tries left")
+        except TransportError as error:
+            failed.append(error)
+            if not isinstance(error, HostRefused) or error.id != "ImageDownload" or len(failed) == DOWNLOAD_TRIES:
+                raise fault_of(error, host=action.host) from error
+            return NotYet(f"{error.message} Trying again, {DOWNLOAD_TRIES - len(failed)} tries left")
         return Met(found, f"{found.size_bytes // MIB} MiB, SHA-256 {found.sha256[:12]}")
 
     try:

@@ -1,8 +1,8 @@
-"""What a refusal of a host function means to the user: ids of the contract -> faults. Code decides by ids, never by words."""
+"""What a talk with a host that failed means to the user: ids of the contract -> faults. Code decides by ids, never by words."""
 
 from __future__ import annotations
 
-from provisioner.errors import Fault, HostRefused
+from provisioner.errors import Fault, HostRefused, NotTrusted, Rejected, TransportError
 
 _BY_ID: dict[str, tuple[str, str]] = {
     "NotAdministrator": ("P-HOST-RIGHTS", "membership in the host's Administrators"),
@@ -12,6 +12,8 @@ _BY_ID: dict[str, tuple[str, str]] = {
     "SwitchOtherKind": ("P-SWITCH-KIND", "an External switch"),
     "SwitchAdapterWifi": ("P-SWITCH-WIFI", "a wired adapter"),
     "SwitchUndone": ("P-SWITCH-UNDONE", "no earlier attempt that was undone"),
+    "SwitchJobRunning": ("P-SWITCH-FAILED", "no other job at work on that switch"),
+    "SwitchJobNotFound": ("P-SWITCH-FAILED", "the job that makes the switch"),
     "SwitchNotOurs": ("P-SWITCH-BOUND", "a switch that bears our mark"),
     "SwitchInUse": ("P-SWITCH-BOUND", "a switch that no VM uses"),
     "ImageChecksum": ("P-ISO-CHECKSUM", "the checksum of the release"),
@@ -30,15 +32,55 @@ _BY_ID: dict[str, tuple[str, str]] = {
     "VMNoMemory": ("P-VM-MEMORY", "memory for the machine"),
     "VMMustBeOff": ("P-VM-DRIFT", "a VM that is Off"),
     "VMDiskShrink": ("P-VM-DRIFT", "a disk at least as large as the present one"),
+    "ModuleNotInstalled": ("P-HOST-CONSTRAINED", "a session configuration with the module installed"),
+    "ModuleVersion": ("P-HOST-CONSTRAINED", "a session configuration with this version of the module"),
+    "VMNotRunning": ("P-VM-STUCK", "a VM that runs"),
     "VMNotFound": ("P-VM-STUCK", "the VM that was there before"),
     "VMStopTimeout": ("P-VM-STUCK", "the machine to shut down when asked"),
     "VMFilesLocked": ("P-VM-STUCK", "files that nothing holds open"),
 }
 
 
-def fault_of(refusal: HostRefused, *, host: str, machine: str = "") -> Fault:
-    """The fault that a refusal of the host becomes; P-HOST-REFUSED for Hyper-V's own ids."""
+_CONSTRAINED = "ConstrainedLanguage"
+"""Part of the ids with which PowerShell refuses code in that mode, as MethodInvocationNotSupportedInConstrainedLanguage."""
+
+
+def fault_of(error: TransportError, *, host: str, machine: str = "", user: str = "") -> Fault:
+    """The fault that ends an action on a host. For an outage that is not borne any longer it is P-HOST-LOST."""
+    if isinstance(error, HostRefused):
+        return _refused(error, host, machine)
+    if isinstance(error, Rejected):
+        return Fault(
+            "P-HOST-SIGNIN",
+            f"{host} refuses the sign-in" + (f" as {user}" if user else ""),
+            expected="a user name and password that the host accepts; tried once, since repeated failures lock accounts",
+            seen=(str(error),),
+            then=("check user: in the cluster file, and PROVISION_PASSWORD",),
+            machine=machine,
+        )
+    if isinstance(error, NotTrusted):
+        return Fault(
+            "P-HOST-CERT",
+            f"the certificate of {host} is not the one expected",
+            expected="a certificate of a trusted authority, or the one of pin: in the cluster file",
+            seen=(str(error),),
+            then=("compare the fingerprint at the host's own console before you put it into pin:",),
+            machine=machine,
+        )
+    return Fault(
+        "P-HOST-LOST",
+        f"{host} went away and did not come back",
+        expected="an answer of the host",
+        seen=(str(error),),
+        machine=machine,
+    )
+
+
+def _refused(refusal: HostRefused, host: str, machine: str) -> Fault:
+    """P-HOST-REFUSED for Hyper-V's own ids."""
     fault_id, expected = _BY_ID.get(refusal.id, ("P-HOST-REFUSED", f"{refusal.function} to succeed"))
+    if _CONSTRAINED in refusal.id:
+        fault_id, expected = "P-HOST-CONSTRAINED", "FullLanguage, or a session configuration with the module installed"
     about = f"{machine} on {host}" if machine else host
     return Fault(
         fault_id,

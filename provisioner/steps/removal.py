@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.errors import Dropped, Fault, HostRefused, Unreachable
+from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
 from provisioner.model.facts import HostState, Observed, SwitchFacts, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
@@ -144,8 +144,8 @@ async def _remove_vm(action: Action, run: Run) -> str:
             await host.remove_vm(vm_id, mark=run.ports.store.ensure_cluster_id())
         except (Dropped, Unreachable) as gone:
             return NotYet(f"{action.host} is away ({gone})")
-        except HostRefused as refusal:
-            raise fault_of(refusal, host=action.host, machine=action.object) from refusal
+        except TransportError as error:
+            raise fault_of(error, host=action.host, machine=action.object) from error
         return Met(None, "VM, disk and folder are gone")
 
     return await _until_gone(probe, action, run, 120.0)
@@ -163,9 +163,11 @@ async def _remove_switch(action: Action, run: Run) -> str:
             switch = await host.find_switch(name)
         except (Dropped, Unreachable) as gone:
             return NotYet(f"{action.host} is away ({gone}); its link comes back by itself")
-        except HostRefused as refusal:
-            raise fault_of(refusal, host=action.host) from refusal
-        if switch.job is not None and switch.job.state == "Failed":
+        except TransportError as error:
+            if isinstance(error, HostRefused) and error.id == "SwitchJobRunning":
+                return NotYet("a job on the host is at work on the switch")
+            raise fault_of(error, host=action.host) from error
+        if switch.job is not None and (switch.job.kind, switch.job.state) == ("Remove", "Failed"):
             raise Fault(
                 "P-SWITCH-FAILED",
                 f"the switch {name} could not be removed",
@@ -186,8 +188,8 @@ async def _remove_image(action: Action, run: Run) -> str:
             await host.remove_image(str(action.details["path"]))
         except (Dropped, Unreachable) as gone:
             return NotYet(f"{action.host} is away ({gone})")
-        except HostRefused as refusal:
-            raise fault_of(refusal, host=action.host) from refusal
+        except TransportError as error:
+            raise fault_of(error, host=action.host) from error
         return Met(None, "gone")
 
     return await _until_gone(probe, action, run, 60.0)

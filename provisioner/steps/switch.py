@@ -6,12 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.errors import Dropped, Fault, HostRefused, Unreachable
+from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
 from provisioner.model.facts import AdapterFacts, HostState, Observed, SwitchFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
-from provisioner.ports import Host
 from provisioner.steps.refusals import fault_of
 from provisioner.steps.run import Run
 from provisioner.steps.waits import Met, NotYet, TimedOut
@@ -137,49 +136,11 @@ def _best(adapters: tuple[AdapterFacts, ...]) -> str:
 
 async def apply(action: Action, run: Run) -> str:
     """Starts the detached job, lives through the outage, confirms, and reads back."""
-    host, want = run.ports.hosts[action.host], run.cluster.switch
-    try:
-        job = await host.new_switch(
-            name=want.name,
-            adapter=want.adapter,
-            allow_management_os=want.allow_management_os,
-            vlan=want.vlan,
-            mark=run.mark_of(f"switch:{want.name}"),
-            watchdog_s=WATCHDOG_S,
-            retry=run.options.retry_switch,
-        )
-        job_id = job.id
-    except (Dropped, Unreachable):
-        job_id = ""  # the answer was lost with the link: the read below tells
-    except HostRefused as refusal:
-        if refusal.id != "SwitchJobRunning":  # an earlier run began it; go on with that job
-            raise fault_of(refusal, host=action.host) from refusal
-        job_id = ""
-    run.note("info", f"making {want.name}; {action.host} drops its link now, this is expected", step=StepId.SWITCH)
-    return await _settled(action, run, host, job_id)
-
-
-async def _settled(action: Action, run: Run, host: Host, job_id: str) -> str:
     want = run.cluster.switch
-
-    async def probe() -> Met[SwitchFacts] | NotYet:
-        try:
-            switch = await host.find_switch(want.name)
-            job = switch.job
-            if switch.exists and job is not None and job.state == "Running":
-                switch = await host.confirm_switch(name=want.name, job_id=job_id or job.id)
-                job = switch.job
-        except (Dropped, Unreachable) as gone:
-            return NotYet(f"{action.host} is away ({gone}); its link comes back by itself")
-        if job is not None and job.state in ("Failed", "Undone"):
-            raise _failed(action, run, switch)
-        if switch.exists and (job is None or job.state == "Done"):
-            return Met(switch, f"{switch.kind} on {switch.adapter}, {', '.join(switch.addresses) or 'no address'}")
-        return NotYet("the host's job is at work" if not switch.exists else "the switch is there, its job is not done")
-
+    making = _Making(action, run)
     try:
         met = await run.wait(
-            probe,
+            making.probe,
             step=StepId.SWITCH,
             what=f"switch {want.name}",
             why="the host rebinds its network adapter",
@@ -206,6 +167,64 @@ async def _settled(action: Action, run: Run, host: Host, job_id: str) -> str:
     if not switch.dns_servers and want.allow_management_os:
         run.note("warning", f"{action.host} has no DNS servers on vEthernet ({want.name})")
     return met.seen
+
+
+class _Making:
+    """Whether the job was begun is remembered; the answer that says so may be lost with the link."""
+
+    def __init__(self, action: Action, run: Run) -> None:
+        self.action = action
+        self.run = run
+        self.host = run.ports.hosts[action.host]
+        self.begun = False
+        self.job_id = ""
+
+    async def probe(self) -> Met[SwitchFacts] | NotYet:
+        want = self.run.cluster.switch
+        try:
+            if not self.begun:
+                await self._begin()
+            switch = await self.host.find_switch(want.name)
+            job = switch.job
+            if switch.exists and job is not None and job.state == "Running":
+                switch = await self.host.confirm_switch(name=want.name, job_id=self.job_id or job.id)
+                job = switch.job
+        except (Dropped, Unreachable) as gone:
+            return NotYet(f"{self.action.host} is away ({gone}); its link comes back by itself")
+        except TransportError as error:
+            if isinstance(error, HostRefused) and error.id == "SwitchJobNotFound":
+                return NotYet("the host's job ended a moment ago")
+            raise fault_of(error, host=self.action.host) from error
+        if job is not None and job.state in ("Failed", "Undone"):
+            raise _failed(self.action, self.run, switch)
+        if switch.exists and (job is None or job.state == "Done"):
+            return Met(switch, f"{switch.kind} on {switch.adapter}, {', '.join(switch.addresses) or 'no address'}")
+        if job is None:
+            self.begun = False  # the request itself was lost
+            return NotYet("the host knows of no such job: asking again")
+        return NotYet("the host's job is at work" if not switch.exists else "the switch is there, its job is not done")
+
+    async def _begin(self) -> None:
+        run, want = self.run, self.run.cluster.switch
+        try:
+            job = await self.host.new_switch(
+                name=want.name,
+                adapter=want.adapter,
+                allow_management_os=want.allow_management_os,
+                vlan=want.vlan,
+                mark=run.mark_of(f"switch:{want.name}"),
+                watchdog_s=WATCHDOG_S,
+                retry=run.options.retry_switch,
+            )
+            self.job_id = job.id
+        except (Dropped, Unreachable):
+            pass  # the answer was lost with the link: the read tells
+        except HostRefused as refusal:
+            if refusal.id != "SwitchJobRunning":  # an earlier run began it; go on with that job
+                raise
+        self.begun = True
+        message = f"making {want.name}; {self.action.host} drops its link now, this is expected"
+        run.note("info", message, step=StepId.SWITCH)
 
 
 def _failed(action: Action, run: Run, switch: SwitchFacts) -> Fault:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 
-from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
+from provisioner.errors import Dropped, Fault, TransportError, Unreachable
 from provisioner.model.facts import HostState, Observed, SecretsFacts, VmFacts
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
@@ -149,8 +149,8 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
             vm = await call()
         except (Dropped, Unreachable) as gone:
             return NotYet(f"{machine.host} is away ({gone})")
-        except HostRefused as refusal:
-            raise fault_of(refusal, host=machine.host, machine=machine.name) from refusal
+        except TransportError as error:
+            raise fault_of(error, host=machine.host, machine=machine.name) from error
         return Met(vm, f"{vm.state}, {vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB")
 
     try:
@@ -246,9 +246,5 @@ async def restart_from_disk(run: Run, machine: MachineSpec, reason: str) -> None
         await host.dismount_iso(vm_id)
         await host.stop_vm(vm_id, turn_off=True)
         run.vms[machine.name] = await host.start_vm(vm_id)
-    except HostRefused as refusal:
-        raise fault_of(refusal, host=machine.host, machine=machine.name) from refusal
-    except TransportError as gone:
-        raise Fault(
-            "P-HOST-LOST", f"{machine.host} went away while {machine.name} was restarted", seen=(str(gone),)
-        ) from gone
+    except TransportError as error:
+        raise fault_of(error, host=machine.host, machine=machine.name) from error
