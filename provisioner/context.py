@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import Fault, Unreachable
 from provisioner.model.spec import Cluster, HostSpec
-from provisioner.ports import CallInfo, Clock, Configs, ContextFile, Dialer, Endpoint, Host, Ports
+from provisioner.ports import CallInfo, Clock, Configs, ContextFile, Dialer, Endpoint, Ports
 
 if TYPE_CHECKING:
     from provisioner.clusterfile import Loaded, Settings
@@ -59,27 +59,28 @@ class LabDialer:
 
     def __init__(self, card_path: Path) -> None:
         self._path = card_path
-        self._stamp = -1
-        self._routes: Mapping[str, str] = {}
+        self._seen: tuple[int, Mapping[str, str]] = (-1, {})
+        """When the card was last written, and its routes: replaced as one, since threads ask too."""
 
     def resolve(self, address: str, port: int) -> Endpoint:
         if address in ("127.0.0.1", "localhost"):
             return Endpoint(host=address, port=port, server_name=address)
-        self._refresh()
-        place = self._routes.get(f"{address}:{port}")
+        place = self._routes().get(f"{address}:{port}")
         if place is None:
             raise Unreachable(f"{address}:{port}: nothing answers there in the lab's LAN")
         host, _, number = place.rpartition(":")
         return Endpoint(host=host, port=int(number), server_name=address)
 
-    def _refresh(self) -> None:
+    def _routes(self) -> Mapping[str, str]:
+        stamp, routes = self._seen
         try:
-            stamp = self._path.stat().st_mtime_ns
-            if stamp != self._stamp:
-                self._routes = json.loads(self._path.read_bytes())["routes"]
-                self._stamp = stamp
+            written = self._path.stat().st_mtime_ns
+            if written != stamp:
+                routes = json.loads(self._path.read_bytes())["routes"]
+                self._seen = (written, routes)
         except (OSError, ValueError, KeyError) as error:
             raise Unreachable(f"the lab does not run ({error})") from error
+        return routes
 
 
 # --- one cluster ----------------------------------------------------------------------------------------------------
@@ -270,10 +271,8 @@ def open_ports(
     `on_call` hears of every call to a host; `on_away(host, reason)` that a host does not answer, and with None that it does again.
     """
     from provisioner.hyperv.host import HyperVHost
-    from provisioner.kubernetes.client import KubeClient
-    from provisioner.talos.api.client import TalosMachines
 
-    hosts: dict[str, Host] = {
+    hosts = {
         name: HyperVHost(
             spec,
             password=context.passwords[name],
@@ -285,6 +284,12 @@ def open_ports(
         )
         for name, spec in context.cluster.hosts.items()
     }
+    for host in hosts.values():
+        host.begin()
+    # While the hosts sign us in:
+    from provisioner.kubernetes.client import KubeClient
+    from provisioner.talos.api.client import TalosMachines
+
     return Ports(
         hosts=hosts,
         machines=TalosMachines(context.dialer, context.clock),

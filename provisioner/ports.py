@@ -67,7 +67,7 @@ class Dialer(Protocol):
     """
 
     def resolve(self, address: str, port: int) -> Endpoint:
-        """Where `address:port` is reached. Raises `Unreachable` when the LAN has no such place."""
+        """Where `address:port` is reached. Called from any thread. Raises `Unreachable` when the LAN has no such place."""
 
 
 # --- the Hyper-V host -------------------------------------------------------------------------------------------------

@@ -104,6 +104,19 @@ class Batch(ABC):
             caller.fail(error)
 
 
+class SignInOnly(Batch):
+    """No call at all: the worker makes its session, for the calls that will come. Never cut short: the host would keep the shell."""
+
+    def __init__(self) -> None:
+        super().__init__(changes=False)
+
+    def statements(self) -> tuple[Statement, ...]:
+        return ()
+
+    def result(self, type_name: str, values: Mapping[str, Any]) -> None: ...
+    def error(self, refused: HostRefused) -> None: ...
+
+
 class Alone(Batch):
     """A call of its own: all records are its. Equal reads share one."""
 

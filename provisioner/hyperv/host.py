@@ -31,7 +31,7 @@ HTTP_PORT = 5985
 
 
 class HyperVHost:
-    """One host. Connects at the first call; a loop must be running by then.
+    """One host. Connects at `begin` or at the first call; a loop must be running by then.
 
     `on_away` hears why the host does not answer when an outage begins, and None when it is over; calls go on through it.
     """
@@ -64,6 +64,10 @@ class HyperVHost:
             endpoint=spec.endpoint,
         )
         self._workers: Workers | None = None
+
+    def begin(self) -> None:
+        """Signs in on a thread of its own and returns at once: of all there is to read, the host takes longest."""
+        self._all_workers().begin()
 
     # --- host ---
 
@@ -232,6 +236,9 @@ class HyperVHost:
         return facts.vm_facts(_only(results, statement.function), statement.function)
 
     async def _ask(self, batch: Batch, caller: Caller) -> list[Result]:
+        return await self._all_workers().ask(batch, caller)
+
+    def _all_workers(self) -> Workers:
         if self._workers is None:
             self._workers = Workers(
                 name=self.name,
@@ -241,7 +248,7 @@ class HyperVHost:
                 on_call=self._on_call,
                 on_away=self._on_away,
             )
-        return await self._workers.ask(batch, caller)
+        return self._workers
 
     def _locate(self) -> Endpoint:
         return self._dialer.resolve(self._spec.address, self._spec.port)

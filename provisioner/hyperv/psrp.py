@@ -97,6 +97,8 @@ class PsrpSession:
         for _ in range(TRIES):
             try:
                 self._make_ready(call)
+                if not call.statements:
+                    return
                 try:
                     self._pipeline(call, call.statements, call.records)
                 except _ModuleMissing:
@@ -118,7 +120,7 @@ class PsrpSession:
         """
         if self._pool is None:
             self._open()
-        if self._ready:
+        if self._ready or not call.statements:
             return
         if self._need.needed:
             self._load(call)

@@ -8,7 +8,6 @@ is away (python-stack, concurrency).
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import queue
 import threading
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import Dropped, HostRefused, Rejected, TransportError, Unreachable
-from provisioner.hyperv.gather import Batch, Caller, Result
+from provisioner.hyperv.gather import Batch, Caller, Result, SignInOnly
 from provisioner.hyperv.line import HostLine, Reach, probe
 from provisioner.hyperv.transport import FIRST_CONTACT_S, PATIENCE_S, Abandoned, Call, Line, Session
 from provisioner.ports import Clock, Endpoint, Progress
@@ -153,6 +152,11 @@ class Workers:
         self._scheduled = False
         self._rejected: Rejected | None = None
 
+    def begin(self) -> None:
+        """The first worker signs in before anybody asks. What goes wrong is told to the first who do."""
+        if not self._workers:
+            self._start(self._new_worker(), SignInOnly())
+
     async def ask(self, batch: Batch, caller: Caller) -> list[Result]:
         """Sends the call, with others of its kind where it can, and waits for this caller's results. Errors: `ports.Host`."""
         if self._rejected is not None:
@@ -177,7 +181,8 @@ class Workers:
                 worker.stop()
             worker.finish()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_S if any(worker.batch for worker in self._workers) else CLOSE_S):
+            changing = any(worker.batch is not None and not worker.batch.stoppable for worker in self._workers)
+            async with asyncio.timeout(GRACE_S if changing else CLOSE_S):
                 for worker in self._workers:
                     await worker.closed.wait()
         self._workers.clear()
@@ -219,11 +224,16 @@ class Workers:
             if len(self._workers) >= LIMIT or not self._reach.met:
                 return None
             first = self._workers[0]
+            if isinstance(first.batch, SignInOnly):
+                return None
             patient_until = first.busy_since + SECOND_S
             if self._loop.time() < patient_until and first.batch is not None and not first.batch.long:
                 self._loop.call_at(patient_until, self._dispatch)
                 return None
-        line = HostLine(self._reach, self._locate_from_worker)
+        return self._new_worker()
+
+    def _new_worker(self) -> _Worker:
+        line = HostLine(self._reach, self._locate)
         worker = _Worker(f"{self._name}-{len(self._workers) + 1}", line, self._make_session)
         self._workers.append(worker)
         return worker
@@ -246,6 +256,20 @@ class Workers:
         worker.start(batch, call, ended)
 
     def _ended(self, batch: Batch, call: Call, error: BaseException | None, elapsed_s: float) -> None:
+        if call.statements:
+            self._tell(batch, call, error, elapsed_s)
+        if isinstance(error, Rejected):
+            self._rejected = error  # repeating it may lock the account
+        if isinstance(error, Rejected) or (isinstance(error, TransportError) and not call.statements):
+            for other in self._waiting:
+                other.fail(error)
+        if isinstance(error, Abandoned):
+            error = asyncio.CancelledError()
+        if error is not None:
+            batch.fail(error)
+        self._dispatch()
+
+    def _tell(self, batch: Batch, call: Call, error: BaseException | None, elapsed_s: float) -> None:
         refused = any(caller.errors for caller in batch.callers)
         self._on_call(
             CallInfo(
@@ -258,15 +282,6 @@ class Workers:
                 else "ok",
             )
         )
-        if isinstance(error, Rejected):
-            self._rejected = error  # repeating it may lock the account
-            for other in self._waiting:
-                other.fail(error)
-        if isinstance(error, Abandoned):
-            error = asyncio.CancelledError()
-        if error is not None:
-            batch.fail(error)
-        self._dispatch()
 
     async def _leave(self, caller: Caller) -> None:
         """A caller is cancelled. What has not begun never will; a read is stopped; a change gets the grace to end."""
@@ -288,19 +303,3 @@ class Workers:
     def _from_worker(self, hook: Callable[..., None], *args: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is gone
             self._loop.call_soon_threadsafe(hook, *args)
-
-    def _locate_from_worker(self) -> Endpoint:
-        """The dialer belongs to the loop's thread."""
-        found: concurrent.futures.Future[Endpoint] = concurrent.futures.Future()
-
-        def look() -> None:
-            try:
-                found.set_result(self._locate())
-            except TransportError as error:
-                found.set_exception(error)
-
-        try:
-            self._loop.call_soon_threadsafe(look)
-            return found.result(timeout=FIRST_CONTACT_S)
-        except (RuntimeError, TimeoutError) as error:
-            raise Unreachable("the program is ending") from error

@@ -338,6 +338,49 @@ def test_a_host_that_is_not_there_is_told_soon(endpoint: WinRmEndpoint, monkeypa
     run(test())
 
 
+def test_a_sign_in_may_begin_before_anybody_asks(endpoint: WinRmEndpoint) -> None:
+    async def test() -> None:
+        client = Client(endpoint)
+        async with client as host:
+            host.begin()
+            await host.observe(ObserveQuery())
+            assert endpoint.stats().shells == 1
+        assert len(client.calls) == 1, "to sign in is no call"
+        assert endpoint.stats().open_shells == 0
+
+    run(test())
+
+
+def test_what_goes_wrong_at_that_sign_in_is_told_to_who_asks(
+    endpoint: WinRmEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioner.hyperv.line.FIRST_CONTACT_S", 0.3)
+
+    async def test() -> None:
+        async with Client(endpoint, password="wrong") as host:
+            host.begin()
+            with pytest.raises(Rejected):
+                await host.observe(ObserveQuery())
+        assert endpoint.stats().sign_in_failures == 1, "tried once for both"
+        endpoint.stop()
+        async with Client(endpoint) as host:
+            host.begin()
+            with pytest.raises(Unreachable, match=r"^Connection refused$"):
+                await host.observe(ObserveQuery())
+
+    run(test())
+
+
+def test_who_leaves_at_once_leaves_no_session(endpoint: WinRmEndpoint) -> None:
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            host.begin()
+        assert endpoint.stats().shells == 1, "signed in before anybody asked"
+        assert endpoint.stats().open_shells == 0
+
+    run(test())
+
+
 # --- bad days ---
 
 
