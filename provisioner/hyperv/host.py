@@ -254,19 +254,15 @@ class HyperVHost:
         return self._dialer.resolve(self._spec.address, self._spec.port)
 
     def _new_session(self) -> Callable[[Line], Session]:
-        sign_in, need = self._sign_in, ModuleNeed()
-
-        def winrs(line: Line) -> Session:
+        """The libraries are loaded here, on the loop's thread: requests imports itself in circles, and breaks when two threads load it."""
+        if self._spec.transport == "winrs":
             from provisioner.hyperv.winrs import WinrsSession
 
-            return WinrsSession(sign_in, line)
+            return lambda line: WinrsSession(self._sign_in, line)
+        from provisioner.hyperv.psrp import PsrpSession
 
-        def psrp(line: Line) -> Session:
-            from provisioner.hyperv.psrp import PsrpSession
-
-            return PsrpSession(sign_in, line, need)
-
-        return winrs if self._spec.transport == "winrs" else psrp
+        need = ModuleNeed()
+        return lambda line: PsrpSession(self._sign_in, line, need)
 
 
 def _host(results: Sequence[Result]) -> HostFacts | None:

@@ -46,7 +46,7 @@ class CallInfo:
 class _Worker:
     """A thread and its session. All but `_work` is called on the loop's thread."""
 
-    def __init__(self, name: str, line: HostLine, make_session: Callable[[Line], Session]) -> None:
+    def __init__(self, name: str, line: HostLine, session: Session) -> None:
         self.line = line
         self.batch: Batch | None = None
         self.busy_since = 0.0
@@ -54,7 +54,7 @@ class _Worker:
         self.closed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[tuple[Call, Callable[[BaseException | None], None]] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._work, args=(make_session,), name=name, daemon=True).start()
+        threading.Thread(target=self._work, args=(session,), name=name, daemon=True).start()
 
     def start(self, batch: Batch, call: Call, ended: Callable[[BaseException | None], None]) -> None:
         self.batch, self.call = batch, call
@@ -69,23 +69,17 @@ class _Worker:
     def finish(self) -> None:
         self._queue.put(None)
 
-    def _work(self, make_session: Callable[[Line], Session]) -> None:
-        session: Session | None = None
+    def _work(self, session: Session) -> None:
         while (job := self._queue.get()) is not None:
             call, ended = job
             error: BaseException | None = None
             try:
-                if (
-                    session is None
-                ):  # here, since its libraries take a while to load and the loop has other things to do
-                    session = make_session(self.line)
                 session.run(call)
             except BaseException as raised:  # noqa: BLE001 - handed to those who wait
                 error = raised
             with contextlib.suppress(RuntimeError):  # the loop is gone
                 self._loop.call_soon_threadsafe(ended, error)
-        if session is not None:
-            session.close()
+        session.close()
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.closed.set)
 
@@ -234,7 +228,7 @@ class Workers:
 
     def _new_worker(self) -> _Worker:
         line = HostLine(self._reach, self._locate)
-        worker = _Worker(f"{self._name}-{len(self._workers) + 1}", line, self._make_session)
+        worker = _Worker(f"{self._name}-{len(self._workers) + 1}", line, self._make_session(line))
         self._workers.append(worker)
         return worker
 

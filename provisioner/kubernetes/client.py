@@ -6,16 +6,14 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from provisioner.errors import KubeRefused
 from provisioner.kubernetes.facts import node_facts, pod_facts
-from provisioner.kubernetes.kubeconfig import Access, read_kubeconfig
+from provisioner.kubernetes.http import KubeHttp, Watch
+from provisioner.kubernetes.kubeconfig import read_kubeconfig
 from provisioner.model.facts import NodeFacts, PodFacts
 from provisioner.ports import Clock, Dialer, Endpoint
-
-if TYPE_CHECKING:
-    from provisioner.kubernetes.http import KubeHttp, Watch
 
 R = TypeVar("R")
 GONE = 410
@@ -79,14 +77,8 @@ class KubeClient:
         place = self._dialer.resolve(access.host, access.port)
         session = self._sessions.get((kubeconfig, place))
         if session is None:
-            session = self._sessions[kubeconfig, place] = await _on_thread(lambda: _connect(access, place))
+            session = self._sessions[kubeconfig, place] = await _on_thread(lambda: KubeHttp(access, place))
         return session
-
-
-def _connect(access: Access, place: Endpoint) -> KubeHttp:
-    from provisioner.kubernetes.http import KubeHttp  # requests takes a while to load: not on the loop's thread
-
-    return KubeHttp(access, place)
 
 
 def _sorted(nodes: dict[str, NodeFacts]) -> tuple[NodeFacts, ...]:
