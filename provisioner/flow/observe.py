@@ -5,7 +5,7 @@ to look first. A failed read of a host raises; a machine that does not answer is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from provisioner.errors import Fault, NotTrusted, TransportError, Unreachable
@@ -13,7 +13,9 @@ from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, No
 from provisioner.model.spec import Cluster, HostSpec
 from provisioner.ports import Bundle, Clock, Host, ObserveQuery, Ports, TalosAccess
 from provisioner.steps.finder import same_uuid
+from provisioner.steps.image import image_pin
 from provisioner.steps.refusals import fault_of
+from provisioner.steps.run import machine_hint
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waits import TimedOut, bounded
 
@@ -50,6 +52,8 @@ class _Looks:
         self._all: list[asyncio.Future[Any]] = []
         self.machines: dict[str, asyncio.Future[MachineFacts | str]] = {}
         """At the addresses where they are expected; one that is elsewhere is found by the run itself, by its MAC."""
+        self.asked = ""
+        """Where the first control plane is expected: what is asked about the cluster is asked there."""
         self.etcd: asyncio.Future[tuple[EtcdMemberFacts, ...]] | None = None
         self.nodes: asyncio.Future[tuple[NodeFacts, ...]] | None = None
 
@@ -71,13 +75,19 @@ class _Looks:
         to be ours.
         """
         bundle, access = read_keys(ports)
-        addresses = _known_addresses(cluster, ports)
-        for name, address in addresses.items():
-            self.machines[name] = self.begin(_read_machine(ports, address, access))
-        first = addresses.get(cluster.control_planes[0].name)
-        if access is not None and first is not None:
-            self.etcd = self.begin(ports.machines.etcd_members(first, access))
-            self.nodes = self.begin(ports.kubernetes.nodes(_kubeconfig(cluster, ports, bundle, first)))
+        addresses = _known_addresses(cluster, ports.store.read_notes())
+        for name, places in addresses.items():
+            self.machines[name] = self.begin(_read_machine(ports, places, access))
+        first, *_ = addresses.get(cluster.control_planes[0].name, ("",))
+        if access is not None and first:
+            self.at_control_plane(cluster, ports, bundle, access, first)
+
+    def at_control_plane(
+        self, cluster: Cluster, ports: Ports, bundle: Bundle | None, access: TalosAccess, first: str
+    ) -> None:
+        self.asked = first
+        self.etcd = self.begin(ports.machines.etcd_members(first, access))
+        self.nodes = self.begin(ports.kubernetes.nodes(_kubeconfig(cluster, ports, bundle, first)))
 
 
 async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], looks: _Looks) -> Observed:
@@ -85,12 +95,16 @@ async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], lo
     machines, unread = await _machines(cluster, hosts, secrets, looks)
     first = machines.get(cluster.control_planes[0].name)
     etcd, nodes = None, None
+    if first is not None and first.mode == "secure" and first.address != looks.asked:
+        bundle, access = read_keys(ports)
+        if access is not None:
+            looks.at_control_plane(cluster, ports, bundle, access, first.address)
     if looks.etcd is not None and looks.nodes is not None and first is not None and first.mode == "secure":
         etcd, nodes = await asyncio.gather(_or_none(looks.etcd), _or_none(looks.nodes))
     return Observed(
         hosts=hosts,
         secrets=secrets,
-        image_pin=str(ports.store.read_notes().get("images", {}).get(cluster.image.file_name, "")),
+        image_pin=image_pin(ports.store.read_notes(), cluster.image.file_name),
         machines=machines,
         unread=unread,
         etcd=etcd,
@@ -140,11 +154,10 @@ def host_fault(error: TransportError, spec: HostSpec) -> Fault:
     return fault_of(error, host=spec.name, user=spec.user or "no user")
 
 
-def _known_addresses(cluster: Cluster, ports: Ports) -> dict[str, str]:
-    """Machine -> where it is by the file, or was in an earlier run."""
-    known = ports.store.read_notes().get("machines", {})
-    found = {m.name: m.address or str(known.get(m.name, {}).get("address", "")) for m in cluster.machines}
-    return {name: address for name, address in found.items() if address}
+def _known_addresses(cluster: Cluster, notes: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Machine -> where it was in an earlier run, and where the file says; both are hints."""
+    found = {m.name: (machine_hint(notes, m.name).get("address"), m.address) for m in cluster.machines}
+    return {name: tuple(dict.fromkeys(str(a) for a in both if a)) for name, both in found.items() if any(both)}
 
 
 async def _machines(
@@ -161,7 +174,7 @@ async def _machines(
         elif look is None:
             unread[machine.name] = "its address is not known yet"
         else:
-            result = _judged(await look, vm)
+            result = _judged(machine.name, await look, vm)
             if isinstance(result, str):
                 unread[machine.name] = result
             else:
@@ -169,19 +182,26 @@ async def _machines(
     return found, unread
 
 
-async def _read_machine(ports: Ports, address: str, access: TalosAccess | None) -> MachineFacts | str:
-    """Its facts, or why there are none."""
-    try:
-        return await _secure_or_maintenance(ports, address, access)
-    except TransportError as error:
-        return f"{address}: {error}"
+async def _read_machine(ports: Ports, addresses: Sequence[str], access: TalosAccess | None) -> MachineFacts | str:
+    """Its facts by the first address where it answers, or why there are none."""
+    reading = [_secure_or_maintenance(ports, address, access) for address in addresses]
+    answers = await asyncio.gather(*reading, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, MachineFacts):
+            return answer
+        if not isinstance(answer, TransportError):
+            raise answer
+    return "; ".join(f"{address}: {answer}" for address, answer in zip(addresses, answers, strict=True))
 
 
-def _judged(facts: MachineFacts | str, vm: VmFacts | None) -> MachineFacts | str:
-    """The machine's facts when it is that VM, else the reason. Without a VM to compare with, only our own authority vouches for it."""
+def _judged(machine: str, facts: MachineFacts | str, vm: VmFacts | None) -> MachineFacts | str:
+    """The machine's facts when it is that VM, else the reason. Without a VM to compare with, our own authority must vouch for it, and the
+    host name that its config gave it.
+    """
     if isinstance(facts, str):
         return facts
-    ours = facts.mode == "secure" if vm is None else same_uuid(facts.uuid, vm.bios_uuid)
+    named = facts.mode == "secure" and facts.hostname in ("", machine)
+    ours = named if vm is None else same_uuid(facts.uuid, vm.bios_uuid)
     return facts if ours else f"another machine answers at {facts.address}"
 
 

@@ -25,6 +25,7 @@ from provisioner.steps import (
     switch,
     vm,
 )
+from provisioner.steps.run import machine_hint
 
 APPLY: Mapping[StepId, Apply] = {
     StepId.SWITCH: switch.apply,
@@ -117,5 +118,5 @@ def _before(action: Action, after: Sequence[StepId], other: Action, first: str, 
 def expected_endpoint(cluster: Cluster, notes: Mapping[str, Any]) -> str:
     """The endpoint as far as it is known before a run: the file's, or where the first control plane was last."""
     first = cluster.control_planes[0]
-    known = notes.get("machines", {}).get(first.name, {}).get("address")
+    known = machine_hint(notes, first.name).get("address")
     return cluster.endpoint or f"https://{cluster.vip or first.address or known or 'FIRST-CONTROL-PLANE'}:6443"

@@ -1,19 +1,27 @@
-"""Step 9: etcd, exactly once, on the first control plane. Talos' call is not idempotent; its effect is read back from the member list."""
+"""Step 9: etcd, exactly once, on the first control plane. Talos' call is not idempotent; its effect is read back from the member list.
+
+Once is meant for the life of the cluster: a first control plane that was made anew joins the others. Told to bootstrap, it would begin
+a second etcd beside theirs, and Talos would let it, for its own disk is empty.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.errors import Dropped, Fault, NotTrusted, Rejected, TalosRefused, TransportError, Unreachable
+from provisioner.errors import Fault, TalosRefused, TransportError
 from provisioner.model.facts import EtcdMemberFacts, Observed
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster
+from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import StepId
 from provisioner.steps.run import Run
+from provisioner.steps.vm import find_vm
 from provisioner.steps.waits import Met, NotYet, TimedOut
 
 NOT_YET = ("FAILED_PRECONDITION", "UNAVAILABLE")
 """Answers of Bootstrap that pass by themselves: CRI not up yet, time not in sync yet, apid restarting. Source: Talos' server."""
+
+WITHOUT_DATA = ("", "Initialized", "Waiting", "Preparing")
+"""States of the service etcd on a control plane that has not joined any etcd yet. Source: facts of Talos, 4.2."""
 
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
@@ -54,6 +62,7 @@ async def apply(action: Action, run: Run) -> str:
             likely="machines do not reach a time server" if "time" in late.reason else "",
             machine=action.machine,
         ) from late
+    run.remember_bootstrap()
     return met.seen
 
 
@@ -65,13 +74,15 @@ class _Bootstrap:
         self.machine = machine
         self.accepted = False
         self.refused_as_done = False
+        self.before = [m for m in run.cluster.control_planes if m.name != machine and _was_there(m, run)]
+        """Other control planes that an earlier run made: they may hold etcd's data."""
 
     async def probe(self) -> Met[None] | NotYet:
         members = await self._members()
         if isinstance(members, NotYet):
             if self.accepted:
                 return members
-            return await self._call(members)
+            return await self._joins() or await self._call(members)
         if any(member.hostname == self.machine for member in members):
             return Met(None, f"etcd's member list names {self.machine}")
         if self.refused_as_done and members:
@@ -92,10 +103,40 @@ class _Bootstrap:
             return await run.ports.machines.etcd_members(run.addresses[self.machine], access)
         except TalosRefused as refusal:
             return NotYet(f"etcd: {refusal.message}")
-        except (NotTrusted, Rejected):
-            raise
         except TransportError as error:
             return NotYet(f"{self.machine}: {error}")
+
+    async def _joins(self) -> NotYet | None:
+        """Why this machine must not bootstrap: etcd lives on another one, or may."""
+        run = self.run
+        for other in self.before:
+            facts = run.machines.get(other.name)
+            if facts is None and other.name in run.failed:
+                raise Fault(
+                    "P-ETCD-STUCK",
+                    f"etcd is not started on {self.machine}: {other.name} may hold its data, and could not be reached",
+                    expected="every control plane of an earlier run reached, so that no second etcd begins",
+                    seen=(f"{other.name} was made by an earlier run",),
+                    machine=self.machine,
+                )
+            if facts is None:
+                return NotYet(f"{other.name} was not reached yet, and may hold etcd's data")
+            if facts.mode == "secure" and (why := await self._why_data(other.name)):
+                return NotYet(f"{why}: {self.machine} joins it by itself")
+        return None
+
+    async def _why_data(self, other: str) -> str:
+        """What says that etcd's data is on that machine; empty when nothing does."""
+        run = self.run
+        if run.was_bootstrapped():
+            return f"etcd was started in an earlier run, and {other} was there"
+        _, access = run.keys()
+        try:
+            services = await run.ports.machines.services(run.addresses[other], access)
+        except TransportError as error:
+            return f"{other} does not tell whether it has etcd ({error})"
+        state = next((service.state for service in services if service.id == "etcd"), "")
+        return "" if state in WITHOUT_DATA else f"etcd is {state} on {other}"
 
     async def _call(self, why_no_members: NotYet) -> Met[None] | NotYet:
         run = self.run
@@ -115,7 +156,12 @@ class _Bootstrap:
                 seen=(f"{refusal.status}: {refusal.message}",),
                 machine=self.machine,
             ) from refusal
-        except (Dropped, Unreachable) as lost:
+        except TransportError as lost:
             return NotYet(f"the answer was lost ({lost}); the member list tells")
         self.accepted = True
         return NotYet("bootstrap accepted, etcd is starting")
+
+
+def _was_there(machine: MachineSpec, run: Run) -> bool:
+    vm = find_vm(machine, run.seen.hosts[machine.host], run.seen.secrets)
+    return vm is not None and vm.complete

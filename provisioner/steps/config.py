@@ -38,9 +38,10 @@ async def apply(action: Action, run: Run) -> str:
     config = run.ports.configs.machine_config(run.cluster, machine, bundle, endpoint=endpoint)
     _check_disk(run, machine)
     run.ports.store.write_machine_config(machine.name, config)
+    delivery = _Delivery(run, machine, config)
     try:
         met = await run.wait(
-            _Delivery(run, machine, config).probe,
+            delivery.probe,
             step=StepId.CONFIG,
             what="config accepted",
             why="dry run, then the config itself",
@@ -49,10 +50,11 @@ async def apply(action: Action, run: Run) -> str:
     except TimedOut as late:
         raise Fault(
             "P-CONFIG-LOSTANSWER",
-            f"whether {machine.name} took its config cannot be told",
+            f"whether {machine.name} took its config cannot be told"
+            if delivery.sent
+            else f"the config of {machine.name} could not be delivered",
             expected=f"an answer within {late.bound_s:g} s",
             seen=(late.reason,),
-            then=(f"provision up {run.cluster.name}",),
             machine=machine.name,
         ) from late
     return met.seen
@@ -161,7 +163,7 @@ class _Delivery:
             return NotYet(f"the connection broke ({lost}); looking whether the config arrived")
         except NotTrusted:
             return NotYet("the machine made a new key since the proof; proving again")
-        except Unreachable as error:
+        except TransportError as error:
             return NotYet(str(error))
         for warning in outcome.warnings:
             run.note("warning", f"{machine.name}: {warning}", step=StepId.CONFIG, machine=machine.name)

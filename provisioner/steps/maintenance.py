@@ -89,8 +89,7 @@ class _Search:
         before = find_vm(machine, run.seen.hosts[machine.host], run.seen.secrets)
         self.bound_s = _bound_s(before, run.seen)
         self.left_by_earlier_run = self.bound_s > STEP[StepId.MAINTENANCE].bound_s
-        known = run.ports.store.read_notes().get("machines", {}).get(machine.name, {})
-        self.was_installed = bool(known.get("installed"))
+        self.was_installed = run.was_installed(machine.name)
 
     async def probe(self) -> Met[MachineFacts] | NotYet:
         run, machine = self.run, self.machine

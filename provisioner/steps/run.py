@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from provisioner.errors import Fault
 from provisioner.model.events import Event, Note
@@ -116,9 +117,31 @@ class Run:
             news=news,
         )
 
+    # -- hints for the next run, never proof
+
     def remember_address(self, machine: str, address: str, *, installed: bool) -> None:
-        """A hint for the next run, never proof: where the machine was, and that Talos is on its disk."""
+        """Where the machine was, and whether Talos is on its disk: the disk of this VM, and of no later one of the same name."""
         notes = self.ports.store.read_notes()
-        known = notes.setdefault("machines", {})
-        known[machine] = {"address": address, "installed": installed}
-        self.ports.store.write_notes(notes)
+        known = notes.get("machines")
+        hints = known if isinstance(known, dict) else {}
+        hints[machine] = {"address": address, "installed": installed, "vm": self.vm_of(machine).id}
+        self.ports.store.write_notes(notes | {"machines": hints})
+
+    def was_installed(self, machine: str) -> bool:
+        """Whether Talos was seen on the disk of the VM that the machine has now."""
+        vm, hint = self.vms.get(machine), machine_hint(self.ports.store.read_notes(), machine)
+        return vm is not None and hint.get("vm") == vm.id and hint.get("installed") is True
+
+    def remember_bootstrap(self) -> None:
+        self.ports.store.write_notes(self.ports.store.read_notes() | {"bootstrapped": True})
+
+    def was_bootstrapped(self) -> bool:
+        """Whether etcd was started once. Outlives the machines: to be asked only about those that were there then."""
+        return self.ports.store.read_notes().get("bootstrapped") is True
+
+
+def machine_hint(notes: Mapping[str, Any], machine: str) -> Mapping[str, Any]:
+    """What the notes say of a machine; people edit files, so whatever is not of that form is no hint."""
+    machines = notes.get("machines")
+    hint = machines.get(machine) if isinstance(machines, dict) else None
+    return hint if isinstance(hint, dict) else {}
