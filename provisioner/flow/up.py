@@ -46,6 +46,11 @@ def plan_up(cluster: Cluster, seen: Observed, *, retry_switch: bool = False, unt
     """What `up` would do. Pure. `until` leaves out the steps after that one; with `until=install` also the installation of workers,
     which cannot be seen before bootstrap.
     """
+    actions: list[Action] = []
+
+    def restarted() -> frozenset[str]:
+        return frozenset(action.machine for action in actions if restarts(action))
+
     planners: Mapping[StepId, Callable[[], Iterable[Action]]] = {
         StepId.HOST: lambda: host.plan(cluster, seen),
         StepId.SWITCH: lambda: switch.plan(cluster, seen, retry=retry_switch),
@@ -54,13 +59,12 @@ def plan_up(cluster: Cluster, seen: Observed, *, retry_switch: bool = False, unt
         StepId.VM: lambda: vm.plan(cluster, seen),
         StepId.MAINTENANCE: lambda: maintenance.plan(cluster, seen),
         StepId.CONFIG: lambda: config.plan(cluster, seen),
-        StepId.INSTALL: lambda: install.plan(cluster, seen),
+        StepId.INSTALL: lambda: install.plan(cluster, seen, restarted()),
         StepId.BOOTSTRAP: lambda: bootstrap.plan(cluster, seen),
         StepId.EJECT: lambda: eject.plan(cluster, seen),
-        StepId.HEALTH: lambda: health.plan(cluster, seen),
+        StepId.HEALTH: lambda: health.plan(cluster, seen, restarted()),
         StepId.ACCESS: lambda: access.plan(cluster, seen),
     }
-    actions: list[Action] = []
     for step in STEPS:
         actions += planners[step.id]()
         if step.id is until:
@@ -87,17 +91,41 @@ def _warnings(cluster: Cluster, seen: Observed) -> list[PlanWarning]:
 
 
 def needs_of(cluster: Cluster) -> Callable[[Action, Sequence[Action]], Sequence[Action]]:
-    """Which actions an action waits for: the table's `after`, on the same machine or host, and the orders that Talos forces."""
+    """Which actions an action waits for: the table's `after`, on the same machine or host, the orders that Talos forces, and of machines
+    that must be restarted one after the other: etcd and the pods bear the loss of one.
+    """
     first = cluster.control_planes[0].name
     workers = {machine.name for machine in cluster.workers}
+    # the first control plane first: workers come back through it
+    ranks = {machine.name: rank for rank, machine in enumerate((*cluster.control_planes, *cluster.workers))}
 
     def needs(action: Action, actions: Sequence[Action]) -> list[Action]:
         step = STEP[action.step]
+        turn = _turn_before(action, actions, ranks)
         return [
-            other for other in actions if other is not action and _before(action, step.after, other, first, workers)
+            other
+            for other in actions
+            if other is not action
+            and (
+                _before(action, step.after, other, first, workers)
+                or (turn and other.machine == turn and other.step in (StepId.VM, StepId.INSTALL))
+            )
         ]
 
     return needs
+
+
+def _turn_before(action: Action, actions: Sequence[Action], ranks: Mapping[str, int]) -> str:
+    """The machine whose restart must have ended before this action restarts its own; empty for none."""
+    if not restarts(action):
+        return ""
+    earlier = [a.machine for a in actions if restarts(a) and ranks[a.machine] < ranks[action.machine]]
+    return max(earlier, key=lambda name: ranks[name], default="")
+
+
+def restarts(action: Action) -> bool:
+    """Whether a machine that may be at work is shut down and started by it."""
+    return action.step is StepId.VM and bool(action.details.get("restart"))
 
 
 def _before(action: Action, after: Sequence[StepId], other: Action, first: str, workers: set[str]) -> bool:

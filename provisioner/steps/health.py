@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 
 from provisioner.errors import Fault, TransportError
 from provisioner.model.facts import EtcdMemberFacts, MachineFacts, NodeFacts, Observed, PodFacts
@@ -21,9 +21,10 @@ SYSTEM_PODS = ("kube-proxy", "kube-dns")
 """`k8s-app` labels of what Talos itself puts into kube-system and what every cluster needs."""
 
 
-def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+def plan(cluster: Cluster, seen: Observed, restarted: Collection[str] = ()) -> Iterator[Action]:
+    """`restarted`: machines that the step of the VMs restarts; what was seen of them will not be true any more."""
     unmet = list(unmet_conditions(cluster, seen.machines, seen.etcd, seen.nodes, None))
-    if not unmet:
+    if not unmet and not restarted:
         why = f"{len(cluster.machines)} nodes Ready, etcd {len(seen.etcd or ())} of {len(cluster.control_planes)}"
         yield Action(step=StepId.HEALTH, verb=Verb.KEEP, object=cluster.name, why=why)
         return

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from provisioner.errors import Fault
-from provisioner.model.facts import HostState, Observed
+from provisioner.model.facts import HostState, Observed, VmFacts
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, HostSpec, MachineSpec
@@ -88,18 +88,24 @@ def _faults(cluster: Cluster, spec: HostSpec, state: HostState, seen: Observed) 
 
 
 def _memory(spec: HostSpec, state: HostState, machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:
-    vms = {m.name: find_vm(m, state, seen.secrets) for m in machines}
-    asleep = [m for m in machines if (vm := vms[m.name]) is None or vm.state != "Running"]
-    asked = sum(m.memory_mib for m in asleep) * 1024**2
+    more = {m.name: _more_memory_mib(m, find_vm(m, state, seen.secrets)) for m in machines}
+    asked = sum(more.values()) * 1024**2
     free = state.host.memory_free_bytes - SPARE_MEMORY_BYTES
-    if asked > free:
+    if asked and asked > free:
         yield Fault(
             "P-VM-MEMORY",
-            f"{spec.name} has too little memory for {len(asleep)} machines",
+            f"{spec.name} has too little memory for {sum(mib > 0 for mib in more.values())} machines",
             expected=f"{asked / GIB:.1f} GiB free, and {SPARE_MEMORY_BYTES // GIB} GiB more for Windows",
             seen=(f"{state.host.memory_free_bytes / GIB:.1f} GiB free of {state.host.memory_total_bytes / GIB:.0f}",),
             then=("lower memory: or the count in the cluster file, or stop other VMs",),
         )
+
+
+def _more_memory_mib(machine: MachineSpec, vm: VmFacts | None) -> int:
+    """What the machine will take beyond what it has now: one that grows is stopped for it, and must be able to start again."""
+    if vm is None or vm.state != "Running":
+        return machine.memory_mib
+    return max(0, machine.memory_mib - vm.memory_mib)
 
 
 def _space(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from provisioner.errors import Dropped, Fault, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.model.facts import MachineFacts, Observed
@@ -18,10 +18,15 @@ MOVED_AFTER_S = 150.0
 """A machine that is silent this long, an installation and a reboot included, may have another address: look for it by its MAC."""
 
 
-def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+def plan(cluster: Cluster, seen: Observed, restarted: Collection[str] = ()) -> Iterator[Action]:
+    """`restarted`: machines that the step of the VMs restarts."""
     for machine in cluster.machines:
         facts = seen.machines.get(machine.name)
-        if facts is not None and facts.mode == "secure" and facts.from_disk:
+        installed = facts is not None and facts.mode == "secure" and facts.from_disk
+        if installed and machine.name in restarted:
+            why = "until it runs again after its restart"
+            yield for_machine(StepId.INSTALL, machine, Verb.WAIT, why, kind="wait", details={"running": True})
+        elif facts is not None and installed:
             yield for_machine(StepId.INSTALL, machine, Verb.KEEP, f"{facts.talos} runs from {facts.system_disk}")
         else:
             bound = STEP[StepId.INSTALL].bound_s / 60
@@ -36,7 +41,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
 
 async def apply(action: Action, run: Run) -> str:
     machine = run.cluster.machine(action.machine)
-    watcher = _Return(run, machine)
+    watcher = _Return(run, machine, running=bool(action.details.get("running")))
     finder = run.finder_of(machine)
     try:
         met = await run.wait(
@@ -58,11 +63,12 @@ async def apply(action: Action, run: Run) -> str:
 
 
 class _Return:
-    """Looks for the machine under our own authority, at its last address and at any new one."""
+    """Looks for the machine under our own authority, at its last address and at any new one. `running`: it must be in that stage too."""
 
-    def __init__(self, run: Run, machine: MachineSpec) -> None:
+    def __init__(self, run: Run, machine: MachineSpec, *, running: bool) -> None:
         self.run = run
         self.machine = machine
+        self.running = running
         self.heard = run.ports.clock.now()
         self.other_authority = False
         self.back_in_maintenance = False
@@ -100,6 +106,8 @@ class _Return:
         self.heard = run.ports.clock.now()
         if not facts.from_disk:
             return NotYet(f"{address}: stage {facts.stage}, not from its disk yet")
+        if self.running and facts.stage != "running":
+            return NotYet(f"{address}: stage {facts.stage}")
         return Met(facts, f"{facts.talos} runs from {facts.system_disk} at {address}")
 
     async def _why_not_trusted(self, address: str) -> NotYet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -178,3 +179,29 @@ def test_install_of_a_worker_alone_waits_for_bootstrap(name: str) -> None:
     install = next(a for a in bench.plan.of(StepId.INSTALL) if a.machine == name)
     before = {a.step for a in needs(install, bench.plan.actions)}
     assert (StepId.BOOTSTRAP in before) == name.startswith("home-worker")
+
+
+async def test_machines_are_restarted_one_after_the_other() -> None:
+    """With more memory in the file for all: the next is stopped when the one before runs again, the first control plane first."""
+    bench = Bench()
+    more = {"control_planes": 3, "workers": 2, "machine": {"memory_mib": 8192}}
+    bench.cluster = cluster_of(more)
+    seen = observed_of(
+        {"all": "up", "vms": [{"name": m.name, "memory_mib": 4096} for m in bench.cluster.machines]}, bench.cluster
+    )
+    bench.plan = plan_up(bench.cluster, seen)
+    outcome = await asyncio.wait_for(bench.go(), 10)
+    assert not outcome.left
+    names = [machine.name for machine in (*bench.cluster.control_planes, *bench.cluster.workers)]
+    for earlier, later in itertools.pairwise(names):
+        assert bench.before(f"install/wait/{earlier}", f"vm/change/{later}")
+    assert bench.before(f"install/wait/{names[-1]}", "health/wait/home")
+
+
+async def test_a_machine_that_does_not_come_back_keeps_the_others_from_their_restart() -> None:
+    bench = Bench()
+    bench.cluster = cluster_of({"workers": 2, "machine": {"cpus": 4}})
+    bench.plan = plan_up(bench.cluster, observed_of({"all": "up"}, bench.cluster))
+    bench.fails("install/wait/home-cp-1", "P-INSTALL-STUCK")
+    await bench.go()
+    assert not [line for line in bench.log if line.startswith("begin vm/change/home-worker")]
