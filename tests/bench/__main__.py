@@ -1,6 +1,6 @@
 """`make bench`: measures the figures, holds them against `limits.yaml`, prints the table, writes `bench/results.json`.
 
-    python -m tests.bench [--repeat N] [help] [up] [outage]
+    python -m tests.bench [--repeat N] [help] [up] [waiting] [outage]
 
 Exit 1 when a limit is broken. Takes about ten minutes; the machine should have nothing else to do.
 """

@@ -83,7 +83,7 @@ def heavy_imports(environment: Mapping[str, str]) -> list[str]:
 def measure_up(repeat: int, tell: Tell) -> Measured:
     """A first `up` on a fresh lab, then the commands on what stands."""
     names = ("up_beyond_path", "peak_memory", "winrm_calls", "winrm_runspaces", "winrm_module_loads")
-    names += ("winrm_idle_requests", "winrm_converged_calls", "converged_up", "status")
+    names += ("winrm_converged_calls", "converged_up", "status")
     found: Measured = {name: Samples() for name in names}
     for number in range(repeat):
         with product(UP_SPEED) as made:
@@ -104,8 +104,6 @@ def _first_up(made: Product, found: Measured) -> None:
     found["winrm_calls"].add(stats["actions"]["Command"])
     found["winrm_runspaces"].add(stats["shells"])
     found["winrm_module_loads"].add(stats["module_loads"] / stats["shells"])
-    waited_s = sum(event["elapsed_s"] for event in _calls(made, run=1)) / made.speed
-    found["winrm_idle_requests"].add(stats["faults"].get(OPERATION_TIMED_OUT, 0) / (waited_s / 10))
 
 
 def _on_what_stands(made: Product, found: Measured) -> None:
@@ -121,6 +119,16 @@ def _on_what_stands(made: Product, found: Measured) -> None:
 
 def _calls(made: Product, *, run: int) -> Iterator[Mapping[str, Any]]:
     return (event for event in made.events(run) if event["type"] == "call_ended")
+
+
+def measure_waiting(_repeat: int, tell: Tell) -> Measured:
+    """At the pace of a real host, where calls wait long enough for a Receive to come back empty; once, for it takes a minute."""
+    with product(1.0) as made:
+        made.run("up", CLUSTER, "--until", "maintenance", "--progress", "none")
+        waited_s = sum(event["elapsed_s"] for event in _calls(made, run=1))
+        empty = made.stats()["faults"].get(OPERATION_TIMED_OUT, 0)
+    tell(f"waiting: {empty} requests brought nothing in {waited_s:.0f} s")
+    return {"winrm_idle_requests": Samples(values=[empty / (waited_s / 10)])}
 
 
 # --- the outage at the switch ---------------------------------------------------------------------------------------
@@ -179,6 +187,7 @@ def _switch_step_s(kind: str, after_s: float) -> float:
 MEASURES: Mapping[str, Callable[[int, Tell], Measured]] = {
     "help": measure_help,
     "up": measure_up,
+    "waiting": measure_waiting,
     "outage": measure_outages,
 }
 """By the word that `python -m tests.bench` takes to measure only these."""
