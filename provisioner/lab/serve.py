@@ -136,7 +136,7 @@ class Lab:
             self._home = EngineHome(self.world, self.folder / "engine", pwsh=pwsh)
             home, world = self._home, self.world
             spec = EngineSpec(
-                argv=[pwsh],
+                argv=home.engine(pwsh),
                 env=lambda who: home.environment(world.caller(who.user)),
                 after_pipeline=home.sync,
                 spares=1,

@@ -1,10 +1,10 @@
 """What a PowerShell engine needs to stand on a world.
 
     with EngineHome(world, folder) as home:
-        subprocess.run([pwsh, "-s"], env=home.environment(caller))
+        subprocess.run([*home.engine(pwsh), "-s"], env=home.environment(caller))
 
-`pwsh -s` of the project's own engine runs `PWSH_INIT` in each new runspace; whoever starts an engine otherwise runs `home.init_script`
-first (`home.command` does). After a pipeline `home.sync()` brings what it did to files into the world; each call of a cmdlet does so too.
+`home.engine` names a session configuration, by which any PowerShell from 7.3 on runs the init script in each new runspace, whether it
+serves a pool or runs a text. After a pipeline `home.sync()` brings what it did to files into the world; each call of a cmdlet does so too.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class EngineHome:
         self.server = CmdletServer(Surroundings(world, self.files, self._end_task), behaviours)
         self.server.before_call = self.server.after_call = self.files.sync
         self.init_script = folder / "init.ps1"
+        self._configuration = folder / "session.pssc"
         self._lay_modules()
 
     def __enter__(self) -> Self:
@@ -105,7 +106,7 @@ class EngineHome:
             "PSModulePath": os.pathsep.join(str(path) for path in modules),
             "PSModuleAnalysisCachePath": str(self.folder / "analysis-cache"),
             "POWERSHELL_TELEMETRY_OPTOUT": "1",
-            "PWSH_INIT": str(self.init_script),
+            "LAB_INIT": str(self.init_script),
             "LAB_WORLD": f"127.0.0.1:{self.server.port}:{self.server.admit(caller)}",
             "LAB_ROOT": str(self.files.root),
             "LAB_DRIVES": "".join(self.files.drives()),
@@ -122,10 +123,13 @@ class EngineHome:
             "TMP": "C:\\Windows\\Temp",
         }
 
+    def engine(self, pwsh: str) -> list[str]:
+        """The beginning of a command line whose runspaces all run the init script first."""
+        return [pwsh, "-ConfigurationFile", str(self._configuration)]
+
     def command(self, pwsh: str, text: str) -> list[str]:
         """Arguments that run a text in a new engine after the init script."""
-        init = str(self.init_script).replace("'", "''")
-        return [pwsh, "-NoProfile", "-NonInteractive", "-Command", f". '{init}'\n{text}"]
+        return [*self.engine(pwsh), "-NoProfile", "-NonInteractive", "-Command", text]
 
     def _lay_modules(self) -> None:
         """A module folder for each real module of the tables. Names stand in CmdletsToExport one by one, so that the first use of
@@ -136,6 +140,8 @@ class EngineHome:
             shutil.rmtree(self.folder / place, ignore_errors=True)
             (self.folder / place).mkdir(parents=True)
         self.init_script.write_text(stubs.joinpath("init.ps1").read_text(encoding="utf-8"), encoding="utf-8")
+        init = str(self.init_script).replace("'", "''")
+        self._configuration.write_text(_CONFIGURATION.format(init=init), encoding="utf-8")
         loader = self.folder / "LabCmdlets.psm1"
         loader.write_text(stubs.joinpath("LabCmdlets.psm1").read_text(encoding="utf-8"), encoding="utf-8")
         for name, version in description().modules.items():
@@ -145,6 +151,13 @@ class EngineHome:
             (folder / f"{name}.psd1").write_text(_MANIFEST.format(name=name, version=version, cmdlets=cmdlets))
             (folder / f"{name}.psm1").write_text(_MODULE.format(name=name, loader=loader))
 
+
+_CONFIGURATION = """@{{
+    SchemaVersion = '2.0.0.0'
+    SessionType = 'Default'
+    ScriptsToProcess = '{init}'
+}}
+"""
 
 _MANIFEST = """@{{
     RootModule = '{name}.psm1'

@@ -13,7 +13,9 @@ An error that a function writes and goes on from ends the call too: a bootstrap 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import re
 import subprocess
 import threading
@@ -143,17 +145,29 @@ class CmdShell(Shell):
     def _genuine(self, process: _Process, engine: EngineSpec, options: str) -> int:
         script = _script_of(options)
         encoded = base64.b64encode(script.encode("utf-16-le")).decode()
-        process.stdin_ended.wait()
+        read_end, write_end = os.pipe()
+        try:
+            process.child = subprocess.Popen(
+                [*engine.argv, "-NoLogo", "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded],
+                stdin=read_end,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=engine.environment(self.identity),
+            )
+        except OSError:
+            os.close(write_end)
+            raise
+        finally:
+            os.close(read_end)
+        if process.stopping.is_set():  # while it was started
+            process.child.kill()
+        feeding = threading.Thread(target=_feed, args=(process, write_end), name="winrm-stdin", daemon=True)
+        feeding.start()
+        out, err = process.child.communicate()
+        process.stdin_ended.set()  # most clients never end it
+        feeding.join()
         if process.stopping.is_set():
             raise Stopped
-        process.child = subprocess.Popen(
-            [*engine.argv, "-NoLogo", "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=engine.environment(self.identity),
-        )
-        out, err = process.child.communicate(bytes(process.stdin))
         engine.after_pipeline()
         for stream, data in (("stdout", out), ("stderr", err)):
             if data:
@@ -216,6 +230,13 @@ class _Collected:
     def warning(self, text: str) -> None: ...
 
     def progress(self, activity: str, status: str, percent: int) -> None: ...
+
+
+def _feed(process: _Process, write_end: int) -> None:
+    """Standard input goes to the child whole, once it has ended: a script that reads it reads to its end, others do not wait for it."""
+    process.stdin_ended.wait()
+    with contextlib.suppress(BrokenPipeError), os.fdopen(write_end, "wb") as stdin:
+        stdin.write(process.stdin)
 
 
 def _script_of(options: str) -> str:

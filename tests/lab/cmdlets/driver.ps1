@@ -40,7 +40,7 @@ while ($null -ne ($line = $reader.ReadLine())) {
         foreach ($name in $request.environment.Keys) {
             if ($name -notin 'HOME', 'PSModuleAnalysisCachePath') { Set-Item -LiteralPath "Env:$name" -Value $request.environment[$name] }
         }
-        $answer = Invoke-Script '. $env:PWSH_INIT'
+        $answer = Invoke-Script '. $env:LAB_INIT'
     }
     else { $answer = Invoke-Script $request.script }
     $writer.WriteLine((ConvertTo-Json -InputObject $answer -Compress -Depth 5 -EnumsAsStrings -WarningAction SilentlyContinue))

@@ -141,7 +141,7 @@ def test_a_stop_gets_out_at_once_and_the_next_call_is_answered(engine: Engine) -
     try:
         ran = engine.run("""
             $other = [powershell]::Create()
-            $null = $other.AddScript('. $env:PWSH_INIT; Start-Sleep 1000')
+            $null = $other.AddScript('. $env:LAB_INIT; Start-Sleep 1000')
             $running = $other.BeginInvoke()
             while ($other.InvocationStateInfo.State -ne 'Running' -or -not (Test-Path Variable:asked)) {
                 [Threading.Thread]::Sleep(700); $asked = $true

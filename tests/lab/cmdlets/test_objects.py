@@ -130,7 +130,7 @@ def test_types_are_one_in_all_runspaces(engine: Engine) -> None:
     """A VM of one runspace is one for the cmdlets of another."""
     script = """
         $other = [powershell]::Create()
-        $null = $other.AddScript('. $env:PWSH_INIT; Get-VM fileserver').Invoke()
+        $null = $other.AddScript('. $env:LAB_INIT; Get-VM fileserver').Invoke()
         $vm = $other.AddScript('Get-VM fileserver').Invoke()[-1]
         $other.Dispose()
         ($vm | Get-VMProcessor).Count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from pypsrp.complex_objects import PSInvocationState
 from pypsrp.powershell import PowerShell, RunspacePool
+from pypsrp.shell import Process, WinRS
 
 from provisioner.lab.cmdlets.harness import EngineHome
 from provisioner.lab.functions.lab import LabFunctions
@@ -29,18 +31,25 @@ def running() -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def pool(pwsh: str, running: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunspacePool]:
+def endpoint(pwsh: str, running: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WinRmEndpoint]:
     with EngineHome(running, tmp_path_factory.mktemp("engine")) as home:
         spec = EngineSpec(
-            [pwsh], lambda identity: home.environment(running.caller(identity.user)), after_pipeline=home.sync
+            home.engine(pwsh),
+            lambda identity: home.environment(running.caller(identity.user)),
+            after_pipeline=home.sync,
         )
         folder: Path = tmp_path_factory.mktemp("winrm")
         endpoint = WinRmEndpoint(running.kernel, LabFunctions(running), folder, engine=spec)
         endpoint.start()
-        with wsman(endpoint) as client, RunspacePool(client) as opened:
-            yield opened
+        yield endpoint
         endpoint.stop()
         assert not home.server.failures
+
+
+@pytest.fixture(scope="module")
+def pool(endpoint: WinRmEndpoint) -> Iterator[RunspacePool]:
+    with wsman(endpoint) as client, RunspacePool(client) as opened:
+        yield opened
 
 
 def test_a_command_with_typed_parameters(pool: RunspacePool) -> None:
@@ -58,6 +67,28 @@ def test_an_error_record(pool: RunspacePool) -> None:
         [error] = shell.streams.error
     assert error.fq_error == f"InvalidParameter,{HYPERV}GetVM"
     assert error.reason == "VirtualizationException"
+
+
+def test_every_runspace_of_a_pool_stands_on_the_world(endpoint: WinRmEndpoint) -> None:
+    """Two pipelines at once need two runspaces: each has the drives, and the stub in place of the engine's own cmdlet."""
+    text = "(Get-VM fileserver).Name; Test-Path C:\\ProgramData; (Get-Command Start-Sleep).ModuleName; Start-Sleep 5"
+    with wsman(endpoint) as client, RunspacePool(client, min_runspaces=2, max_runspaces=2) as two:
+        shells = [PowerShell(two).add_script(text) for _ in range(2)]
+        for shell in shells:
+            shell.begin_invoke()
+        for shell in shells:
+            shell.end_invoke()
+            assert shell.output == ["fileserver", True, "Lab.PowerShell"], shell.streams.error
+
+
+def test_winrs_stands_on_the_world_too(endpoint: WinRmEndpoint) -> None:
+    """Also for a client that never ends the standard input, as most do not."""
+    text = base64.b64encode("(Get-VM fileserver).Name; Test-Path C:\\ProgramData".encode("utf-16-le")).decode()
+    with wsman(endpoint) as client, WinRS(client) as shell:
+        process = Process(shell, "powershell.exe", ["-EncodedCommand", text])
+        process.invoke()
+    assert process.stdout.split() == [b"fileserver", b"True"], process.stderr
+    assert process.rc == 0
 
 
 def test_files_of_a_pipeline_are_the_worlds_when_it_has_ended(pool: RunspacePool, running: World) -> None:

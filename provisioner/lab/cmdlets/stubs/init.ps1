@@ -1,4 +1,4 @@
-# Run in every new runspace of an engine that stands on the lab's world (PWSH_INIT): drives, environment and programs of the host, and the
+# Run in every new runspace of an engine that stands on the lab's world (session.pssc): drives, environment and programs of the host, and the
 # cmdlets whose time and files are the world's. The engine's own modules come first: of two cmdlets of one name the later one counts.
 Import-Module -Name Microsoft.PowerShell.Management, Microsoft.PowerShell.Utility
 Import-Module -Name Lab.PowerShell -Scope Global -DisableNameChecking
