@@ -22,8 +22,9 @@ from provisioner.cli.words import fault_object, plan_object
 from provisioner.context import Context, close_ports, locked, open_ports
 from provisioner.errors import Fault
 from provisioner.faults import Exit
+from provisioner.faults import exit_code as code_of
 from provisioner.flow.down import plan_down
-from provisioner.flow.observe import observe
+from provisioner.flow.observe import observe, observe_hosts
 from provisioner.flow.session import Result, Session, without_machines
 from provisioner.flow.up import plan_up
 from provisioner.model.events import CallEnded, Event, Note
@@ -102,11 +103,14 @@ def plan_only(look: Look, wanted: Wanted, *, exit_code: bool = False) -> int:
             render_plan(plan, context.cluster, read_s=read_s, paper=look.paper, verbosity=look.verbosity, usual=usual)
         )
     if plan.refusals:
-        fault = plan.refusals[0].fault
-        from provisioner.faults import exit_code as code_of
-
-        return code_of(fault.id) if fault else Exit.REFUSED
+        return _refusal_code(plan)
     return Exit.PENDING if exit_code and plan.changes else Exit.DONE
+
+
+def _refusal_code(plan: Plan) -> int:
+    """The exit code that `up` would end with; 0 where the plan refuses nothing."""
+    fault = plan.refusals[0].fault if plan.refusals else None
+    return code_of(fault.id) if fault else Exit.DONE
 
 
 def down(look: Look, wanted: Wanted, extent: Mapping[str, bool], *, dry_run: bool) -> int:
@@ -115,7 +119,7 @@ def down(look: Look, wanted: Wanted, extent: Mapping[str, bool], *, dry_run: boo
     wide = Extent(switch=extent["switch"], image=extent["image"], secrets=extent["secrets"])
 
     async def read(ports: Ports) -> Plan:
-        return plan_down(context.cluster, await observe(context.cluster, ports), wide)
+        return plan_down(context.cluster, await observe_hosts(context.cluster, ports), wide)
 
     plan = _with_ports(context, read)
     if plan.changes and context.cluster.protect is not None:
@@ -153,10 +157,13 @@ def rebuild(look: Look, wanted: Wanted, *, dry_run: bool) -> int:
     if dry_run:
         if wanted.as_json:
             _print_json(plan_object(after, file=str(context.cluster.file), read_s=0.0))
-        return Exit.DONE
+        return _refusal_code(after)
+    refused = after.refusals[0].fault if after.refusals else None
+    if refused is not None:  # before anybody is asked to give up what could not be made again
+        raise refused
     if removing.destroys:
         _confirm(context, wanted, "rebuild")
-    return _run(look, wanted, context, "rebuild", lambda session: session.rebuild())
+    return _run(look, wanted, context, "rebuild", lambda session: session.rebuild(shown=removing))
 
 
 # --- questions ------------------------------------------------------------------------------------------------------

@@ -52,14 +52,17 @@ class Engine:
     """Ids of the actions that are done."""
 
     async def go(self) -> Outcome:
-        """Does all actions; faults are in the outcome, nothing but a bug is raised."""
+        """Does all actions; faults are in the outcome, and what else is raised comes as itself: a bug, or a screen that is gone."""
         loop = asyncio.get_running_loop()
         for action in self.actions:
             self._ended[action.id] = loop.create_future()
             self._open[action.step] = self._open.get(action.step, 0) + 1
-        async with asyncio.TaskGroup() as group:
-            for action in self.actions:
-                group.create_task(self._lane(action), name=action.id)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for action in self.actions:
+                    group.create_task(self._lane(action), name=action.id)
+        except BaseExceptionGroup as group_of_errors:
+            raise _innermost(group_of_errors) from group_of_errors
         return self.outcome
 
     async def _lane(self, action: Action) -> None:
@@ -211,6 +214,13 @@ def _unexpected(action: Action, error: ProvisionError) -> Fault:
         seen=(f"raised in {where.name}, line {where.lineno}",),
         machine=action.machine,
     )
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The first error within groups of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def first_in_order(outcome: Outcome) -> tuple[StepId, Fault] | None:

@@ -38,6 +38,20 @@ async def observe(cluster: Cluster, ports: Ports) -> Observed:
         return await _whole(cluster, ports, hosts, looks)
 
 
+async def observe_hosts(cluster: Cluster, ports: Ports) -> Observed:
+    """What `down` needs: hosts with their VMs, and what is kept here. No keys are read, no machine is asked. Raises a Fault."""
+    async with _Looks() as looks:
+        reading = looks.begin(
+            asyncio.gather(*(_host(cluster, n, host, ports.clock) for n, host in ports.hosts.items()))
+        )
+        return Observed(
+            hosts=dict(zip(ports.hosts, await reading, strict=True)),
+            secrets=ports.store.secrets_facts(),
+            access=ports.store.contexts(),
+            read_utc=ports.clock.wall(),
+        )
+
+
 async def observe_machines_only(cluster: Cluster, ports: Ports) -> Observed:
     """What the machines themselves say while their host cannot be read: taken at their word, since no VM can vouch for them."""
     async with _Looks() as looks:

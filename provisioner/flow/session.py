@@ -5,16 +5,16 @@ what they do is planned by the steps and done by the engine.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from provisioner.errors import Fault, TransportError
+from provisioner.errors import Fault, Interrupted, TransportError
 from provisioner.faults import Exit, exit_code
 from provisioner.flow.down import needs_of_removal, plan_down
 from provisioner.flow.engine import Apply, Engine, Needs, Outcome, first_in_order
-from provisioner.flow.observe import observe, read_keys
+from provisioner.flow.observe import observe, observe_hosts, read_keys
 from provisioner.flow.up import APPLY, needs_of, plan_up
 from provisioner.model.events import Event, FaultMet, PlanMade, RunEnded, RunStarted
 from provisioner.model.facts import Observed
@@ -28,10 +28,13 @@ from provisioner.steps.finder import Finder
 from provisioner.steps.image import image_path
 from provisioner.steps.run import Run
 from provisioner.steps.vm import find_vm
-from provisioner.steps.waits import Waiter
+from provisioner.steps.waits import Waiter, bounded
+
+T = TypeVar("T")
 
 PICTURE_SIZE = (1024, 768)
 """Generation 2 firmware's own resolution; more than the native one is refused."""
+PICTURE_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,8 @@ class Session:
     version: str = ""
     _begun: float = 0.0
     _command: str = ""
+    _go_on: str = ""
+    """What to type after a failure."""
     _run: Run | None = None
 
     # -- the stories
@@ -75,59 +80,54 @@ class Session:
         self._start("down")
         return await self._guarded(self._down(extent, shown), StepId.HOST)
 
-    async def rebuild(self) -> Result:
-        """Down and up as one run. Checked as one plan first: nothing is removed for a cluster that could not be made again."""
+    async def rebuild(self, *, shown: Plan | None = None) -> Result:
+        """Down and up as one run. Checked as one plan first: nothing is removed for a cluster that could not be made again.
+
+        `shown` as for `down`.
+        """
         self._start("rebuild")
-        return await self._guarded(self._rebuild(), StepId.HOST)
+        return await self._guarded(self._rebuild(shown), StepId.HOST)
 
     async def _up(self, until: StepId | None) -> Result:
-        seen = await observe(self.cluster, self.ports)
+        seen = await self._unless_stopped(observe(self.cluster, self.ports))
         plan = plan_up(self.cluster, seen, retry_switch=self.options.retry_switch, until=until)
         self._tell(plan)
         if plan.refusals:
             return self._refused(plan)
-        outcome = await self._carry_out(seen, plan.actions, APPLY, needs_of(self.cluster))
-        return self._ended(outcome, plan, "up")
+        return self._ended(await self._make(seen, plan), plan, "up")
 
     async def _down(self, extent: Extent, shown: Plan | None) -> Result:
-        seen = await observe(self.cluster, self.ports)
+        seen = await self._unless_stopped(observe_hosts(self.cluster, self.ports))
         plan = plan_down(self.cluster, seen, extent)
-        more = {a.id for a in plan.destroys} - {a.id for a in shown.destroys} if shown else set()
-        if more:
-            raise Fault(
-                "P-RUN-PLANCHANGED",
-                "the plan has changed since it was shown",
-                expected="to remove only what was confirmed",
-                seen=tuple(f"also {name}" for name in sorted(more)),
-                then=(f"provision down {self.cluster.name}",),
-            )
+        self._check_shown(plan, shown)
         self._tell(plan)
-        outcome = await self._carry_out(seen, plan.actions, _REMOVE, needs_of_removal)
-        return self._ended(outcome, plan, "down")
+        return self._ended(await self._remove(seen, plan), plan, "down")
 
-    async def _rebuild(self) -> Result:
-        seen = await observe(self.cluster, self.ports)
+    async def _rebuild(self, shown: Plan | None) -> Result:
+        seen = await self._unless_stopped(observe(self.cluster, self.ports))
         after = plan_up(self.cluster, without_machines(seen), retry_switch=self.options.retry_switch)
         if after.refusals:
             self._tell(after)
             return self._refused(after)
         removing = plan_down(self.cluster, seen, Extent(contexts=False))
+        self._check_shown(removing, shown)
         self._tell(replace(removing, actions=removing.changes + after.actions))
-        outcome = await self._carry_out(seen, removing.actions, _REMOVE, needs_of_removal)
+        outcome = await self._remove(seen, removing)
         if outcome.faults or outcome.interrupted:
             return self._ended(outcome, removing, "rebuild")
-        seen = await observe(self.cluster, self.ports)
+        self._go_on = f"provision up {self.cluster.name}"  # there is nothing left to remove
+        seen = await self._unless_stopped(observe(self.cluster, self.ports))
         plan = plan_up(self.cluster, seen, retry_switch=self.options.retry_switch)
         if plan.refusals:
-            return self._refused(plan)
-        outcome = await self._carry_out(seen, plan.actions, APPLY, needs_of(self.cluster))
-        return self._ended(outcome, plan, "rebuild")
+            return self._refused(plan, "the old machines are removed, new ones were not made")
+        return self._ended(await self._make(seen, plan), plan, "rebuild")
 
     # -- what they share
 
     def _start(self, command: str) -> None:
         self._begun = self.ports.clock.now()
         self._command = command
+        self._go_on = f"provision {command} {self.cluster.name}"
         self.emit(
             RunStarted(
                 command=command,
@@ -161,6 +161,8 @@ class Session:
             return await story
         except Fault as fault:
             return self._end("failed", exit_code(fault.id), "", fault=fault, step=step)
+        except Interrupted:
+            return self._end("interrupted", Exit.INTERRUPTED, "stopped while reading")
         except Exception as error:
             # The journal must not end in the middle of a sentence; the traceback is the command line's business.
             bug = Fault("P-RUN-BUG", f"{type(error).__name__}: {error}")
@@ -180,10 +182,42 @@ class Session:
             )
         )
 
+    async def _unless_stopped(self, reading: Coroutine[Any, Any, T]) -> T:
+        """What was read; given up at the first Ctrl-C, for nothing is at work yet. Raises Interrupted."""
+        task, stop = asyncio.create_task(reading), asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Interrupted
+            return task.result()
+        finally:
+            task.cancel()
+            stop.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
+
+    def _check_shown(self, plan: Plan, shown: Plan | None) -> None:
+        """Raises P-RUN-PLANCHANGED when more would be destroyed than was confirmed."""
+        more = {a.id for a in plan.destroys} - {a.id for a in shown.destroys} if shown else set()
+        if more:
+            raise Fault(
+                "P-RUN-PLANCHANGED",
+                "the plan has changed since it was shown",
+                expected="to remove only what was confirmed",
+                seen=tuple(f"also {name}" for name in sorted(more)),
+            )
+
+    async def _make(self, seen: Observed, plan: Plan) -> Outcome:
+        run = self._new_run(seen, plan.actions)
+        run.bundle, run.access = read_keys(self.ports)
+        return await self._carry_out(run, plan.actions, APPLY, needs_of(self.cluster))
+
+    async def _remove(self, seen: Observed, plan: Plan) -> Outcome:
+        """Needs no keys: what is removed is known by its mark, and damaged secrets are a reason to remove."""
+        return await self._carry_out(self._new_run(seen, plan.actions), plan.actions, _REMOVE, needs_of_removal)
+
     async def _carry_out(
-        self, seen: Observed, actions: Sequence[Action], appliers: Mapping[StepId, Apply], needs: Needs
+        self, run: Run, actions: Sequence[Action], appliers: Mapping[StepId, Apply], needs: Needs
     ) -> Outcome:
-        run = self._new_run(seen, actions)
         try:
             return await Engine(run=run, actions=actions, appliers=appliers, needs=needs).go()
         finally:
@@ -192,7 +226,6 @@ class Session:
 
     def _new_run(self, seen: Observed, actions: Sequence[Action]) -> Run:
         """A run that knows already what was observed."""
-        bundle, access = read_keys(self.ports)
         run = Run(
             cluster=self.cluster,
             ports=self.ports,
@@ -201,8 +234,6 @@ class Session:
             emit=self.emit,
             options=self.options,
             picture=self._picture,
-            bundle=bundle,
-            access=access,
         )
         self._run = run
         for name, host in self.ports.hosts.items():
@@ -230,20 +261,21 @@ class Session:
             return ""
         host = run.host_of(self.cluster.machine(machine))
         width, height = PICTURE_SIZE
+        looking = host.console(vm.id, width=width, height=height)
         try:
-            console = await host.console(vm.id, width=width, height=height)
-        except TransportError:
+            console = await bounded(self.ports.clock, looking, what=f"screen of {machine}", bound_s=PICTURE_S)
+            return str(self.ports.store.save_picture(self.run_folder, machine, console))
+        except (TransportError, Fault, ValueError):  # ValueError: pixels that make no picture
             return ""
-        return str(self.ports.store.save_picture(self.run_folder, machine, console))
 
-    def _refused(self, plan: Plan) -> Result:
-        """The plan itself says no. All refusals are told, lowest step first; nothing was changed."""
+    def _refused(self, plan: Plan, summary: str = "nothing was changed") -> Result:
+        """The plan itself says no. All refusals are told, lowest step first."""
         first = plan.refusals[0]
         for action in plan.refusals[1:]:
             if action.fault is not None:
                 self._tell_fault(action.fault, action.step)
         assert first.fault is not None, "a refusal carries its fault"
-        return self._end("failed", exit_code(first.fault.id), "nothing was changed", fault=first.fault, step=first.step)
+        return self._end("failed", exit_code(first.fault.id), summary, fault=first.fault, step=first.step)
 
     def _ended(self, outcome: Outcome, plan: Plan, command: str) -> Result:
         left = tuple(f"{action.step}: {action.object}" for action in outcome.left)
@@ -275,7 +307,6 @@ class Session:
         return f"{self.cluster.name} is done up to step {last}"
 
     def _tell_fault(self, fault: Fault, step: StepId) -> None:
-        name = self.cluster.name
         stamp = self._waiter().stamp()
         self.emit(
             FaultMet(
@@ -287,9 +318,9 @@ class Session:
                 expected=fault.expected,
                 seen=tuple(fault.seen),
                 likely=fault.likely,
-                then=tuple(fault.then),
+                then=tuple(line for line in fault.then if line != self._go_on),
                 look=tuple(fault.look),
-                go_on=(f"provision up {name}",),
+                go_on=(self._go_on,),
                 picture=fault.picture,
                 **stamp,
             )
