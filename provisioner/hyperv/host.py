@@ -72,8 +72,8 @@ class HyperVHost:
     # --- host ---
 
     async def observe(self, query: ObserveQuery) -> HostState:
-        """Everything by one pipeline. Where Hyper-V itself is not running there is no more to read than the host's own facts:
-        then switch, images and VMs are empty, and the facts say why.
+        """Everything by one pipeline. Where Hyper-V itself is not running, or is not for this account, there is no more to read than
+        the host's own facts: then switch, images and VMs are empty, and the facts say why.
         """
         statements = [verbs.get_host()]
         if query.switch:
@@ -87,7 +87,7 @@ class HyperVHost:
             results = await self._ask(batch, caller)
         except HostRefused:
             host = _host(caller.results)
-            if host is None or _hyperv_runs(host):
+            if host is None or (_hyperv_runs(host) and _may_manage(host)):
                 raise
             return HostState(host=host, switch=None, images=(), vms=(), read_utc=self._clock.wall())
         host = _host(results)
@@ -267,6 +267,11 @@ class HyperVHost:
 
 def _host(results: Sequence[Result]) -> HostFacts | None:
     return next((facts.host_facts(values) for type_name, values in results if type_name == HOST_TYPE), None)
+
+
+def _may_manage(host: HostFacts) -> bool:
+    """Asked of the groups: what Hyper-V answers without rights has no id of its own (`Unspecified`)."""
+    return host.is_administrator or host.is_hyperv_administrator
 
 
 def _hyperv_runs(host: HostFacts) -> bool:

@@ -215,6 +215,25 @@ def test_where_hyperv_does_not_run_the_hosts_own_facts_remain(endpoint: WinRmEnd
     run(test())
 
 
+def test_without_rights_the_hosts_own_facts_say_so(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
+    """Hyper-V's own answer to a stranger is an error without an id of its own."""
+
+    def stranger(_given: Any, _streams: Any) -> Any:
+        raise Terminating(refused("HyperV.Unspecified", "required permission"))
+        yield
+
+    rights = {"IsAdministrator": False, "IsHyperVAdministrator": False}
+    scripted.behaviours["Get-TalosVM"] = stranger
+    scripted.behaviours["Get-TalosHost"] = lambda _g, _s: iter([host_row(**rights)])
+
+    async def test() -> None:
+        async with Client(endpoint) as host:
+            seen = await host.observe(ObserveQuery())
+            assert (seen.host.is_administrator, seen.host.is_hyperv_administrator, seen.vms) == (False, False, ())
+
+    run(test())
+
+
 def test_progress_arrives_while_the_function_runs(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
     def save(given: Any, streams: Any) -> Any:
         streams.progress("Download", "half", 50)
