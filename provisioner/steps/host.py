@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from provisioner.errors import Fault
-from provisioner.model.facts import HostState, Observed, VmFacts
+from provisioner.model.facts import HostFacts, HostState, Observed, VmFacts
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, HostSpec, MachineSpec
@@ -54,7 +54,7 @@ def _faults(cluster: Cluster, spec: HostSpec, state: HostState, seen: Observed) 
                 f"hypervisor {'running' if host.hypervisor_present else 'not running'}",
                 f"service vmms {host.vmms_status}",
             ),
-            then=("on the host: Enable-WindowsOptionalFeature -Online -FeatureName Microsoft-Hyper-V-All",),
+            then=(_hyperv_remedy(host),),
         )
         return
     if host.language_mode not in ("FullLanguage", "") and spec.endpoint == "Microsoft.PowerShell":
@@ -85,6 +85,15 @@ def _faults(cluster: Cluster, spec: HostSpec, state: HostState, seen: Observed) 
     yield from _memory(spec, state, machines, seen)
     yield from _space(cluster, spec, state, machines, seen)
     yield from _collisions(spec, state, machines, seen)
+
+
+def _hyperv_remedy(host: HostFacts) -> str:
+    """What the first missing part of Hyper-V needs."""
+    if not host.hyperv_module:
+        return "on the host: Enable-WindowsOptionalFeature -Online -FeatureName Microsoft-Hyper-V-All, then restart it"
+    if not host.hypervisor_present:
+        return "on the host: bcdedit /set hypervisorlaunchtype auto, then restart it; virtualization must be on in the firmware"
+    return "on the host: Start-Service vmms"
 
 
 def _memory(spec: HostSpec, state: HostState, machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:

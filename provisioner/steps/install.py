@@ -139,7 +139,7 @@ class _Return:
             f"{machine.name} did not come back from its installation",
             expected=f"Talos from its disk, within {late.bound_s / 60:g}m",
             seen=(late.reason,),
-            likely="it could not pull its installer image and went back to maintenance"
+            likely="its installation was cut short (no installer image, or a restart), and it went back to maintenance"
             if self.back_in_maintenance
             else "",
             then=("look at the picture of its screen; check that machines reach the registry",),

@@ -98,13 +98,19 @@ def _rows(box: Box, inner: Paper) -> Iterator[Line]:
         ("seen", box.seen),
         ("screen", [box.picture] if box.picture else []),
         ("likely", [box.likely] if box.likely else ["not known"] if box.seen and not box.findings else []),
-        ("then", box.then),
+        ("then", box.then or _remedy(box)),
         ("look", box.look),
         ("go on", box.go_on),
         ("more", [f"provision explain {box.id}"]),
     )
     for label, texts in rows:
         yield from inner.labelled(label, list(texts), column=_LABELS)
+
+
+def _remedy(box: Box) -> tuple[str, ...]:
+    """What helps with faults of this kind, where the fault itself names nothing; findings say it line by line."""
+    kind = faults.FAULTS.get(box.id)
+    return () if box.findings or kind is None else (kind.remedy,)
 
 
 def render_findings(findings: Sequence[Finding], paper: Paper) -> Iterator[Line]:
