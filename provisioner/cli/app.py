@@ -24,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="-v, -q, --no-color and --ascii may stand before the command or after it.",
 )
 app.add_typer(lab_app, name="lab", rich_help_panel=o.PREPARE)
 

@@ -36,7 +36,7 @@ from provisioner.model.wishes import Extent, Options
 from provisioner.ports import CallInfo, Ports
 from provisioner.record.journal import FileJournal
 from provisioner.record.usual import usual_times
-from provisioner.views import make_view
+from provisioner.views import View, make_view
 from provisioner.views.down import render_down
 from provisioner.views.plan import render_plan
 
@@ -240,12 +240,15 @@ def _run(
             usual=usual_times(context.store.folder, command=command),
         )
 
+        stop = asyncio.Event()
+        screen = Screen(view, stop)
+
         def emit(event: Event) -> None:
             journal.emit(event)
-            view.emit(event)
+            screen.emit(event)
 
         try:
-            result = asyncio.run(_drive(wanted, context, journal, emit, story))
+            result = asyncio.run(_drive(wanted, context, journal, emit, story, stop=stop))
         finally:
             journal.close()
         final = FinalObject(
@@ -261,10 +264,44 @@ def _run(
             folder=str(journal.folder),
             files={name: str(context.store.folder / name) for name in ("kubeconfig", "talosconfig")},
         )
-        view.close(final)
+        screen.close(final)
     if wanted.as_json:
         _print_json(final.to_json())
     return result.exit
+
+
+class Screen:
+    """The view of a run as long as somebody reads it. When the reader has left (`| head`) the run stops as at Ctrl-C: in order, and
+    without a word.
+    """
+
+    def __init__(self, view: View, stop: asyncio.Event) -> None:
+        self._view = view
+        self._stop = stop
+        self._left = False
+
+    def emit(self, event: Event) -> None:
+        if not self._left:
+            try:
+                self._view.emit(event)
+            except BrokenPipeError:
+                self._leave()
+
+    def close(self, final: FinalObject) -> None:
+        if not self._left:
+            try:
+                self._view.close(final)
+            except BrokenPipeError:
+                self._leave()
+
+    def _leave(self) -> None:
+        self._left = True
+        self._stop.set()
+        for stream in (sys.stdout, sys.stderr):  # what is still in their buffers would fail again at the end
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Outages:
@@ -301,8 +338,10 @@ async def _drive(
     journal: FileJournal,
     emit: Callable[[Event], None],
     story: Callable[[Session], Awaitable[Result]],
+    *,
+    stop: asyncio.Event,
 ) -> Result:
-    stop, clock, begun = asyncio.Event(), context.clock, context.clock.now()
+    clock, begun = context.clock, context.clock.now()
 
     def stamp() -> dict[str, Any]:
         return {"t": clock.wall(), "at_s": clock.now() - begun}

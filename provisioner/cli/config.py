@@ -61,6 +61,8 @@ def config_app(needs_of: Callable[[typer.Context], Needs]) -> typer.Typer:
     def schema() -> None:
         """Print the JSON Schema of cluster files, for editors.
 
+        provision config schema
+
         provision config schema > clusters/schema.json
         """
         from provisioner.cli import configuring
@@ -77,6 +79,8 @@ def config_app(needs_of: Callable[[typer.Context], Needs]) -> typer.Typer:
         """Print the machine config that would be sent to a machine, secrets left out.
 
         provision config machine home home-worker-1
+
+        provision config machine home home-cp-1 --show-secrets
         """
         from provisioner.cli import configuring
 

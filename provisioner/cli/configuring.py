@@ -74,7 +74,10 @@ def machine(needs: Needs, cluster: str, name: str, *, show_secrets: bool) -> Non
     except KeyError:
         names = ", ".join(machine.name for machine in loaded.cluster.machines)
         raise Fault(
-            id="P-RUN-UNKNOWN", message=f"{loaded.cluster.name} has no machine {name}", seen=[f"there are {names}"]
+            "P-RUN-UNKNOWN",
+            f"{loaded.cluster.name} has no machine {name}",
+            expected="a machine of the cluster file",
+            seen=(f"there are {names}",),
         ) from None
     text = needs.machine_config(loaded.cluster, spec).decode()
     typer.echo(text if show_secrets else _without_secrets(text), nl=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
@@ -20,8 +21,10 @@ from provisioner.model.redaction import redacted
 
 def guarded(app: Callable[..., Any]) -> int:
     """Runs the typer app and gives the exit code."""
+    from provisioner.cli.options import in_front
+
     try:
-        result = app(standalone_mode=False)
+        result = app(args=in_front(sys.argv[1:]), standalone_mode=False)
     except typer.TyperException as error:
         _show_usage(error)
         return error.exit_code
@@ -34,9 +37,11 @@ def guarded(app: Callable[..., Any]) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
-    except Exception as bug:  # noqa: BLE001 - the last net: whatever falls in here is a bug of ours
-        show_fault(_bug(bug))
-        return Exit.BUG
+    except Exception as error:  # noqa: BLE001 - the last net: whatever falls in here is a bug of ours, but for a full disk
+        told = _full_disk(error) or _bug(error)
+        with contextlib.suppress(OSError):  # where nothing can be shown the exit code has to do
+            show_fault(told)
+        return exit_code(told.id)
     return int(result or 0)
 
 
@@ -63,6 +68,21 @@ def show_fault(fault: Fault) -> None:
 
     paper = look_of(verbose=0, quiet=False, no_color="--no-color" in sys.argv, ascii="--ascii" in sys.argv).paper
     sys.stderr.write(paper.render(render_box(Box.of_fault(fault), paper)))
+
+
+def _full_disk(error: BaseException) -> Fault | None:
+    """No space, no quota or a read-only disk on this computer is nobody's bug, wherever it is met."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((fault for inner in error.exceptions if (fault := _full_disk(inner)) is not None), None)
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return None
+    return Fault(
+        "P-LOCAL-HOME",
+        f"this computer cannot write: {error.strerror}",
+        expected="space for journals and client files in the provision home, and for what is printed",
+        seen=(str(error),),
+        then=("make space, then the same command again: it reads what is there and goes on",),
+    )
 
 
 def _bug(error: Exception) -> Fault:

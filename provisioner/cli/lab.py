@@ -10,8 +10,10 @@ from provisioner.cli import options as o
 from provisioner.cli.grouped import Grouped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from provisioner.errors import Fault
     from provisioner.model.spec import Cluster
 
 lab_app = typer.Typer(
@@ -92,7 +94,9 @@ def stop(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
 
 @lab_app.command()
 def fault(
-    name: Annotated[str, typer.Argument(help="Name of a fault; without one, all names.", show_default=False)] = "",
+    name: Annotated[
+        str, typer.Argument(help="Name of a fault, or clear; without one, all names.", show_default=False)
+    ] = "",
     *,
     cluster: Annotated[str, typer.Option("--cluster", help="Cluster file whose host is a lab.")] = "lab",
     place: Annotated[str, typer.Option("--place", help="Where: a VM's name, a function, an address.")] = "",
@@ -103,15 +107,39 @@ def fault(
 
     provision lab fault
 
-    provision lab fault switch-silence --value 20
+    provision lab fault vm-never-boots --place lab-worker-2
+
+    provision lab fault clear
     """
     from provisioner.context import ask_lab, lab_card
 
     folder, wanted = _lab_of(cluster)
     card = lab_card(folder, wanted, start=True)
     assert card is not None, "a lab that does not start raises"
+    known = {row["name"]: row["does"] for row in ask_lab(card, "fault")["known"]}
+    if not name:
+        typer.echo("\n".join(f"{known_name:24}  {does}" for known_name, does in known.items()))
+        return
+    if name not in known and name != "clear":
+        raise _unknown(name, known)
     answer = ask_lab(card, "fault", name=name, place=place, times=times, value=value)
-    for known in answer.get("known", []):
-        typer.echo(f"{known['name']:24}  {known['does']}")
-    if "injected" in answer:
-        typer.echo(f"{answer['injected']} will happen {times} times")
+    how_often = "once" if times == 1 else f"{times} times"
+    typer.echo(
+        "faults that still wait are forgotten" if name == "clear" else f"{answer['injected']} will happen {how_often}"
+    )
+
+
+def _unknown(name: str, known: Iterable[str]) -> Fault:
+    import difflib
+
+    from provisioner.errors import Fault
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return Fault(
+        "P-RUN-UNKNOWN",
+        f"the lab knows no fault {name}",
+        expected="a name that provision lab fault lists",
+        seen=(name,),
+        likely=f"{close[0]} was meant" if close else "",
+        then=("provision lab fault",),
+    )

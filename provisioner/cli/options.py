@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -41,7 +43,17 @@ RetrySwitchOption = Annotated[
 HostOption = Annotated[str, typer.Option("--host", help="Another address of the host.", show_default=False)]
 UserOption = Annotated[str, typer.Option("--user", help="Another user on the host.", show_default=False)]
 ExitCodeOption = Annotated[bool, typer.Option("--exit-code", help="Exit 10 when anything differs.")]
+EVERYWHERE = re.compile(r"-[vq]+|--verbose|--quiet|--no-color|--ascii")
+"""Options of the whole command line: people type them before the command and after it."""
 PROGRESS = ("auto", "live", "plain", "json", "none")
+
+
+def in_front(arguments: Sequence[str]) -> list[str]:
+    """The same words with the options that all commands have moved before the command, where typer looks for them."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    words = arguments[:end]
+    moved = [word for word in words if EVERYWHERE.fullmatch(word)]
+    return [*moved, *(word for word in words if not EVERYWHERE.fullmatch(word)), *arguments[end:]]
 
 
 @dataclass(frozen=True, kw_only=True)

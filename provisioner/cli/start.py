@@ -8,6 +8,7 @@ import sys
 def first_minutes() -> None:
     from provisioner.cli.opening import read_all_settings
     from provisioner.clusterfile import list_clusters
+    from provisioner.data import data_folder
 
     own = list_clusters(read_all_settings("").folders[:-1])
     if own:
@@ -18,7 +19,8 @@ def first_minutes() -> None:
         sys.stdout.write(
             "No cluster files here. Look at the embedded lab first:\n"
             "  provision up lab\n"
-            "For a host of yours, copy clusters/homelab.yaml, then:\n"
+            "For a host of yours, copy this file to clusters/home.yaml and put your host into it:\n"
+            f"  {data_folder('clusters') / 'homelab.yaml'}\n"
             "  provision config check home\n"
             "  provision plan home\n"
         )

@@ -182,4 +182,4 @@ def test_an_unknown_machine_lists_what_there_is(clusters: Path) -> None:
     done = run("machine", "home", "home-worker-9")
     assert isinstance(done.exception, Fault)
     assert done.exception.id == "P-RUN-UNKNOWN"
-    assert done.exception.seen == ["there are home-cp-1, home-worker-1, home-worker-2, home-worker-3"]
+    assert done.exception.seen == ("there are home-cp-1, home-worker-1, home-worker-2, home-worker-3",)

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import io
 import json
 import os
 import stat
+import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from provisioner.cli.changing import Screen
 from provisioner.cli.ending import guarded, show_fault
+from provisioner.cli.options import in_front
 from provisioner.errors import Fault
 from provisioner.faults import Exit
+from provisioner.model.events import Note
+from provisioner.views import make_view
+from provisioner.views.paper import Paper
+
+ROOT = Path(__file__).resolve().parents[3]
 
 TOKEN = "wlzjyw.bei2zfylhs2by0wd"
 
 
 def test_a_bug_is_told_in_a_private_file_without_what_looks_secret(capsys: pytest.CaptureFixture[str]) -> None:
     def app(**_: object) -> None:
-        password = "-".join(("kept", "here"))
+        password = "ereh-tpek"[::-1]  # not to be found in the lines of the source
         raise RuntimeError(f"token {TOKEN} was refused, {len(password)}")
 
     assert guarded(app) == Exit.BUG
@@ -31,6 +43,65 @@ def test_a_bug_is_told_in_a_private_file_without_what_looks_secret(capsys: pytes
     assert TOKEN not in text + shown.out + shown.err
     assert "kept-here" not in text, "values of local variables are not told"
     assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_full_disk_is_no_bug(grouped: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    def app(**_: object) -> None:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        raise ExceptionGroup("lanes", [full]) if grouped else full
+
+    assert guarded(app) == Exit.NOT_READY
+    assert "P-LOCAL-HOME   this computer cannot write: No space left on device" in capsys.readouterr().err
+    assert not (Path(os.environ["PROVISION_HOME"]) / "bugs").exists()
+
+
+def test_where_nothing_can_be_shown_the_exit_code_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def app(**_: object) -> None:
+        sys.stdout.write("a result")
+
+    monkeypatch.setattr(sys, "argv", ["provision", "status", "lab", "--json"])
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert guarded(app) == Exit.NOT_READY
+
+
+def test_streams_that_are_closed_lead_nowhere() -> None:
+    """As a supervisor may start us (`<&- >&-`): no stream of ours is missing, and no file gets its number."""
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m provisioner explain P-RUN-BUG <&- >&-', sys.executable],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_options_of_all_commands_may_stand_after_the_command() -> None:
+    assert in_front(["up", "lab", "-vv", "--yes"]) == ["-vv", "up", "lab", "--yes"]
+    assert in_front(["--ascii", "up", "lab", "-q"]) == ["--ascii", "-q", "up", "lab"]
+    assert in_front(["explain", "--", "-v"]) == ["explain", "--", "-v"]
+
+
+def test_a_run_stops_when_nobody_reads_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`provision up lab --progress json | head`: in order, as at Ctrl-C."""
+    read_end, write_end = os.pipe()
+    stop = asyncio.Event()
+    with os.fdopen(write_end, "w", encoding="utf-8") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        screen = Screen(make_view("json", paper=Paper()), stop)
+        note = Note(level="info", message="one", t=datetime(2026, 5, 23, tzinfo=UTC), at_s=0.0)
+        screen.emit(note)
+        assert not stop.is_set()
+        assert b'"one"' in os.read(read_end, 1000)
+        os.close(read_end)
+        screen.emit(note)
+        assert stop.is_set()
+        screen.emit(note)  # silent from then on
 
 
 def test_a_fault_as_json_hides_what_others_quoted(
