@@ -64,6 +64,14 @@ FAULTS: dict[str, FaultKind] = {
             "Make the folder writable for you, or set PROVISION_HOME.",
         ),
         _kind(
+            "P-LOCAL-CONTEXTS",
+            Exit.NOT_READY,
+            "your own kubeconfig or talosconfig cannot be used",
+            "The cluster's contexts are added to the files that kubectl and talosctl read first. A file that cannot be read as one, or that "
+            "belongs to somebody else, is left as it is.",
+            "Mend or move the file that the message names, or let KUBECONFIG or TALOSCONFIG name another.",
+        ),
+        _kind(
             "P-LOCAL-PASSWORD",
             Exit.NOT_READY,
             "no password for the host",

@@ -291,7 +291,7 @@ class Kubernetes(Protocol):
 
 class Store(Protocol):
     """What is kept on this computer: `$PROVISION_HOME/<cluster>/`. All writes are atomic (temporary file, fsync, rename),
-    secrets 0600, folders 0700.
+    secrets 0600, folders 0700. What the disk refuses is a Fault: P-LOCAL-HOME, for the user's own files P-LOCAL-CONTEXTS.
     """
 
     folder: Path
@@ -319,7 +319,7 @@ class Store(Protocol):
         """Adds our contexts to the user's own kubeconfig and talosconfig, touching no other; returns what was changed."""
 
     def contexts(self) -> Mapping[str, str]:
-        """For `talosconfig` and `kubeconfig`: `current`, `stale`, or empty when our context is not in the user's file."""
+        """`Observed.access`: never fails for a file of the user that cannot be read."""
 
     def remove_contexts(self) -> tuple[str, ...]: ...
     def read_notes(self) -> dict[str, Any]:
@@ -340,7 +340,9 @@ class Journal(Protocol):
 
 
 class ContextFile(Protocol):
-    """How one kind of client file (talosconfig, kubeconfig) is edited: pure, and without touching what is not ours."""
+    """How one kind of client file (talosconfig, kubeconfig) is edited: pure, and without touching what is not ours. All raise ValueError for
+    a file that is none of that kind.
+    """
 
     def merge(self, existing: bytes | None, ours: bytes) -> bytes:
         """The user's file with our context in it, new or renewed. The current context is set only if there was none."""

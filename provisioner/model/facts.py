@@ -305,6 +305,9 @@ class SecretsFacts:
     path: str = ""
 
 
+UNREADABLE = "unreadable"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Observed:
     """Everything a plan is made from."""
@@ -320,5 +323,7 @@ class Observed:
     etcd: tuple[EtcdMemberFacts, ...] | None = None
     nodes: tuple[NodeFacts, ...] | None = None
     access: Mapping[str, str] = field(default_factory=dict)
-    """`talosconfig`, `kubeconfig`: our context in the user's own file is `current`, `stale`, or missing (empty)."""
+    """`talosconfig`, `kubeconfig`: our context in the user's own file is `current`, `stale`, or missing (empty); for a file that cannot be
+    read as one, a text that begins with `UNREADABLE` and says which file and why.
+    """
     read_utc: datetime

@@ -11,16 +11,17 @@ runs/<n>/           journal, pictures
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from provisioner.errors import Fault
-from provisioner.model.facts import ConsoleFacts, SecretsFacts
+from provisioner.model.facts import UNREADABLE, ConsoleFacts, SecretsFacts
 from provisioner.ports import ContextFile
 from provisioner.record.files import make_private_folder, write_atomically
 
@@ -37,7 +38,9 @@ def user_file(name: str, environment: Mapping[str, str]) -> Path:
 
 
 class FileStore:
-    """`ports.Store` on the disk of this computer."""
+    """`ports.Store` on the disk of this computer. A disk that is full, or files that are not ours, are a Fault: P-LOCAL-HOME for our own
+    folder, P-LOCAL-CONTEXTS for the user's files.
+    """
 
     def __init__(
         self, home: Path, cluster: str, edits: Mapping[str, ContextFile], environment: Mapping[str, str]
@@ -64,7 +67,8 @@ class FileStore:
         return _read(self._secrets)
 
     def write_secrets(self, text: bytes) -> None:
-        write_atomically(self._secrets, text, mode=0o600)
+        with _ours(self._secrets):
+            write_atomically(self._secrets, text, mode=0o600)
         if self.read_secrets() != text:
             raise Fault(
                 "P-LOCAL-HOME",
@@ -75,7 +79,8 @@ class FileStore:
     def remove_secrets(self) -> None:
         if self._secrets.exists():
             stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-            self._secrets.rename(self._secrets.with_name(f"secrets.{stamp}.yaml"))
+            with _ours(self._secrets):
+                self._secrets.rename(self._secrets.with_name(f"secrets.{stamp}.yaml"))
 
     def secrets_facts(self) -> SecretsFacts:
         known = _read(self.folder / "cluster-id")
@@ -90,14 +95,16 @@ class FileStore:
         known = _read(path)
         if known is None:
             known = secrets.token_hex(8).encode()
-            write_atomically(path, known + b"\n", mode=0o600)
+            with _ours(path):
+                write_atomically(path, known + b"\n", mode=0o600)
         return known.decode().strip()
 
     def forget_cluster(self) -> None:
-        for path in (self.folder / KUBECONFIG, self.folder / TALOSCONFIG, self._notes, self.folder / "cluster-id"):
-            path.unlink(missing_ok=True)
-        for path in (self.folder / "machines").glob("*.yaml"):
-            path.unlink()
+        with _ours(self.folder):
+            for path in (self.folder / KUBECONFIG, self.folder / TALOSCONFIG, self._notes, self.folder / "cluster-id"):
+                path.unlink(missing_ok=True)
+            for path in (self.folder / "machines").glob("*.yaml"):
+                path.unlink()
 
     @property
     def _secrets(self) -> Path:
@@ -106,50 +113,61 @@ class FileStore:
     # -- files for clients
 
     def write_client_files(self, *, talosconfig: bytes, kubeconfig: bytes) -> None:
-        write_atomically(self.folder / TALOSCONFIG, talosconfig, mode=0o600)
-        write_atomically(self.folder / KUBECONFIG, kubeconfig, mode=0o600)
+        with _ours(self.folder):
+            write_atomically(self.folder / TALOSCONFIG, talosconfig, mode=0o600)
+            write_atomically(self.folder / KUBECONFIG, kubeconfig, mode=0o600)
 
     def read_client_file(self, name: str) -> bytes | None:
         return _read(self.folder / name)
 
     def write_machine_config(self, machine: str, config: bytes) -> None:
-        make_private_folder(self.folder / "machines")
-        write_atomically(self.folder / "machines" / f"{machine}.yaml", config, mode=0o600)
+        folder = self.folder / "machines"
+        with _ours(folder):
+            make_private_folder(folder)
+            write_atomically(folder / f"{machine}.yaml", config, mode=0o600)
 
     def merge_contexts(self) -> tuple[str, ...]:
         changed = []
         for name, edit in self._edits.items():
             ours = self.read_client_file(name)
             path = user_file(name, self._environment)
-            existing = _read(path)
             if ours is None:
                 continue
-            merged = edit.merge(existing, ours)
-            if merged != existing:
-                make_private_folder(path.parent)
-                write_atomically(path.resolve(), merged, mode=_mode(path))
-                changed.append(f"{path} context {self._context_in(name)}")
+            with _users(path):
+                existing = path.read_bytes() if path.exists() else None
+                merged = edit.merge(existing, ours)
+                if merged != existing:
+                    make_private_folder(path.parent)
+                    write_atomically(path.resolve(), merged, mode=_mode(path))
+                    changed.append(f"{path} context {self._context_in(name)}")
         return tuple(changed)
 
     def contexts(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
         for name, edit in self._edits.items():
-            existing, ours = _read(user_file(name, self._environment)), self.read_client_file(name)
-            context = self._context_in(name)
-            present = edit.find(existing, context) if existing else None
-            own = edit.find(ours, context) if ours else None
-            found[name] = "" if present is None else "current" if present == own else "stale"
+            path, context = user_file(name, self._environment), self._context_in(name)
+            own = None
+            with contextlib.suppress(ValueError):  # ours is written anew then
+                own = edit.find(self.read_client_file(name) or b"", context)
+            try:
+                present = edit.find(path.read_bytes(), context) if path.exists() else None
+            except (OSError, ValueError) as error:
+                found[name] = f"{UNREADABLE}: {path}: {_words(error)}"
+            else:
+                found[name] = "" if present is None else "current" if present == own else "stale"
         return found
 
     def remove_contexts(self) -> tuple[str, ...]:
         removed = []
         for name, edit in self._edits.items():
-            path = user_file(name, self._environment)
-            existing = _read(path)
-            context = self._context_in(name)
-            if existing and edit.find(existing, context) is not None:
-                write_atomically(path.resolve(), edit.remove(existing, context), mode=_mode(path))
-                removed.append(f"{path} context {context}")
+            if self.contexts()[name].startswith(UNREADABLE):
+                continue  # left as it is
+            path, context = user_file(name, self._environment), self._context_in(name)
+            with _users(path):
+                existing = path.read_bytes() if path.exists() else b""
+                if existing and edit.find(existing, context) is not None:
+                    write_atomically(path.resolve(), edit.remove(existing, context), mode=_mode(path))
+                    removed.append(f"{path} context {context}")
         return tuple(removed)
 
     def _context_in(self, name: str) -> str:
@@ -167,7 +185,8 @@ class FileStore:
         return notes if isinstance(notes, dict) else {}
 
     def write_notes(self, notes: Mapping[str, Any]) -> None:
-        write_atomically(self._notes, json.dumps(notes, indent=1, sort_keys=True).encode() + b"\n", mode=0o600)
+        with _ours(self._notes):
+            write_atomically(self._notes, json.dumps(notes, indent=1, sort_keys=True).encode() + b"\n", mode=0o600)
 
     @property
     def _notes(self) -> Path:
@@ -177,15 +196,49 @@ class FileStore:
         from provisioner.record.picture import png_of
 
         path = run_folder / f"{machine}.png"
-        write_atomically(path, png_of(console), mode=0o600)
+        with _ours(path):
+            write_atomically(path, png_of(console), mode=0o600)
         return path
 
 
-def _read(path: Path) -> bytes | None:
+@contextlib.contextmanager
+def _ours(path: Path) -> Iterator[None]:
+    """What the system says about a file in our own folder, as a Fault."""
     try:
+        yield
+    except OSError as error:
+        raise Fault(
+            "P-LOCAL-HOME",
+            f"{path} cannot be read or written",
+            expected="a disk with space, and files of yours",
+            seen=(_words(error),),
+            then=("make space, or make it yours: sudo chown -R $USER the folder, or set PROVISION_HOME",),
+        ) from error
+
+
+@contextlib.contextmanager
+def _users(path: Path) -> Iterator[None]:
+    """What is wrong with one of the user's own files, as a Fault."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise Fault(
+            "P-LOCAL-CONTEXTS",
+            f"{path} cannot be used, and was left as it is",
+            expected="a file of yours that kubectl or talosctl can read",
+            seen=(_words(error),),
+            then=(f"mend or move {path}",),
+        ) from error
+
+
+def _words(error: Exception) -> str:
+    return str(getattr(error, "strerror", "") or error)
+
+
+def _read(path: Path) -> bytes | None:
+    with _ours(path), contextlib.suppress(FileNotFoundError):
         return path.read_bytes()
-    except FileNotFoundError:
-        return None
+    return None
 
 
 def _mode(path: Path) -> int:

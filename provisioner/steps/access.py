@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Fault, TransportError
-from provisioner.model.facts import Observed
+from provisioner.model.facts import UNREADABLE, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
@@ -16,6 +16,17 @@ from provisioner.steps.waits import Met, NotYet, TimedOut
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     missing = [name for name in ("talosconfig", "kubeconfig") if seen.access.get(name) != "current"]
     context = f"admin@{cluster.name}"
+    broken = tuple(text for text in seen.access.values() if text.startswith(UNREADABLE))
+    if broken:
+        fault = Fault(
+            "P-LOCAL-CONTEXTS",
+            f"the context {context} cannot be added to a file of yours",
+            expected="a kubeconfig and a talosconfig of yours that can be read, or none",
+            seen=broken,
+            then=("mend or move the file named", f"or first: provision up {cluster.name} --until health"),
+        )
+        yield Action(step=StepId.ACCESS, verb=Verb.REFUSE, object=context, why=fault.message, fault=fault)
+        return
     if not missing:
         yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=context, why="contexts are in place and current")
         return

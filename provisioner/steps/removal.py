@@ -4,10 +4,11 @@ image, secrets; and each of them only if we made it and nobody else uses it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
-from provisioner.model.facts import HostState, Observed, SwitchFacts, VmFacts
+from provisioner.model.facts import UNREADABLE, HostState, Observed, SwitchFacts, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
@@ -27,6 +28,7 @@ def our_vms(state: HostState, seen: Observed) -> tuple[VmFacts, ...]:
 
 
 def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
+    names = Counter(vm.name for state in seen.hosts.values() for vm in our_vms(state, seen))
     for host, state in seen.hosts.items():
         for vm in our_vms(state, seen):
             disks = sum(drive.size_bytes for drive in vm.drives if drive.kind == "disk")
@@ -34,7 +36,7 @@ def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
             yield Action(
                 step=StepId.VM,
                 verb=Verb.REMOVE,
-                object=vm.name,
+                object=vm.name if names[vm.name] == 1 else f"{vm.name} ({vm.id})",
                 machine=name,
                 host=host,
                 kind="remove_vm",
@@ -44,7 +46,10 @@ def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
             )
         yield _switch(cluster, host, state, seen, extent)
         yield _image(cluster, host, state, seen, extent)
-    if extent.contexts and any(seen.access.values()):
+    broken = [text for text in seen.access.values() if text.startswith(UNREADABLE)]
+    if broken and extent.contexts:
+        yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=f"admin@{cluster.name}", why="; ".join(broken))
+    if extent.contexts and any(text and text not in broken for text in seen.access.values()):
         yield Action(
             step=StepId.ACCESS,
             verb=Verb.REMOVE,

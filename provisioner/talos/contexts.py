@@ -6,6 +6,7 @@ from typing import Any
 
 from provisioner.talos import yaml
 from provisioner.talos.clientfiles import (
+    ClientFileError,
     merge_kubeconfig,
     merge_talosconfig,
     remove_from_kubeconfig,
@@ -27,8 +28,8 @@ class TalosconfigFile:
         return remove_from_talosconfig(existing, name)
 
     def find(self, existing: bytes, name: str) -> object | None:
-        context = (_data(existing).get("contexts") or {}).get(name)
-        return None if context is None else _picked(context, _TALOS_KEYS)
+        contexts = _mapping(_data(existing).get("contexts"), "contexts")
+        return None if name not in contexts else _picked(_mapping(contexts[name], name), _TALOS_KEYS)
 
 
 class KubeconfigFile:
@@ -51,15 +52,25 @@ class KubeconfigFile:
 
 
 def _data(text: bytes) -> dict[str, Any]:
-    data = yaml.load(text)
-    return data if isinstance(data, dict) else {}
+    return _mapping(yaml.load(text), "the file")
 
 
 def _named(data: dict[str, Any], section: str, inner: str, name: object) -> dict[str, Any] | None:
-    for item in data.get(section) or []:
-        if item.get("name") == name:
-            return item.get(inner) or {}
+    items = data.get(section) or []
+    if not isinstance(items, list):
+        raise ClientFileError(f"{section} is no list")
+    for item in items:
+        entry = _mapping(item, f"an entry of {section}")
+        if entry.get("name") == name:
+            return _mapping(entry.get(inner), inner)
     return None
+
+
+def _mapping(value: Any, what: str) -> dict[str, Any]:
+    """The value, empty for nothing. Raises ClientFileError."""
+    if value is not None and not isinstance(value, dict):
+        raise ClientFileError(f"{what} is no mapping")
+    return value or {}
 
 
 def _picked(values: dict[str, Any], keys: tuple[str, ...]) -> tuple[Any, ...]:

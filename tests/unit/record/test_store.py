@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from provisioner.context import client_files
 from provisioner.errors import Fault
+from provisioner.model.facts import UNREADABLE
 from provisioner.record.store import FileStore
 
 KUBE = """apiVersion: v1
@@ -125,3 +128,55 @@ def test_a_file_in_the_place_of_the_home_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(Fault) as caught:
         FileStore(tmp_path / "p", "home", client_files(), {})
     assert caught.value.id == "P-LOCAL-HOME"
+
+
+# --- what the disk and the user's files refuse ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["contexts: [", "just a text\n", "contexts: {a: b}\n", "contexts: [a]\n", "- a\n", "\x80\x81", "a: 1\n---\nb: 2\n"],
+)
+def test_a_broken_file_of_the_user_is_told_and_left_as_it_is(store: FileStore, home: Path, text: str) -> None:
+    kube = home / ".kube" / "config"
+    kube.parent.mkdir(parents=True)
+    kube.write_text(text, encoding="latin-1")
+    store.write_client_files(talosconfig=TALOS.encode(), kubeconfig=KUBE.encode())
+    found = store.contexts()
+    assert found["kubeconfig"].startswith(f"{UNREADABLE}: {kube}: ")
+    assert found["talosconfig"] == ""
+    with pytest.raises(Fault) as caught:
+        store.merge_contexts()
+    assert caught.value.id == "P-LOCAL-CONTEXTS"
+    assert str(kube) in caught.value.message
+    assert store.remove_contexts() == (str(home / ".talos" / "config") + " context home",), "the other is mended"
+    assert kube.read_text(encoding="latin-1") == text
+
+
+def test_a_folder_in_the_place_of_a_users_file(store: FileStore, home: Path) -> None:
+    (home / ".kube" / "config").mkdir(parents=True)
+    assert store.contexts()["kubeconfig"].startswith(UNREADABLE)
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store: store.write_secrets(b"keys"),
+        lambda store: store.ensure_cluster_id(),
+        lambda store: store.write_notes({}),
+        lambda store: store.write_machine_config("home-cp-1", b"config"),
+        lambda store: store.write_client_files(talosconfig=b"", kubeconfig=b""),
+    ],
+)
+def test_a_full_disk_is_no_bug(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch, write: Callable[[FileStore], None]
+) -> None:
+    monkeypatch.setattr("provisioner.record.store.write_atomically", full)
+    with pytest.raises(Fault) as caught:
+        write(store)
+    assert caught.value.id == "P-LOCAL-HOME"
+    assert "No space left" in caught.value.seen[0]
