@@ -189,7 +189,10 @@ class TalosMachines:
 
 
 async def _read_facts(machine: _Machine, address: str, access: TalosAccess | None) -> MachineFacts:
-    state = machine.state
+    """All of it over one connection: in maintenance the fingerprint is the key that the identity is bound to, and a channel that dials
+    anew in the middle may reach another machine. Raises Unreachable then, and GRPCError.
+    """
+    state, connection = machine.state, machine.channel.latest
     status, system, hostname, system_disk, cmdline, version, info, links, disks = await _together(
         cosi.get(state, MACHINE_STATUSES, "machine"),
         cosi.get(state, SYSTEM_INFORMATIONS, "systeminformation"),
@@ -201,6 +204,8 @@ async def _read_facts(machine: _Machine, address: str, access: TalosAccess | Non
         cosi.find(state, LINK_STATUSES),
         cosi.find(state, DISKS),
     )
+    if machine.channel.latest is not connection:
+        raise Unreachable("the connection was lost while the machine was read")
     status, system, hostname, system_disk, cmdline, version, info = (
         each or _NOTHING for each in (status, system, hostname, system_disk, cmdline, version, info)
     )

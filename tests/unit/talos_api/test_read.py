@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import ssl
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from provisioner.clienttls import load_client_certificate
 from provisioner.errors import Unreachable
+from provisioner.talos.api import client
 from provisioner.talos.api.client import _physical_macs, unpack_kubeconfig
 from provisioner.talos.api.cosi import Resource, _read
 from provisioner.talos.api.gen import cosi_pb2
@@ -97,3 +101,27 @@ def test_a_long_chain_and_a_broken_one_leave_no_descriptor() -> None:
     with pytest.raises(ssl.SSLError):
         load_client_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), b"junk" * 100_000, KEY_PEM)
     assert descriptors() == before
+
+
+@pytest.mark.parametrize("dials_anew", [False, True])
+def test_facts_and_fingerprint_are_of_one_connection(monkeypatch: pytest.MonkeyPatch, dials_anew: bool) -> None:
+    """Else the UUID of ours and the key of a stranger that took over its address could go together, and a config to the stranger."""
+    channel = SimpleNamespace(latest=object(), fingerprint="the first one's")
+
+    async def get(_state: Any, kind: Any, _id: str) -> Resource:
+        if kind is client.KERNEL_CMDLINES and dials_anew:
+            channel.latest, channel.fingerprint = object(), "the second one's"
+        return resource("uuid: 4c4c4544-0000\n")
+
+    async def find(_state: Any, _kind: Any) -> tuple[Resource, ...]:
+        return ()
+
+    monkeypatch.setattr(client.cosi, "get", get)
+    monkeypatch.setattr(client.cosi, "find", find)
+    machine: Any = SimpleNamespace(state=None, channel=channel)
+    reading = client._read_facts(machine, "192.0.2.1", None)
+    if dials_anew:
+        with pytest.raises(Unreachable):
+            asyncio.run(reading)
+    else:
+        assert asyncio.run(reading).fingerprint == "the first one's"
