@@ -7,8 +7,8 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +95,7 @@ class Context:
     clock: Clock
     dialer: Dialer
     store: FileStore
-    passwords: Mapping[str, str]
+    passwords: Mapping[str, str] = field(repr=False)
     """By host."""
     ca_paths: Mapping[str, Path | None]
 
@@ -240,14 +240,19 @@ def _from_keychain(host: HostSpec) -> str | None:
 
 @contextmanager
 def locked(folder: Path, cluster: str) -> Iterator[None]:
-    """One run at a time per cluster. Raises P-RUN-LOCKED with the process that holds it."""
+    """One run at a time per cluster. The lock is the system's and goes with its process, however that ends; the file of it stays.
+
+    Raises P-RUN-LOCKED with the process that holds it, P-LOCAL-HOME where nothing can be locked.
+    """
     from filelock import FileLock, Timeout
 
     lock, holder = FileLock(folder / "lock", timeout=LOCK_WAIT_S), folder / "lock.pid"
     try:
         lock.acquire()
     except Timeout as error:
-        pid = holder.read_text().strip() if holder.exists() else "unknown"
+        pid = "unknown"
+        with suppress(OSError):  # it begins, or ends, at this moment
+            pid = holder.read_text().strip() or pid
         raise Fault(
             "P-RUN-LOCKED",
             f"another run is at work on {cluster}",
@@ -255,11 +260,21 @@ def locked(folder: Path, cluster: str) -> Iterator[None]:
             seen=(f"process {pid} holds {folder / 'lock'}",),
             then=("wait for it to end, or stop it with Ctrl-C in its terminal",),
         ) from error
+    except (OSError, NotImplementedError) as error:
+        raise Fault(
+            "P-LOCAL-HOME",
+            f"{folder / 'lock'} cannot be locked",
+            expected="a folder of yours, on a disk that knows locks",
+            seen=(getattr(error, "strerror", "") or str(error),),
+            then=("make it writable for you, or set PROVISION_HOME",),
+        ) from error
     try:
-        holder.write_text(f"{os.getpid()}\n")
+        with suppress(OSError):  # told to others alone
+            holder.write_text(f"{os.getpid()}\n")
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
         lock.release()
 
 

@@ -322,7 +322,7 @@ FAULTS: dict[str, FaultKind] = {
             Exit.TIMED_OUT,
             "whether a config arrived cannot be told",
             "The connection broke after the config was sent, and the machine was not seen again within the bound.",
-            "Run provision up CLUSTER: it looks again.",
+            "Look at the machine and at the network between; the next run looks again and goes on.",
         ),
         _kind(
             "P-INSTALL-STUCK",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -62,6 +63,10 @@ class Wanted:
         if self.until and self.until not in STEP_NAMES:
             raise typer.BadParameter(
                 f"{self.until!r} is no step; there are {', '.join(STEP_NAMES)}", param_hint="--until"
+            )
+        if not math.isfinite(self.wait_scale):
+            raise typer.BadParameter(
+                f"{self.wait_scale} is no factor: every wait has a bound", param_hint="--wait-scale"
             )
         if self.progress not in PROGRESS:
             raise typer.BadParameter(f"{self.progress!r}; there are {', '.join(PROGRESS)}", param_hint="--progress")

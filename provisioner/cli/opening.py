@@ -22,12 +22,12 @@ def read_all_settings(cluster: str, host: str = "", user: str = "") -> Settings:
     return replace(settings, folders=(*settings.folders, data_folder("clusters")))
 
 
-def load(settings: Settings, *, needs_name: bool = False) -> Loaded:
+def load(settings: Settings) -> Loaded:
     """The cluster file of the settings. Without a name: the only one in the user's own folders. Raises a Fault."""
     name = settings.cluster
     if not name:
         own = list_clusters(settings.folders[:-1])
-        if needs_name or len(own) != 1:
+        if len(own) != 1:
             listed = ", ".join(found.name for found in own or list_clusters(settings.folders))
             raise Fault(
                 "P-FILE-NOTFOUND",
@@ -42,9 +42,11 @@ def load(settings: Settings, *, needs_name: bool = False) -> Loaded:
 
 
 def open_cluster(cluster: str, *, host: str = "", user: str = "", start_lab: bool, needs_name: bool = False) -> Context:
-    """Everything a command needs for one cluster. Raises a Fault."""
+    """Everything a command needs for one cluster. With `needs_name` only a name that was typed will do. Raises a Fault."""
+    if needs_name and not cluster:  # `provision down "$EMPTY"` must not fall back on PROVISION_CLUSTER
+        raise Fault("P-FILE-NOTFOUND", "which cluster?", expected="a name or a path, typed", seen=("an empty name",))
     settings = read_all_settings(cluster, host, user)
-    loaded = load(settings, needs_name=needs_name)
+    loaded = load(settings)
     check_configs(loaded)
     ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
     return open_context(settings, loaded, ask=ask, environment=os.environ, start_lab=start_lab)
