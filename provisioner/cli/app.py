@@ -214,9 +214,14 @@ def explain(
 def _config_needs(context: typer.Context) -> Needs:
     """What the sub-app of the cluster file takes from the rest of the command line."""
     from provisioner.cli.looking import machine_config
-    from provisioner.cli.opening import read_all_settings
+    from provisioner.cli.opening import check_configs, read_all_settings
 
-    return Needs(settings=read_all_settings(""), paper=context.obj.paper, machine_config=machine_config)
+    return Needs(
+        settings=read_all_settings(""),
+        paper=context.obj.paper,
+        machine_config=machine_config,
+        check_configs=check_configs,
+    )
 
 
 app.add_typer(config_app(_config_needs), name="config", rich_help_panel=o.PREPARE)

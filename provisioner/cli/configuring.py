@@ -29,6 +29,7 @@ def check(needs: Needs, cluster: str, *, as_json: bool) -> int:
     path = _file(needs, cluster)
     try:
         loaded = load_cluster(path, overrides=needs.settings.overrides)
+        needs.check_configs(loaded)
     except Fault as fault:
         if fault.id != "P-FILE-FINDINGS":
             raise

@@ -70,6 +70,7 @@ def check_configs(loaded: Loaded) -> None:
             "P-FILE-FINDINGS",
             f"{len(wrong)} finding{'s' if len(wrong) > 1 else ''} in the patches of {cluster.file}",
             findings=wrong,
+            then=(f"mend the lines named, then: provision config check {cluster.name}",),
         )
 
 

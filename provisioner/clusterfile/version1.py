@@ -181,7 +181,10 @@ class Machine(Hardware):
     mac: Mac | None = None
     """Static MAC address; computed from the names by default."""
     address: Address | None = None
-    """The address that is reserved for it on the router, or set by a patch."""
+    """The address that the router reserves for its MAC address, or that a patch sets; it is not set on the machine by this line alone.
+
+    The first control plane's is the endpoint where neither `endpoint:` nor `vip:` is given.
+    """
 
 
 class Group(Hardware):

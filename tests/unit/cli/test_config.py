@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from provisioner.cli.config import Needs, config_app
+from provisioner.cli.opening import check_configs
 from provisioner.clusterfile import json_schema, read_settings
 from provisioner.errors import Fault
 from provisioner.model.spec import Cluster, MachineSpec
@@ -53,6 +54,7 @@ def run(*arguments: str, environment: dict[str, str] | None = None, width: int =
         settings=read_settings(environment or {}, cwd=Path.cwd()),
         paper=Paper(width=width),
         machine_config=machine_config,
+        check_configs=check_configs,
     )
     return CliRunner().invoke(config_app(lambda _context: needs), arguments)
 
@@ -183,3 +185,16 @@ def test_an_unknown_machine_lists_what_there_is(clusters: Path) -> None:
     assert isinstance(done.exception, Fault)
     assert done.exception.id == "P-RUN-UNKNOWN"
     assert done.exception.seen == ("there are home-cp-1, home-worker-1, home-worker-2, home-worker-3",)
+
+
+def test_check_tells_what_talos_would_refuse_in_a_patch(clusters: Path) -> None:
+    """As `up` would, and before any host is asked."""
+    path = clusters / "patched.yaml"
+    path.write_text(
+        "version: 1\nhost: hv01.lan\nswitch: {adapter: Ethernet}\npatches:\n  all:\n    - machine: {nonsense: {key: 1}}\n"
+    )
+    done = run("check", "patched", "--json")
+    assert done.exit_code == 3
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert (finding["path"], finding["place"]["line"]) == ("machine.nonsense", 6)
+    assert "nonsense" in run("check", "patched").stdout
