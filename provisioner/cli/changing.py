@@ -203,7 +203,13 @@ def _confirm(context: Context, wanted: Wanted, verb: str) -> None:
         )
     sys.stderr.write(f"Type {name} to {verb} it: ")
     sys.stderr.flush()
-    typed = sys.stdin.readline().strip()
+    answer = ""
+    try:
+        answer = sys.stdin.readline()
+    finally:
+        if not answer.endswith("\n"):  # Ctrl-D or Ctrl-C: what follows begins on a line of its own
+            sys.stderr.write("\n")
+    typed = answer.strip()
     if typed != name:
         raise Fault(
             "P-RUN-CONFIRM",

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from provisioner.model.steps import STEPS
-from provisioner.views.paper import Paper
+from provisioner.views.paper import Paper, fitting_width
 
 MAKE, LOOK, PREPARE = "Make and change", "Look", "Prepare"
 
@@ -72,7 +72,7 @@ def look_of(*, verbose: int, quiet: bool, no_color: bool, ascii: bool) -> Look:
     dumb = os.environ.get("TERM", "dumb") == "dumb"
     terminal = sys.stderr.isatty() and not dumb and not os.environ.get("CI")
     utf8 = (sys.stderr.encoding or "").lower().replace("-", "") == "utf8"
-    width = max(60, min(160, shutil.get_terminal_size((100, 24)).columns))
+    width = fitting_width(shutil.get_terminal_size((100, 24)).columns)
     color = terminal and not no_color and "NO_COLOR" not in os.environ
     return Look(
         verbosity=-1 if quiet else min(verbose, 2),

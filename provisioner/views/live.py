@@ -1,20 +1,23 @@
 """The table of a run, painted in place on a terminal: on every change, at most eight times a second.
 
-Only lines that differ are written again. The cursor stays visible, so that nothing is left to repair when the process is killed.
+Only lines that differ are written again; after the terminal was resized, all. The cursor stays visible, so that nothing is left to
+repair when the process is killed.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TextIO
 
 from provisioner.model.events import CallEnded, Event, FaultMet, RunEnded
 from provisioner.model.status import FinalObject
 from provisioner.views.box import Box, render_box
 from provisioner.views.final import render_final
-from provisioner.views.paper import BLANK, Line, Paper, line
+from provisioner.views.paper import BLANK, Line, Paper, cells, fitting_width, line
 from provisioner.views.plain import call_words
 from provisioner.views.screen import Screen
 from provisioner.views.table import Show, render_screen
@@ -22,6 +25,8 @@ from provisioner.views.ticking import Ticker
 
 EVERY_S = 0.125
 """Real seconds between two paintings at least."""
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class LiveView:
@@ -48,6 +53,8 @@ class LiveView:
         self._painted_at = float("-inf")
         self._lines: list[str] = []
         """What stands on the terminal above the cursor."""
+        self._columns, self._rows = self._size()
+        """The terminal's; 0 where there is none."""
         self._ticker = Ticker(EVERY_S, self.tick)
         self._boxes: list[FaultMet] = []
 
@@ -106,7 +113,8 @@ class LiveView:
 
     def _paint(self, height: int | None = None) -> None:
         self._painted_at = self._monotonic()
-        rows = self._height() if height is None else height
+        self._fit()
+        rows = self._rows if height is None else height
         now_s = self._screen.ended.at_s if self._screen.ended else self._now_s()
         show = Show(now_s=now_s, usual=self._usual, height=rows, verbosity=self._verbosity)
         lines = [self._paper.render_line(each) for each in render_screen(self._screen, self._paper, show)]
@@ -114,15 +122,17 @@ class LiveView:
 
     def _above(self, lines: Sequence[Line]) -> None:
         """Lines that stay, above the table."""
+        self._fit()
         text = "".join(f"{self._paper.render_line(each)}\x1b[K\r\n" for each in lines)
-        up = f"\x1b[{len(self._lines)}A" if self._lines else ""
-        self._err.write(f"{up}\r\x1b[J{text}")
-        self._lines = []
+        self._wipe()
+        self._err.write(text)
         self._paint()
 
     def _replace(self, lines: list[str]) -> None:
         if lines == self._lines:
             return
+        if 0 < self._columns < self._paper.width:
+            self._wipe()  # lines that the terminal breaks cannot be written over one by one
         written = [f"\x1b[{len(self._lines)}A\r"] if self._lines else []
         for index, text in enumerate(lines):
             same = index < len(self._lines) and self._lines[index] == text
@@ -133,8 +143,26 @@ class LiveView:
         self._err.flush()
         self._lines = lines
 
-    def _height(self) -> int:
+    def _fit(self) -> None:
+        """When the terminal was resized: a paper to match, and nothing on it yet."""
+        columns, self._rows = self._size()
+        if columns != self._columns:
+            self._columns = columns
+            self._wipe()
+            self._paper = replace(self._paper, width=fitting_width(columns))
+
+    def _wipe(self) -> None:
+        """Takes the table off the terminal, which has broken lines that are too long for it into several."""
+        tall = sum(max(1, -(-_cells(text) // (self._columns or self._paper.width))) for text in self._lines)
+        self._err.write((f"\x1b[{tall}A" if tall else "") + "\r\x1b[J")
+        self._lines = []
+
+    def _size(self) -> tuple[int, int]:
         try:
-            return os.get_terminal_size(self._err.fileno()).lines
+            return os.get_terminal_size(self._err.fileno())
         except (OSError, ValueError):
-            return 0
+            return 0, 0
+
+
+def _cells(text: str) -> int:
+    return cells(_COLOURS.sub("", text))

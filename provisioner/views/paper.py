@@ -138,6 +138,15 @@ def pad(text: str, width: int) -> str:
     return text + " " * max(0, width - cells(text))
 
 
+NARROWEST, WIDEST = 60, 160
+"""Tables need so much, and lines that are longer are hard to read."""
+
+
+def fitting_width(columns: int) -> int:
+    """The width of a paper for a terminal of so many columns."""
+    return max(NARROWEST, min(WIDEST, columns))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Paper:
     """How a screen comes out. Width 0 means that lines may have any length; `ascii` that all of it is 7-bit, names too."""

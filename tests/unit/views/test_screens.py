@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from provisioner.views.box import Box, render_box
 from provisioner.views.down import render_down
 from provisioner.views.explain import render_explain, render_fault_list
 from provisioner.views.live import LiveView
-from provisioner.views.paper import Paper, cells
+from provisioner.views.paper import NARROWEST, Paper, cells
 from provisioner.views.plain import PlainView
 from provisioner.views.plan import render_plan
 from provisioner.views.screen import Screen, fold
@@ -79,6 +80,13 @@ def pictures(events: Sequence[Event]) -> Iterator[Screen]:
     for event in events:
         screen = screen.after(event)
         yield screen
+
+
+class Resizable(io.StringIO):
+    """A terminal's side of stderr, whose user pulls at the window."""
+
+    def fileno(self) -> int:
+        return 99
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------
@@ -140,6 +148,36 @@ def test_live_on_the_way(name: str, until: str, width: int, screen: SnapshotAsse
     last = next(index for index, text in enumerate(texts) if until in text)
     shown, _ = on_terminal(events[: last + 1], width=width)
     assert shown == screen
+
+
+@pytest.mark.parametrize(("before", "after"), [(100, 70), (80, 140), (100, 50)])
+def test_a_terminal_that_is_resized_gets_a_fitting_table(
+    before: int, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = os.terminal_size((before, 50))
+    monkeypatch.setattr(os, "get_terminal_size", lambda _number: size)
+    err, moving, events = Resizable(), Time(), STREAMS["good"]()
+    view = LiveView(paper=Paper(width=before), verbosity=0, out=err, err=err, usual=USUAL, monotonic=moving)
+    half = len(events) // 2
+    for event in events[:half]:
+        moving.now += 1.0
+        view.emit(event)
+    terminal = pyte.Screen(before, 50)
+    pyte.Stream(terminal).feed(err.getvalue())
+    painted = [row.rstrip() for row in terminal.display[: terminal.cursor.y]]
+    broken = sum(max(1, -(-len(row) // after)) for row in painted)
+    begun, size = err.tell(), os.terminal_size((after, 50))
+    moving.now += 1.0
+    view.tick()
+    written = err.getvalue()[begun:]
+    assert written.startswith(f"\x1b[{broken}A\r\x1b[J"), "all rows that the old lines take by now are wiped"
+    lines = written.removeprefix(f"\x1b[{broken}A\r\x1b[J").replace("\x1b[K", "").split("\r\n")
+    assert len(lines) > 10
+    assert max(map(cells, lines)) <= max(after, NARROWEST)
+    for event in events[half:]:
+        moving.now += 1.0
+        view.emit(event)
+    assert "home is up: 4 nodes Ready" in err.getvalue()
 
 
 def test_small_terminals_list_what_is_at_work(screen: SnapshotAssertion) -> None:
