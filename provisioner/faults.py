@@ -314,7 +314,8 @@ FAULTS: dict[str, FaultKind] = {
             "P-CONFIG-ENDPOINT",
             Exit.OTHER,
             "the cluster's endpoint is an address that may change",
-            "Without endpoint:, vip: or a static address the first control plane's DHCP address becomes the endpoint; if its lease changes later, workers lose it.",
+            "Without endpoint:, vip: or a static address the first control plane's DHCP address becomes the endpoint; if its lease changes later, workers lose it. "
+            "With address: in the file, and another one given by the router, there would be no endpoint at all: then no config is sent.",
             "Reserve the address for the MAC that the plan prints, or set endpoint:.",
         ),
         _kind(

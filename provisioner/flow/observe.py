@@ -30,33 +30,42 @@ HTTP_PORT = 5985
 async def observe(cluster: Cluster, ports: Ports) -> Observed:
     """Raises a Fault when a host cannot be read, or when the secrets on disk are damaged."""
     async with _Looks() as looks:
-        reading = looks.begin(
-            asyncio.gather(*(_host(cluster, name, host, ports.clock) for name, host in ports.hosts.items()))
-        )
+        reading = looks.at_hosts(cluster, ports)
         looks.at_cluster(cluster, ports)
-        hosts = dict(zip(ports.hosts, await reading, strict=True))
+        hosts = dict(zip(ports.hosts, await asyncio.gather(*reading), strict=True))
         return await _whole(cluster, ports, hosts, looks)
 
 
 async def observe_hosts(cluster: Cluster, ports: Ports) -> Observed:
     """What `down` needs: hosts with their VMs, and what is kept here. No keys are read, no machine is asked. Raises a Fault."""
     async with _Looks() as looks:
-        reading = looks.begin(
-            asyncio.gather(*(_host(cluster, n, host, ports.clock) for n, host in ports.hosts.items()))
-        )
+        hosts = await asyncio.gather(*looks.at_hosts(cluster, ports))
         return Observed(
-            hosts=dict(zip(ports.hosts, await reading, strict=True)),
+            hosts=dict(zip(ports.hosts, hosts, strict=True)),
             secrets=ports.store.secrets_facts(),
             access=ports.store.contexts(),
             read_utc=ports.clock.wall(),
         )
 
 
-async def observe_machines_only(cluster: Cluster, ports: Ports) -> Observed:
-    """What the machines themselves say while their host cannot be read: taken at their word, since no VM can vouch for them."""
+async def observe_what_answers(cluster: Cluster, ports: Ports) -> tuple[Observed, tuple[Fault, ...]]:
+    """As `observe`, but hosts that cannot be read are left out, and the faults say why. Their machines are taken at their own word, since
+    no VM can vouch for them.
+    """
     async with _Looks() as looks:
+        reading = looks.at_hosts(cluster, ports)
         looks.at_cluster(cluster, ports)
-        return await _whole(cluster, ports, {}, looks)
+        answers = await asyncio.gather(*reading, return_exceptions=True)
+        hosts: dict[str, HostState] = {}
+        faults: list[Fault] = []
+        for name, answer in zip(ports.hosts, answers, strict=True):
+            if isinstance(answer, HostState):
+                hosts[name] = answer
+            elif isinstance(answer, Fault) and answer.id.startswith("P-HOST-"):
+                faults.append(answer)
+            else:
+                raise answer
+        return await _whole(cluster, ports, hosts, looks), tuple(faults)
 
 
 class _Looks:
@@ -83,6 +92,10 @@ class _Looks:
         future = asyncio.ensure_future(reading)
         self._all.append(future)
         return future
+
+    def at_hosts(self, cluster: Cluster, ports: Ports) -> list[asyncio.Future[HostState]]:
+        """All hosts, in the order of the ports."""
+        return [self.begin(_host(cluster, name, host, ports.clock)) for name, host in ports.hosts.items()]
 
     def at_cluster(self, cluster: Cluster, ports: Ports) -> None:
         """Machines, etcd and the Kubernetes API, as far as keys and addresses are known. What is read counts only if the machine turns out

@@ -4,8 +4,7 @@ machines.
 
 from __future__ import annotations
 
-from provisioner.errors import Fault
-from provisioner.flow.observe import observe, observe_machines_only
+from provisioner.flow.observe import observe_what_answers
 from provisioner.flow.up import plan_up
 from provisioner.model.facts import HostState, NodeFacts, Observed, VmFacts
 from provisioner.model.plan import Plan, Verb
@@ -21,21 +20,15 @@ from provisioner.steps.vm import find_vm
 async def status(cluster: Cluster, ports: Ports) -> StatusReport:
     """Never raises for a host that does not answer: the report says so."""
     begun = ports.clock.now()
-    unread: tuple[str, ...] = ()
-    try:
-        seen = await observe(cluster, ports)
-    except Fault as fault:
-        if not fault.id.startswith("P-HOST-"):
-            raise
-        unread = (f"{fault.id}: {fault.message}",)
-        seen = await observe_machines_only(cluster, ports)
+    seen, faults = await observe_what_answers(cluster, ports)
     read_s = (ports.clock.now() - begun) / ports.clock.rate
+    unread = tuple(f"{fault.id}: {fault.message}" for fault in faults)
     return report(cluster, seen, host_unread=unread, read_s=read_s)
 
 
 def report(cluster: Cluster, seen: Observed, *, host_unread: tuple[str, ...] = (), read_s: float = 0.0) -> StatusReport:
     """Pure: the report of what was observed."""
-    plan = plan_up(cluster, seen) if seen.hosts else None
+    plan = plan_up(cluster, seen) if set(seen.hosts) == set(cluster.hosts) else None
     unmet = tuple(unmet_conditions(cluster, seen.machines, seen.etcd, seen.nodes, None))
     rows = [_row(machine, seen, plan, unmet) for machine in cluster.machines]
     rows += _strangers(cluster, seen)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from provisioner.errors import Dropped, Fault, NotTrusted, Rejected, TalosRefused, TransportError, Unreachable
 from provisioner.model.facts import MachineFacts, Observed
+from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import STEP, StepId
@@ -37,6 +38,7 @@ async def apply(action: Action, run: Run) -> str:
     bundle, _ = run.keys()
     config = run.ports.configs.machine_config(run.cluster, machine, bundle, endpoint=endpoint)
     _check_disk(run, machine)
+    _check_address(run, machine)
     run.ports.store.write_machine_config(machine.name, config)
     delivery = _Delivery(run, machine, config)
     try:
@@ -104,6 +106,32 @@ def _check_disk(run: Run, machine: MachineSpec) -> None:
             then=("put one of them into install_disk:",),
             machine=machine.name,
         )
+
+
+def _check_address(run: Run, machine: MachineSpec) -> None:
+    """`address:` is what the router shall hand out. Where it did not, and the endpoint hangs on it, no worker would ever come up."""
+    cluster, seen = run.cluster, run.machines[machine.name].address
+    if machine.address in ("", seen) or _set_by_patch(cluster, machine):
+        return
+    reserve = f"reserve {machine.address} for {spaced_mac(machine.mac)} on the router"
+    if machine is not cluster.control_planes[0] or cluster.endpoint or cluster.vip:
+        message = f"{machine.name} is at {seen}, the file says {machine.address}: {reserve}"
+        run.note("warning", message, step=StepId.CONFIG, machine=machine.name)
+        return
+    raise Fault(
+        "P-CONFIG-ENDPOINT",
+        f"{machine.name} is at {seen}, but the endpoint would be {machine.address}",
+        expected=f"the first control plane at the address: of the file, {machine.address}",
+        seen=(f"{machine.name} at {seen}", "no config was sent to it"),
+        then=(f"{reserve} and restart the VM, or put address: {seen} into {cluster.file.name}",),
+        machine=machine.name,
+    )
+
+
+def _set_by_patch(cluster: Cluster, machine: MachineSpec) -> bool:
+    """Whether a patch names the address: then the machine takes it when it has its config."""
+    of_role = cluster.control_plane_patches if machine in cluster.control_planes else cluster.worker_patches
+    return any(machine.address in str(p.documents) for p in (*cluster.patches, *of_role, *machine.patches))
 
 
 class _Delivery:

@@ -84,7 +84,7 @@ def _faults(cluster: Cluster, spec: HostSpec, state: HostState, seen: Observed) 
     machines = [m for m in cluster.machines if m.host == spec.name]
     yield from _memory(spec, state, machines, seen)
     yield from _space(cluster, spec, state, machines, seen)
-    yield from _collisions(spec, state, machines, seen)
+    yield from _collisions(machines, seen)
 
 
 def _hyperv_remedy(host: HostFacts) -> str:
@@ -142,14 +142,15 @@ def _space(
         )
 
 
-def _collisions(spec: HostSpec, state: HostState, machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:
+def _collisions(machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:
+    """On all hosts of the cluster: their machines share one network. Our own VM of that machine is no collision, wherever it stands."""
     for machine in machines:
-        ours = find_vm(machine, state, seen.secrets)
-        for vm in state.vms:
-            if vm.mac == machine.mac and (ours is None or vm.id != ours.id):
+        ours = {vm.id for each in seen.hosts.values() if (vm := find_vm(machine, each, seen.secrets))}
+        for host, vm in ((name, vm) for name, each in seen.hosts.items() for vm in each.vms):
+            if vm.mac == machine.mac and vm.id not in ours:
                 yield Fault(
                     "P-VM-MACTWICE",
-                    f"the MAC address of {machine.name} is used by the VM {vm.name} on {spec.name}",
+                    f"the MAC address of {machine.name} is used by the VM {vm.name} on {host}",
                     expected=f"{spaced_mac(machine.mac)} for {machine.name} alone",
                     seen=(f"VM {vm.name} ({vm.id}) has it",),
                     then=(f"set mac: for {machine.name} in the cluster file, or change the other VM",),

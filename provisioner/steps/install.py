@@ -76,7 +76,8 @@ class _Return:
     async def probe(self) -> Met[MachineFacts] | NotYet:
         run, machine = self.run, self.machine
         addresses = [run.addresses[machine.name]] if machine.name in run.addresses else []
-        addresses += [a for a in run.finder_of(machine).addresses(machine.mac) if a not in addresses]
+        others = (machine.address, *run.finder_of(machine).addresses(machine.mac))  # a patch may give it the file's
+        addresses += [a for a in dict.fromkeys(others) if a and a not in addresses]
         reasons = []
         for address in addresses:
             result = await self._look(address)

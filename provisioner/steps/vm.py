@@ -38,11 +38,28 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         state = seen.hosts[machine.host]
         vm = find_vm(machine, state, seen.secrets)
         if vm is None:
-            yield _missing(machine, state)
+            yield _elsewhere(cluster, machine, seen) or _missing(machine, state)
         elif not vm.complete:
             yield _create(machine, "half-made by an earlier run: finish it")
         else:
             yield from _existing(cluster, machine, vm)
+
+
+def _elsewhere(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action | None:
+    """A machine that stands on another host of the cluster: VMs never move, and a second one of its MAC address would fight with it."""
+    for host, state in seen.hosts.items():
+        vm = find_vm(machine, state, seen.secrets)
+        if vm is not None:
+            fault = Fault(
+                "P-VM-DRIFT",
+                f"{machine.name} is on {host}, the file says {machine.host}",
+                expected=f"{machine.name} where it was made: VMs do not move by themselves",
+                seen=(f"VM {vm.name} ({vm.id}) on {host}, {vm.state}",),
+                then=(f"put host: {host} back, or: provision rebuild {cluster.name}",),
+                machine=machine.name,
+            )
+            return refuse(StepId.VM, machine, fault)
+    return None
 
 
 def _missing(machine: MachineSpec, state: HostState) -> Action:

@@ -1,0 +1,133 @@
+"""Several hosts in one cluster: each does its own part, machines stand where they were made, and one that is away hides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from provisioner.errors import Unreachable
+from provisioner.flow.down import plan_down
+from provisioner.flow.status import status
+from provisioner.flow.up import needs_of, plan_up
+from provisioner.model.facts import HostState, Observed
+from provisioner.model.plan import Action
+from provisioner.model.spec import Cluster
+from provisioner.model.steps import StepId
+from provisioner.model.wishes import Extent
+from tests.unit.flow.test_engine import StillClock
+from tests.unit.steps.world import HOST, NOW, cluster_of, observed_of
+
+OTHER = "hv02"
+CP, WORKER = "home-cp-1", "home-worker-1"
+
+
+def on_two_hosts() -> Cluster:
+    """The control plane on one, the worker on the other."""
+    one = cluster_of({})
+    spec = replace(one.hosts[HOST], name=OTHER, address="hv02.lan")
+    machines = tuple(replace(m, host=OTHER) if m.name == WORKER else m for m in one.machines)
+    return replace(one, hosts={HOST: one.hosts[HOST], OTHER: spec}, machines=machines)
+
+
+def seen_on(cluster: Cluster, placed: dict[str, str], **more: Any) -> Observed:
+    """Machine -> host that its VM is on; no VMs beyond."""
+    whole = observed_of({"all": "up"} | more, cluster)
+    state = whole.hosts[HOST]
+    return replace(
+        whole,
+        hosts={
+            host: replace(state, vms=tuple(vm for vm in state.vms if placed.get(vm.name) == host))
+            for host in cluster.hosts
+        },
+    )
+
+
+def test_each_host_gets_its_switch_its_iso_and_its_machines() -> None:
+    cluster = on_two_hosts()
+    fresh = observed_of({}, cluster)
+    plan = plan_up(cluster, replace(fresh, hosts=dict.fromkeys(cluster.hosts, fresh.hosts[HOST])))
+    for step in (StepId.SWITCH, StepId.IMAGE):
+        assert [action.host for action in plan.of(step)] == [HOST, OTHER]
+    assert {action.machine: action.host for action in plan.of(StepId.VM)} == {CP: HOST, WORKER: OTHER}
+    ids = [action.id for action in plan.actions]
+    assert len(ids) == len(set(ids))
+    needs = needs_of(cluster)
+
+    def waits_for(action: Action) -> set[str]:
+        return {other.id for other in needs(action, plan.actions)}
+
+    (of_worker,) = (action for action in plan.of(StepId.VM) if action.machine == WORKER)
+    assert any(name.startswith("switch/") and OTHER in name for name in waits_for(of_worker))
+    assert not any(f"@{HOST}" in name for name in waits_for(of_worker)), "the other host may take its time"
+
+
+def test_a_machine_that_the_file_moved_is_not_made_twice() -> None:
+    cluster = on_two_hosts()
+    plan = plan_up(cluster, seen_on(cluster, {CP: HOST, WORKER: HOST}))
+    (refusal,) = plan.refusals
+    assert refusal.fault is not None
+    assert (refusal.fault.id, refusal.machine) == ("P-VM-DRIFT", WORKER)
+    assert f"host: {HOST}" in refusal.fault.then[0]
+
+
+def test_a_mac_address_is_used_once_on_all_hosts_together() -> None:
+    cluster = on_two_hosts()
+    stranger = {"name": "fileserver", "mac": cluster.machine(WORKER).mac}
+    seen = seen_on(cluster, {CP: HOST, WORKER: OTHER, "fileserver": HOST}, vms=[stranger])
+    (refusal,) = plan_up(cluster, seen).refusals
+    assert refusal.fault is not None
+    assert refusal.fault.id == "P-VM-MACTWICE"
+    assert HOST in refusal.fault.message
+
+
+def test_down_removes_from_all_hosts() -> None:
+    cluster = on_two_hosts()
+    plan = plan_down(cluster, seen_on(cluster, {CP: HOST, WORKER: OTHER}), Extent())
+    assert {action.machine: action.host for action in plan.of(StepId.VM)} == {CP: HOST, WORKER: OTHER}
+
+
+@pytest.mark.parametrize("away", [OTHER, HOST])
+async def test_a_host_that_is_away_does_not_hide_the_other(away: str) -> None:
+    cluster = on_two_hosts()
+    seen = seen_on(cluster, {CP: HOST, WORKER: OTHER})
+    notes = {"machines": {name: {"address": facts.address} for name, facts in seen.machines.items()}}
+
+    class Host:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def observe(self, _query: Any) -> HostState:
+            if self.name == away:
+                raise Unreachable("no route to host")
+            return seen.hosts[self.name]
+
+    async def never(*_: Any) -> Any:
+        raise Unreachable("nobody there")
+
+    store = SimpleNamespace(
+        secrets_facts=lambda: seen.secrets,
+        read_secrets=lambda: b"secrets",
+        read_notes=lambda: notes,
+        contexts=lambda: seen.access,
+    )
+    ports: Any = SimpleNamespace(
+        hosts={name: Host(name) for name in cluster.hosts},
+        machines=SimpleNamespace(read=never, etcd_members=never),
+        kubernetes=SimpleNamespace(nodes=never),
+        configs=SimpleNamespace(
+            read_bundle=lambda text: text, access=lambda bundle: bundle, kubeconfig=lambda *_, **__: b""
+        ),
+        store=store,
+        clock=SimpleNamespace(rate=1.0, now=lambda: 0.0, wall=lambda: NOW, sleep=StillClock().sleep),
+    )
+    async with asyncio.timeout(10):
+        report = await status(cluster, ports)
+    vms = {row.name: row.vm for row in report.machines}
+    there = CP if away == OTHER else WORKER
+    assert vms == {there: "Running", ({CP, WORKER} - {there}).pop(): None}
+    assert len(report.host_unread) == 1
+    assert away in report.host_unread[0]
