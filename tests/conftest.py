@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,14 +36,10 @@ def golden_talos() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def fixed_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fixed_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the developer's own home, clusters, colours or passwords."""
     home = tmp_path_factory.mktemp("home")
-    for name in [
-        name
-        for name in os.environ
-        if name.startswith("PROVISION_") or name.endswith("_PROXY") or name.endswith("_proxy")
-    ]:
+    for name in [name for name in os.environ if name.startswith("PROVISION_") or name.endswith(("_PROXY", "_proxy"))]:
         monkeypatch.delenv(name)
     for name in ("KUBECONFIG", "TALOSCONFIG", "NO_COLOR", "FORCE_COLOR", "CI", "PSModulePath"):
         monkeypatch.delenv(name, raising=False)
@@ -53,7 +48,6 @@ def fixed_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TZ", "UTC")
-    yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 SCHEMA = "provision/lab/1"
-CARD, PASSWORD, LOG = "lab.json", "password", "lab.log"
+CARD, PASSWORD, LOG, LOCK = "lab.json", "password", "lab.log", "lock"
 
 
 @dataclass(frozen=True, kw_only=True)

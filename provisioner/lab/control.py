@@ -5,7 +5,6 @@ Requests and answers are one JSON line each: `{"token", "do": "status" | "stop" 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -18,7 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from provisioner.lab.card import LOG, Card, read_card
+from filelock import FileLock, Timeout
+
+from provisioner.lab.card import LOCK, LOG, Card, read_card
 
 START_S = 30.0
 """Real seconds that a lab may take to start; it takes about one."""
@@ -62,10 +63,15 @@ def start(folder: Path, *, speed: float, engine: str, seed: int, twin_mac: str =
 
     `twin_mac`: a MAC address that a stranger's machine in the lab's LAN shall have too.
     """
-    card = running(folder)
-    if card is not None:
-        return card
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with FileLock(folder / "start.lock", timeout=START_S):  # of two that start it at once, one finds the other's
+            return running(folder) or _start(folder, speed, engine, seed, twin_mac)
+    except Timeout:
+        raise LabError(f"somebody else is starting it since {START_S:g} s") from None
+
+
+def _start(folder: Path, speed: float, engine: str, seed: int, twin_mac: str) -> Card:
     read_end, write_end = os.pipe()
     command = [
         sys.executable,
@@ -120,29 +126,18 @@ def _wait_ready(read_end: int, process: subprocess.Popen[bytes], folder: Path) -
 
 
 def stop(folder: Path) -> bool:
-    """Stops the lab of that folder and waits for its process to end. False: none runs. Raises LabError."""
+    """Stops the lab of that folder and waits until all of it has ended. False: none runs. Raises LabError."""
     card = running(folder)
     if card is None:
         return False
     ask(card, "stop")
-    deadline = time.monotonic() + STOP_S
-    while time.monotonic() < deadline:
-        if not _alive(card.pid):
-            return True
-        time.sleep(0.02)
-    raise LabError(f"the lab (process {card.pid}) did not end within {STOP_S:g} s")
-
-
-def _alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # ours to reap, when this process started it
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        with FileLock(
+            folder / LOCK, timeout=STOP_S
+        ):  # it lets go of that last; a process id says less: it is a zombie's too
+            return True
+    except Timeout:
+        raise LabError(f"the lab (process {card.pid}) did not end within {STOP_S:g} s") from None
 
 
 class ControlServer:

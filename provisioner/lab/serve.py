@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from provisioner.lab.card import CARD, Card, read_password, write_card, write_password
+from provisioner.lab.card import CARD, LOCK, Card, read_password, write_card, write_password
 from provisioner.lab.control import ControlServer
 from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.kubernetes.servers import KubeServers
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from provisioner.lab.cmdlets.harness import EngineHome
 
 USER = "provision"
+LOCK_WAIT_S = 2.0
+"""Real seconds for a lab that is ending, or a look at whether it has."""
 
 
 class Lab:
@@ -52,9 +54,9 @@ class Lab:
         self._stopping = threading.Event()
         self._card_due = threading.Event()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = FileLock(folder / "lock")
+        self._lock = FileLock(folder / LOCK)
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=LOCK_WAIT_S)
         except Timeout:
             raise RuntimeError(f"another lab is at work in {folder}") from None
         self._clock = RunningClock(speed)

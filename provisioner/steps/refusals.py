@@ -41,6 +41,8 @@ _BY_ID: dict[str, tuple[str, str]] = {
 }
 
 
+_TOO_MANY_SHELLS = "WinRM.2150859173"
+"""MaxShellsPerUser, 30 by default."""
 _CONSTRAINED = "ConstrainedLanguage"
 """Part of the ids with which PowerShell refuses code in that mode, as MethodInvocationNotSupportedInConstrainedLanguage."""
 
@@ -81,11 +83,14 @@ def _refused(refusal: HostRefused, host: str, machine: str) -> Fault:
     fault_id, expected = _BY_ID.get(refusal.id, ("P-HOST-REFUSED", f"{refusal.function} to succeed"))
     if _CONSTRAINED in refusal.id:
         fault_id, expected = "P-HOST-CONSTRAINED", "FullLanguage, or a session configuration with the module installed"
+    too_many = refusal.id == _TOO_MANY_SHELLS
     about = f"{machine} on {host}" if machine else host
     return Fault(
         fault_id,
         f"{about}: {refusal.message}",
         expected=expected,
         seen=(f"{refusal.function} answered {refusal.id}" + (f" for {refusal.target}" if refusal.target else ""),),
+        likely="sessions of runs that were killed; the host ends each after 15 minutes" if too_many else "",
+        then=("wait that long, or on the host: Restart-Service WinRM",) if too_many else (),
         machine=machine,
     )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,9 @@ class Desk:
         assert done.code == 0, f"provision {' '.join(arguments)}: exit {done.code}\n{done.out}\n{done.err}"
         return done
 
-    def killed_when(self, wanted: Callable[[dict[str, Any]], bool], *arguments: str) -> bool:
-        """Runs with `--progress json` and kills it (SIGKILL) right after the first line that is wanted. False: it ended before."""
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Iterator[dict[str, Any]]]]:
+        """A command at work, and what it says line by line under `--progress json`."""
         process = subprocess.Popen(
             self.command(*arguments, "--progress", "json"),
             cwd=self.folder,
@@ -104,15 +106,20 @@ class Desk:
         try:
             assert process.stdout is not None
             with process.stdout:
-                for line in process.stdout:
-                    if wanted(json.loads(line)):
-                        process.send_signal(signal.SIGKILL)
-                        return True
-            return False
+                yield process, (json.loads(line) for line in process.stdout)
         finally:
             bound.cancel()
             process.kill()
             process.wait(10)
+
+    def killed_when(self, wanted: Callable[[dict[str, Any]], bool], *arguments: str) -> bool:
+        """Kills it (SIGKILL) right after the first line that is wanted. False: it ended before."""
+        with self.running(*arguments) as (process, lines):
+            for line in lines:
+                if wanted(line):
+                    process.send_signal(signal.SIGKILL)
+                    return True
+        return False
 
     # -- the lab, from outside
 

@@ -99,6 +99,13 @@ def test_wrong_pin(quick: Desk) -> None:
     expect(quick.run("up", "lab", "--json"), "P-HOST-CERT", 4)
 
 
+def test_too_many_sessions(quick: Desk) -> None:
+    quick.ask_lab("fault", name="winrm-quota", times=9)
+    fault = expect(quick.run("up", "lab", "--json"), "P-HOST-REFUSED", 1)
+    assert "killed" in fault["likely"]
+    assert "Restart-Service WinRM" in " ".join(fault["then"])
+
+
 def test_missing_adapter(quick: Desk) -> None:
     quick.write_cluster(speed=FAST, switch={"name": "LAB", "adapter": "Ethernet 9"})
     fault = expect(quick.run("up", "lab", "--json"), "P-SWITCH-NOADAPTER", 4)

@@ -1,0 +1,111 @@
+"""The lab killed (SIGKILL), as a host that loses its power: the next `up` starts it anew, VMs come up from their disks by their start
+actions, and the same cluster is healthy again, with nothing twice and nothing of others touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from provisioner.lab import card as cards
+from tests.end_to_end.conftest import Desk, make_desk, stop_labs
+
+MACHINES = ("lab-cp-1", "lab-worker-1", "lab-worker-2", "lab-worker-3")
+SPEED = 150.0
+MOVES = {"state", "state_since", "ran_before_host_stopped"}
+"""What changes of a VM that only runs."""
+POINTS = (
+    ("action_started", "switch/create/LAB@hv01.lab"),
+    ("action_started", "image/fetch/talos-v1.11.5-metal-amd64.iso@hv01.lab"),
+    ("action_ended", "config/apply/lab-cp-1"),
+    ("action_ended", "bootstrap/once/etcd"),
+)
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """One lab for all kills: what a kill leaves behind in it, the next case meets."""
+    desk = make_desk(tmp_path_factory.mktemp("crashes"))
+    desk.write_cluster(speed=SPEED)
+    yield desk
+    stop_labs(desk)
+
+
+def host_of(desk: Desk) -> dict[str, Any]:
+    """The host of the lab as it is on disk."""
+    return json.loads((desk.lab_folder() / "world.json").read_bytes())["state"]["host"]
+
+
+def strangers(desk: Desk) -> tuple[list[Any], list[Any]]:
+    """VMs and switches that are not ours."""
+    host = host_of(desk)
+    vms = [vm for vm in host["vms"].values() if vm["name"] not in MACHINES]
+    return (
+        [{key: value for key, value in vm.items() if key not in MOVES} for vm in vms],
+        [switch for switch in host["switches"] if switch["name"] != "LAB"],
+    )
+
+
+def ids(desk: Desk) -> dict[str, str]:
+    """Name and id of each VM; a name that is there twice fails here."""
+    rows = [(vm["name"], vm["id"]) for vm in host_of(desk)["vms"].values()]
+    assert len(dict(rows)) == len(rows), rows
+    return dict(rows)
+
+
+def kill_lab(desk: Desk) -> None:
+    """Kills it, and comes back when it has ended."""
+    card = cards.read_card(desk.lab_folder())
+    assert card is not None
+    os.kill(card.pid, signal.SIGKILL)
+    with FileLock(desk.lab_folder() / cards.LOCK, timeout=10):
+        pass
+
+
+def assert_whole(desk: Desk) -> None:
+    status = desk.good("status", "lab", "--json").json
+    assert status["healthy"], json.dumps(status)
+    assert not status["drifted"], json.dumps(status)
+    assert status["etcd_members"] == 1
+    assert status["isos_mounted"] == []
+    assert desk.kubectl("get", "nodes").out.count(" Ready ") == len(MACHINES)
+
+
+def test_a_healthy_cluster_outlives_its_lab(ground: Desk) -> None:
+    ground.good("up", "lab")
+    secrets, machines, others = ground.secrets(), ids(ground), strangers(ground)
+    assert set(machines) == {"fileserver", *MACHINES}
+    for end in (kill_lab, lambda desk: desk.good("lab", "stop", "lab")):
+        end(ground)
+        assert ground.run("status", "lab", "--json").code != 0, "nobody starts a lab by looking at it"
+        assert ground.good("up", "lab", "--json").json["outcome"] in ("ok", "unchanged")
+        assert_whole(ground)
+        assert (ground.secrets(), ids(ground), strangers(ground)) == (secrets, machines, others)
+
+
+@pytest.mark.parametrize(("moment", "action"), POINTS, ids=[f"{moment}:{action}" for moment, action in POINTS])
+def test_killed_in_the_middle_of_up(ground: Desk, moment: str, action: str) -> None:
+    ground.good("lab", "start")
+    ground.good("down", "lab", "--all", "--yes")
+    others, killed = strangers(ground), False
+
+    ended: dict[str, Any] = {}
+    with ground.running("up", "lab") as (_, lines):
+        for ended in lines:
+            if not killed and (ended.get("type"), ended.get("action")) == (moment, action):
+                killed = True
+                kill_lab(ground)
+    assert killed, "the run reached that line"
+    assert ended["outcome"] == "failed"
+    secrets = ground.secrets()
+
+    assert ground.good("up", "lab", "--json").json["outcome"] == "ok"
+    assert_whole(ground)
+    assert set(ids(ground)) == {"fileserver", *MACHINES}
+    assert strangers(ground) == others
+    assert ground.secrets() == secrets
