@@ -29,13 +29,16 @@ def main() -> int:
     unknown = set(given.only) - set(MEASURES)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    load = os.getloadavg()[0]
+    if load > (os.cpu_count() or 1) / 2:
+        tell(f"the machine is busy (load {load:.1f} on {os.cpu_count()} CPUs): all times will be longer than they are")
     measured: Measured = {}
     for name, measure in MEASURES.items():
         if not given.only or name in given.only:
             measured |= measure(given.repeat, tell)
     verdicts = [judge(figure, measured[name]) for name, figure in read_limits().items() if name in measured]
     sys.stdout.write(f"{table(verdicts)}\n")
-    write_results(verdicts, measured)
+    write_results(verdicts, measured, load)
     return 0 if all(verdict.ok for verdict in verdicts) else 1
 
 
@@ -54,13 +57,18 @@ def table(verdicts: list[Verdict]) -> str:
     return "\n".join(lines)
 
 
-def write_results(verdicts: list[Verdict], measured: Measured) -> None:
-    """All samples too: a median alone does not tell how noisy the machine was."""
+def write_results(verdicts: list[Verdict], measured: Measured, load: float) -> None:
+    """All samples and the load before them too: a median alone does not tell how noisy the machine was."""
     RESULTS.parent.mkdir(exist_ok=True)
     results = {
         "schema": "provision/bench/1",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"system": platform.platform(), "python": platform.python_version(), "cpus": os.cpu_count()},
+        "machine": {
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "cpus": os.cpu_count(),
+            "load": load,
+        },
         "figures": [line(verdict, measured) for verdict in verdicts],
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
