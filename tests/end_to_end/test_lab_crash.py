@@ -6,14 +6,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from provisioner.lab import card as cards
-from tests.end_to_end.conftest import Desk, make_desk, stop_labs
+from tests.end_to_end.conftest import BOUND_S, Desk, make_desk, stop_labs
 
 MACHINES = ("lab-cp-1", "lab-worker-1", "lab-worker-2", "lab-worker-3")
 SPEED = 150.0
@@ -109,3 +112,56 @@ def test_killed_in_the_middle_of_up(ground: Desk, moment: str, action: str) -> N
     assert set(ids(ground)) == {"fileserver", *MACHINES}
     assert strangers(ground) == others
     assert ground.secrets() == secrets
+
+
+def test_engines_end_with_their_lab(desk: Desk, pwsh: str) -> None:
+    """Also those that nobody could tell: their standard input ends."""
+    hosts = {"hv01.lab": {"user": "provision", "lab": {"speed": 20, "engine": "pwsh"}}}
+    desk.write_cluster(hosts=hosts)
+    desk.environment["PATH"] = f"{Path(pwsh).parent}:{desk.environment['PATH']}"
+    for end in (kill_lab, lambda desk: desk.good("lab", "stop", "lab")):
+        desk.good("lab", "start", "lab")
+        desk.run("status", "lab")
+        card = cards.read_card(desk.lab_folder())
+        assert card is not None
+        engines = children_of(card.pid)
+        assert engines, "a spare at least"
+        end(desk)
+        deadline = time.monotonic() + 20
+        while engines & running() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not engines & running()
+
+
+def running() -> set[int]:
+    """Process ids, without those of zombies."""
+    return {pid for pid, _, state in _processes() if not state.startswith("Z")}
+
+
+def children_of(parent: int) -> set[int]:
+    return {pid for pid, ppid, _ in _processes() if ppid == parent}
+
+
+def _processes() -> list[tuple[int, int, str]]:
+    said = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,state="], capture_output=True, text=True, check=True)
+    return [
+        (int(pid), int(ppid), state) for pid, ppid, state in (line.split()[:3] for line in said.stdout.splitlines())
+    ]
+
+
+def test_two_that_start_it_at_once_share_it(desk: Desk) -> None:
+    starting = [
+        subprocess.Popen(
+            desk.command("lab", "start", "lab"),
+            cwd=desk.folder,
+            env=desk.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=BOUND_S)[0] for process in starting]
+    assert [process.returncode for process in starting] == [0, 0, 0], said
+    assert desk.ask_lab("status")["vm_names"] == ["fileserver"]
