@@ -289,7 +289,9 @@ class Session:
         if outcome.interrupted:
             return self._end("interrupted", Exit.INTERRUPTED, self._what_stays(plan), left=left)
         if not any(action.kind for action in plan.actions):
-            why = "nothing of it is there" if command == "down" else "everything is as the file says"
+            why = "everything is as the file says"
+            if command == "down":
+                why = "no VM is proven to be ours" if plan.of(StepId.VM) else "nothing of it is there"
             return self._end("unchanged", Exit.DONE, f"nothing to do: {why}")
         return self._end("ok", Exit.DONE, self._success(command, plan))
 

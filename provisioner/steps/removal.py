@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
 from provisioner.model.facts import UNREADABLE, HostState, Observed, SwitchFacts, VmFacts
@@ -44,6 +45,7 @@ def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
                 details={"id": vm.id, "disk_bytes": disks},
                 destroys=f"its disk of {disks // GIB} GiB" if disks else "the VM",
             )
+        yield from _unknown(cluster, host, state, seen)
         yield _switch(cluster, host, state, seen, extent)
         yield _image(cluster, host, state, seen, extent)
     broken = [text for text in seen.access.values() if text.startswith(UNREADABLE)]
@@ -69,6 +71,16 @@ def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
     elif seen.secrets.exists:
         why = f"{seen.secrets.path} (remove with --secrets)"
         yield Action(step=StepId.SECRETS, verb=Verb.KEEP, object="secrets", why=why)
+
+
+def _unknown(cluster: Cluster, host: str, state: HostState, seen: Observed) -> Iterator[Action]:
+    """Machines of a cluster of this name, where the id that would prove them ours was lost: kept, and said how to get at them."""
+    names = {machine.name for machine in cluster.machines}
+    place = Path(seen.secrets.path).with_name("cluster-id")
+    for vm in state.vms if not seen.secrets.cluster_id else ():
+        if vm.mark is not None and vm.mark.machine in names:
+            why = f"marked {vm.mark}, whose id is not here: write it into {place} to remove the VM"
+            yield Action(step=StepId.VM, verb=Verb.KEEP, object=f"{vm.name} ({vm.id})", host=host, why=why)
 
 
 def _switch(cluster: Cluster, host: str, state: HostState, seen: Observed, extent: Extent) -> Action:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 from provisioner.errors import Fault
-from provisioner.model.facts import Observed
+from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
@@ -19,34 +20,41 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         return
     alive = _living(cluster, seen)
     if alive:
-        yield Action(
-            step=StepId.SECRETS,
-            verb=Verb.REFUSE,
-            object="secrets",
-            why="machines are alive whose secrets are not here",
-            fault=Fault(
-                "P-CONFIG-NOSECRETS",
-                f"{len(alive)} machines of {cluster.name} are on the host, but their secrets are not here",
-                expected=f"the secrets bundle at {seen.secrets.path}",
-                seen=tuple(f"VM {name} bears the mark of a cluster {cluster.name}" for name in alive),
-                then=(
-                    f"restore the file {seen.secrets.path}",
-                    f"or remove the machines: provision down {cluster.name}",
-                ),
-            ),
-        )
+        yield _lost(cluster, seen, alive)
         return
     yield Action(
         step=StepId.SECRETS, verb=Verb.CREATE, object="secrets", kind="create", why=f"new, to {seen.secrets.path}"
     )
 
 
-def _living(cluster: Cluster, seen: Observed) -> list[str]:
+def _lost(cluster: Cluster, seen: Observed, alive: list[VmFacts]) -> Action:
+    """With the cluster's id lost too, `down` knows the machines no more: the marks tell it."""
+    path = Path(seen.secrets.path)
+    remove = f"or remove the machines: provision down {cluster.name}"
+    then = (f"restore the file {path}", remove)
+    if not seen.secrets.cluster_id:
+        ids = " or ".join(sorted({vm.mark.cluster_id for vm in alive if vm.mark}))
+        then = (
+            f"restore the folder {path.parent}",
+            f"or write the id of the marks, {ids}, into {path.with_name('cluster-id')}; then {remove.removeprefix('or ')}",
+        )
+    fault = Fault(
+        "P-CONFIG-NOSECRETS",
+        f"{len(alive)} machines of {cluster.name} are on the host, but their secrets are not here",
+        expected=f"the secrets bundle at {path}",
+        seen=tuple(f"VM {vm.name}, marked {vm.mark}" for vm in alive),
+        then=then,
+    )
+    why = "machines are alive whose secrets are not here"
+    return Action(step=StepId.SECRETS, verb=Verb.REFUSE, object="secrets", why=why, fault=fault)
+
+
+def _living(cluster: Cluster, seen: Observed) -> list[VmFacts]:
     """VMs that bear a mark with one of our machines' names: of this cluster, or of one whose id was lost with the secrets."""
     names = {machine.name for machine in cluster.machines}
     own = seen.secrets.cluster_id
     return [
-        vm.name
+        vm
         for state in seen.hosts.values()
         for vm in state.vms
         if vm.mark and vm.mark.machine in names and own in ("", vm.mark.cluster_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 from provisioner.errors import Dropped, Fault, TransportError, Unreachable
 from provisioner.model.facts import HostState, Observed, SecretsFacts, VmFacts
@@ -38,7 +39,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         state = seen.hosts[machine.host]
         vm = find_vm(machine, state, seen.secrets)
         if vm is None:
-            yield _elsewhere(cluster, machine, seen) or _missing(machine, state)
+            yield _elsewhere(cluster, machine, seen) or _missing(machine, state, seen.secrets)
         elif not vm.complete:
             yield _create(machine, "half-made by an earlier run: finish it")
         else:
@@ -62,7 +63,7 @@ def _elsewhere(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action
     return None
 
 
-def _missing(machine: MachineSpec, state: HostState) -> Action:
+def _missing(machine: MachineSpec, state: HostState, secrets: SecretsFacts) -> Action:
     stranger = next((vm for vm in state.vms if vm.name.lower() == machine.name.lower()), None)
     if stranger is None:
         return _create(
@@ -71,12 +72,18 @@ def _missing(machine: MachineSpec, state: HostState) -> Action:
             f"{spaced_mac(machine.mac)}",
         )
     marked = f"marked {stranger.mark}" if stranger.mark else "without a mark of ours"
+    then = ["rename the VM on the host, or give the machine another name in the cluster file"]
+    if stranger.mark and stranger.mark.machine == machine.name and not secrets.cluster_id:
+        place = Path(secrets.path).with_name("cluster-id")
+        then.insert(
+            0, f"if it is this cluster's, whose id was lost here: write {stranger.mark.cluster_id} into {place}"
+        )
     fault = Fault(
         "P-VM-FOREIGN",
         f"a VM named {machine.name} is on {machine.host}, and it is not ours",
         expected="no VM of that name, or one with this cluster's mark",
         seen=(f"VM {stranger.name} ({stranger.id}), {stranger.state}, {marked}",),
-        then=("rename the VM on the host, or give the machine another name in the cluster file",),
+        then=then,
         machine=machine.name,
     )
     return refuse(StepId.VM, machine, fault)
