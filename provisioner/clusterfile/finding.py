@@ -47,7 +47,8 @@ def find_cluster_file(ref: str, *, folders: Sequence[Path]) -> Path:
         path = Path(ref).expanduser()
         if path.is_file():
             return path
-        raise _not_found(f"there is no file {ref}", known, folders, Path(ref).stem)
+        problem = f"{ref} is no plain file" if path.exists() else f"there is no file {ref}"
+        raise _not_found(problem, known, folders, Path(ref).stem)
     for item in known:
         if item.name == ref:
             return item.path

@@ -24,6 +24,10 @@ _NAME = re.compile(
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+(-(alpha|beta|rc)\.[0-9]+)?")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 _MIB = {"MiB": 1, "GiB": 1024}
+_MOST_MEMORY_GIB = 12 * 1024
+"""Of a VM of generation 2, on Windows Server 2016 and later."""
+_MOST_DISK_GIB = 64 * 1024
+"""Of a virtual hard disk in the format VHDX."""
 _WHY_GIB = "Hyper-V counts in 1024s; GB would mean 1000s to some and 1024s to others"
 
 
@@ -144,7 +148,7 @@ def _version(value: Any) -> str:
     return text
 
 
-def _mib(value: Any) -> int:
+def _mib(value: Any, *, most_gib: int) -> int:
     """A size in MiB. Whole MiB only, unit always said."""
     text = as_text(value)
     found = _SIZE.fullmatch(text.strip())
@@ -163,6 +167,8 @@ def _mib(value: Any) -> int:
             meant=f"{number} {guess}" if guess else "",
         )
     mib = float(number) * _MIB[unit]
+    if mib > most_gib * 1024:
+        raise wrong(f"{text[:40]} is too large", expected=f"at most {most_gib} GiB")
     if mib != int(mib) or mib < 1:
         raise wrong(f"{text!r} is no whole number of MiB", expected="whole MiB")
     if unit == "GiB" and "." in number:
@@ -171,14 +177,14 @@ def _mib(value: Any) -> int:
 
 
 def _memory(value: Any) -> int:
-    mib = _mib(value)
+    mib = _mib(value, most_gib=_MOST_MEMORY_GIB)
     if mib % 2:
         raise wrong(f"{mib} MiB is odd", expected="an even number of MiB: Hyper-V gives memory in pages of 2 MiB")
     return mib
 
 
 def _disk(value: Any) -> int:
-    mib = _mib(value)
+    mib = _mib(value, most_gib=_MOST_DISK_GIB)
     if mib % 1024:
         raise wrong(f"{mib} MiB is no whole number of GiB", expected="whole GiB", meant=f"{-(-mib // 1024)} GiB")
     return mib // 1024
@@ -279,7 +285,7 @@ Network = Annotated[str, BeforeValidator(_network), _texts("/[0-9]+$", "10.244.0
 Mac = Annotated[str, BeforeValidator(_mac), _texts("^([0-9A-Fa-f]{2}[-:.]?){5}[0-9A-Fa-f]{2}$", "02-15-3A-00-00-11")]
 Version = Annotated[str, BeforeValidator(_version), _texts(rf"^{_VERSION.pattern}$", "v1.11.5")]
 Memory = Annotated[int, BeforeValidator(_memory), _texts(r"^[0-9]+\s*(GiB|MiB)$", "4 GiB", "4096 MiB")]
-Disk = Annotated[int, Field(le=65536), BeforeValidator(_disk), _texts(r"^[0-9]+\s*(GiB|MiB)$", "20 GiB")]
+Disk = Annotated[int, BeforeValidator(_disk), _texts(r"^[0-9]+\s*(GiB|MiB)$", "20 GiB")]
 Endpoint = Annotated[str, BeforeValidator(_endpoint), _texts("^https://.+:[0-9]+/?$", "https://192.168.1.10:6443")]
 IsoUrl = Annotated[str, BeforeValidator(_iso_url), _texts("^https?://")]
 Sha256 = Annotated[str, BeforeValidator(_sha256), _texts("^([0-9A-Fa-f]{2}:?){32}$")]
