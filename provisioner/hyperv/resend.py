@@ -15,6 +15,7 @@ from pypsrp.exceptions import AuthenticationError, WinRMTransportError, WSManFau
 from spnego.exceptions import SpnegoError
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
+from provisioner.clienttls import plain_words
 from provisioner.errors import Dropped, HostRefused, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.hyperv.transport import CONNECT_S, Abandoned, Call
 from provisioner.ports import Endpoint
@@ -136,7 +137,7 @@ def _reason(error: BaseException) -> str:
     while (nested := _nested(inner)) is not None:
         inner = nested
     words = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or str(inner)
-    return words or type(inner).__name__
+    return plain_words(words) or type(inner).__name__
 
 
 def _nested(error: BaseException) -> BaseException | None:

@@ -15,7 +15,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from provisioner.clienttls import is_alert, load_client_certificate
+from provisioner.clienttls import is_alert, load_client_certificate, plain_words
 from provisioner.errors import KubeRefused, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.kubernetes.kubeconfig import Access
 from provisioner.ports import Endpoint
@@ -148,7 +148,7 @@ def explain(error: BaseException) -> TransportError:
             return Rejected(f"the API server refuses our certificate: {inner}")
         words = getattr(inner, "strerror", "") or str(inner) or words
         inner = _nested(inner)
-    return Unreachable(words)
+    return Unreachable(plain_words(words))
 
 
 def _nested(error: BaseException) -> BaseException | None:

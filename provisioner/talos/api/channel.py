@@ -25,7 +25,7 @@ from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from grpclib.protocol import H2Protocol
 from hyperframe.frame import GoAwayFrame
 
-from provisioner.clienttls import is_alert
+from provisioner.clienttls import is_alert, plain_words
 from provisioner.errors import Dropped, NotTrusted, Rejected, TalosRefused, Unreachable
 from provisioner.ports import Endpoint
 from provisioner.talos.api.tls import peer_fingerprint
@@ -122,7 +122,11 @@ class TalosChannel(Channel):
             cause = error if isinstance(error, OSError) else (self.latest and self.latest.lost) or error
             if is_alert(error) or is_alert(cause):
                 raise Rejected(f"the machine refuses our certificate: {cause}") from error
-            words = "no answer in time" if isinstance(cause, TimeoutError) else str(cause) or type(cause).__name__
+            words = (
+                "no answer in time"
+                if isinstance(cause, TimeoutError)
+                else plain_words(str(cause)) or type(cause).__name__
+            )
             raise (Dropped if sent else Unreachable)(words) from error
 
     def _protocol_factory(self) -> TalosProtocol:

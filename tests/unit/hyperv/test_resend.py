@@ -105,3 +105,11 @@ def test_the_action_is_read_from_the_envelope() -> None:
     )
     assert resend.action_of(b"") == ""
     assert not {"Create", "Command", "Send", ""} & resend.SAFE_TO_REPEAT
+
+
+def test_an_outage_is_told_in_words_for_people() -> None:
+    """What people read while a host is away is no dump of urllib3's objects."""
+    pool = HTTPConnectionPool("192.0.2.10", 5985)
+    inner = NewConnectionError(pool._new_conn(), "Failed to establish a new connection")
+    error = requests.ConnectionError(MaxRetryError(pool, "/wsman", inner))
+    assert str(resend.explain(error)) == "Failed to establish a new connection"
