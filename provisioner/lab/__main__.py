@@ -26,6 +26,7 @@ def main() -> int:
                 os.write(arguments.ready_fd, word.encode() + b"\n")
                 os.close(arguments.ready_fd)
 
+    os.umask(0o077)  # the host's disks hold keys; its engines write files too
     from provisioner.lab.serve import Lab
 
     try:

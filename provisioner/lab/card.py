@@ -43,6 +43,12 @@ class Card:
     schema: str = SCHEMA
 
 
+def make_folder(folder: Path) -> None:
+    """The lab's folder and those above it that are missing, each 0700."""
+    for each in (*reversed(folder.parents), folder):
+        each.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_card(folder: Path, card: Card) -> None:
     """Whole or not at all; 0600, since the token is in it."""
     _write_private(folder / CARD, json.dumps(asdict(card), indent=1).encode())

@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from provisioner.lab.card import LOCK, LOG, Card, read_card
+from provisioner.lab.card import LOCK, LOG, Card, make_folder, read_card
 
 START_S = 30.0
 """Real seconds that a lab may take to start; it takes about one."""
@@ -40,7 +40,10 @@ def ask(card: Card, do: str, **more: Any) -> dict[str, Any]:
         raise LabError(f"the lab does not answer: {error}") from error
     if not answer:
         raise LabError("the lab closed the connection without an answer")
-    result: dict[str, Any] = json.loads(answer)
+    try:
+        result: dict[str, Any] = json.loads(answer)
+    except ValueError as error:  # a lab that was killed, and another program has its port
+        raise LabError("what answers is no lab") from error
     if "error" in result:
         raise LabError(str(result["error"]))
     return result
@@ -63,7 +66,7 @@ def start(folder: Path, *, speed: float, engine: str, seed: int, twin_mac: str =
 
     `twin_mac`: a MAC address that a stranger's machine in the lab's LAN shall have too.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     try:
         with FileLock(folder / "start.lock", timeout=START_S):  # of two that start it at once, one finds the other's
             return running(folder) or _start(folder, speed, engine, seed, twin_mac)

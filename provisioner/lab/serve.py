@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from provisioner.lab.card import CARD, LOCK, Card, read_password, write_card, write_password
+from provisioner.lab.card import CARD, LOCK, Card, make_folder, read_password, write_card, write_password
 from provisioner.lab.control import ControlServer
 from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.kubernetes.servers import KubeServers
@@ -53,7 +53,7 @@ class Lab:
         self._seed = seed
         self._stopping = threading.Event()
         self._card_due = threading.Event()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         self._lock = FileLock(folder / LOCK)
         try:
             self._lock.acquire(timeout=LOCK_WAIT_S)

@@ -6,7 +6,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import stat
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ import pytest
 from filelock import FileLock
 
 from provisioner.lab import card as cards
+from provisioner.lab import control
 from tests.end_to_end.conftest import BOUND_S, Desk, make_desk, stop_labs
 
 MACHINES = ("lab-cp-1", "lab-worker-1", "lab-worker-2", "lab-worker-3")
@@ -165,3 +169,35 @@ def test_two_that_start_it_at_once_share_it(desk: Desk) -> None:
     said = [process.communicate(timeout=BOUND_S)[0] for process in starting]
     assert [process.returncode for process in starting] == [0, 0, 0], said
     assert desk.ask_lab("status")["vm_names"] == ["fileserver"]
+
+
+def test_what_a_lab_keeps_is_private(ground: Desk) -> None:
+    ground.good("lab", "start", "lab")
+    folders = (ground.provision_home, ground.lab_folder().parent, ground.lab_folder())
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700] * 3
+    public = {"winrm-ca.pem", "lab.log", cards.LOCK, "start.lock"}
+    for path in ground.lab_folder().rglob("*"):
+        if path.is_file() and path.name not in public:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_another_program_at_the_port_of_a_killed_lab_is_no_lab(desk: Desk) -> None:
+    desk.good("lab", "start", "lab")
+    card = cards.read_card(desk.lab_folder())
+    assert card is not None
+    kill_lab(desk)
+    with socket.create_server(("127.0.0.1", card.control_port)) as stranger:
+        answering = threading.Thread(target=lambda: _answer(stranger), daemon=True)
+        answering.start()
+        assert desk.run("status", "lab", "--json").code != 0
+        answering.join(10)
+        assert control.running(desk.lab_folder()) is None
+
+
+def _answer(stranger: socket.socket) -> None:
+    stranger.settimeout(60)
+    for _ in range(2):
+        connection, _ = stranger.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")

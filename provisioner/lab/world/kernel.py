@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -146,7 +147,11 @@ class Kernel:
     def _run(self) -> None:
         with self.bell:
             while not self._stopping:
-                if self._step(self.now()):
+                try:
+                    if self._step(self.now()):
+                        continue
+                except Exception:  # noqa: BLE001 - a defect of the lab: it is shown, as that of any thread, and the world goes on
+                    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
                     continue
                 self.clock.wait(self.bell, self._due[0].when - self.now() if self._due else 3600.0)
 
