@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import typer
 
 import provisioner
+from provisioner.cli.hearing import Outages, Screen
 from provisioner.cli.opening import open_cluster
 from provisioner.cli.options import PROGRESS, STEP_NAMES, Look
 from provisioner.cli.words import fault_object, plan_object
@@ -37,7 +38,7 @@ from provisioner.model.wishes import Extent, Options
 from provisioner.ports import CallInfo, Ports
 from provisioner.record.journal import FileJournal
 from provisioner.record.usual import usual_times
-from provisioner.views import View, make_view
+from provisioner.views import make_view
 from provisioner.views.down import render_down
 from provisioner.views.plan import render_plan
 
@@ -279,68 +280,6 @@ def _run(
     if wanted.as_json:
         _print_json(final.to_json())
     return result.exit
-
-
-class Screen:
-    """The view of a run as long as somebody reads it. When the reader has left (`| head`) the run stops as at Ctrl-C: in order, and
-    without a word.
-    """
-
-    def __init__(self, view: View, stop: asyncio.Event) -> None:
-        self._view = view
-        self._stop = stop
-        self._left = False
-
-    def emit(self, event: Event) -> None:
-        if not self._left:
-            try:
-                self._view.emit(event)
-            except BrokenPipeError:
-                self._leave()
-
-    def close(self, final: FinalObject) -> None:
-        if not self._left:
-            try:
-                self._view.close(final)
-            except BrokenPipeError:
-                self._leave()
-
-    def _leave(self) -> None:
-        self._left = True
-        self._stop.set()
-        for stream in (sys.stdout, sys.stderr):  # what is still in their buffers would fail again at the end
-            try:
-                stream.flush()
-            except BrokenPipeError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-class Outages:
-    """Tells of a host that does not answer, once it has been so for a moment: a stale connection that is dialled anew is no news."""
-
-    QUIET_S = 0.4
-    """Real seconds: a transport's affair, not the world's."""
-
-    def __init__(self, emit: Callable[[Event], None], stamp: Callable[[], dict[str, Any]]) -> None:
-        self._emit = emit
-        self._stamp = stamp
-        self._pending: dict[str, asyncio.TimerHandle] = {}
-        self._told: set[str] = set()
-
-    def heard(self, host: str, reason: str | None) -> None:
-        pending = self._pending.pop(host, None)
-        if pending is not None:
-            pending.cancel()
-        if reason is not None:
-            loop = asyncio.get_running_loop()
-            self._pending[host] = loop.call_later(self.QUIET_S, self._tell, host, reason)
-        elif host in self._told:
-            self._told.discard(host)
-            self._emit(Note(level="info", message=f"{host} answers again", **self._stamp()))
-
-    def _tell(self, host: str, reason: str) -> None:
-        self._told.add(host)
-        self._emit(Note(level="info", message=f"{host} does not answer ({reason}); waiting for it", **self._stamp()))
 
 
 async def _drive(

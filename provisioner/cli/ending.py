@@ -55,8 +55,9 @@ def _show_usage(error: typer.TyperException) -> None:
 
 
 def show_fault(fault: Fault) -> None:
-    """The box on stderr; one JSON object on stdout where the command was asked for JSON."""
-    if "--json" in sys.argv:
+    """The box on stderr; one JSON object on stdout where the command was asked for JSON, be it the result or the events."""
+    words = " ".join(sys.argv[1:])
+    if "--json" in sys.argv or "--progress json" in words or "--progress=json" in words:
         import json
 
         from provisioner.cli.words import fault_object

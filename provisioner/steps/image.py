@@ -13,6 +13,7 @@ from provisioner.model.steps import StepId
 from provisioner.ports import Progress
 from provisioner.steps.refusals import fault_of
 from provisioner.steps.run import Run
+from provisioner.steps.vm import find_vm
 from provisioner.steps.waits import Met, NotYet, TimedOut
 
 MIB = 1024**2
@@ -31,10 +32,17 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         state = seen.hosts[name]
         path = image_path(cluster, state)
         found = next((i for i in state.images if i.path.lower() == path.lower() and i.exists), None)
-        yield _for_host(cluster, name, path, found, cluster.image.sha256 or seen.image_pin)
+        needed = any(
+            (vm := find_vm(m, state, seen.secrets)) is None or not vm.complete
+            for m in cluster.machines
+            if m.host == name
+        )
+        pinned = cluster.image.sha256 or seen.image_pin
+        yield _for_host(cluster, name, path, found, pinned=pinned, needed=needed)
 
 
-def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None, pinned: str) -> Action:
+def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None, *, pinned: str, needed: bool) -> Action:
+    """`needed`: some machine of the host is yet to be made from it."""
     image = cluster.image
     if found is None and image.path:
         fault = Fault(
@@ -59,6 +67,9 @@ def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None, 
         )
     if found is not None and found.sha256:
         why = f"{image.file_name}, {found.size_bytes // MIB} MiB, SHA-256 {found.sha256[:12]}"
+        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=image.file_name, host=host, why=why)
+    if found is not None and image.path and not needed:
+        why = f"{image.path}, {found.size_bytes // MIB} MiB; hashed when a machine is made from it"
         return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=image.file_name, host=host, why=why)
     if found is not None and image.path:
         why = "attest the file that is there: hash it once"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.cli.changing import Screen
 from provisioner.cli.ending import guarded, show_fault
+from provisioner.cli.hearing import Screen
 from provisioner.cli.options import in_front
 from provisioner.errors import Fault
 from provisioner.faults import Exit
@@ -112,3 +112,18 @@ def test_a_fault_as_json_hides_what_others_quoted(
     show_fault(Fault("P-CONFIG-REFUSED", "Talos refuses the config", seen=(f"token {TOKEN}", key)))
     told = json.loads(capsys.readouterr().out)
     assert told["seen"] == ["token «secret»", "«secret»"]
+
+
+@pytest.mark.parametrize("asked", [["--json"], ["--progress", "json"], ["--progress=json"], ["--progress", "plain"]])
+def test_who_asked_for_json_gets_a_fault_as_json_too(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also one from before any run, so that a program that reads the events is not left with nothing."""
+    monkeypatch.setattr(sys, "argv", ["provision", "up", "lab", *asked])
+    show_fault(Fault("P-LOCAL-PASSWORD", "no password for hv01"))
+    shown = capsys.readouterr()
+    if "plain" in asked:
+        assert "P-LOCAL-PASSWORD" in shown.err
+        assert shown.out == ""
+    else:
+        assert json.loads(shown.out)["id"] == "P-LOCAL-PASSWORD"
