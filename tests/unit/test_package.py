@@ -1,0 +1,51 @@
+"""What is installed from the wheel is the same product: module text and cluster files are in it, and found in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built by its backend alone and unpacked as an installer does."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder / "dist")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=100)
+    (wheel,) = (folder / "dist").glob("provision-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def run(installed: Path, *arguments: str, cwd: Path) -> str:
+    environment = os.environ | {"PYTHONPATH": str(installed), "HOME": str(cwd)}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["powershell", "clusters"])
+def test_the_wheel_has_the_files_that_stand_beside_the_package(installed: Path, name: str, tmp_path: Path) -> None:
+    there = {path.relative_to(ROOT / name): path.read_bytes() for path in (ROOT / name).rglob("*") if path.is_file()}
+    packed = installed / "provisioner" / "_data" / name
+    assert {path.relative_to(packed): path.read_bytes() for path in packed.rglob("*") if path.is_file()} == there
+    found = run(installed, "-c", f"from provisioner import data; print(data.data_folder({name!r}))", cwd=tmp_path)
+    assert Path(found.strip()) == packed
+
+
+def test_an_installed_product_knows_its_clusters_anywhere(installed: Path, tmp_path: Path) -> None:
+    shown = run(installed, "-m", "provisioner", "config", "check", "lab", cwd=tmp_path)
+    assert "lab.yaml: no findings" in shown
+    assert str(installed / "provisioner" / "_data" / "clusters" / "homelab.yaml") in run(
+        installed, "-m", "provisioner", cwd=tmp_path
+    )
