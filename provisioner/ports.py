@@ -353,6 +353,9 @@ class ContextFile(Protocol):
     def find(self, existing: bytes, name: str) -> object | None:
         """Our context and what it refers to, as a value to compare; None when it is not there."""
 
+    def expires(self, existing: bytes, name: str) -> datetime | None:
+        """Until when its client certificate is good, UTC; None when there is none, or none that can be read."""
+
 
 # --- all of them ------------------------------------------------------------------------------------------------------
 

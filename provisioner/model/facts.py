@@ -323,7 +323,8 @@ class Observed:
     etcd: tuple[EtcdMemberFacts, ...] | None = None
     nodes: tuple[NodeFacts, ...] | None = None
     access: Mapping[str, str] = field(default_factory=dict)
-    """`talosconfig`, `kubeconfig`: our context in the user's own file is `current`, `stale`, or missing (empty); for a file that cannot be
+    """`talosconfig`, `kubeconfig`: our context in the user's own file is `current`, `stale` (it differs from our own file, or its certificate
+    runs out), or missing (empty); for a file that cannot be
     read as one, a text that begins with `UNREADABLE` and says which file and why.
     """
     read_utc: datetime

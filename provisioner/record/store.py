@@ -16,7 +16,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from provisioner.ports import ContextFile
 from provisioner.record.files import make_private_folder, write_atomically
 
 KUBECONFIG, TALOSCONFIG = "kubeconfig", "talosconfig"
+
+RENEWED_BEFORE = timedelta(days=30)
+"""Client certificates are good for a year; a context whose own has less than this left counts as stale, so that `up` renews it in time."""
 
 
 def user_file(name: str, environment: Mapping[str, str]) -> Path:
@@ -146,15 +149,17 @@ class FileStore:
         found: dict[str, str] = {}
         for name, edit in self._edits.items():
             path, context = user_file(name, self._environment), self._context_in(name)
-            own = None
+            own, until = None, None
             with contextlib.suppress(ValueError):  # ours is written anew then
-                own = edit.find(self.read_client_file(name) or b"", context)
+                ours = self.read_client_file(name) or b""
+                own, until = edit.find(ours, context), edit.expires(ours, context)
             try:
                 present = edit.find(path.read_bytes(), context) if path.exists() else None
             except (OSError, ValueError) as error:
                 found[name] = f"{UNREADABLE}: {path}: {_words(error)}"
             else:
-                found[name] = "" if present is None else "current" if present == own else "stale"
+                good = present == own and (until is None or until - datetime.now(UTC) > RENEWED_BEFORE)
+                found[name] = "" if present is None else "current" if good else "stale"
         return found
 
     def remove_contexts(self) -> tuple[str, ...]:

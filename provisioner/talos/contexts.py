@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from datetime import datetime
 from typing import Any
 
 from provisioner.talos import yaml
@@ -31,6 +33,10 @@ class TalosconfigFile:
         contexts = _mapping(_data(existing).get("contexts"), "contexts")
         return None if name not in contexts else _picked(_mapping(contexts[name], name), _TALOS_KEYS)
 
+    def expires(self, existing: bytes, name: str) -> datetime | None:
+        contexts = _mapping(_data(existing).get("contexts"), "contexts")
+        return _expiry(_mapping(contexts.get(name), name).get("crt"))
+
 
 class KubeconfigFile:
     """Compared by what reaches the cluster and signs in there; what a user added to our entries is theirs."""
@@ -49,6 +55,22 @@ class KubeconfigFile:
         cluster = _named(data, "clusters", "cluster", context.get("cluster"))
         user = _named(data, "users", "user", context.get("user"))
         return _picked(cluster or {}, _CLUSTER_KEYS), _picked(user or {}, _USER_KEYS)
+
+    def expires(self, existing: bytes, name: str) -> datetime | None:
+        data = _data(existing)
+        context = _named(data, "contexts", "context", name) or {}
+        user = _named(data, "users", "user", context.get("user")) or {}
+        return _expiry(user.get("client-certificate-data"))
+
+
+def _expiry(certificate: object) -> datetime | None:
+    """The end of a certificate as these files hold it: base64 of PEM."""
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificate(base64.b64decode(str(certificate or ""))).not_valid_after_utc
+    except ValueError:
+        return None
 
 
 def _data(text: bytes) -> dict[str, Any]:

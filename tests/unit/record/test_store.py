@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from provisioner.context import client_files
 from provisioner.errors import Fault
 from provisioner.model.facts import UNREADABLE
 from provisioner.record.store import FileStore
+from provisioner.talos import clientfiles, secrets
 
 KUBE = """apiVersion: v1
 kind: Config
@@ -180,3 +182,15 @@ def test_a_full_disk_is_no_bug(
         write(store)
     assert caught.value.id == "P-LOCAL-HOME"
     assert "No space left" in caught.value.seen[0]
+
+
+@pytest.mark.parametrize(("made_days_ago", "state"), [(0, "current"), (330, "current"), (340, "stale"), (400, "stale")])
+def test_contexts_whose_certificate_runs_out_are_stale(store: FileStore, made_days_ago: int, state: str) -> None:
+    made = datetime.now(UTC) - timedelta(days=made_days_ago)
+    bundle = secrets.stand_in(made)
+    store.write_client_files(
+        talosconfig=clientfiles.talosconfig(bundle, made, context="home", endpoints=["192.0.2.1"], nodes=[]),
+        kubeconfig=clientfiles.kubeconfig(bundle, made, cluster="home", server="https://192.0.2.1:6443"),
+    )
+    store.merge_contexts()
+    assert store.contexts() == {"talosconfig": state, "kubeconfig": state}
