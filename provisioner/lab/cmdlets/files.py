@@ -26,7 +26,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -284,8 +283,7 @@ class FileTree:
                     self._labels[label] = file
                     stream.write(LABEL + label.encode())
                 stream.truncate(file.size_bytes)
-        clock = self._world.kernel.clock
-        when = (clock.wall() - timedelta(seconds=clock.now() - file.modified)).timestamp()
+        when = self._world.kernel.date_of(file.modified).timestamp()  # after a restart of the lab too
         os.utime(place, (when, when))
         stat = place.stat()
         self._known[path] = Known(Entry((stat.st_size, stat.st_mtime_ns), label), _fingerprint(file))

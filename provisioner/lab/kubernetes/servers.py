@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import socket
 import ssl
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
+from provisioner.lab.keeper import ListenerKeeper
 from provisioner.lab.kubernetes import tls
 from provisioner.lab.kubernetes.api import KubeApi
 from provisioner.lab.kubernetes.handler import ApiHandler, Bell
@@ -41,91 +38,38 @@ class Listening:
     """Packets reach nobody: connections are neither refused nor served."""
 
 
-class KubeServers:
+class KubeServers(ListenerKeeper):
     """Serves the API of every control plane whose API server runs, by `routes`, from `start` to `stop`."""
 
+    topics = frozenset({"kube", "guest"})
+
     def __init__(self, kernel: Kernel, kube: LabKube, routes: Routes) -> None:
-        self._kernel = kernel
+        super().__init__(kernel, "kubernetes")
         self._kube = kube
         self._routes = routes
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="kubernetes", daemon=True)
-        self._woken = asyncio.Event()
-        self._looking = asyncio.Lock()
         self._listening: dict[str, Listening] = {}
         self._bells: dict[str, Bell] = {}
-        self._unwatch: Callable[[], None] = lambda: None
 
-    def start(self) -> None:
-        """Returns when every API server that is up already listens."""
-        self._thread.start()
-        with self._kernel.lock:
-            self._unwatch = self._kernel.watch(self._changed)
-        asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(30)
-
-    def stop(self) -> None:
-        """All listeners and connections end."""
-        with self._kernel.lock:
-            self._unwatch()
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    def settle(self) -> None:
-        """Returns when listeners are as the world is now."""
-        asyncio.run_coroutine_threadsafe(self._look(), self._loop).result(30)
-
-    # -- on any thread, under the world's lock
-
-    def _changed(self, topic: str, key: str) -> None:
-        if topic in ("kube", "guest"):
-            self._loop.call_soon_threadsafe(self._mark, topic, key)
-
-    # -- on the loop
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
-    def _mark(self, topic: str, key: str) -> None:
+    def _heard(self, topic: str, key: str) -> None:
         if topic == "kube" and key in self._bells:
             self._bells[key].ring()
-        self._woken.set()
 
-    async def _begin(self) -> None:
-        self._keeper = asyncio.create_task(self._keep())
-        await self._look()
+    async def _look_at_all(self) -> None:
+        with self._kernel.lock:
+            wanted = dict(self._wanted())
+        for address, listening in list(self._listening.items()):
+            if wanted.get(address) != listening.wanted:
+                await self._close(address)
+        for address, one in wanted.items():
+            if address not in self._listening:
+                await self._open(address, one)
 
-    async def _end(self) -> None:
-        self._keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._keeper
+    async def _look_at_changed(self) -> None:
+        await self._look_at_all()  # they are few
+
+    async def _close_all(self) -> None:
         for address in list(self._listening):
             await self._close(address)
-        others = [
-            task for task in asyncio.all_tasks() if task is not asyncio.current_task()
-        ]  # watches of clients that left
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    async def _keep(self) -> None:
-        while True:
-            await self._woken.wait()
-            self._woken.clear()
-            await self._look()
-
-    async def _look(self) -> None:
-        async with self._looking:
-            with self._kernel.lock:
-                wanted = dict(self._wanted())
-            for address, listening in list(self._listening.items()):
-                if wanted.get(address) != listening.wanted:
-                    await self._close(address)
-            for address, one in wanted.items():
-                if address not in self._listening:
-                    await self._open(address, one)
 
     def _wanted(self) -> list[tuple[str, Wanted]]:
         found = []

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 import ssl
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from grpclib.exceptions import GRPCError
 
+from provisioner.lab.keeper import ListenerKeeper
 from provisioner.lab.machines.calls import Answerer, Bell
 from provisioner.lab.machines.resources import View
 from provisioner.lab.machines.server import ApidServer, MachineServer, MaintenanceServer
@@ -22,7 +20,6 @@ from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.seams import Routes
 
 API_PORT = 50000
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,93 +43,37 @@ class Running:
     """By address. A bare socket: packets reach nobody, connections are neither refused nor served."""
 
 
-class MachineServers:
+class MachineServers(ListenerKeeper):
     """Serves the API of every machine in the LAN by `routes`, from `start` to `stop`."""
 
+    topics = frozenset({"guest", "vm"})
+
     def __init__(self, kernel: Kernel, guests: TalosGuests, routes: Routes) -> None:
-        self._kernel = kernel
+        super().__init__(kernel, "machines")
         self._guests = guests
         self._routes = routes
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="machines", daemon=True)
         self._dirty: set[str] = set()
-        self._woken = asyncio.Event()
-        self._looking = asyncio.Lock()
         self._running: dict[str, Running] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._unwatch: Callable[[], None] = lambda: None
 
-    def start(self) -> None:
-        """Returns when every machine that is up already listens."""
-        self._thread.start()
+    def _heard(self, topic: str, key: str) -> None:  # noqa: ARG002 - both topics have the owner as key
+        self._dirty.add(key)
+
+    async def _look_at_all(self) -> None:
         with self._kernel.lock:
-            self._unwatch = self._kernel.watch(self._changed)
-        asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(30)
+            owners = {machine.owner for machine in self._guests.machines()}
+        self._dirty |= owners | self._running.keys()
+        await self._look_at_changed()
 
-    def stop(self) -> None:
-        """All listeners and connections end."""
-        with self._kernel.lock:
-            self._unwatch()
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+    async def _look_at_changed(self) -> None:
+        owners, self._dirty = self._dirty, set()
+        for owner in owners:
+            await self._look_at(owner)
 
-    def settle(self) -> None:
-        """Returns when listeners and certificates are as the world is now. Never with the world's lock held."""
-        asyncio.run_coroutine_threadsafe(self._settle(), self._loop).result(30)
-
-    # -- on any thread, under the world's lock
-
-    def _changed(self, topic: str, key: str) -> None:
-        if topic in ("guest", "vm"):
-            self._loop.call_soon_threadsafe(self._mark, key)
-
-    # -- on the loop
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
-    async def _begin(self) -> None:
-        self._keeper = asyncio.create_task(self._keep())
-        await self._settle()
-
-    async def _end(self) -> None:
-        self._keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._keeper
+    async def _close_all(self) -> None:
         for owner in list(self._running):
             self._close(owner, power_cut=True)
         await asyncio.gather(*self._closing)
-        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    def _mark(self, owner: str) -> None:
-        self._dirty.add(owner)
-        self._woken.set()
-
-    async def _keep(self) -> None:
-        while True:
-            await self._woken.wait()
-            self._woken.clear()
-            try:
-                await self._look(self._dirty)
-            except Exception:  # noqa: BLE001 - one machine's trouble must not silence the others; it is logged whole
-                _LOG.exception("a machine's API server is not as it should be")
-
-    async def _settle(self) -> None:
-        with self._kernel.lock:
-            owners = {machine.owner for machine in self._guests.machines()}
-        await self._look(owners | self._running.keys())
-
-    async def _look(self, owners: set[str]) -> None:
-        async with self._looking:
-            owners, self._dirty = set(owners), self._dirty - owners
-            for owner in owners:
-                await self._look_at(owner)
 
     async def _look_at(self, owner: str) -> None:
         with self._kernel.lock:

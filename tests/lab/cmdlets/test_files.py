@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.lab.cmdlets.files import FileTree
+from provisioner.lab.world.build import new_world
 from provisioner.lab.world.state import HostFile
 from provisioner.lab.world.world import World
 
@@ -168,3 +169,17 @@ def test_an_engine_may_be_at_work_meanwhile(tree: FileTree, world: World) -> Non
     tree.sync()
     assert world.storage.read("C:\\ProgramData\\jobs\\LAB.json") == b"299"
     assert world.storage.children("C:\\ProgramData\\jobs") == ["C:\\ProgramData\\jobs\\LAB.json"]
+
+
+def test_a_file_keeps_its_date_over_a_restart_of_the_lab(tmp_path: Path) -> None:
+    """The module takes an image for the one it has checked as long as size and date are those of its record."""
+    world = new_world(rate=1000.0)
+    put_iso(world)
+    dates = []
+    for _ in range(2):
+        tree = FileTree(world, tmp_path / "drives")
+        tree.sync()
+        dates.append((tree.root / "C/ProgramData/Images/talos.iso").stat().st_mtime)
+        tree.close()
+        world.kernel.spend(30)
+    assert dates[0] == dates[1] == world.kernel.date_of(0.0).timestamp()
