@@ -165,7 +165,7 @@ def host_fault(error: TransportError, spec: HostSpec) -> Fault:
         return Fault(
             "P-HOST-LOST",
             f"{spec.name} does not answer what it was asked",
-            expected=f"the facts of the host and its VMs within {error.bound_s:g} s",
+            expected=f"the facts of the host and its VMs within {error.bound}",
             seen=(error.reason,),
             likely="its management service hangs, and Hyper-V Manager on it with it",
             then=("on the host: Restart-Service vmms; running VMs go on",),

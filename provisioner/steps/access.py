@@ -53,7 +53,7 @@ async def apply(action: Action, run: Run) -> str:
         raise Fault(
             "P-KUBE-ACCESS",
             f"the files for clients of {run.cluster.name} do not work",
-            expected=f"an answer through each within {late.bound_s:g} s",
+            expected=f"an answer through each within {late.bound}",
             seen=(late.reason,),
             look=(f"the files lie in {run.ports.store.folder}",),
         ) from late

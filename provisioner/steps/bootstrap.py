@@ -57,7 +57,7 @@ async def apply(action: Action, run: Run) -> str:
         raise Fault(
             "P-ETCD-STUCK",
             f"etcd did not start on {action.machine}",
-            expected=f"etcd's member list naming {action.machine}, within {late.bound_s:g} s",
+            expected=f"etcd's member list naming {action.machine}, within {late.bound}",
             seen=(late.reason,),
             likely="machines do not reach a time server" if "time" in late.reason else "",
             machine=action.machine,

@@ -55,7 +55,7 @@ async def apply(action: Action, run: Run) -> str:
             f"whether {machine.name} took its config cannot be told"
             if delivery.sent
             else f"the config of {machine.name} could not be delivered",
-            expected=f"an answer within {late.bound_s:g} s",
+            expected=f"an answer within {late.bound}",
             seen=(late.reason,),
             machine=machine.name,
         ) from late
@@ -86,7 +86,7 @@ async def _endpoint(run: Run, machine: MachineSpec) -> str:
         raise Fault(
             "P-BOOT-NOMAINT",
             f"{machine.name} waits for the address of {first}, which did not come",
-            expected=f"{first} in maintenance within {late.bound_s:g} s",
+            expected=f"{first} in maintenance within {late.bound}",
             seen=(late.reason,),
             machine=machine.name,
         ) from late

@@ -56,7 +56,7 @@ async def apply(action: Action, run: Run) -> str:
         raise Fault(
             "P-HOST-LOST",
             f"the ISO of {machine.name} could not be ejected",
-            expected=f"an empty drive within {late.bound_s:g} s",
+            expected=f"an empty drive within {late.bound}",
             seen=(late.reason,),
             then=(f"provision up {run.cluster.name}, before the machine is restarted",),
             machine=machine.name,

@@ -99,7 +99,7 @@ async def apply(_action: Action, run: Run) -> str:
         raise Fault(
             "P-KUBE-NOTREADY",
             f"{run.cluster.name} did not become healthy",
-            expected=f"every condition met within {late.bound_s / 60:g}m",
+            expected=f"every condition met within {late.bound}",
             seen=tuple(watch.unmet) or (late.reason,),
             then=(f"provision up {run.cluster.name} --wait-scale 2", f"provision status {run.cluster.name}"),
         ) from late

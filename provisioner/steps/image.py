@@ -139,7 +139,7 @@ async def apply(action: Action, run: Run) -> str:
         raise Fault(
             "P-ISO-DOWNLOAD",
             f"the ISO did not arrive on {action.host}",
-            expected=f"{image.file_name} within {late.bound_s:g} s",
+            expected=f"{image.file_name} within {late.bound}",
             seen=tuple(dict.fromkeys(filter(None, (late.reason, latest[0])))),
         ) from late
     if pinned and met.value.sha256 != pinned:

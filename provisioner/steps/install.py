@@ -138,7 +138,7 @@ class _Return:
         return Fault(
             "P-INSTALL-STUCK",
             f"{machine.name} did not come back from its installation",
-            expected=f"Talos from its disk, within {late.bound_s / 60:g}m",
+            expected=f"Talos from its disk, within {late.bound}",
             seen=(late.reason,),
             likely="its installation was cut short (no installer image, or a restart), and it went back to maintenance"
             if self.back_in_maintenance

@@ -151,7 +151,7 @@ class _Search:
 
     async def fault(self, late: TimedOut) -> Fault:
         run, machine = self.run, self.machine
-        bound = f"within {late.bound_s / 60:g}m of its start"
+        bound = f"within {late.bound} of its start"
         picture = await run.picture(machine.name)
         if self.strangers and not any(
             a for a in run.finder_of(machine).addresses(machine.mac) if a not in self.strangers
@@ -184,7 +184,10 @@ class _Search:
             expected=f"the machine in stage maintenance, {bound}",
             seen=seen,
             likely=self._likely(),
-            then=("look at the picture of its screen, and at the router's list of leases",),
+            then=(
+                "look at the picture of its screen, and at the router's list of leases",
+                f"if it hangs, on the host: Stop-VM {machine.name} -TurnOff, then: provision up {run.cluster.name}",
+            ),
             picture=picture,
             machine=machine.name,
         )

@@ -227,7 +227,7 @@ async def _until_gone(probe: Probe[None], action: Action, run: Run, bound_s: flo
         raise Fault(
             "P-HOST-LOST",
             f"{action.object} could not be removed from {action.host}",
-            expected=f"an answer within {late.bound_s:g} s",
+            expected=f"an answer within {late.bound}",
             seen=(late.reason,),
             then=(f"provision down {run.cluster.name}",),
         ) from late

@@ -150,7 +150,7 @@ async def apply(action: Action, run: Run) -> str:
         raise Fault(
             "P-SWITCH-LINKLOST",
             f"{action.host} did not come back after the switch {want.name} was made",
-            expected=f"the host reachable again within {late.bound_s:g} s",
+            expected=f"the host reachable again within {late.bound}",
             seen=(late.reason,),
             likely="the host has another address now, or its network profile became Public and its firewall closed WinRM",
             then=(

@@ -183,7 +183,7 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
         raise Fault(
             "P-HOST-LOST",
             f"{machine.host} did not answer about {machine.name}",
-            expected=f"an answer within {late.bound_s:g} s",
+            expected=f"an answer within {late.bound}",
             seen=(late.reason,),
             machine=machine.name,
         ) from late

@@ -59,6 +59,14 @@ class TimedOut(TransportError):
         self.bound_s = bound_s
         self.reason = reason
 
+    @property
+    def bound(self) -> str:
+        """In words: `45 s`, `20m`, `8m20s`."""
+        minutes, seconds = divmod(round(self.bound_s), 60)
+        if not minutes:
+            return f"{seconds} s"
+        return f"{minutes}m{seconds:02}s" if seconds else f"{minutes}m"
+
 
 Probe = Callable[[], Coroutine[Any, Any, Met[T] | NotYet]]
 

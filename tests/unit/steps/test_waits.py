@@ -213,3 +213,8 @@ async def test_a_single_call_has_a_bound_too(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(waits, "FLOOR_REAL_S", 0.01)
     with pytest.raises(TimedOut):
         await waits.bounded(SkippingClock(), asyncio.Event().wait(), what="reading", bound_s=0.01)
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(45, "45 s"), (150, "2m30s"), (500.4, "8m20s"), (1200, "20m")])
+def test_a_bound_is_told_in_words(seconds: float, words: str) -> None:
+    assert TimedOut("x", seconds, "").bound == words
