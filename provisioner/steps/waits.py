@@ -1,7 +1,7 @@
 """Waiting, as one thing: what for, how long at most, and the last reason why not yet, in the probe's own words.
 
 A probe returns `Met(value)` or `NotYet(reason)`; an exception ends the wait. Nothing here sleeps real time: the clock is a port. A probe
-that hangs itself (a sick Hyper-V answers no call for hours) is ended by the same bound, and soon after Ctrl-C.
+that hangs itself (a sick Hyper-V answers no call for hours) is ended by the same bound, a minute later at most, and soon after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ NEWS_S = 10.0
 
 CHECK_REAL_S = 0.5
 """How often a probe at work is looked after, in real time: it is a talk with the outside, which knows no other."""
+
+CALL_REAL_S = 60.0
+"""Real seconds that any call is given, whatever the bound: a host under load is slow, and not sick. A lab's fast clock does not hurry it."""
 
 GRACE_REAL_S = 10.0
 """How long a probe at work may go on after Ctrl-C: a VM being made is made, a download of minutes is given up."""
@@ -73,7 +76,7 @@ Probe = Callable[[], Coroutine[Any, Any, Met[T] | NotYet]]
 
 async def bounded(clock: Clock, call: Awaitable[T], *, what: str, bound_s: float) -> T:
     """One call that is no wait of its own, and yet must not last for ever. Raises TimedOut, and what the call raises."""
-    limit = asyncio.timeout(max(bound_s / clock.rate, FLOOR_REAL_S))
+    limit = asyncio.timeout(max(bound_s / clock.rate, CALL_REAL_S))
     try:
         async with limit:
             return await call
@@ -150,7 +153,7 @@ class Waiter:
             event(WaitProgressed, reason=reason, elapsed_s=round(told_at - begun, 3), tries=tries)
 
         def look_after() -> bool:
-            """Whether the probe at work may go on."""
+            """Tells how far the probe at work is; whether its bound leaves it more time."""
             silent_s = clock.now() - told_at
             words = news()
             if (words and words != reason and silent_s >= NEWS_S) or silent_s >= REPEAT_S:
@@ -182,18 +185,19 @@ class Waiter:
 
     async def _probed(self, probe: Probe[T], look_after: Callable[[], bool]) -> Met[T] | NotYet:
         """The answer of one probe; NotYet for one that was given up. Raises Interrupted when it outlasts its grace after Ctrl-C."""
-        begun, stopped = self.clock.now(), 0.0
+        begun, at_work_s, stopped_s = self.clock.now(), 0.0, 0.0
         probing = asyncio.create_task(probe())
         try:
             while True:
                 await asyncio.wait({probing}, timeout=CHECK_REAL_S)
                 if probing.done():
                     return probing.result()
+                at_work_s += CHECK_REAL_S
                 if self.stop.is_set():
-                    stopped += CHECK_REAL_S
-                    if stopped > GRACE_REAL_S:
+                    stopped_s += CHECK_REAL_S
+                    if stopped_s > GRACE_REAL_S:
                         raise Interrupted
-                elif not look_after():
+                elif not look_after() and at_work_s >= CALL_REAL_S:
                     return NotYet(f"no answer since {self.clock.now() - begun:.0f} s")
         finally:
             if not probing.done():
