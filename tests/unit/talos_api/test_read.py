@@ -80,7 +80,17 @@ def test_the_kubeconfig_of_an_archive_without_an_end() -> None:
         opened.getmembers()
 
 
-@pytest.mark.parametrize("packed", [b"", b"no gzip", gzip.compress(b""), gzip.compress(b"x" * 600), archive()[:30]])
+@pytest.mark.parametrize(
+    "packed",
+    [b"", b"no gzip", gzip.compress(b""), gzip.compress(b"x" * 600), archive()[:30]],
+    ids=[
+        "nothing",
+        "no gzip",
+        "no archive",
+        "no entry",
+        "cut",
+    ],  # gzip stamps the time: names made of it differ by worker
+)
 def test_a_kubeconfig_that_did_not_arrive_whole(packed: bytes) -> None:
     with pytest.raises(Unreachable, match="kubeconfig"):
         unpack_kubeconfig(packed)
