@@ -153,6 +153,7 @@ def down(
     yes: o.YesOption = False,
     progress: o.ProgressOption = "auto",
     as_json: o.JsonOption = False,
+    wait_scale: o.WaitScaleOption = 1.0,
     host: o.HostOption = "",
     user: o.UserOption = "",
 ) -> None:
@@ -164,7 +165,9 @@ def down(
     """
     from provisioner.cli import changing
 
-    wanted = changing.Wanted(cluster=cluster, yes=yes, progress=progress, as_json=as_json, host=host, user=user)
+    wanted = changing.Wanted(
+        cluster=cluster, yes=yes, progress=progress, as_json=as_json, wait_scale=wait_scale, host=host, user=user
+    )
     extent = {"switch": switch or everything, "image": image or everything, "secrets": secrets or everything}
     raise typer.Exit(changing.down(context.obj, wanted, extent, dry_run=dry_run))
 

@@ -24,7 +24,7 @@ def test_from_nothing_to_vms_and_back_under_the_engine(desk: Desk, pwsh: str) ->
     again = desk.good("up", "lab", "--until", "vm", "--json", *PATIENT).json
     assert again["outcome"] == "unchanged"
 
-    assert desk.good("down", "lab", "--all", "--yes", "--json").json["outcome"] == "ok"
+    assert desk.good("down", "lab", "--all", "--yes", "--json", *PATIENT).json["outcome"] == "ok"
     assert desk.ask_lab("status")["vm_names"] == ["fileserver"]
 
 
