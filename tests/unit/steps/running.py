@@ -53,7 +53,7 @@ def run_of(
         emit=events.append,
         picture=no_picture,
         bundle=SimpleNamespace(cluster_id="talos"),
-        access=SimpleNamespace(),  # type: ignore[arg-type]  # handed on to the fakes alone
+        access=SimpleNamespace(),
     )
     run.finders[HOST] = Finder(host=host, clock=clock, learned=run.learned)
     for machine in cluster.machines:

@@ -62,7 +62,7 @@ def remade(etcd: Etcd, *, known: bool = True, notes: dict[str, Any] | None = Non
     return run
 
 
-ACTION = Action(step=StepId.BOOTSTRAP, verb="once", object="etcd", kind="once", machine=FIRST, why="on it")  # type: ignore[arg-type]
+ACTION = Action(step=StepId.BOOTSTRAP, verb="once", object="etcd", kind="once", machine=FIRST, why="on it")
 
 
 @pytest.mark.parametrize("state", ["Running", "Failed", "Starting"])
@@ -83,7 +83,7 @@ async def test_it_joins_the_others_instead() -> None:
         etcd.states[address_of(FIRST)] = "joined"
         return (ServiceFacts(id="etcd", state="Running", healthy=True),)
 
-    etcd.services = services  # type: ignore[method-assign]
+    etcd.services = services
     assert "names home-cp-1" in await bootstrap.apply(ACTION, run)
     assert etcd.bootstrapped == []
 
@@ -134,7 +134,7 @@ async def test_a_certificate_that_is_not_yet_valid_is_waited_for() -> None:
     async def refuse(_address: str, _access: Any) -> None:
         raise NotTrusted("certificate is not yet valid")
 
-    etcd.etcd_members, etcd.bootstrap = members, refuse  # type: ignore[method-assign]
+    etcd.etcd_members, etcd.bootstrap = members, refuse
     with pytest.raises(Fault) as caught:
         await bootstrap.apply(ACTION, run)
     assert caught.value.id == "P-ETCD-STUCK"

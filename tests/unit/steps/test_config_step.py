@@ -72,7 +72,7 @@ def at_work(cluster: Cluster, name: str, **api: Any) -> tuple[Run, Api, list[Any
 
 
 def of(name: str) -> Action:
-    return Action(step=StepId.CONFIG, verb="apply", object=name, kind="apply", machine=name, why="")  # type: ignore[arg-type]
+    return Action(step=StepId.CONFIG, verb="apply", object=name, kind="apply", machine=name, why="")
 
 
 def addressed(name: str, address: str, **changes: Any) -> Cluster:
