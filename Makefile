@@ -9,6 +9,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # The PowerShell checker of the development machines; skipped, and said so, where it is missing.
 PSLINT ?= $(firstword $(wildcard ../shared/bin/pslint))
+# Tests wait more than they compute, hence two workers per processor. They are handed out one by one, since those of one folder are slow.
+JOBS   ?= $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or 1)))')
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --maxschedchunk 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test check format bench docs proto clean
@@ -28,7 +31,7 @@ up: setup
 	@$(BIN)/provision up lab
 
 test: setup
-	@$(BIN)/python -m pytest -n auto
+	@$(PYTEST)
 
 check: setup
 	@$(BIN)/ruff format --check .
@@ -39,7 +42,7 @@ ifneq ($(PSLINT),)
 else
 	@echo "pslint: not on this machine, PowerShell text is checked by the engine's tests alone"
 endif
-	@$(BIN)/python -m pytest -n auto
+	@$(PYTEST)
 
 format: setup
 	@$(BIN)/ruff format .

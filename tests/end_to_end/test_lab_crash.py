@@ -171,6 +171,19 @@ def test_two_that_start_it_at_once_share_it(desk: Desk) -> None:
     assert desk.ask_lab("status")["vm_names"] == ["fileserver"]
 
 
+def test_a_state_of_another_version_is_told_with_the_way_out(desk: Desk) -> None:
+    desk.lab_folder().mkdir(parents=True)
+    kept = desk.lab_folder() / "world.json"
+    kept.write_text('{"version": 0}')
+    refused = desk.run("lab", "start", "lab")
+    assert refused.code != 0
+    said = " ".join(refused.err.replace("│", " ").split())
+    assert "version 0" in said
+    assert "begins anew" in said
+    kept.unlink()
+    desk.good("lab", "start", "lab")
+
+
 def test_what_a_lab_keeps_is_private(ground: Desk) -> None:
     ground.good("lab", "start", "lab")
     folders = (ground.provision_home, ground.lab_folder().parent, ground.lab_folder())

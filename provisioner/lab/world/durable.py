@@ -27,11 +27,12 @@ from provisioner.lab.world.world import World
 
 VERSION = 1
 FILE = "world.json"
+_WAY_OUT = "without that file the lab begins anew, its host empty"
 DEBOUNCE_S = 0.1
 """Real seconds between two writings at least."""
 
 
-class NotDurable(Exception):
+class NotDurable(RuntimeError):
     """The file is not one of this version's, or is damaged."""
 
 
@@ -148,8 +149,11 @@ def load(folder: Path) -> Kept | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise NotDurable(f"{path} is no JSON: {error}") from error
-    return restore(data)
+        raise NotDurable(f"{path} is no JSON: {error}; {_WAY_OUT}") from error
+    try:
+        return restore(data)
+    except NotDurable as error:
+        raise NotDurable(f"{path}: {error}; {_WAY_OUT}") from error
 
 
 class Saver:
