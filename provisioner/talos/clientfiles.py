@@ -7,7 +7,8 @@ contexts, comments and keys stay as they are, and the current context is set onl
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -83,11 +84,19 @@ def kube_context(cluster: str) -> str:
 
 
 def merge_talosconfig(existing: bytes, context: str, ours: bytes) -> bytes:
-    """The user's talosconfig with our context added or renewed. Raises ClientFileError."""
+    """The user's talosconfig with our context added or renewed. Raises ClientFileError.
+
+    A context of that name under another authority is another cluster's, and may hold its only key: it is kept under another name.
+    """
     entry = _load(ours)["contexts"][context]
 
     def change(data: dict[str, Any]) -> None:
         contexts = _mapping(data, "contexts")
+        if (contexts.get(context) or {}).get("ca", entry["ca"]) != entry["ca"]:
+            other = next(name for name in _numbered(context) if name not in contexts)
+            contexts[other] = contexts.pop(context)
+            if data.get("context") == context:
+                data["context"] = other
         known = contexts.get(context)
         kept = {key: value for key, value in (known or {}).items() if key not in _TALOS_KEYS or key in entry}
         contexts[context] = kept | entry
@@ -109,13 +118,21 @@ def remove_from_talosconfig(existing: bytes, context: str) -> bytes:
 
 
 def merge_kubeconfig(existing: bytes, context: str, ours: bytes) -> bytes:
-    """The user's kubeconfig with our context, its cluster and its user added or renewed. Raises ClientFileError."""
+    """The user's kubeconfig with our context, its cluster and its user added or renewed. Raises ClientFileError.
+
+    Clusters have names like `lab` and `home`: a user's own of such a name stays theirs, and ours gets another one.
+    """
     new = _load(ours)
 
     def change(data: dict[str, Any]) -> None:
         names = _kube_names(new, context)
+        free = {section: _free_name(data, section, names[section], context) for section in ("clusters", "users")}
         for section, inner in _KUBE_SECTIONS.items():
-            entry = next(item for item in new[section] if item["name"] == names[section])
+            entry = copy.deepcopy(next(item for item in new[section] if item["name"] == names[section]))
+            if section == "contexts":
+                entry["context"] |= {_KUBE_SECTIONS[other]: name for other, name in free.items()}
+            else:
+                entry["name"] = free[section]
             items = _list(data, section)
             known = next((item for item in items if item["name"] == entry["name"]), None)
             if known is None:
@@ -151,6 +168,23 @@ def remove_from_kubeconfig(existing: bytes, context: str) -> bytes:
             data["current-context"] = ""
 
     return _changed(existing, change, empty=None)
+
+
+def _free_name(data: dict[str, Any], section: str, name: str, context: str) -> str:
+    """The first of `lab`, `lab-1`, ... that is our context's already, or that no other context uses."""
+    mine: set[object] = set()
+    others: set[object] = set()
+    for item in _list(data, "contexts"):
+        found = item.get("context") or {}
+        (mine if item["name"] == context else others).add(found.get(_KUBE_SECTIONS[section]))
+    return next(each for each in _numbered(name) if each in mine or each not in others)
+
+
+def _numbered(name: str) -> Iterator[str]:
+    """`lab`, `lab-1`, `lab-2`, and so on."""
+    yield name
+    for number in itertools.count(1):
+        yield f"{name}-{number}"
 
 
 _RENEWED = frozenset(

@@ -149,6 +149,22 @@ def test_other_ways_to_sign_in_as_us_are_replaced() -> None:
     assert set(merged["users"][0]["user"]) == {"client-certificate-data", "client-key-data"}
 
 
+def test_a_cluster_of_theirs_with_the_name_of_ours_stays_theirs() -> None:
+    theirs = THEIRS.replace("name: cellar", "name: home").replace("cluster: work\n", "cluster: home\n")
+    merged = clientfiles.merge_kubeconfig(theirs.encode(), CONTEXT, KUBE)
+    document = pyyaml.safe_load(merged)
+    servers = {item["name"]: item["cluster"]["server"] for item in document["clusters"]}
+    assert servers == {
+        "work": "https://work:6443",
+        "home": "https://cellar:6443",
+        "home-1": "https://192.0.2.10:6443",
+    }
+    (ours,) = (item["context"] for item in document["contexts"] if item["name"] == CONTEXT)
+    assert (ours["cluster"], ours["user"]) == ("home-1", CONTEXT)
+    assert clientfiles.merge_kubeconfig(merged, CONTEXT, KUBE) == merged, "known again by our context"
+    assert clientfiles.remove_from_kubeconfig(merged, CONTEXT) == theirs.encode()
+
+
 @pytest.mark.parametrize(
     "text", ["", "# only a comment\n", "---\n", "{}\n", "apiVersion: v1\nkind: Config\nclusters: null\n"]
 )
@@ -197,6 +213,16 @@ def test_a_talosconfig_of_others_is_merged_and_restored() -> None:
     assert document["context"] == "omni"
     assert document["contexts"]["home"] == pyyaml.safe_load(TALOS)["contexts"]["home"]
     assert clientfiles.remove_from_talosconfig(merged, "home") == theirs.encode()
+
+
+def test_another_clusters_key_is_kept_under_another_name() -> None:
+    theirs = b"context: home\ncontexts:\n    home:\n        endpoints: [192.0.2.99]\n        ca: b3RoZXI=\n        key: a2V5\n"
+    merged = clientfiles.merge_talosconfig(theirs, "home", TALOS)
+    document = pyyaml.safe_load(merged)
+    assert document["contexts"]["home-1"] == pyyaml.safe_load(theirs)["contexts"]["home"]
+    assert document["contexts"]["home"] == pyyaml.safe_load(TALOS)["contexts"]["home"]
+    assert document["context"] == "home-1", "the current context stays what it was"
+    assert clientfiles.merge_talosconfig(merged, "home", TALOS) == merged
 
 
 def test_renewing_a_talosconfig() -> None:
@@ -255,9 +281,15 @@ def test_merging_is_idempotent_and_removing_leaves_theirs(data: dict, style: dic
     merged = clientfiles.merge_kubeconfig(text, CONTEXT, KUBE)
     assert clientfiles.merge_kubeconfig(merged, CONTEXT, KUBE) == merged
     document = pyyaml.safe_load(merged)
-    for section in ("clusters", "users", "contexts"):
-        theirs = [item for item in data.get(section) or [] if item["name"] not in ("home", CONTEXT)]
-        assert [item for item in document[section] if item["name"] not in ("home", CONTEXT)] == theirs
+    (ours,) = (item["context"] for item in document["contexts"] if item["name"] == CONTEXT)
+    for section, name in (("clusters", ours["cluster"]), ("users", ours["user"]), ("contexts", CONTEXT)):
+        theirs = [item for item in data.get(section) or [] if item["name"] != name]
+        assert [item for item in document[section] if item["name"] != name] == theirs
+    contexts = {item["name"]: item.get("context") or {} for item in data.get("contexts") or []}
+    before = contexts.pop(CONTEXT, {})
+    for inner in ("cluster", "user"):
+        taken = {context.get(inner) for context in contexts.values()} - {before.get(inner)}
+        assert ours[inner] not in taken, "what only contexts of theirs use stays theirs"
     assert document["current-context"] == (data.get("current-context") or CONTEXT)
     removed = pyyaml.safe_load(clientfiles.remove_from_kubeconfig(merged, CONTEXT))
     assert CONTEXT not in [item["name"] for item in removed["contexts"]]
