@@ -118,6 +118,8 @@ class _Return:
         except TransportError:
             self.other_authority = True
             return NotYet(f"{address}: its certificate is not of this cluster")
+        if not same_uuid(facts.uuid, self.run.vm_of(self.machine.name).bios_uuid):
+            return NotYet(f"{address}: another machine, stage {facts.stage}")
         self.heard = self.run.ports.clock.now()
         self.back_in_maintenance = facts.stage == "maintenance"
         return NotYet(f"{address}: stage {facts.stage}")
