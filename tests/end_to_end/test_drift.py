@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from tests.end_to_end.conftest import Desk
 
 
@@ -26,3 +29,33 @@ def test_more_memory_for_machines_at_work(desk: Desk) -> None:
     assert (status["state"], status["drifted"]) == ("healthy", False)
     assert {machine["memory_mib"] for machine in status["machines"]} == {5120}
     assert desk.good("up", "lab", "--json").json["outcome"] == "unchanged"
+
+
+REMOVE = """
+import asyncio, sys
+from provisioner.cli.opening import open_cluster
+from provisioner.context import close_ports, open_ports
+from provisioner.flow.observe import observe_hosts
+
+async def remove(name):
+    context = open_cluster("lab", start_lab=False)
+    ports = open_ports(context, on_call=lambda _info: None, on_away=lambda *_: None)
+    seen = await observe_hosts(context.cluster, ports)
+    (vm,) = (vm for vm in seen.hosts["hv01.lab"].vms if vm.name == name)
+    await ports.hosts["hv01.lab"].remove_vm(vm.id, mark=seen.secrets.cluster_id)
+    await close_ports(ports)
+
+asyncio.run(remove(sys.argv[1]))
+"""
+
+
+def test_a_first_control_plane_made_anew_joins_the_others(desk: Desk) -> None:
+    """Somebody deletes its VM. Told to bootstrap again, it would begin a second etcd beside the one that holds the cluster."""
+    desk.write_cluster(machines={"control_planes": 3, "workers": 0}, schedule_on_control_planes=True)
+    desk.good("up", "lab")
+    before = desk.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}").out
+    subprocess.run([sys.executable, "-c", REMOVE, "lab-cp-1"], cwd=desk.folder, env=desk.environment, check=True)
+    assert desk.good("up", "lab", "--json").json["outcome"] == "ok"
+    status = desk.good("status", "lab", "--json").json
+    assert (status["state"], status["etcd_members"]) == ("healthy", 3)
+    assert desk.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}").out == before != ""
