@@ -25,9 +25,9 @@ from provisioner.context import Context, close_ports, locked, open_ports
 from provisioner.errors import Fault
 from provisioner.faults import Exit
 from provisioner.faults import exit_code as code_of
-from provisioner.flow.down import plan_down
+from provisioner.flow.down import plan_down, without_machines
 from provisioner.flow.observe import observe, observe_hosts
-from provisioner.flow.session import Result, Session, without_machines
+from provisioner.flow.session import Result, Session
 from provisioner.flow.up import plan_up
 from provisioner.model.events import CallEnded, Event, Note
 from provisioner.model.plan import Plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from provisioner.model.facts import Observed
 from provisioner.model.plan import Action, Plan
@@ -15,6 +16,17 @@ from provisioner.steps import removal
 def plan_down(cluster: Cluster, seen: Observed, extent: Extent) -> Plan:
     """Pure. In the order in which things are removed."""
     return Plan(cluster=cluster.name, actions=tuple(removal.plan(cluster, seen, extent)))
+
+
+def without_machines(seen: Observed) -> Observed:
+    """What would be seen after `down`: the same hosts without our VMs."""
+    hosts = {}
+    for name, state in seen.hosts.items():
+        ours = removal.our_vms(state, seen)
+        freed = sum(vm.memory_mib for vm in ours if vm.state == "Running") * 1024**2
+        host = replace(state.host, memory_free_bytes=state.host.memory_free_bytes + freed)
+        hosts[name] = replace(state, host=host, vms=tuple(vm for vm in state.vms if vm not in ours))
+    return replace(seen, hosts=hosts, machines={}, unread={}, etcd=None, nodes=None)
 
 
 _FIRST = (StepId.VM,)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from provisioner.errors import Fault, Interrupted, TransportError
 from provisioner.faults import Exit, exit_code
-from provisioner.flow.down import needs_of_removal, plan_down
+from provisioner.flow.down import needs_of_removal, plan_down, without_machines
 from provisioner.flow.engine import Apply, Engine, Needs, Outcome, first_in_order
 from provisioner.flow.observe import observe, observe_hosts, read_keys
 from provisioner.flow.up import APPLY, needs_of, plan_up
@@ -72,12 +72,12 @@ class Session:
 
     async def up(self, *, until: StepId | None = None) -> Result:
         """Reads, plans, does, proves. Never raises a Fault: it is in the result and in the events."""
-        self._start("up")
+        self._start("up", f"--until {until}" if until else "")
         return await self._guarded(self._up(until), StepId.HOST)
 
     async def down(self, extent: Extent, *, shown: Plan | None = None) -> Result:
         """`shown` is the plan that was confirmed: what would be destroyed beyond it is refused."""
-        self._start("down")
+        self._start("down", _flags(extent))
         return await self._guarded(self._down(extent, shown), StepId.HOST)
 
     async def rebuild(self, *, shown: Plan | None = None) -> Result:
@@ -124,10 +124,10 @@ class Session:
 
     # -- what they share
 
-    def _start(self, command: str) -> None:
+    def _start(self, command: str, more: str = "") -> None:
         self._begun = self.ports.clock.now()
         self._command = command
-        self._go_on = f"provision {command} {self.cluster.name}"
+        self._go_on = f"provision {command} {self.cluster.name} {more}".rstrip()
         self.emit(
             RunStarted(
                 command=command,
@@ -363,18 +363,13 @@ class Session:
         )
 
 
+def _flags(extent: Extent) -> str:
+    """The extent as it is typed."""
+    given = [f"--{name}" for name in ("switch", "image", "secrets") if getattr(extent, name)]
+    return "--all" if len(given) == 3 else " ".join(given)
+
+
 _REMOVE: Mapping[StepId, Apply] = dict.fromkeys(StepId, removal.apply)
-
-
-def without_machines(seen: Observed) -> Observed:
-    """What would be seen after `down`: the same hosts without our VMs."""
-    hosts = {}
-    for name, state in seen.hosts.items():
-        ours = removal.our_vms(state, seen)
-        freed = sum(vm.memory_mib for vm in ours if vm.state == "Running") * 1024**2
-        host = replace(state.host, memory_free_bytes=state.host.memory_free_bytes + freed)
-        hosts[name] = replace(state, host=host, vms=tuple(vm for vm in state.vms if vm not in ours))
-    return replace(seen, hosts=hosts, machines={}, unread={}, etcd=None, nodes=None)
 
 
 def action_line(action: Action) -> dict[str, Any]:

@@ -229,7 +229,6 @@ async def _until_gone(probe: Probe[None], action: Action, run: Run, bound_s: flo
             f"{action.object} could not be removed from {action.host}",
             expected=f"an answer within {late.bound}",
             seen=(late.reason,),
-            then=(f"provision down {run.cluster.name}",),
         ) from late
     return met.seen
 

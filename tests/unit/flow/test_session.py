@@ -105,13 +105,17 @@ async def test_no_more_is_destroyed_than_was_shown() -> None:
     assert host.removed == []
 
 
-async def test_the_box_says_to_type_the_same_again_once() -> None:
+@pytest.mark.parametrize(
+    ("extent", "flags"),
+    [(Extent(), ""), (Extent(switch=True), " --switch"), (Extent(switch=True, image=True, secrets=True), " --all")],
+)
+async def test_the_box_says_to_type_the_same_again_once(extent: Extent, flags: str) -> None:
     host = Host()
     host.refuses = HostRefused(id="VMFilesLocked", message="in use", function="Remove-TalosVM")
     session, events = session_of(host)
-    await session.down(Extent())
+    await session.down(extent)
     boxes = [event for event in events if isinstance(event, FaultMet)]
     assert {box.id for box in boxes} == {"P-VM-STUCK"}
     for box in boxes:
-        assert box.go_on == ("provision down home",)
+        assert box.go_on == (f"provision down home{flags}",)
         assert not set(box.go_on) & set(box.then)
