@@ -222,6 +222,26 @@ def test_secrets_lost_under_living_machines(quick: Desk) -> None:
     assert nothing_changed(quick)
 
 
+def test_damaged_secrets(quick: Desk) -> None:
+    quick.good("up", "lab", "--until", "vm")
+    (quick.provision_home / "lab" / "secrets.yaml").write_text("cluster: {id: x}\n")
+    fault = expect(quick.run("up", "lab", "--json"), "P-CONFIG-BADSECRETS", 6)
+    assert any("certs" in line for line in fault["seen"])
+    quick.good("down", "lab", "--yes")
+    assert nothing_changed(quick)
+
+
+def test_broken_kubeconfig_of_the_user(quick: Desk) -> None:
+    kubeconfig = quick.folder / ".kube" / "config"
+    kubeconfig.parent.mkdir()
+    kubeconfig.write_text("contexts: [\n")
+    fault = expect(quick.run("up", "lab", "--json"), "P-LOCAL-CONTEXTS", 4)
+    assert str(kubeconfig) in json.dumps(fault)
+    assert nothing_changed(quick)
+    assert str(kubeconfig) in quick.good("status", "lab", "--json").json["access"]
+    assert kubeconfig.read_text() == "contexts: [\n"
+
+
 def test_second_run_at_the_same_time(desk: Desk) -> None:
     desk.write_cluster(speed=5)
     first = subprocess.Popen(

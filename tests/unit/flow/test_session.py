@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.errors import Fault, HostRefused
+from provisioner.errors import Dropped, Fault, HostRefused, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.flow.down import plan_down
 from provisioner.flow.session import Session
 from provisioner.model.events import Event, FaultMet, RunEnded
@@ -31,7 +31,7 @@ class Host:
     def __init__(self) -> None:
         self.removed: list[str] = []
         self.hangs = False
-        self.refuses: HostRefused | None = None
+        self.refuses: TransportError | None = None
 
     async def observe(self, _query: Any) -> HostState:
         if self.hangs:
@@ -119,3 +119,26 @@ async def test_the_box_says_to_type_the_same_again_once(extent: Extent, flags: s
     for box in boxes:
         assert box.go_on == (f"provision down home{flags}",)
         assert not set(box.go_on) & set(box.then)
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (Rejected("the host refuses the sign-in"), "P-HOST-SIGNIN"),
+        (NotTrusted("another certificate"), "P-HOST-CERT"),
+        (Dropped("reset"), "P-HOST-LOST"),
+        (Unreachable("no route"), "P-HOST-LOST"),
+        (HostRefused(id="HyperV.OperationFailed", message="no", function="Remove-TalosVM"), "P-HOST-REFUSED"),
+        (
+            HostRefused(id="MethodInvocationNotSupportedInConstrainedLanguage", message="no", function=""),
+            "P-HOST-CONSTRAINED",
+        ),
+    ],
+)
+async def test_whatever_becomes_of_the_host_in_the_middle_is_no_bug(error: TransportError, fault: str) -> None:
+    host = Host()
+    host.refuses = error
+    session, _ = session_of(host)
+    result = await session.down(Extent())
+    assert result.fault is not None
+    assert result.fault.id == fault
