@@ -38,7 +38,13 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise Fault(id="P-FILE-NOTFOUND", message=f"{shown} cannot be read: {error.strerror or error}") from error
+        raise Fault(
+            "P-FILE-NOTFOUND",
+            f"{shown} cannot be read",
+            expected="a file that you may read",
+            seen=(error.strerror or str(error),),
+            then=(f"make {shown} readable for you",),
+        ) from error
     tree = read_trees(raw, shown)[0]
     cluster: Cluster | None = None
     findings = list(tree.findings)

@@ -180,7 +180,10 @@ def _memory_short(world: World, _place: str, left: float) -> None:
 def _adapter_gone(world: World, place: str, _value: float) -> None:
     """Only one that carries nothing: what pulling out the host's own network does is `link-drop`."""
     adapters = world.state.host.adapters
-    adapters[:] = [a for a in adapters if a.name.lower() != place.lower() or world.network.carrier(a) != a or a.gateway]
+    gone = [a for a in adapters if a.name.lower() == place.lower() and world.network.carrier(a) == a and not a.gateway]
+    if not gone:
+        raise ValueError(f"no adapter {place!r} that carries nothing; the host's own network is lost by link-drop")
+    adapters[:] = [a for a in adapters if a not in gone]
     world.kernel.changed("host")
 
 

@@ -107,7 +107,8 @@ def test_memory_runs_short() -> None:
 def test_an_adapter_is_pulled_out() -> None:
     world = hand_world()
     inject(world, "adapter-gone", "ethernet 2")
-    inject(world, "adapter-gone", "Ethernet")
+    with pytest.raises(ValueError, match="link-drop"):
+        inject(world, "adapter-gone", "Ethernet")
     assert [adapter.name for adapter in world.state.host.adapters] == ["Ethernet", "Wi-Fi"]
 
 

@@ -219,3 +219,10 @@ def test_settings_home_and_cluster(tmp_path: Path) -> None:
     assert (settings.home, settings.cluster) == (tmp_path, "home")
     assert settings.folders == (Path("/work/clusters"), tmp_path / "clusters")
     assert read_settings({"PROVISION_CLUSTER": "home"}, cwd=tmp_path, cluster="other").cluster == "other"
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Fault) as caught:
+        load_cluster(tmp_path)
+    assert (caught.value.id, list(caught.value.seen)) == ("P-FILE-NOTFOUND", ["Is a directory"])
+    assert "readable" in caught.value.then[0]
