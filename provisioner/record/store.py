@@ -141,8 +141,9 @@ class FileStore:
                 merged = edit.merge(existing, ours)
                 if merged != existing:
                     make_private_folder(path.parent)
-                    write_atomically(path.resolve(), merged, mode=_mode(path))
-                    changed.append(f"{path} context {self._context_in(name)}")
+                    closed = ", closed to others: it holds a key now" if _mode(path) & 0o077 else ""
+                    write_atomically(path.resolve(), merged, mode=_mode(path) & 0o700)
+                    changed.append(f"{path} context {self._context_in(name)}{closed}")
         return tuple(changed)
 
     def contexts(self) -> Mapping[str, str]:

@@ -87,7 +87,7 @@ def test_contexts_are_merged_and_removed_without_touching_others(store: FileStor
     text = kube.read_text()
     assert "# mine" in text
     assert "current-context: other # stays" in text
-    assert mode(kube) == 0o640
+    assert mode(kube) == 0o600, "a file that others may read gets no key of ours"
     assert mode(talos) == 0o600
     store.write_client_files(talosconfig=TALOS.encode(), kubeconfig=KUBE.replace("6443", "7443").encode())
     assert store.contexts()["kubeconfig"] == "stale"
