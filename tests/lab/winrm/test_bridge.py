@@ -57,7 +57,7 @@ def endpoint(spec: EngineSpec, world: Kernel, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def pool(endpoint: WinRmEndpoint) -> Iterator[RunspacePool]:
-    with wsman(endpoint, operation_timeout=2, read_timeout=4) as client:
+    with wsman(endpoint, operation_timeout=10, read_timeout=15) as client:
         opened = RunspacePool(client)
         opened.open()
         script(opened, MODULE)
