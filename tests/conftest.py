@@ -54,6 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "pwsh" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.engine)
+        if item.get_closest_marker("go"):
+            item.add_marker(pytest.mark.timeout(GO_BUILD_S))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -62,6 +64,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if "engine" in report.keywords and report.skipped:
         _SKIPPED.add(report.nodeid)
 
+
+GO_BUILD_S = 600
+"""For the first test that needs the judge: it builds a Go program with a hundred modules, which are fetched on a new machine."""
 
 _RAN: set[str] = set()
 _SKIPPED: set[str] = set()
