@@ -78,7 +78,7 @@ def _host_name(value: Any) -> str:
     if found := re.fullmatch(r"([^:/\s]+):([0-9]+)", text):
         raise wrong(f"{text!r} carries a port", expected="a name or address; the port goes to port:", meant=found[1])
     if "://" in text:
-        raise wrong(f"{text!r} is a URL", expected="a name or address", meant=urlsplit(text).hostname or "")
+        raise wrong(f"{text!r} is a URL", expected="a name or address", meant=_host_of(text))
     if not _is_address(text) and not _NAME.fullmatch(text):
         raise wrong(f"{text!r} is neither a DNS name nor an address", expected="a name as hv01.lan, or an address")
     return text
@@ -190,6 +190,14 @@ def _disk(value: Any) -> int:
     return mib // 1024
 
 
+def _host_of(url: str) -> str:
+    """The host of a URL; empty for one that has none or is none (a lone bracket raises in urlsplit)."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def _endpoint(value: Any) -> str:
     text = as_text(value)
     expected = "https://NAME-OR-ADDRESS:PORT, as https://192.168.1.10:6443"
@@ -202,7 +210,7 @@ def _endpoint(value: Any) -> str:
     shown = f"[{host}]" if ":" in host else host
     if not parts.scheme or not host:
         guess = f"https://{text if ':' in text else text + ':6443'}"
-        raise wrong(f"{text!r} is no URL", expected=expected, meant=guess if urlsplit(guess).hostname else "")
+        raise wrong(f"{text!r} is no URL", expected=expected, meant=guess if _host_of(guess) else "")
     if parts.scheme != "https":
         raise wrong("the Kubernetes API speaks https only", expected=expected, meant=f"https://{shown}:{port or 6443}")
     if parts.username or parts.query or parts.fragment or parts.path not in ("", "/"):
@@ -216,8 +224,7 @@ def _endpoint(value: Any) -> str:
 
 def _iso_url(value: Any) -> str:
     text = as_text(value)
-    parts = urlsplit(text)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
+    if not text.startswith(("https://", "http://")) or not _host_of(text):
         raise wrong(f"{text!r} is no URL that the host can fetch", expected="https://... of an ISO")
     return text
 

@@ -208,3 +208,16 @@ def test_large_files_are_not_read(tmp_path: Path) -> None:
     with pytest.raises(Fault) as caught:
         load_cluster(path)
     assert [finding.problem for finding in caught.value.findings] == ["larger than 1 MiB"]
+
+
+@pytest.mark.parametrize(
+    "line", ["endpoint: '['", "endpoint: 'https://[::1'", "image: {url: 'https://['}", "host: 'x://['"]
+)
+def test_a_lone_bracket_is_a_finding(line: str, tmp_path: Path) -> None:
+    """The standard library's reader of URLs raises at it."""
+    host = "" if line.startswith("host") else "host: hv01.lan\n"
+    path = tmp_path / "home.yaml"
+    path.write_text(f"version: 1\n{host}{line}\nswitch: {{name: LAB}}\nmachines: {{control_planes: 1}}\n")
+    with pytest.raises(Fault) as caught:
+        load_cluster(path)
+    assert caught.value.findings
