@@ -215,9 +215,9 @@ def test_a_path_that_is_not_there(ref: str, tmp_path: Path) -> None:
 
 
 def test_settings_home_and_cluster(tmp_path: Path) -> None:
-    settings = read_settings({"PROVISION_HOME": str(tmp_path), "PROVISION_CLUSTER": "home"}, cwd=Path("/work"))
+    settings = read_settings({"PROVISION_HOME": str(tmp_path), "PROVISION_CLUSTER": "home"}, cwd=Path("/somewhere"))
     assert (settings.home, settings.cluster) == (tmp_path, "home")
-    assert settings.folders == (Path("/work/clusters"), tmp_path / "clusters")
+    assert settings.folders == (Path("/somewhere/clusters"), tmp_path / "clusters")
     assert read_settings({"PROVISION_CLUSTER": "home"}, cwd=tmp_path, cluster="other").cluster == "other"
 
 
