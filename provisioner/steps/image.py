@@ -55,13 +55,7 @@ def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None, 
             step=StepId.IMAGE, verb=Verb.REFUSE, object=image.file_name, host=host, why=fault.message, fault=fault
         )
     if found is not None and pinned and found.sha256 and found.sha256 != pinned:
-        fault = Fault(
-            "P-ISO-CHECKSUM",
-            f"{path} on {host} is not the ISO that the file pins",
-            expected=f"SHA-256 {pinned}",
-            seen=(f"SHA-256 {found.sha256}",),
-            then=("delete the file on the host, or mend sha256: in the cluster file",),
-        )
+        fault = _other_iso(path, host, pinned, found.sha256)
         return Action(
             step=StepId.IMAGE, verb=Verb.REFUSE, object=image.file_name, host=host, why=fault.message, fault=fault
         )
@@ -91,6 +85,16 @@ def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None, 
         kind="fetch",
         why=why,
         details={"path": path},
+    )
+
+
+def _other_iso(path: str, host: str, pinned: str, sha256: str) -> Fault:
+    return Fault(
+        "P-ISO-CHECKSUM",
+        f"{path} on {host} is not the ISO that the file pins",
+        expected=f"SHA-256 {pinned}",
+        seen=(f"SHA-256 {sha256}",),
+        then=("delete the file on the host, or mend sha256: in the cluster file",),
     )
 
 
@@ -143,12 +147,7 @@ async def apply(action: Action, run: Run) -> str:
             seen=tuple(dict.fromkeys(filter(None, (late.reason, latest[0])))),
         ) from late
     if pinned and met.value.sha256 != pinned:
-        raise Fault(
-            "P-ISO-CHECKSUM",
-            f"{path} on {action.host} is not the ISO that the file pins",
-            expected=f"SHA-256 {pinned}",
-            seen=(f"SHA-256 {met.value.sha256}",),
-        )
+        raise _other_iso(path, action.host, pinned, met.value.sha256)
     if not pinned and not image.sha256_url:
         _pin(run, image.file_name, met.value.sha256)
     run.images[action.host] = met.value

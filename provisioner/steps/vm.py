@@ -17,7 +17,7 @@ from provisioner.steps.refusals import fault_of
 from provisioner.steps.run import Run
 from provisioner.steps.waits import Met, NotYet, TimedOut
 
-MIB, GIB = 1024**2, 1024**3
+GIB = 1024**3
 
 FIRST_DISK_BYTES = 6 * GIB
 """What a Talos disk takes in its first hour; Talos' own minimum. Disks are thin, so this is checked, not their full size."""
