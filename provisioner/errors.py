@@ -7,6 +7,7 @@
     └── TransportError        how a talk with the outside failed; a step turns it into a wait or into a Fault
         ├── Unreachable       nothing was sent, or nothing answered: look again
         ├── Dropped           lost in the middle of a call: the outcome is unknown, a read decides
+        ├── Malformed         the peer answers, but not as its protocol says: another program listens there, or it is broken
         ├── NotTrusted        our check of the peer's certificate failed: another cluster, maintenance, a changed pin, a clock
         ├── Rejected          the peer refused our certificate or our sign-in: do not repeat
         └── Answered          the peer understood and said no, with an id
@@ -98,6 +99,14 @@ class Unreachable(TransportError):
 
 class Dropped(TransportError):
     """The connection was lost after the call was sent: whether it had an effect is unknown."""
+
+
+class Malformed(TransportError):
+    """The peer answers, but not as its protocol says: never taken for silence, and never for an answer.
+
+    Raised by the one place of each protocol that reads what comes from outside, for anything that cannot be read, is too large, or is
+    not of the form that the caller was promised. The text says what was expected and what came, cut short and without secrets.
+    """
 
 
 class NotTrusted(TransportError):

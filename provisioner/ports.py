@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from provisioner.errors import Finding
+from provisioner.model.effective import EffectiveConfig
 from provisioner.model.events import Event
 from provisioner.model.facts import (
     ConsoleFacts,
@@ -261,6 +262,12 @@ class Configs(Protocol):
 
     def findings(self, cluster: Cluster) -> tuple[Finding, ...]:
         """What Talos would refuse in the configs of this cluster file, without secrets and before anything is made."""
+
+    def effective(self, cluster: Cluster, machine: MachineSpec, *, endpoint: str = "") -> EffectiveConfig:
+        """What the machine's config says after all patches; no secrets needed. Pure, and remembered: many ask.
+
+        `endpoint` is the one decided on, where it is known. Values of a config that cannot be made (`findings` tells) are the file's.
+        """
 
     def access(self, bundle: Bundle) -> TalosAccess:
         """A fresh admin certificate."""

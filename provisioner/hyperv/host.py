@@ -89,7 +89,7 @@ class HyperVHost:
             host = _host(caller.results)
             if host is None or (_hyperv_runs(host) and _may_manage(host)):
                 raise
-            return HostState(host=host, switch=None, images=(), vms=(), read_utc=self._clock.wall())
+            return HostState(host=host, switch=None, images=(), vms=(), read_utc=self._clock.wall(), whole=False)
         host = _host(results)
         if host is None:
             raise _no_answer("Get-TalosHost")

@@ -205,6 +205,10 @@ class HostState:
     vms: tuple[VmFacts, ...]
     """All VMs of the host, ours and others'."""
     read_utc: datetime
+    whole: bool = True
+    """False: only the host's own facts were read, since Hyper-V does not run there or is not for this account. Then switch, images and
+    VMs are not known; empty here says nothing about them.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

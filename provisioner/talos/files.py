@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from provisioner.errors import Fault, Finding, Place
+from provisioner.model.effective import EffectiveConfig
 from provisioner.model.spec import Cluster, MachineSpec, PatchSpec, Role
 from provisioner.model.versions import contract_of
 from provisioner.ports import Bundle, Clock, TalosAccess
@@ -87,6 +88,20 @@ class TalosConfigs:
         endpoint = cluster.endpoint or "https://endpoint.invalid:6443"
         found = [finding for one in cluster.machines for finding in _assemble(cluster, one, bundle, endpoint)[2]]
         return tuple(dict.fromkeys(found))
+
+    def effective(self, cluster: Cluster, machine: MachineSpec, *, endpoint: str = "") -> EffectiveConfig:
+        return EffectiveConfig(
+            install_disk=cluster.install_disk,
+            hostname=machine.name,
+            node_name=machine.name,
+            vip=cluster.vip,
+            endpoint=cluster.endpoint or endpoint,
+            pod_subnets=cluster.network.pod_subnets,
+            service_subnets=cluster.network.service_subnets,
+            dns_domain=cluster.network.dns_domain,
+            kubernetes=cluster.kubernetes,
+            installer=cluster.image.installer,
+        )
 
     def access(self, bundle: Bundle) -> TalosAccess:
         """A fresh admin certificate; the key is labelled as OpenSSL reads it."""
