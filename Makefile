@@ -2,6 +2,7 @@
 # make test    sets up and runs the tests
 # make check   format, lint, types, imports, PowerShell, tests
 # make bench   measures and holds the figures against their limits
+# make fuzz    gives the fuzzers a hundred times their inputs (FUZZ=1000 for more)
 # make docs    writes what the docs take from the program: reference, screens
 
 PYTHON ?= python3
@@ -9,12 +10,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # The PowerShell checker of the development machines; skipped, and said so, where it is missing.
 PSLINT ?= $(firstword $(wildcard ../shared/bin/pslint))
+FUZZ   ?= 100
 # Tests wait more than they compute, hence two workers per processor. They are handed out one by one, since those of one folder are slow.
 JOBS   ?= $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or 1)))')
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --maxschedchunk 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format bench docs proto clean
+.PHONY: help setup up test check format bench fuzz docs proto clean
 
 help:                 ## these lines
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -50,6 +52,9 @@ format: setup
 
 bench: setup
 	@$(BIN)/python -m tests.bench
+
+fuzz: setup
+	@PROVISION_FUZZ=$(FUZZ) $(PYTEST) --timeout 0 tests/fuzz
 
 docs: setup          # `python -m tests.docs record` makes the run behind the screens anew
 	@$(BIN)/python -m tests.docs
