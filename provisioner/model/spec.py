@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.errors import Place
+from provisioner.model.versions import INSTALLER
 
 
 class Role(StrEnum):
@@ -165,6 +166,11 @@ class Cluster:
     @property
     def workers(self) -> tuple[MachineSpec, ...]:
         return tuple(m for m in self.machines if m.role is Role.WORKER)
+
+    @property
+    def installer(self) -> str:
+        """Reference of the installer image: the ISO's own one, else that of the release."""
+        return self.image.installer or f"{INSTALLER}:{self.talos}"
 
     @property
     def lab(self) -> LabSpec | None:

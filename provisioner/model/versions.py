@@ -8,6 +8,9 @@ TALOS = "v1.11.5"
 KUBERNETES = "v1.34.1"
 """Default Kubernetes version: the one that Talos 1.11.5 itself defaults to."""
 
+INSTALLER = "ghcr.io/siderolabs/installer"
+"""Talos' own installer image; a schematic of the Image Factory has one of its own."""
+
 CONTRACTS: tuple[str, ...] = ("v1.11",)
 """Version contracts whose machine configs we can generate; see `talos/machineconfig.py`."""
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import Fault, Finding, Place
 from provisioner.model.effective import EffectiveConfig
-from provisioner.model.spec import Cluster, MachineSpec, PatchSpec, Role
-from provisioner.model.versions import contract_of
+from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.ports import Bundle, Clock, TalosAccess
 
 if TYPE_CHECKING:
@@ -25,6 +24,9 @@ class TalosConfigs:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._last: tuple[bytes, SecretsBundle] | None = None
+        self._asked_for: Cluster | None = None
+        self._effective: dict[tuple[str, str], tuple[MachineSpec, EffectiveConfig]] = {}
+        """Of that cluster, by machine and endpoint: a run asks often, and always for the same."""
 
     def new_bundle(self, cluster: Cluster) -> Bundle:  # noqa: ARG002 - one day a cluster's release may decide the kinds of keys
         from provisioner.talos import secrets
@@ -90,18 +92,15 @@ class TalosConfigs:
         return tuple(dict.fromkeys(found))
 
     def effective(self, cluster: Cluster, machine: MachineSpec, *, endpoint: str = "") -> EffectiveConfig:
-        return EffectiveConfig(
-            install_disk=cluster.install_disk,
-            hostname=machine.name,
-            node_name=machine.name,
-            vip=cluster.vip,
-            endpoint=cluster.endpoint or endpoint,
-            pod_subnets=cluster.network.pod_subnets,
-            service_subnets=cluster.network.service_subnets,
-            dns_domain=cluster.network.dns_domain,
-            kubernetes=cluster.kubernetes,
-            installer=cluster.image.installer,
-        )
+        from provisioner.talos import effective
+
+        if self._asked_for is not cluster:
+            self._asked_for, self._effective = cluster, {}
+        found = self._effective.get((machine.name, endpoint))
+        if found is None or found[0] is not machine:
+            found = (machine, effective.effective(cluster, machine, endpoint))
+            self._effective[machine.name, endpoint] = found
+        return found[1]
 
     def access(self, bundle: Bundle) -> TalosAccess:
         """A fresh admin certificate; the key is labelled as OpenSSL reads it."""
@@ -136,24 +135,16 @@ def _assemble(
 ) -> tuple[list[Document], Schema, tuple[Finding, ...]]:
     """The decoded documents with all patches merged in, and what is wrong with them, each at the patch that brought it."""
     from provisioner.talos import machineconfig, patches, validate
-    from provisioner.talos.schema import load_schema
+    from provisioner.talos.effective import patches_for
 
-    schema = load_schema(contract_of(cluster.talos))
-    problems: list[Problem] = []
-    generated = machineconfig.generate(
-        machine.role, machineconfig.input_for(cluster, endpoint), bundle, talos=cluster.talos
-    )
-    documents = [schema.decode(document, problems) for document in generated]
-    documents = patches.apply_patch(
-        documents, patches.load_patch([machineconfig.node_patch(cluster, machine)], schema), schema
-    )
+    documents, schema = machineconfig.before_patches(cluster, machine, bundle, endpoint)
 
     def check() -> list[Problem]:
         return validate.check_config(documents) + validate.check_machine(documents, cluster, machine, bundle, endpoint)
 
-    brought_by: dict[Problem, Place] = dict.fromkeys(problems + check(), machine.place)
+    brought_by: dict[Problem, Place] = dict.fromkeys(check(), machine.place)
     findings: list[Finding] = []
-    for patch in _patches_for(cluster, machine):
+    for patch in patches_for(cluster, machine):
         try:
             documents = patches.apply_patch(documents, patches.load_patch(patch.documents, schema), schema)
         except patches.PatchError as error:
@@ -161,13 +152,8 @@ def _assemble(
             continue
         for problem in check():
             brought_by.setdefault(problem, patch.place)
-    findings += [_finding(problem, brought_by[problem]) for problem in problems + check()]
+    findings += [_finding(problem, brought_by[problem]) for problem in check()]
     return documents, schema, tuple(findings)
-
-
-def _patches_for(cluster: Cluster, machine: MachineSpec) -> tuple[PatchSpec, ...]:
-    by_role = cluster.control_plane_patches if machine.role is Role.CONTROL_PLANE else cluster.worker_patches
-    return (*cluster.patches, *by_role, *machine.patches)
 
 
 def _finding(problem: Problem, place: Place) -> Finding:

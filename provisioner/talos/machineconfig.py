@@ -14,14 +14,28 @@ from urllib.parse import urlsplit
 from provisioner.model.naming import spaced_mac
 from provisioner.model.spec import Cluster, MachineSpec, Role
 from provisioner.model.versions import contract_of
-from provisioner.talos.schema import Document
+from provisioner.talos import patches
+from provisioner.talos.pki import CertificateAndKey
+from provisioner.talos.schema import Document, Problem, Schema, load_schema
 from provisioner.talos.secrets import SecretsBundle, encoded, encoded_pair
-
-INSTALLER = "ghcr.io/siderolabs/installer"
-"""Talos' own installer image; a schematic of the Image Factory has one of its own."""
 
 KUBE_PRISM_PORT = 7445
 """Where every machine reaches the Kubernetes API on its own loopback."""
+
+_NO_PAIR = CertificateAndKey(crt=b"", key=b"")
+NO_SECRETS = SecretsBundle(
+    cluster_id="",
+    cluster_secret="",
+    bootstrap_token="",
+    secretbox_secret="",
+    trustd_token="",
+    etcd=_NO_PAIR,
+    kubernetes=_NO_PAIR,
+    aggregator=_NO_PAIR,
+    service_account_key=b"",
+    os=_NO_PAIR,
+)
+"""For whoever wants to know what a config says besides its secrets. No machine takes such a config."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +68,7 @@ def input_for(cluster: Cluster, endpoint: str) -> ConfigInput:
         endpoint=endpoint,
         kubernetes=cluster.kubernetes.removeprefix("v"),
         install_disk=cluster.install_disk,
-        install_image=cluster.image.installer or f"{INSTALLER}:{cluster.talos}",
+        install_image=cluster.installer,
         cert_sans=cluster.cert_sans,
         dns_domain=cluster.network.dns_domain,
         pod_subnets=cluster.network.pod_subnets,
@@ -66,6 +80,19 @@ def input_for(cluster: Cluster, endpoint: str) -> ConfigInput:
 def generate(role: Role, config: ConfigInput, bundle: SecretsBundle, *, talos: str) -> list[Document]:
     """The documents of one role, in Talos' key order. Raises KeyError for a release whose contract we do not know."""
     return {"v1.11": _generate_v1_11}[contract_of(talos)](role, config, bundle)
+
+
+def before_patches(
+    cluster: Cluster, machine: MachineSpec, bundle: SecretsBundle, endpoint: str
+) -> tuple[list[Document], Schema]:
+    """The decoded documents of a machine before any patch of the cluster file, and the table they were decoded by."""
+    schema = load_schema(contract_of(cluster.talos))
+    problems: list[Problem] = []
+    generated = generate(machine.role, input_for(cluster, endpoint), bundle, talos=cluster.talos)
+    documents = [schema.decode(document, problems) for document in generated]
+    assert not problems, f"what we generate is what Talos reads: {problems[0]}"
+    own = patches.load_patch([node_patch(cluster, machine)], schema)
+    return patches.apply_patch(documents, own, schema), schema
 
 
 def node_patch(cluster: Cluster, machine: MachineSpec) -> Document:

@@ -1,0 +1,125 @@
+"""What a machine's config says after all patches, as values.
+
+Without patches the cluster file alone tells it, and nothing heavy is loaded; a test holds both ways equal. With patches the config is
+generated and patched as it is for the machine itself, with empty secrets: no value here hangs on one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from provisioner.model.effective import EffectiveConfig
+from provisioner.model.spec import Cluster, MachineSpec, NetworkSpec, PatchSpec, Role
+
+_UNKNOWN_ENDPOINT = "https://endpoint.invalid:6443"
+"""Stands in the config while the endpoint hangs on an address that is not known yet."""
+
+_DEFAULTS = NetworkSpec()
+"""Talos' own where a config names no networks."""
+
+_VERSION = re.compile(r":(v\d+\.\d+\.\d+[^:/@]*)(?:@|$)")
+
+
+def patches_for(cluster: Cluster, machine: MachineSpec) -> tuple[PatchSpec, ...]:
+    """The patches of a machine in the order in which they are applied: all, role, machine."""
+    by_role = cluster.control_plane_patches if machine.role is Role.CONTROL_PLANE else cluster.worker_patches
+    return (*cluster.patches, *by_role, *machine.patches)
+
+
+def effective(cluster: Cluster, machine: MachineSpec, endpoint: str) -> EffectiveConfig:
+    """The machine's values; the file's where a patch cannot be merged (`Configs.findings` tells why)."""
+    if not patches_for(cluster, machine):
+        return from_file(cluster, machine, endpoint)
+    from provisioner.talos.patches import PatchError
+
+    try:
+        return from_config(cluster, machine, endpoint)
+    except PatchError:
+        return from_file(cluster, machine, endpoint)
+
+
+def from_file(cluster: Cluster, machine: MachineSpec, endpoint: str) -> EffectiveConfig:
+    """What the config says when no patch changes it."""
+    return EffectiveConfig(
+        install_disk=cluster.install_disk,
+        hostname=machine.name,
+        node_name=machine.name,
+        vip=cluster.vip if machine.role is Role.CONTROL_PLANE else "",
+        endpoint=cluster.endpoint or endpoint,
+        pod_subnets=cluster.network.pod_subnets,
+        service_subnets=cluster.network.service_subnets,
+        dns_domain=cluster.network.dns_domain,
+        kubernetes=cluster.kubernetes,
+        installer=cluster.installer,
+    )
+
+
+def from_config(cluster: Cluster, machine: MachineSpec, endpoint: str) -> EffectiveConfig:
+    """The same, read from the generated and patched config. Raises PatchError for a patch that cannot be merged."""
+    from provisioner.talos import machineconfig, patches
+
+    documents, schema = machineconfig.before_patches(
+        cluster, machine, machineconfig.NO_SECRETS, cluster.endpoint or endpoint or _UNKNOWN_ENDPOINT
+    )
+    for patch in patches_for(cluster, machine):
+        documents = patches.apply_patch(documents, patches.load_patch(patch.documents, schema), schema)
+    return of_documents(documents)
+
+
+def of_documents(documents: Sequence[Mapping[str, Any]]) -> EffectiveConfig:
+    """The values of decoded documents."""
+    config = next((document for document in documents if not document.get("kind")), {})
+    install = _at(config, "machine", "install") or {}
+    selector = any(value for value in (install.get("diskSelector") or {}).values())
+    network = _at(config, "machine", "network") or {}
+    kubelet = _at(config, "machine", "kubelet") or {}
+    hostname = str(network.get("hostname") or "").removesuffix(".").lower()
+    short = hostname.split(".")[0]
+    node_name = hostname if kubelet.get("registerWithFQDN") else short
+    endpoint = str(_at(config, "cluster", "controlPlane", "endpoint") or "")
+    version = _VERSION.search(str(kubelet.get("image") or ""))
+    devices = list(_devices(network))
+    return EffectiveConfig(
+        install_disk="" if selector else install.get("disk") or "",
+        disk_selector=selector,
+        hostname=short,
+        node_name=(kubelet.get("extraArgs") or {}).get("hostname-override") or node_name,
+        addresses=tuple(address.split("/")[0] for device in devices for address in _addresses(device)),
+        vip=next((vip for device in devices if (vip := _at(device, "vip", "ip"))), ""),
+        endpoint="" if endpoint == _UNKNOWN_ENDPOINT else endpoint,
+        pod_subnets=tuple(_at(config, "cluster", "network", "podSubnets") or _DEFAULTS.pod_subnets),
+        service_subnets=tuple(_at(config, "cluster", "network", "serviceSubnets") or _DEFAULTS.service_subnets),
+        dns_domain=_at(config, "cluster", "network", "dnsDomain") or _DEFAULTS.dns_domain,
+        cni=_at(config, "cluster", "network", "cni", "name") or "flannel",
+        proxy=not _at(config, "cluster", "proxy", "disabled"),
+        core_dns=not _at(config, "cluster", "coreDNS", "disabled"),
+        controller_manager=not _at(config, "machine", "controlPlane", "controllerManager", "disabled"),
+        scheduler=not _at(config, "machine", "controlPlane", "scheduler", "disabled"),
+        registers_node=not kubelet.get("skipNodeRegistration"),
+        kubernetes=version[1] if version else "",
+        installer=install.get("image") or "",
+    )
+
+
+def _devices(network: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Adapters that Talos sets up, and their VLANs."""
+    for device in network.get("interfaces") or ():
+        if device and not device.get("ignore"):
+            yield device
+            yield from (vlan for vlan in device.get("vlans") or () if vlan)
+
+
+def _addresses(device: Mapping[str, Any]) -> Iterator[str]:
+    yield from (address for address in device.get("addresses") or () if address)
+    if device.get("cidr"):
+        yield device["cidr"]
+
+
+def _at(value: Any, *path: str) -> Any:
+    for key in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
