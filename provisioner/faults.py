@@ -220,6 +220,15 @@ FAULTS: dict[str, FaultKind] = {
             "Rename it, or give the machine another name in the cluster file.",
         ),
         _kind(
+            "P-VM-TWICE",
+            Exit.REFUSED,
+            "VMs bear a machine's mark and are not proven to be it",
+            "Hyper-V copies a VM's Notes along with it, and with them our mark. The file provision.json in the folder that we made names the "
+            "machine itself; every other VM with its mark is a copy, which is never used and never removed.",
+            "On the host, take the line that begins with provision/1 out of the Notes of the copy, or remove the copy; then run the same "
+            "command again. A machine that you restored from a backup counts as one until you delete the provision.json that names another VM.",
+        ),
+        _kind(
             "P-VM-MACTWICE",
             Exit.REFUSED,
             "a MAC address is used twice on the host",

@@ -132,11 +132,11 @@ def down(look: Look, wanted: Wanted, extent: Mapping[str, bool], *, dry_run: boo
         raise _protected(context)
     if dry_run and wanted.as_json:
         _print_json(plan_object(plan, file=str(context.cluster.file), read_s=0.0))
-        return Exit.DONE
+        return _refusal_code(plan)
     if not wanted.as_json and wanted.progress != "json":
         sys.stderr.write(render_down(plan, context.cluster, paper=look.paper))
     if dry_run:
-        return Exit.DONE
+        return _refusal_code(plan)
     if plan.destroys:
         _confirm(context, wanted, "remove")
     return _run(look, wanted, context, "down", lambda session: session.down(wide, shown=plan))

@@ -101,7 +101,10 @@ class Session:
         plan = plan_down(self.cluster, seen, extent)
         self._check_shown(plan, shown)
         self._tell(plan)
-        return self._ended(await self._remove(seen, plan), plan, "down")
+        outcome = await self._remove(seen, plan)
+        if plan.refusals and not outcome.faults and not outcome.interrupted:
+            return self._refused(plan, "what bears this cluster's mark and is not proven to be its own was kept")
+        return self._ended(outcome, plan, "down")
 
     async def _rebuild(self, shown: Plan | None) -> Result:
         seen = await self._unless_stopped(observe(self.cluster, self.ports))

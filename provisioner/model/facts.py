@@ -176,6 +176,18 @@ class VmFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FolderFacts:
+    """A folder that we made for a machine on the host, known by the `provision.json` in it."""
+
+    path: str
+    mark: Mark
+    vm_id: str
+    """The VM that was made there, a lower-case GUID; empty while there was none yet. The VM may be gone."""
+    disk_bytes: int = 0
+    """What the virtual disks in it take on the volume."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class NeighborFacts:
     """A row of the host's neighbour table that maps a MAC to an address."""
 
@@ -204,10 +216,12 @@ class HostState:
     images: tuple[ImageFacts, ...]
     vms: tuple[VmFacts, ...]
     """All VMs of the host, ours and others'."""
+    folders: tuple[FolderFacts, ...] = ()
+    """Marked folders below the file's folder, the host's own folder for disks, and beside those of VMs; of all clusters."""
     read_utc: datetime
     whole: bool = True
-    """False: only the host's own facts were read, since Hyper-V does not run there or is not for this account. Then switch, images and
-    VMs are not known; empty here says nothing about them.
+    """False: only the host's own facts were read, since Hyper-V does not run there or is not for this account. Then switch, images,
+    VMs and folders are not known; empty here says nothing about them.
     """
 
 
@@ -306,6 +320,8 @@ class SecretsFacts:
 
     exists: bool
     cluster_id: str = ""
+    former_ids: tuple[str, ...] = ()
+    """Ids of earlier lives of this cluster that something on a host still bore when its secrets were given up."""
     path: str = ""
 
 

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from provisioner.errors import Fault
 from provisioner.model.facts import HostFacts, HostState, Observed, VmFacts
-from provisioner.model.naming import spaced_mac
+from provisioner.model.naming import Mark, spaced_mac
+from provisioner.model.ownership import claims
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, HostSpec, MachineSpec
 from provisioner.model.steps import StepId
@@ -143,9 +144,12 @@ def _space(
 
 
 def _collisions(machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:
-    """On all hosts of the cluster: their machines share one network. Our own VM of that machine is no collision, wherever it stands."""
+    """On all hosts of the cluster: their machines share one network. A VM with the machine's own mark is no collision, wherever it
+    stands: a copy of it is told by the step that makes VMs.
+    """
     for machine in machines:
-        ours = {vm.id for each in seen.hosts.values() if (vm := find_vm(machine, each, seen.secrets))}
+        mark = Mark(cluster_id=seen.secrets.cluster_id, machine=machine.name)
+        ours = {one.vm.id for one in claims(seen.hosts, mark)}
         for host, vm in ((name, vm) for name, each in seen.hosts.items() for vm in each.vms):
             if vm.mac == machine.mac and vm.id not in ours:
                 yield Fault(

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
+from provisioner.model import ownership
 from provisioner.model.facts import UNREADABLE, HostState, Observed, SwitchFacts, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
 from provisioner.model.wishes import Extent
+from provisioner.steps.copies import fault_of_copies
 from provisioner.steps.image import image_path
 from provisioner.steps.refusals import fault_of
 from provisioner.steps.run import Run
@@ -24,8 +26,7 @@ GIB = 1024**3
 
 def our_vms(state: HostState, seen: Observed) -> tuple[VmFacts, ...]:
     """VMs that bear this cluster's mark, also those that the file does not name any more."""
-    own = seen.secrets.cluster_id
-    return tuple(vm for vm in state.vms if own and vm.mark is not None and vm.mark.cluster_id == own)
+    return tuple(one.vm for one in ownership.our_vms(seen.hosts, seen.secrets) if one.vm in state.vms)
 
 
 def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
@@ -45,6 +46,7 @@ def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
                 details={"id": vm.id, "disk_bytes": disks},
                 destroys=f"its disk of {disks // GIB} GiB" if disks else "the VM",
             )
+        yield from _copies(host, seen)
         yield from _unknown(cluster, host, state, seen)
         yield _switch(cluster, host, state, seen, extent)
         yield _image(cluster, host, state, seen, extent)
@@ -71,6 +73,16 @@ def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
     elif seen.secrets.exists:
         why = f"{seen.secrets.path} (remove with --secrets)"
         yield Action(step=StepId.SECRETS, verb=Verb.KEEP, object="secrets", why=why)
+
+
+def _copies(host: str, seen: Observed) -> Iterator[Action]:
+    """VMs with our mark that are not proven to be ours are kept, and the run does not end as if nothing were left."""
+    for one in ownership.our_copies(seen.hosts, seen.secrets):
+        assert one.vm.mark is not None, "a claim bears a mark"
+        fault = fault_of_copies(seen.hosts, one.vm.mark)
+        if one.host == host and fault is not None:
+            what = f"{one.vm.name} ({one.vm.id})"
+            yield Action(step=StepId.VM, verb=Verb.REFUSE, object=what, host=host, why=fault.message, fault=fault)
 
 
 def _unknown(cluster: Cluster, host: str, state: HostState, seen: Observed) -> Iterator[Action]:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from provisioner.errors import Dropped, Fault, TransportError, Unreachable
 from provisioner.model.facts import HostState, Observed, SecretsFacts, VmFacts
-from provisioner.model.naming import spaced_mac
+from provisioner.model.naming import Mark, spaced_mac
+from provisioner.model.ownership import vm_of
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, MachineSpec, Role
 from provisioner.model.steps import StepId
 from provisioner.ports import VmChange, VmRequest
 from provisioner.steps.actions import for_machine, refuse
+from provisioner.steps.copies import fault_of_copies
 from provisioner.steps.refusals import fault_of
 from provisioner.steps.run import Run
 from provisioner.steps.waits import Met, NotYet, TimedOut
@@ -27,18 +29,19 @@ WORKER_DELAY_S = 20
 
 
 def find_vm(machine: MachineSpec, state: HostState, secrets: SecretsFacts) -> VmFacts | None:
-    """The machine's VM by its mark, or None."""
-    for vm in state.vms:
-        if vm.mark and vm.mark.cluster_id == secrets.cluster_id and vm.mark.machine == machine.name:
-            return vm
-    return None
+    """The machine's VM on that host, or None: see `model.ownership` for what proves it."""
+    mark = Mark(cluster_id=secrets.cluster_id, machine=machine.name)
+    own = vm_of({machine.host: state}, mark) if secrets.cluster_id else None
+    return own.vm if own else None
 
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     for machine in cluster.machines:
         state = seen.hosts[machine.host]
         vm = find_vm(machine, state, seen.secrets)
-        if vm is None:
+        if fault := fault_of_copies(seen.hosts, Mark(cluster_id=seen.secrets.cluster_id, machine=machine.name)):
+            yield refuse(StepId.VM, machine, fault)
+        elif vm is None:
             yield _elsewhere(cluster, machine, seen) or _missing(machine, state, seen.secrets)
         elif not vm.complete:
             yield _create(machine, "half-made by an earlier run: finish it")

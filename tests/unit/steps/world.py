@@ -12,6 +12,7 @@ from provisioner.model.facts import (
     AdapterFacts,
     DriveFacts,
     EtcdMemberFacts,
+    FolderFacts,
     HostFacts,
     HostState,
     ImageFacts,
@@ -77,6 +78,7 @@ def observed_of(given: dict[str, Any], cluster: Cluster) -> Observed:
         switch=switch_of(given["switch"]) if "switch" in given else (switch_of({}) if up else None),
         images=tuple(image_of(i) for i in given.get("images", [{}] if up else [])),
         vms=tuple(vm_of(v, cluster) for v in _vms(given, cluster, up=up)),
+        folders=tuple(folder_of(f) for f in _folders(given, cluster, up=up)),
         read_utc=NOW,
     )
     machines = {m.name: machine_of({}, m.name, cluster) for m in cluster.machines} if up else {}
@@ -105,6 +107,24 @@ def _vms(given: dict[str, Any], cluster: Cluster, *, up: bool) -> list[dict[str,
     changed = given.get("vms", [])
     names = {vm["name"] for vm in changed}
     return [vm for vm in vms if vm["name"] not in names] + [vm for vm in changed if not vm.get("gone")]
+
+
+def _folders(given: dict[str, Any], cluster: Cluster, *, up: bool) -> list[dict[str, Any]]:
+    """Of a whole cluster: one of each machine, and it names that machine's VM."""
+    folders = [{"machine": m.name} for m in cluster.machines] if up else []
+    changed = given.get("folders", [])
+    names = {folder["machine"] for folder in changed}
+    return [f for f in folders if f["machine"] not in names] + [f for f in changed if not f.get("gone")]
+
+
+def folder_of(given: dict[str, Any]) -> FolderFacts:
+    name = given["machine"]
+    return FolderFacts(
+        path=given.get("path", f"C:\\VMs\\{name}"),
+        mark=Mark(cluster_id=given.get("cluster", CLUSTER_ID), machine=name),
+        vm_id=given.get("vm_id", f"id-{name}"),
+        disk_bytes=given.get("disk_gib", 2) * GIB,
+    )
 
 
 def host_of(given: dict[str, Any]) -> HostFacts:
