@@ -24,10 +24,8 @@ from provisioner.model.steps import StepId
 from provisioner.model.wishes import Extent, Options
 from provisioner.ports import Ports
 from provisioner.steps import removal
-from provisioner.steps.finder import Finder
-from provisioner.steps.image import image_path
+from provisioner.steps.begin import new_run
 from provisioner.steps.run import Run
-from provisioner.steps.vm import find_vm
 from provisioner.steps.waits import Waiter, bounded
 
 T = TypeVar("T")
@@ -228,33 +226,16 @@ class Session:
                 await finder.close()
 
     def _new_run(self, seen: Observed, actions: Sequence[Action]) -> Run:
-        """A run that knows already what was observed."""
-        run = Run(
-            cluster=self.cluster,
-            ports=self.ports,
-            seen=seen,
+        self._run = new_run(
+            self.cluster,
+            self.ports,
+            seen,
             waiter=self._waiter(),
-            emit=self.emit,
             options=self.options,
             picture=self._picture,
+            actions=actions,
         )
-        self._run = run
-        for name, host in self.ports.hosts.items():
-            coming = {self.cluster.machine(a.machine).mac for a in actions if a.kind == "find" and a.host == name}
-            run.finders[name] = Finder(host=host, clock=self.ports.clock, learned=run.learned, coming=coming)
-            path = image_path(self.cluster, seen.hosts[name]).lower()
-            found = next((i for i in seen.hosts[name].images if i.exists and i.path.lower() == path), None)
-            if found is not None:
-                run.images[name] = found
-        for machine in self.cluster.machines:
-            vm = find_vm(machine, seen.hosts[machine.host], seen.secrets)
-            if vm is not None:
-                run.vms[machine.name] = vm
-            facts = seen.machines.get(machine.name)
-            if facts is not None:
-                run.addresses[machine.name] = facts.address
-                run.machines[machine.name] = facts
-        return run
+        return self._run
 
     async def _picture(self, machine: str) -> str:
         """The VM's screen into the run's folder. A picture is a help, never a reason to fail."""

@@ -3,76 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from provisioner.errors import Dropped, Fault, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.model.events import Note
-from provisioner.model.facts import MachineFacts
-from provisioner.model.plan import Action
+from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, PatchSpec
 from provisioner.model.steps import StepId
-from provisioner.ports import ApplyOutcome
 from provisioner.steps import config
 from provisioner.steps.run import Run
-from tests.unit.steps.running import Notes, run_of
-from tests.unit.steps.world import HOST, PLACE, cluster_of, machine_of, observed_of
+from tests.fakes.world import FakeWorld
+from tests.unit.steps.world import PLACE, cluster_of, machine_of, observed_of
 
 CP, WORKER = "home-cp-1", "home-worker-1"
-UUID = "4c4c4544-0051-3610-8043-b4c04f4a5131"
 
 
-class Api:
-    """A machine in maintenance; `applied` are the configs that reached it."""
-
-    def __init__(self, facts: MachineFacts, failing: TransportError | None = None, *, dry: bool = True) -> None:
-        self.facts = facts
-        self.failing = failing
-        self.dry = dry
-        self.applied: list[bytes] = []
-        self.asked = 0
-
-    async def read(self, _address: str, _access: Any, *, pin: str = "") -> MachineFacts:
-        return self.facts
-
-    async def apply(self, _address: str, _access: Any, sent: bytes, *, dry_run: bool, pin: str) -> ApplyOutcome:
-        assert pin == self.facts.fingerprint, "bound to the key that was proven"
-        self.asked += 1
-        if self.failing is not None and dry_run == self.dry:
-            raise self.failing
-        if not dry_run:
-            self.applied.append(sent)
-        return ApplyOutcome(warnings=(), mode="REBOOT", details="")
-
-
-class Store(Notes):
-    def write_machine_config(self, _machine: str, _config: bytes) -> None: ...
-
-
-def at_work(cluster: Cluster, name: str, **api: Any) -> tuple[Run, Api, list[Any]]:
+def at_work(cluster: Cluster, name: str) -> tuple[FakeWorld, Run]:
     """That machine was found in maintenance, and all three things agree."""
-    mac = cluster.machine(name).mac
-    vms = [{"name": m.name, "bios_uuid": UUID} for m in cluster.machines]
-    seen = observed_of({"all": "up", "vms": vms, "machines": {CP: None, WORKER: None}}, cluster)
-    facts = machine_of(
-        {"mode": "maintenance", "stage": "maintenance", "uuid": UUID, "macs": (mac,), "fingerprint": "key"},
-        name,
-        cluster,
-    )
-    machines = Api(facts, **api)
-    configs = SimpleNamespace(machine_config=lambda *_, **__: b"config")
-    run, events = run_of(cluster, seen, machines=machines, configs=configs)
-    object.__setattr__(run.ports, "store", Store())
-    run.learn(name, facts)
-    run.learn(CP, machine_of({}, CP, cluster)) if name != CP else None
-    run.finders[HOST].rows[mac] = {facts.address: None}
-    return run, machines, events
+    seen = observed_of({"all": "up", "machines": {CP: None, WORKER: None}}, cluster)
+    shown = {name: machine_of({"mode": "maintenance", "stage": "maintenance"}, name, cluster)}
+    if name != CP:
+        shown[CP] = machine_of({}, CP, cluster)
+    world = FakeWorld(cluster, replace(seen, machines=shown))
+    return world, world.run()
+
+
+def sent(world: FakeWorld, *, dry: bool) -> list[bytes]:
+    """Configs that left this computer; each must be bound to the key that was proven."""
+    calls = world.machines.made("apply")
+    assert all(call["pin"].startswith("key of ") for call in calls)
+    return [call["config"] for call in calls if call["dry_run"] == dry]
 
 
 def of(name: str) -> Action:
-    return Action(step=StepId.CONFIG, verb="apply", object=name, kind="apply", machine=name, why="")
+    return Action(step=StepId.CONFIG, verb=Verb.APPLY, object=name, kind="apply", machine=name, why="")
 
 
 def addressed(name: str, address: str, **changes: Any) -> Cluster:
@@ -82,12 +48,12 @@ def addressed(name: str, address: str, **changes: Any) -> Cluster:
 
 
 async def test_an_endpoint_where_the_control_plane_is_not_is_found_before_a_config_is_sent() -> None:
-    run, api, _ = at_work(addressed(CP, "192.168.1.41"), CP)
+    world, run = at_work(addressed(CP, "192.168.1.41"), CP)
     with pytest.raises(Fault) as caught:
         await config.apply(of(CP), run)
     assert caught.value.id == "P-CONFIG-ENDPOINT"
     assert "192.168.1.101" in caught.value.message
-    assert api.asked == 0
+    assert world.machines.made("apply") == []
 
 
 @pytest.mark.parametrize(
@@ -110,29 +76,31 @@ async def test_an_endpoint_where_the_control_plane_is_not_is_found_before_a_conf
     ids=["there", "endpoint", "vip", "patch"],
 )
 async def test_where_it_does_not_decide_the_config_is_sent(cluster: Cluster) -> None:
-    run, api, _ = at_work(cluster, CP)
+    world, run = at_work(cluster, CP)
     assert await config.apply(of(CP), run) == "dry run and config taken"
-    assert api.applied == [b"config"]
+    assert sent(world, dry=True) == sent(world, dry=False) == [world.store.machine_configs[CP]]
 
 
 async def test_a_worker_at_another_address_is_a_warning() -> None:
-    run, api, events = at_work(addressed(WORKER, "192.168.1.77"), WORKER)
+    world, run = at_work(addressed(WORKER, "192.168.1.77"), WORKER)
     await config.apply(of(WORKER), run)
-    assert api.applied
-    assert any("reserve 192.168.1.77" in e.message for e in events if isinstance(e, Note))
+    assert sent(world, dry=False)
+    assert any("reserve 192.168.1.77" in note.message for note in world.told(Note))
 
 
 @pytest.mark.parametrize("error", [Unreachable("no route"), Rejected("alert"), NotTrusted("another key")])
 async def test_a_config_that_cannot_be_delivered_says_that_it_was_not_sent(error: TransportError) -> None:
-    run, api, _ = at_work(cluster_of({}), CP, failing=error)
+    world, run = at_work(cluster_of({}), CP)
+    world.machines.fail("apply", error, forever=True, dry_run=True)
     with pytest.raises(Fault) as caught:
         await config.apply(of(CP), run)
     assert caught.value.id == "P-CONFIG-LOSTANSWER"
     assert "could not be delivered" in caught.value.message
-    assert not api.applied
+    assert not sent(world, dry=False)
 
 
 async def test_a_config_whose_answer_was_lost_says_that_it_cannot_be_told() -> None:
-    run, _, _ = at_work(cluster_of({}), CP, failing=Dropped("reset"), dry=False)
+    world, run = at_work(cluster_of({}), CP)
+    world.machines.fail("apply", Dropped("reset"), forever=True, dry_run=False)
     with pytest.raises(Fault, match="cannot be told"):
         await config.apply(of(CP), run)

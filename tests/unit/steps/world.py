@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from provisioner.model.facts import (
     MachineFacts,
     NodeFacts,
     Observed,
+    PodFacts,
     SecretsFacts,
     SwitchFacts,
     SwitchJobFacts,
@@ -35,6 +37,11 @@ PLACE = Place(file="clusters/home.yaml", line=1, column=1)
 CLUSTER_ID = "c0ffee"
 HOST = "hv01"
 ISO = "C:\\ProgramData\\TalosHyperV\\images\\talos-v1.11.5.iso"
+
+
+def uuid_of(name: str) -> str:
+    """The BIOS UUID of the VM of that name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
 
 
 def cluster_of(given: dict[str, Any]) -> Cluster:
@@ -238,7 +245,7 @@ def vm_of(given: dict[str, Any], cluster: Cluster) -> VmFacts:
         "start_delay_s": 0,
         "heartbeat": "OkApplicationsUnknown",
         "uptime_s": 600,
-        "bios_uuid": f"uuid-{name}",
+        "bios_uuid": uuid_of(name),
         "notes": mark,
         "mark": find_mark(mark) if mark else None,
         "folder": f"C:\\VMs\\{name}",
@@ -257,12 +264,30 @@ def machine_of(given: dict[str, Any], name: str, cluster: Cluster) -> MachineFac
         "stage": "running",
         "ready": not unmet,
         "unmet": unmet,
-        "uuid": f"uuid-{name}",
+        "uuid": uuid_of(name),
+        "macs": (cluster.machine(name).mac,),
+        "hostname": name,
+        "fingerprint": f"key of {name}",
         "talos": "v1.11.5",
         "system_disk": "/dev/sda",
         "cmdline": "talos.platform=metal",
     }
     return MachineFacts(**(values | given))
+
+
+def pods_of(cluster: Cluster) -> tuple[PodFacts, ...]:
+    """What a healthy cluster has in kube-system."""
+    of_node = [
+        (f"{component}-{machine.name}", machine.name, component)
+        for machine in cluster.control_planes
+        for component in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    ]
+    of_node += [(f"kube-proxy-{n}", machine.name, "kube-proxy") for n, machine in enumerate(cluster.machines)]
+    of_node += [(f"coredns-{n}", cluster.machines[-1].name, "kube-dns") for n in range(2)]
+    return tuple(
+        PodFacts(namespace="kube-system", name=name, node=node, phase="Running", ready=True, app=app)
+        for name, node, app in of_node
+    )
 
 
 def mark(machine: str, cluster_id: str = CLUSTER_ID) -> Mark:

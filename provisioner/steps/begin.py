@@ -1,0 +1,54 @@
+"""A run as it begins: it knows already what was observed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from provisioner.model.facts import Observed
+from provisioner.model.plan import Action
+from provisioner.model.spec import Cluster
+from provisioner.model.wishes import Options
+from provisioner.ports import Ports
+from provisioner.steps.finder import Finder
+from provisioner.steps.image import image_path
+from provisioner.steps.run import Run
+from provisioner.steps.vm import find_vm
+from provisioner.steps.waits import Waiter
+
+
+def new_run(
+    cluster: Cluster,
+    ports: Ports,
+    seen: Observed,
+    *,
+    waiter: Waiter,
+    options: Options,
+    picture: Callable[[str], Awaitable[str]],
+    actions: Sequence[Action] = (),
+) -> Run:
+    """The one way to make a `Run`; asks nothing of the outside. `actions` are those it will do: the finders look for all that they need at once."""
+    run = Run(
+        cluster=cluster,
+        ports=ports,
+        seen=seen,
+        waiter=waiter,
+        emit=waiter.emit,
+        options=options,
+        picture=picture,
+    )
+    for name, host in ports.hosts.items():
+        coming = {cluster.machine(a.machine).mac for a in actions if a.kind == "find" and a.host == name}
+        run.finders[name] = Finder(host=host, clock=ports.clock, learned=run.learned, coming=coming)
+        path = image_path(cluster, seen.hosts[name]).lower()
+        found = next((i for i in seen.hosts[name].images if i.exists and i.path.lower() == path), None)
+        if found is not None:
+            run.images[name] = found
+    for machine in cluster.machines:
+        vm = find_vm(machine, seen.hosts[machine.host], seen.secrets)
+        if vm is not None:
+            run.vms[machine.name] = vm
+        facts = seen.machines.get(machine.name)
+        if facts is not None:
+            run.addresses[machine.name] = facts.address
+            run.machines[machine.name] = facts
+    return run

@@ -1,0 +1,367 @@
+"""A Hyper-V host: switches, images, VMs, and what its neighbour table knows. It refuses with the ids of the contract
+(`powershell/TalosHyperV/contract.yaml`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from provisioner.errors import HostRefused
+from provisioner.model.facts import (
+    ConsoleFacts,
+    DriveFacts,
+    HostFacts,
+    HostState,
+    ImageFacts,
+    NeighborFacts,
+    SwitchFacts,
+    SwitchJobFacts,
+    VmFacts,
+)
+from provisioner.model.naming import find_mark
+from provisioner.ports import Host, ObserveQuery, Progress, VmChange, VmRequest
+from tests.fakes.script import Scripted
+from tests.unit.steps.world import uuid_of
+
+GIB = 1024**3
+READ = datetime(2026, 5, 23, 12, 0, tzinfo=UTC)
+
+PUBLISHED = "a" * 64
+"""SHA-256 of what any URL holds, unless `downloads` says otherwise."""
+
+
+class FakeHost(Scripted):
+    """Made of what was seen of a host; reads give back what the calls made of it.
+
+    A switch is made by a job that runs until it is confirmed (`job_ends` says as what); all else is done at once.
+    """
+
+    def __init__(self, state: HostState, *, name: str = "hv01") -> None:
+        super().__init__()
+        self.name = name
+        self.facts: HostFacts = state.host
+        self.whole = state.whole
+        self.switches: dict[str, SwitchFacts] = {}
+        if state.switch is not None:
+            self.switches[state.switch.name.lower()] = state.switch
+        self.images = {image.path.lower(): image for image in state.images if image.exists}
+        self.vms = {vm.id: vm for vm in state.vms}
+        self.neighbors: list[NeighborFacts] = []
+        self.downloads: dict[str, str] = {}
+        """URL -> SHA-256 of what lies there."""
+        self.job_ends = "Done"
+        """How the job of a switch ends when it is confirmed: `Done`, `Failed`, `Undone`."""
+        self.stuck_drives = False
+        """Whether drives keep their ISO whatever they are told."""
+        self._numbers = itertools.count(1)
+
+    # -- for tests
+
+    def vm(self, name: str) -> VmFacts:
+        return next(vm for vm in self.vms.values() if vm.name == name)
+
+    def knows(self, mac: str, *addresses: str) -> None:
+        """The neighbour table maps the MAC to these, and to no others."""
+        others = [row for row in self.neighbors if row.mac != mac]
+        self.neighbors = others + [NeighborFacts(mac=mac, address=each, state="Reachable") for each in addresses]
+
+    # -- reading
+
+    async def observe(self, query: ObserveQuery) -> HostState:
+        async with self._asked("observe", query=query):
+            if not self.whole:
+                return HostState(host=self.facts, switch=None, images=(), vms=(), read_utc=READ, whole=False)
+            path = self._path(query.image_path or query.image_name)
+            return HostState(
+                host=self.facts,
+                switch=self._switch(query.switch) if query.switch else None,
+                images=(self._image(path),),
+                vms=tuple(self.vms.values()),
+                read_utc=READ,
+            )
+
+    async def find_switch(self, name: str) -> SwitchFacts:
+        async with self._asked("find_switch", name=name):
+            return self._switch(name)
+
+    async def find_image(self, path: str, *, verify: bool) -> ImageFacts:
+        async with self._asked("find_image", path=path, verify=verify):
+            return self._image(self._path(path))
+
+    async def find_vms(self, ids: Sequence[str]) -> tuple[VmFacts, ...]:
+        async with self._asked("find_vms", ids=tuple(ids)):
+            return tuple(self.vms[each] for each in ids if each in self.vms)
+
+    async def find_neighbors(self, macs: Sequence[str], *, sweep: bool) -> tuple[NeighborFacts, ...]:
+        async with self._asked("find_neighbors", macs=tuple(macs), sweep=sweep):
+            return tuple(row for row in self.neighbors if row.mac in macs)
+
+    async def watch_neighbors(self, macs: Sequence[str], *, wait_s: int) -> AsyncIterator[NeighborFacts]:
+        """Ends at once with what is known, as at the end of its time."""
+        async with self._asked("watch_neighbors", macs=tuple(macs), wait_s=wait_s):
+            rows = [row for row in self.neighbors if row.mac in macs]
+        for row in rows:
+            yield row
+
+    async def console(self, id: str, *, width: int, height: int) -> ConsoleFacts:
+        async with self._asked("console", id=id):
+            if self._vm(id, "Get-TalosConsole").state != "Running":
+                raise _refused("VMNotRunning", "Get-TalosConsole", id)
+            return ConsoleFacts(vm_id=id, width=width, height=height, pixels=bytes(2 * width * height))
+
+    # -- the switch
+
+    async def new_switch(
+        self,
+        *,
+        name: str,
+        adapter: str,
+        allow_management_os: bool,
+        vlan: int | None,
+        mark: str,
+        watchdog_s: int,
+        retry: bool,
+    ) -> SwitchJobFacts:
+        async with self._asked(
+            "new_switch",
+            name=name,
+            adapter=adapter,
+            allow_management_os=allow_management_os,
+            vlan=vlan,
+            mark=mark,
+            watchdog_s=watchdog_s,
+            retry=retry,
+        ):
+            function, there = "New-TalosSwitch", self._switch(name)
+            if there.job is not None and there.job.state == "Running":
+                raise _refused("SwitchJobRunning", function, name)
+            if there.job is not None and there.job.state == "Undone" and not retry:
+                raise _refused("SwitchUndone", function, name)
+            if there.exists and there.kind != "External":
+                raise _refused("SwitchOtherKind", function, name)
+            if there.exists and there.adapter != adapter:
+                raise _refused("SwitchOnOtherAdapter", function, name)
+            job = SwitchJobFacts(id=f"j{next(self._numbers)}", kind="New", state="Done" if there.exists else "Running")
+            if there.exists:
+                return job
+            physical = next((a for a in self.facts.adapters if a.name == adapter), None)
+            if physical is None:
+                raise _refused("SwitchAdapterNotFound", function, adapter)
+            self.switches[name.lower()] = SwitchFacts(
+                name=name,
+                exists=True,
+                id=f"s-{name}",
+                kind="External",
+                adapter=adapter,
+                adapter_description=physical.description,
+                allow_management_os=allow_management_os,
+                mark=find_mark(mark),
+                addresses=("192.168.1.10/24",) if allow_management_os else (),
+                gateway="192.168.1.1",
+                dns_servers=("192.168.1.1",) if allow_management_os else (),
+                network_category="Private",
+                job=job,
+            )
+            return job
+
+    async def confirm_switch(self, *, name: str, job_id: str) -> SwitchFacts:
+        async with self._asked("confirm_switch", name=name, job_id=job_id):
+            there = self._switch(name)
+            if there.job is None or there.job.id != job_id or there.job.state != "Running":
+                raise _refused("SwitchJobNotFound", "Confirm-TalosSwitch", name)
+            job = replace(there.job, state=self.job_ends)
+            kept = replace(there, job=job) if self.job_ends == "Done" else SwitchFacts(name=name, exists=False, job=job)
+            self.switches[name.lower()] = kept
+            return kept
+
+    async def remove_switch(self, *, name: str, mark: str) -> SwitchJobFacts:
+        async with self._asked("remove_switch", name=name, mark=mark):
+            function, there = "Remove-TalosSwitch", self._switch(name)
+            if there.exists and there.mark != find_mark(mark):
+                raise _refused("SwitchNotOurs", function, name)
+            if there.exists and any(vm.switch.lower() == name.lower() for vm in self.vms.values()):
+                raise _refused("SwitchInUse", function, name)
+            job = SwitchJobFacts(id=f"j{next(self._numbers)}", kind="Remove", state="Done")
+            self.switches[name.lower()] = SwitchFacts(name=name, exists=False, job=job)
+            return job
+
+    # -- the ISO
+
+    async def save_image(
+        self, *, url: str, sha256: str, sha256_url: str, path: str, progress: Callable[[Progress], None]
+    ) -> ImageFacts:
+        async with self._asked("save_image", url=url, sha256=sha256, sha256_url=sha256_url, path=path):
+            full, found = self._path(path), self.downloads.get(url, PUBLISHED)
+            there = self.images.get(full.lower())
+            if there is not None and there.sha256 == (sha256 or found):
+                return there
+            progress(Progress(activity="Save-TalosImage", status="150 of 304 MiB", percent=49))
+            if sha256 and sha256 != found:
+                raise _refused("ImageChecksum", "Save-TalosImage", path)
+            image = ImageFacts(path=full, exists=True, size_bytes=318_767_104, sha256=found, ours=True, url=url)
+            self.images[full.lower()] = image
+            return image
+
+    async def remove_image(self, path: str) -> ImageFacts:
+        async with self._asked("remove_image", path=path):
+            full = self._path(path)
+            there = self._image(full)
+            if there.exists and not there.ours:
+                raise _refused("ImageNotOurs", "Remove-TalosImage", path)
+            if there.exists and any(vm.iso.lower() == full.lower() for vm in self.vms.values()):
+                raise _refused("ImageInUse", "Remove-TalosImage", path)
+            self.images.pop(full.lower(), None)
+            return self._image(full)
+
+    # -- VMs
+
+    async def new_vm(self, request: VmRequest) -> VmFacts:
+        async with self._asked("new_vm", request=request):
+            function, mark = "New-TalosVM", find_mark(request.mark)
+            there = next((vm for vm in self.vms.values() if vm.name.lower() == request.name.lower()), None)
+            if there is not None and there.mark != mark:
+                raise _refused("VMNotOurs", function, request.name)
+            if there is None and any(vm.mac == request.mac for vm in self.vms.values()):
+                raise _refused("VMMacInUse", function, request.mac)
+            if not self._switch(request.switch).exists:
+                raise _refused("VMSwitchNotFound", function, request.switch)
+            if there is None and not self._image(self._path(request.iso_path)).exists:
+                raise _refused("VMIsoNotFound", function, request.iso_path)
+            made = there if there is not None and there.complete else _vm_of(request, self.facts.disk_folder)
+            if there is not None:
+                made = replace(made, id=there.id)
+            state = "Running" if request.start else made.state
+            return self._keep(replace(made, state=state))
+
+    async def set_vm(self, change: VmChange) -> VmFacts:
+        async with self._asked("set_vm", change=change):
+            function = "Set-TalosVM"
+            vm = self._vm(change.id, function)
+            if vm.mark != find_mark(change.mark):
+                raise _refused("VMNotOurs", function, change.id)
+            cpus, memory_mib = change.cpus or vm.cpus, change.memory_mib or vm.memory_mib
+            if vm.state != "Off" and (cpus, memory_mib) != (vm.cpus, vm.memory_mib):
+                raise _refused("VMMustBeOff", function, "Cpus" if cpus != vm.cpus else "MemoryBytes")
+            drives = vm.drives
+            if change.disk_gib is not None:
+                size = change.disk_gib * GIB
+                if any(drive.size_bytes > size for drive in drives if drive.kind == "disk"):
+                    raise _refused("VMDiskShrink", function, change.id)
+                drives = tuple(replace(d, size_bytes=size) if d.kind == "disk" else d for d in drives)
+            vlan = vm.vlan if change.vlan is None else change.vlan or None
+            order = ("disk", "dvd", "network") if change.boot_order else vm.boot_order
+            return self._keep(replace(vm, cpus=cpus, memory_mib=memory_mib, drives=drives, vlan=vlan, boot_order=order))
+
+    async def start_vm(self, id: str) -> VmFacts:
+        async with self._asked("start_vm", id=id):
+            return self._keep(replace(self._vm(id, "Start-TalosVM"), state="Running"))
+
+    async def stop_vm(self, id: str, *, turn_off: bool) -> VmFacts:
+        async with self._asked("stop_vm", id=id, turn_off=turn_off):
+            return self._keep(replace(self._vm(id, "Stop-TalosVM"), state="Off", uptime_s=0))
+
+    async def remove_vm(self, id: str, *, mark: str) -> None:
+        async with self._asked("remove_vm", id=id, mark=mark):
+            vm = self.vms.get(id)
+            if vm is not None and (vm.mark is None or mark not in (vm.mark.cluster_id, str(vm.mark))):
+                raise _refused("VMNotOurs", "Remove-TalosVM", id)
+            self.vms.pop(id, None)
+
+    async def mount_iso(self, id: str, path: str) -> VmFacts:
+        async with self._asked("mount_iso", id=id, path=path):
+            return self._keep(_with_iso(self._vm(id, "Mount-TalosIso"), path))
+
+    async def dismount_iso(self, id: str) -> VmFacts:
+        async with self._asked("dismount_iso", id=id):
+            vm = self._vm(id, "Dismount-TalosIso")
+            return vm if self.stuck_drives else self._keep(_with_iso(vm, ""))
+
+    async def close(self) -> None:
+        return None
+
+    # -- what it holds
+
+    def _keep(self, vm: VmFacts) -> VmFacts:
+        self.vms[vm.id] = vm
+        return vm
+
+    def _vm(self, id: str, function: str) -> VmFacts:
+        vm = self.vms.get(id)
+        if vm is None:
+            raise _refused("VMNotFound", function, id)
+        return vm
+
+    def _switch(self, name: str) -> SwitchFacts:
+        there = self.switches.get(name.lower(), SwitchFacts(name=name, exists=False))
+        used_by = tuple(vm.name for vm in self.vms.values() if there.exists and vm.switch.lower() == name.lower())
+        return replace(there, vm_names=tuple(dict.fromkeys((*there.vm_names, *used_by))))
+
+    def _image(self, path: str) -> ImageFacts:
+        there = self.images.get(path.lower(), ImageFacts(path=path, exists=False))
+        used_by = tuple(vm.name for vm in self.vms.values() if vm.iso.lower() == path.lower())
+        return replace(there, vm_names=tuple(dict.fromkeys((*there.vm_names, *used_by))))
+
+    def _path(self, path: str) -> str:
+        return path if "\\" in path else f"{self.facts.image_folder}\\{path}"
+
+
+def _vm_of(request: VmRequest, default_folder: str) -> VmFacts:
+    folder = f"{request.folder or default_folder}\\{request.name}"
+    return VmFacts(
+        id=f"id-{request.name}",
+        name=request.name,
+        state="Off",
+        generation=2,
+        cpus=request.cpus,
+        memory_mib=request.memory_mib,
+        dynamic_memory=False,
+        mac=request.mac,
+        static_mac=True,
+        switch=request.switch,
+        vlan=request.vlan,
+        connected=True,
+        addresses=(),
+        drives=(
+            DriveFacts(
+                kind="disk",
+                path=f"{folder}\\{request.name}.vhdx",
+                controller_number=0,
+                controller_location=0,
+                size_bytes=request.disk_gib * GIB,
+            ),
+            DriveFacts(kind="dvd", path=request.iso_path, controller_number=0, controller_location=1),
+        ),
+        boot_order=("disk", "dvd", "network"),
+        secure_boot=False,
+        automatic_checkpoints=False,
+        checkpoint_type="Disabled",
+        start_action="Start",
+        stop_action="ShutDown",
+        start_delay_s=request.start_delay_s,
+        heartbeat="",
+        uptime_s=0,
+        bios_uuid=uuid_of(request.name),
+        notes=request.mark,
+        mark=find_mark(request.mark),
+        folder=folder,
+        complete=True,
+    )
+
+
+def _with_iso(vm: VmFacts, path: str) -> VmFacts:
+    return replace(vm, drives=tuple(replace(d, path=path) if d.kind == "dvd" else d for d in vm.drives))
+
+
+def _refused(id: str, function: str, target: str) -> HostRefused:
+    return HostRefused(id=id, message=f"{target}: no", target=target, function=function)
+
+
+def rows_of(addresses: Mapping[str, str]) -> list[NeighborFacts]:
+    """A neighbour table: MAC -> address."""
+    return [NeighborFacts(mac=mac, address=address, state="Reachable") for mac, address in addresses.items()]
+
+
+_: type[Host] = FakeHost

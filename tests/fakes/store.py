@@ -1,0 +1,106 @@
+"""What is kept on this computer, in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from provisioner.model.facts import ConsoleFacts, SecretsFacts
+from provisioner.ports import Store
+from tests.fakes.script import Scripted
+
+NEW_ID = "c1d2e3f4"
+"""The id of a cluster that had none."""
+
+
+class FakeStore(Scripted):
+    def __init__(
+        self,
+        *,
+        secrets: bytes | None = None,
+        cluster_id: str = "",
+        access: Mapping[str, str] | None = None,
+        notes: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.folder = Path("~/.provision/home")
+        self.secrets = secrets
+        self.cluster_id = cluster_id
+        self.access = dict(access or {})
+        """Our contexts in the user's own files, as `Store.contexts` tells them."""
+        self.notes: dict[str, Any] = dict(notes or {})
+        self.aside: list[bytes] = []
+        """Secrets that were moved aside."""
+        self.files: dict[str, bytes] = {}
+        self.machine_configs: dict[str, bytes] = {}
+
+    def read_secrets(self) -> bytes | None:
+        with self._told("read_secrets"):
+            return self.secrets
+
+    def write_secrets(self, text: bytes) -> None:
+        with self._told("write_secrets", text=text):
+            self.secrets = text
+
+    def remove_secrets(self) -> None:
+        with self._told("remove_secrets"):
+            if self.secrets is not None:
+                self.aside.append(self.secrets)
+            self.secrets = None
+
+    def secrets_facts(self) -> SecretsFacts:
+        path = str(self.folder / "secrets.yaml")
+        return SecretsFacts(exists=self.secrets is not None, cluster_id=self.cluster_id, path=path)
+
+    def ensure_cluster_id(self) -> str:
+        self.cluster_id = self.cluster_id or NEW_ID
+        return self.cluster_id
+
+    def forget_cluster(self) -> None:
+        with self._told("forget_cluster"):
+            self.cluster_id, self.notes = "", {}
+            self.files.clear()
+            self.machine_configs.clear()
+
+    def write_client_files(self, *, talosconfig: bytes, kubeconfig: bytes) -> None:
+        with self._told("write_client_files"):
+            self.files = {"talosconfig": talosconfig, "kubeconfig": kubeconfig}
+
+    def read_client_file(self, name: str) -> bytes | None:
+        return self.files.get(name)
+
+    def write_machine_config(self, machine: str, config: bytes) -> None:
+        with self._told("write_machine_config", machine=machine, config=config):
+            self.machine_configs[machine] = config
+
+    def merge_contexts(self) -> tuple[str, ...]:
+        with self._told("merge_contexts"):
+            changed = tuple(name for name in self.files if self.access.get(name) != "current")
+            self.access |= dict.fromkeys(changed, "current")
+            return changed
+
+    def contexts(self) -> Mapping[str, str]:
+        return dict(self.access)
+
+    def remove_contexts(self) -> tuple[str, ...]:
+        with self._told("remove_contexts"):
+            removed = tuple(name for name, state in self.access.items() if state in ("current", "stale"))
+            self.access |= dict.fromkeys(removed, "")
+            return removed
+
+    def read_notes(self) -> dict[str, Any]:
+        notes: dict[str, Any] = json.loads(json.dumps(self.notes))  # as a file would give it: nobody shares it
+        return notes
+
+    def write_notes(self, notes: Mapping[str, Any]) -> None:
+        with self._told("write_notes", notes=notes):
+            self.notes = json.loads(json.dumps(notes))
+
+    def save_picture(self, run_folder: Path, machine: str, console: ConsoleFacts) -> Path:
+        with self._told("save_picture", machine=machine):
+            return run_folder / f"{machine}.png"
+
+
+_: type[Store] = FakeStore
