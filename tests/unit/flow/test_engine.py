@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,21 +15,8 @@ from provisioner.flow.up import needs_of, plan_up
 from provisioner.model.events import ActionEnded, ActionStarted, Event, StepEnded, StepStarted
 from provisioner.model.plan import Action
 from provisioner.model.steps import STEPS, StepId
-from provisioner.steps.waits import Waiter
+from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, observed_of
-
-
-class StillClock:
-    rate = 1.0
-
-    def now(self) -> float:
-        return 0.0
-
-    def wall(self) -> datetime:
-        return datetime(2026, 5, 23, tzinfo=UTC)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
 
 
 class Bench:
@@ -39,7 +24,8 @@ class Bench:
 
     def __init__(self, workers: int = 2) -> None:
         self.cluster = cluster_of({"workers": workers})
-        self.plan = plan_up(self.cluster, observed_of({}, self.cluster))
+        self.seen = observed_of({}, self.cluster)
+        self.plan = plan_up(self.cluster, self.seen)
         self.events: list[Event] = []
         self.log: list[str] = []
         self.hooks: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -55,18 +41,10 @@ class Bench:
         return "proven"
 
     async def go(self) -> Outcome:
-        clock = StillClock()
-        waiter = Waiter(clock=clock, started_s=0.0, emit=self.events.append, stop=self.stop)
-        run = SimpleNamespace(
-            waiter=waiter,
-            emit=self.events.append,
-            stop=self.stop,
-            ports=SimpleNamespace(clock=clock),
-            failed=set(),
-            learned=asyncio.Event(),
-        )
+        world = FakeWorld(self.cluster, self.seen)
+        world.events, world.stop = self.events, self.stop
         engine = Engine(
-            run=run,  # the engine uses only what stands here
+            run=world.run(),
             actions=self.plan.actions,
             appliers=dict.fromkeys(StepId, self.apply),
             needs=needs_of(self.cluster),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from provisioner.errors import Fault, NotTrusted, Unreachable
+from provisioner.errors import Fault
 from provisioner.model.facts import MachineFacts
-from provisioner.model.plan import Action
+from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.steps import install
 from provisioner.steps.run import Run
-from tests.unit.steps.running import run_of
+from tests.fakes.machines import Box
+from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import HOST, cluster_of, machine_of, observed_of
 
 CP = "home-cp-1"
@@ -22,35 +22,14 @@ CLUSTER = cluster_of({"workers": 0})
 OURS, STRANGERS = "4c4c4544-0051-3610-8043-b4c04f4a5131", "deadbeef-0051-3610-8043-b4c04f4a5131"
 
 
-class Api:
-    """By address: what answers there in maintenance, or under our authority."""
-
-    def __init__(self, maintenance: dict[str, MachineFacts], secure: dict[str, MachineFacts]) -> None:
-        self.maintenance = maintenance
-        self.secure = secure
-
-    async def read(self, address: str, access: Any, *, pin: str = "") -> MachineFacts:
-        found = (self.maintenance if access is None else self.secure).get(address)
-        if found is not None:
-            return found
-        raise NotTrusted("another authority") if address in self.maintenance else Unreachable("no route")
-
-
-class Host:
-    """Knows no neighbour."""
-
-    name = HOST
-
-    async def watch_neighbors(self, _macs: Any, *, wait_s: int) -> AsyncIterator[Any]:
-        for row in ():
-            yield row
-
-
-def waiting(maintenance: dict[str, MachineFacts], secure: dict[str, MachineFacts]) -> Run:
+def waiting(*answers: MachineFacts) -> tuple[FakeWorld, Run]:
+    """The machine was at .101 when it took its config; these are the machines that answer now. The host knows no neighbour."""
     seen = observed_of({"all": "up", "vms": [{"name": CP, "bios_uuid": OURS}], "machines": {CP: None}}, CLUSTER)
-    run, _ = run_of(CLUSTER, seen, host=Host(), machines=Api(maintenance, secure))
+    world = FakeWorld(CLUSTER, seen)
+    world.machines.boxes |= {facts.address: Box(facts=facts) for facts in answers}
+    run = world.run()
     run.addresses[CP] = "192.168.1.101"
-    return run
+    return world, run
 
 
 def at(address: str, **values: Any) -> MachineFacts:
@@ -59,32 +38,33 @@ def at(address: str, **values: Any) -> MachineFacts:
 
 def action(**details: Any) -> Action:
     return Action(
-        step=StepId.INSTALL, verb="wait", object=CP, machine=CP, host=HOST, kind="wait", why="", details=details
+        step=StepId.INSTALL, verb=Verb.WAIT, object=CP, machine=CP, host=HOST, kind="wait", why="", details=details
     )
 
 
 @pytest.mark.parametrize(("uuid", "likely"), [(OURS, "went back to maintenance"), (STRANGERS, "")])
 async def test_only_our_own_machine_can_be_back_in_maintenance(uuid: str, likely: str) -> None:
     """A stranger that took over the address is no sign of how the installation went."""
-    run = waiting({"192.168.1.101": at("192.168.1.101", uuid=uuid, stage="maintenance", mode="maintenance")}, {})
+    world, run = waiting(at("192.168.1.101", uuid=uuid, stage="maintenance", mode="maintenance"))
     with pytest.raises(Fault) as caught:
         await install.apply(action(), run)
     await run.finders[HOST].close()
     assert caught.value.id == "P-INSTALL-STUCK"
     assert likely in caught.value.likely
     assert bool(caught.value.likely) == bool(likely)
+    assert world.pictures == [CP]
 
 
 async def test_a_machine_that_a_patch_gave_the_address_of_the_file_is_found_there() -> None:
     machines = tuple(replace(m, address="192.168.1.41") for m in CLUSTER.machines)
-    run = waiting({}, {"192.168.1.41": at("192.168.1.41")})
+    _, run = waiting(at("192.168.1.41"))
     run.cluster = replace(CLUSTER, machines=machines)
     assert "at 192.168.1.41" in await install.apply(action(), run)
     assert run.addresses[CP] == "192.168.1.41"
 
 
 async def test_after_a_restart_it_must_run_not_only_answer() -> None:
-    run = waiting({}, {"192.168.1.101": at("192.168.1.101", stage="booting")})
+    _, run = waiting(at("192.168.1.101", stage="booting"))
     with pytest.raises(Fault, match="did not come back"):
         await install.apply(action(running=True), run)
     await run.finders[HOST].close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,13 +12,13 @@ from provisioner.errors import Unreachable
 from provisioner.flow.down import plan_down
 from provisioner.flow.status import status
 from provisioner.flow.up import needs_of, plan_up
-from provisioner.model.facts import HostState, Observed
+from provisioner.model.facts import Observed
 from provisioner.model.plan import Action
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
 from provisioner.model.wishes import Extent
-from tests.unit.flow.test_engine import StillClock
-from tests.unit.steps.world import HOST, NOW, cluster_of, observed_of
+from tests.fakes.world import FakeWorld
+from tests.unit.steps.world import HOST, cluster_of, observed_of
 
 OTHER = "hv02"
 CP, WORKER = "home-cp-1", "home-worker-1"
@@ -96,36 +95,11 @@ async def test_a_host_that_is_away_does_not_hide_the_other(away: str) -> None:
     seen = seen_on(cluster, {CP: HOST, WORKER: OTHER})
     notes = {"machines": {name: {"address": facts.address} for name, facts in seen.machines.items()}}
 
-    class Host:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        async def observe(self, _query: Any) -> HostState:
-            if self.name == away:
-                raise Unreachable("no route to host")
-            return seen.hosts[self.name]
-
-    async def never(*_: Any) -> Any:
-        raise Unreachable("nobody there")
-
-    store = SimpleNamespace(
-        secrets_facts=lambda: seen.secrets,
-        read_secrets=lambda: b"secrets",
-        read_notes=lambda: notes,
-        contexts=lambda: seen.access,
-    )
-    ports: Any = SimpleNamespace(
-        hosts={name: Host(name) for name in cluster.hosts},
-        machines=SimpleNamespace(read=never, etcd_members=never),
-        kubernetes=SimpleNamespace(nodes=never),
-        configs=SimpleNamespace(
-            read_bundle=lambda text: text, access=lambda bundle: bundle, kubeconfig=lambda *_, **__: b""
-        ),
-        store=store,
-        clock=SimpleNamespace(rate=1.0, now=lambda: 0.0, wall=lambda: NOW, sleep=StillClock().sleep),
-    )
+    world = FakeWorld(cluster, seen, notes=notes)
+    world.hosts[away].fail("observe", Unreachable("no route to host"))
+    world.machines.fail("read", Unreachable("nobody there"), forever=True)
     async with asyncio.timeout(10):
-        report = await status(cluster, ports)
+        report = await status(cluster, world.ports)
     vms = {row.name: row.vm for row in report.machines}
     there = CP if away == OTHER else WORKER
     assert vms == {there: "Running", ({CP, WORKER} - {there}).pop(): None}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 import pytest
 
@@ -12,29 +11,11 @@ from provisioner.model.events import Event, WaitEnded, WaitProgressed, WaitStart
 from provisioner.model.steps import StepId
 from provisioner.steps import waits
 from provisioner.steps.waits import FLOOR_REAL_S, REPEAT_S, Met, NotYet, TimedOut, Waiter
-
-
-class SkippingClock:
-    """Sleeping moves it on at once."""
-
-    rate = 1.0
-
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def wall(self) -> datetime:
-        return datetime(2026, 5, 23, tzinfo=UTC)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-        self.time += seconds
+from tests.fakes.clock import FakeClock
 
 
 def waiter(events: list[Event], stop: asyncio.Event | None = None, scale: float = 1.0) -> Waiter:
-    return Waiter(clock=SkippingClock(), started_s=0.0, emit=events.append, stop=stop or asyncio.Event(), scale=scale)
+    return Waiter(clock=FakeClock(), started_s=0.0, emit=events.append, stop=stop or asyncio.Event(), scale=scale)
 
 
 async def test_met_with_its_proof() -> None:
@@ -110,7 +91,7 @@ async def test_a_bell_brings_the_next_look_forward() -> None:
     bell = asyncio.Event()
     looks = 0
 
-    class StandingClock(SkippingClock):
+    class StandingClock(FakeClock):
         async def sleep(self, seconds: float) -> None:
             await asyncio.Event().wait()  # only the bell can end it
 
@@ -144,7 +125,7 @@ async def test_what_the_probe_raises_ends_the_wait() -> None:
 # --- probes that hang ---------------------------------------------------------------------------------------------------
 
 
-class RunningClock(SkippingClock):
+class RunningClock(FakeClock):
     """Ten seconds pass between two looks at it."""
 
     def now(self) -> float:
@@ -214,7 +195,7 @@ async def test_after_a_stop_a_probe_at_work_may_end_within_its_grace(
 async def test_a_single_call_has_a_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "CALL_REAL_S", 0.01)
     with pytest.raises(TimedOut):
-        await waits.bounded(SkippingClock(), asyncio.Event().wait(), what="reading", bound_s=0.01)
+        await waits.bounded(FakeClock(), asyncio.Event().wait(), what="reading", bound_s=0.01)
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(45, "45 s"), (150, "2m30s"), (500.4, "8m20s"), (1200, "20m")])
