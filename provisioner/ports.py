@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from provisioner.errors import Finding
+from provisioner.errors import Finding, HostRefused
 from provisioner.model.effective import EffectiveConfig
 from provisioner.model.events import Event
 from provisioner.model.facts import (
     ConsoleFacts,
     EtcdMemberFacts,
+    HostFacts,
     HostState,
     ImageFacts,
     MachineFacts,
@@ -143,12 +144,27 @@ class CallInfo(Protocol):
         """`ok`, `refused`, `dropped`."""
 
 
+class HyperVUnavailable(HostRefused):
+    """The host refused a call since Hyper-V does not run there any more, or is not for this account: `host` are its facts, read anew."""
+
+    def __init__(self, refusal: HostRefused, host: HostFacts) -> None:
+        super().__init__(
+            id=refusal.id,
+            message=refusal.message,
+            category=refusal.category,
+            target=refusal.target,
+            function=refusal.function,
+        )
+        self.host = host
+
+
 class Host(Protocol):
     """A Hyper-V host. Calls that several lanes make at the same moment go out as one request (see `hyperv/`)."""
 
     name: str
 
-    async def observe(self, query: ObserveQuery) -> HostState: ...
+    async def observe(self, query: ObserveQuery) -> HostState:
+        """Everything by one call. Where Hyper-V does not run or is not for this account, only the host's own facts: `whole` is False."""
 
     async def new_switch(
         self,

@@ -14,7 +14,7 @@ from provisioner.model.spec import Cluster, HostSpec
 from provisioner.ports import Bundle, Clock, Host, ObserveQuery, Ports, TalosAccess
 from provisioner.steps.finder import same_uuid
 from provisioner.steps.image import image_pin
-from provisioner.steps.refusals import fault_of
+from provisioner.steps.refusals import fault_of, hyperv_fault
 from provisioner.steps.run import machine_hint
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waits import TimedOut, bounded
@@ -28,7 +28,7 @@ HTTP_PORT = 5985
 
 
 async def observe(cluster: Cluster, ports: Ports) -> Observed:
-    """Raises a Fault when a host cannot be read, or when the secrets on disk are damaged."""
+    """Raises a Fault when a host cannot be read or its Hyper-V cannot, or when the secrets on disk are damaged."""
     async with _Looks() as looks:
         reading = looks.at_hosts(cluster, ports)
         looks.at_cluster(cluster, ports)
@@ -154,9 +154,19 @@ async def _host(cluster: Cluster, name: str, host: Host, clock: Clock) -> HostSt
     spec = cluster.hosts[name]
     query = ObserveQuery(switch=cluster.switch.name, image_path=cluster.image.path, image_name=cluster.image.file_name)
     try:
-        return await bounded(clock, host.observe(query), what=f"facts of {name}", bound_s=READ_BOUND_S)
+        state = await bounded(clock, host.observe(query), what=f"facts of {name}", bound_s=READ_BOUND_S)
     except TransportError as error:
         raise host_fault(error, spec) from error
+    if not state.whole:
+        raise unread_fault(state, spec)
+    return state
+
+
+def unread_fault(state: HostState, spec: HostSpec) -> Fault:
+    """Why only the host's own facts were read: what is on it is not known then, and never taken for nothing."""
+    fault = hyperv_fault(spec.name, state.host, user=spec.user)
+    assert fault is not None, "the facts say why Hyper-V could not be read"
+    return fault
 
 
 def host_fault(error: TransportError, spec: HostSpec) -> Fault:

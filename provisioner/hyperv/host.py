@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from provisioner.errors import HostRefused
+from provisioner.errors import HostRefused, TransportError
 from provisioner.hyperv import facts, verbs
 from provisioner.hyperv.gather import Alone, Batch, Caller, OfItems, OfStatements, Result
 from provisioner.hyperv.module import ModuleNeed
@@ -24,7 +24,10 @@ from provisioner.model.facts import (
     VmFacts,
 )
 from provisioner.model.spec import HostSpec
-from provisioner.ports import Clock, Dialer, Endpoint, ObserveQuery, Progress, VmChange, VmRequest
+from provisioner.ports import Clock, Dialer, Endpoint, HyperVUnavailable, ObserveQuery, Progress, VmChange, VmRequest
+
+_OF_HYPERV = "HyperV."
+"""Begins the ids of what no function has an id for: failures of cmdlets."""
 
 HTTP_PORT = 5985
 """WinRM's own port for HTTP, where it encrypts the messages itself. Any other port is taken for HTTPS."""
@@ -73,7 +76,7 @@ class HyperVHost:
 
     async def observe(self, query: ObserveQuery) -> HostState:
         """Everything by one pipeline. Where Hyper-V itself is not running, or is not for this account, there is no more to read than
-        the host's own facts: then switch, images and VMs are empty, and the facts say why.
+        the host's own facts: then the state is not whole, whatever the other functions wrote, and the facts say why.
         """
         statements = [verbs.get_host()]
         if query.switch:
@@ -84,15 +87,20 @@ class HyperVHost:
         batch = Alone(statements, changes=False)
         caller = Caller(statements[0])
         try:
-            results = await self._ask(batch, caller)
-        except HostRefused:
+            results = await self._all_workers().ask(batch, caller)
+            host = _host(results)
+        except HostRefused as refusal:
             host = _host(caller.results)
-            if host is None or (_hyperv_runs(host) and _may_manage(host)):
+            if host is None:
                 raise
-            return HostState(host=host, switch=None, images=(), vms=(), read_utc=self._clock.wall(), whole=False)
-        host = _host(results)
+            if _can_be_read(host):  # it may have stopped in between
+                host = await self._unavailable(refusal)
+                if host is None:
+                    raise
         if host is None:
             raise _no_answer("Get-TalosHost")
+        if not _can_be_read(host):
+            return HostState(host=host, switch=None, images=(), vms=(), read_utc=self._clock.wall(), whole=False)
         switches = [facts.switch_facts(v, "Get-TalosSwitch") for t, v in results if t == "TalosHyperV.Switch"]
         return HostState(
             host=host,
@@ -236,7 +244,25 @@ class HyperVHost:
         return facts.vm_facts(_only(results, statement.function), statement.function)
 
     async def _ask(self, batch: Batch, caller: Caller) -> list[Result]:
-        return await self._all_workers().ask(batch, caller)
+        """Where Hyper-V refuses, the host is asked whether it is there at all: what a stopped service answers has no id of its own."""
+        try:
+            return await self._all_workers().ask(batch, caller)
+        except HostRefused as refusal:
+            host = await self._unavailable(refusal)
+            if host is None:
+                raise
+            raise HyperVUnavailable(refusal, host) from refusal
+
+    async def _unavailable(self, refusal: HostRefused) -> HostFacts | None:
+        """The host's facts, read anew, where they tell why Hyper-V refuses whatever it is asked; else None."""
+        if not refusal.id.startswith(_OF_HYPERV):
+            return None
+        statement = verbs.get_host()
+        try:
+            host = _host(await self._all_workers().ask(Alone([statement], changes=False), Caller(statement)))
+        except TransportError:
+            return None
+        return host if host is not None and not _can_be_read(host) else None
 
     def _all_workers(self) -> Workers:
         if self._workers is None:
@@ -269,13 +295,12 @@ def _host(results: Sequence[Result]) -> HostFacts | None:
     return next((facts.host_facts(values) for type_name, values in results if type_name == HOST_TYPE), None)
 
 
-def _may_manage(host: HostFacts) -> bool:
-    """Asked of the groups: what Hyper-V answers without rights has no id of its own (`Unspecified`)."""
-    return host.is_administrator or host.is_hyperv_administrator
-
-
-def _hyperv_runs(host: HostFacts) -> bool:
-    return host.hyperv_module and host.vmms_status == "Running"
+def _can_be_read(host: HostFacts) -> bool:
+    """Whether Hyper-V runs and is for this account. Rights are asked of the groups: what Hyper-V answers without them has no id of its
+    own (`Unspecified`).
+    """
+    runs = host.hyperv_module and host.vmms_status == "Running"
+    return runs and (host.is_administrator or host.is_hyperv_administrator)
 
 
 def _only(results: Sequence[Result], function: str) -> Mapping[str, Any]:

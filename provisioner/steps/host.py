@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from provisioner.errors import Fault
-from provisioner.model.facts import HostFacts, HostState, Observed, VmFacts
+from provisioner.model.facts import HostState, Observed, VmFacts
 from provisioner.model.naming import Mark, spaced_mac
 from provisioner.model.ownership import claims
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, HostSpec, MachineSpec
 from provisioner.model.steps import StepId
+from provisioner.steps.refusals import hyperv_fault
 from provisioner.steps.vm import FIRST_DISK_BYTES, find_vm
 
 GIB = 1024**3
@@ -45,18 +46,8 @@ def _summary(state: HostState) -> str:
 
 def _faults(cluster: Cluster, spec: HostSpec, state: HostState, seen: Observed) -> Iterator[Fault]:
     host = state.host
-    if not host.hyperv_module or not host.hypervisor_present or host.vmms_status != "Running":
-        yield Fault(
-            "P-HOST-NOHYPERV",
-            f"Hyper-V is not ready on {spec.name}",
-            expected="the Hyper-V PowerShell module, a hypervisor, and the service vmms running",
-            seen=(
-                f"Hyper-V module {'present' if host.hyperv_module else 'missing'}",
-                f"hypervisor {'running' if host.hypervisor_present else 'not running'}",
-                f"service vmms {host.vmms_status}",
-            ),
-            then=(_hyperv_remedy(host),),
-        )
+    if fault := hyperv_fault(spec.name, host, user=spec.user):
+        yield fault
         return
     if host.language_mode not in ("FullLanguage", "") and spec.endpoint == "Microsoft.PowerShell":
         yield Fault(
@@ -64,14 +55,6 @@ def _faults(cluster: Cluster, spec: HostSpec, state: HostState, seen: Observed) 
             f"PowerShell on {spec.name} runs in {host.language_mode}",
             expected="FullLanguage, or a session configuration with the module installed",
             seen=(f"language mode {host.language_mode}",),
-        )
-    if not host.is_administrator and not host.is_hyperv_administrator:
-        yield Fault(
-            "P-HOST-RIGHTS",
-            f"the account may not manage Hyper-V on {spec.name}",
-            expected="membership in Administrators, or in Hyper-V Administrators with an existing switch",
-            seen=("neither",),
-            then=(f"on the host: Add-LocalGroupMember Administrators {spec.user or 'ACCOUNT'}",),
         )
     skew = abs(host.time_utc - state.read_utc)
     if skew > CLOCK_TOLERANCE:
@@ -86,15 +69,6 @@ def _faults(cluster: Cluster, spec: HostSpec, state: HostState, seen: Observed) 
     yield from _memory(spec, state, machines, seen)
     yield from _space(cluster, spec, state, machines, seen)
     yield from _collisions(machines, seen)
-
-
-def _hyperv_remedy(host: HostFacts) -> str:
-    """What the first missing part of Hyper-V needs."""
-    if not host.hyperv_module:
-        return "on the host: Enable-WindowsOptionalFeature -Online -FeatureName Microsoft-Hyper-V-All, then restart it"
-    if not host.hypervisor_present:
-        return "on the host: bcdedit /set hypervisorlaunchtype auto, then restart it; virtualization must be on in the firmware"
-    return "on the host: Start-Service vmms"
 
 
 def _memory(spec: HostSpec, state: HostState, machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from provisioner.errors import Fault, HostRefused, NotTrusted, Rejected, TransportError
+from provisioner.model.facts import HostFacts
+from provisioner.ports import HyperVUnavailable
 
 _BY_ID: dict[str, tuple[str, str]] = {
     "NotAdministrator": ("P-HOST-RIGHTS", "membership in the host's Administrators"),
@@ -49,6 +51,9 @@ _CONSTRAINED = "ConstrainedLanguage"
 
 def fault_of(error: TransportError, *, host: str, machine: str = "", user: str = "") -> Fault:
     """The fault that ends an action on a host. For an outage that is not borne any longer it is P-HOST-LOST."""
+    if isinstance(error, HyperVUnavailable) and (fault := hyperv_fault(host, error.host, user=user)):
+        fault.machine = machine
+        return fault
     if isinstance(error, HostRefused):
         return _refused(error, host, machine)
     if isinstance(error, Rejected):
@@ -76,6 +81,40 @@ def fault_of(error: TransportError, *, host: str, machine: str = "", user: str =
         seen=(str(error),),
         machine=machine,
     )
+
+
+def hyperv_fault(name: str, host: HostFacts, *, user: str = "") -> Fault | None:
+    """Why Hyper-V can neither be read nor used on a host, as the one fault: nothing else that is missing there says anything then."""
+    if not host.hyperv_module or not host.hypervisor_present or host.vmms_status != "Running":
+        return Fault(
+            "P-HOST-NOHYPERV",
+            f"Hyper-V is not ready on {name}",
+            expected="the Hyper-V PowerShell module, a hypervisor, and the service vmms running",
+            seen=(
+                f"Hyper-V module {'present' if host.hyperv_module else 'missing'}",
+                f"hypervisor {'running' if host.hypervisor_present else 'not running'}",
+                f"service vmms {host.vmms_status}",
+            ),
+            then=(_hyperv_remedy(host),),
+        )
+    if not host.is_administrator and not host.is_hyperv_administrator:
+        return Fault(
+            "P-HOST-RIGHTS",
+            f"the account may not manage Hyper-V on {name}",
+            expected="membership in Administrators, or in Hyper-V Administrators with an existing switch",
+            seen=("neither",),
+            then=(f"on the host: Add-LocalGroupMember Administrators {user or 'ACCOUNT'}",),
+        )
+    return None
+
+
+def _hyperv_remedy(host: HostFacts) -> str:
+    """What the first missing part of Hyper-V needs."""
+    if not host.hyperv_module:
+        return "on the host: Enable-WindowsOptionalFeature -Online -FeatureName Microsoft-Hyper-V-All, then restart it"
+    if not host.hypervisor_present:
+        return "on the host: bcdedit /set hypervisorlaunchtype auto, then restart it; virtualization must be on in the firmware"
+    return "on the host: Start-Service vmms"
 
 
 def _refused(refusal: HostRefused, host: str, machine: str) -> Fault:
