@@ -20,6 +20,7 @@ from provisioner.ports import CallInfo, Clock, Configs, ContextFile, Dialer, End
 if TYPE_CHECKING:
     from provisioner.clusterfile import Loaded, Settings
     from provisioner.lab.card import Card
+    from provisioner.lab.control import LabError
     from provisioner.record.store import FileStore
 
 LOCK_WAIT_S = 0.0
@@ -189,18 +190,39 @@ def lab_folder(settings: Settings, cluster: Cluster) -> Path:
 
 
 def lab_card(folder: Path, cluster: Cluster, *, start: bool) -> Card | None:
-    """The card of the cluster's lab if it runs, started if asked. A stranger in its LAN has the MAC address of the last machine."""
+    """The card of the cluster's lab if it runs, started if asked. A stranger in its LAN has the MAC address of the last machine.
+
+    Raises P-LAB-START, P-LAB-FROZEN.
+    """
     from provisioner.lab import control
 
-    if not start:
-        return control.running(folder)
     lab = cluster.lab
     assert lab is not None, "callers ask for the lab of a cluster that has one"
-    twin = cluster.machines[-1].mac
     try:
+        if not start:
+            return control.running(folder)
+        twin = cluster.machines[-1].mac
         return control.start(folder, speed=lab.speed, engine=lab.engine, seed=lab.seed, twin_mac=twin)
     except control.LabError as error:
-        raise Fault("P-LAB-START", "the lab did not start", expected="a lab on loopback", seen=(str(error),)) from error
+        raise _lab_fault(error, "the lab did not start", "a lab on loopback") from error
+
+
+def _lab_fault(error: LabError, message: str, expected: str) -> Fault:
+    from provisioner.lab.control import LabFrozenError, LabRefusedError
+
+    if isinstance(error, LabFrozenError):
+        return Fault(
+            "P-LAB-FROZEN",
+            f"the lab's process {error.pid} is there and does not answer",
+            expected=f"an answer within {error.waited_s:g} s",
+            likely="it was stopped, by a signal or a debugger",
+            then=(f"kill -CONT {error.pid}", f"or end it, its disks and VMs are kept: kill -KILL {error.pid}"),
+        )
+    if isinstance(error, LabRefusedError):
+        return Fault(
+            "P-LAB-REFUSED", str(error), expected="what provision lab fault lists", then=("provision lab fault",)
+        )
+    return Fault("P-LAB-START", message, expected=expected, seen=(str(error),))
 
 
 def find_password(host: HostSpec, ask: Callable[[str], str] | None, environment: Mapping[str, str]) -> str:
@@ -323,23 +345,23 @@ async def close_ports(ports: Ports) -> None:
 
 
 def ask_lab(card: Card, do: str, **more: Any) -> dict[str, Any]:
-    """A request to the lab's own control port. Raises P-LAB-START when it does not answer."""
+    """A request to the lab's own control port. Raises P-LAB-START when it does not answer, P-LAB-REFUSED, P-LAB-FROZEN."""
     from provisioner.lab import control
 
     try:
         return control.ask(card, do, **more)
     except control.LabError as error:
-        raise Fault("P-LAB-START", f"the lab refuses: {error}", expected="a lab that answers") from error
+        raise _lab_fault(error, "the lab does not answer", "a lab that answers") from error
 
 
-def stop_lab(folder: Path) -> bool:
-    """Stops the lab of that folder; False when none runs."""
+def stop_lab(folder: Path, *, forget: bool = False) -> bool:
+    """Stops the lab of that folder; with `forget` deletes what it keeps. False when there is none. Raises P-LAB-START, P-LAB-FROZEN."""
     from provisioner.lab import control
 
     try:
-        return control.stop(folder)
+        return control.reset(folder) if forget else control.stop(folder)
     except control.LabError as error:
-        raise Fault("P-LAB-START", f"the lab does not stop: {error}", expected="its process to end") from error
+        raise _lab_fault(error, "the lab does not stop", "its process to end") from error
 
 
 def new_configs(clock: Clock) -> Configs:

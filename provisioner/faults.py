@@ -419,6 +419,20 @@ FAULTS: dict[str, FaultKind] = {
             "Read the log that the message names.",
         ),
         _kind(
+            "P-LAB-FROZEN",
+            Exit.NOT_READY,
+            "the lab is frozen",
+            "Its process is there and holds its place, but does not answer: it was stopped by a signal or a debugger.",
+            "Let it go on, or end it: what it keeps is kept, as by a host that loses its power.",
+        ),
+        _kind(
+            "P-LAB-REFUSED",
+            Exit.USAGE,
+            "the lab cannot do that",
+            "The fault that was asked for does not exist there, or its place or value is none.",
+            "provision lab fault lists every fault with its place and measure.",
+        ),
+        _kind(
             "P-RUN-BUG",
             Exit.BUG,
             "a bug of ours",

@@ -10,7 +10,7 @@ from provisioner.cli import options as o
 from provisioner.cli.grouped import Grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from provisioner.errors import Fault
@@ -93,17 +93,40 @@ def stop(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
 
 
 @lab_app.command()
+def reset(cluster: LabArg = "lab", *, yes: o.YesOption = False, as_json: o.JsonOption = False) -> None:
+    """Stop the lab and delete all that it keeps: its host, VMs and disks. The cluster's secrets on this computer stay."""
+    from provisioner.context import stop_lab
+    from provisioner.errors import Fault
+
+    folder, _ = _lab_of(cluster)
+    if not yes:
+        raise Fault(
+            "P-RUN-CONFIRM",
+            f"this would delete the lab of {cluster}, with its VMs and their disks",
+            expected="--yes",
+            then=(f"provision lab reset {cluster} --yes",),
+        )
+    deleted = stop_lab(folder, forget=True)
+    line = f"lab deleted; provision up {cluster} begins anew" if deleted else "there is no lab"
+    _print(as_json, line, {"running": False, "deleted": deleted})
+
+
+@lab_app.command()
 def fault(
     name: Annotated[
         str, typer.Argument(help="Name of a fault, or clear; without one, all names.", show_default=False)
     ] = "",
     *,
     cluster: Annotated[str, typer.Option("--cluster", help="Cluster file whose host is a lab.")] = "lab",
-    place: Annotated[str, typer.Option("--place", help="Where: a VM's name, a function, an address.")] = "",
+    place: Annotated[
+        str, typer.Option("--place", help="Where it happens; what that is, and whether it is needed, is in the list.")
+    ] = "",
     times: Annotated[int, typer.Option("--times", help="How often it happens.", min=1)] = 1,
-    value: Annotated[float, typer.Option("--value", help="How much, where the fault has a measure.")] = 0.0,
+    value: Annotated[
+        float | None, typer.Option("--value", help="How much, in the unit that the list gives.", show_default=False)
+    ] = None,
 ) -> None:
-    """Let something go wrong in the lab, once or several times.
+    """Let something go wrong in the lab, once or several times. clear forgets what waits and undoes what it can.
 
     provision lab fault
 
@@ -116,17 +139,31 @@ def fault(
     folder, wanted = _lab_of(cluster)
     card = lab_card(folder, wanted, start=True)
     assert card is not None, "a lab that does not start raises"
-    known = {row["name"]: row["does"] for row in ask_lab(card, "fault")["known"]}
+    known = {row["name"]: row for row in ask_lab(card, "fault")["known"]}
     if not name:
-        typer.echo("\n".join(f"{known_name:24}  {does}" for known_name, does in known.items()))
+        typer.echo("\n".join(line for row in known.values() for line in _described(row)))
         return
     if name not in known and name != "clear":
         raise _unknown(name, known)
     answer = ask_lab(card, "fault", name=name, place=place, times=times, value=value)
+    if name == "clear":
+        lines = [f"{word}: {item}" for word in ("forgotten", "undone", "stays") for item in answer[word]]
+        lines += [f"to begin anew: provision lab reset {cluster}"] if answer["stays"] else []
+        typer.echo("\n".join(lines or ["nothing waits, and nothing is to be undone"]))
+        return
+    if known[name]["at_once"]:
+        typer.echo(f"{name} has happened")
+        return
     how_often = "once" if times == 1 else f"{times} times"
-    typer.echo(
-        "faults that still wait are forgotten" if name == "clear" else f"{answer['injected']} will happen {how_often}"
-    )
+    typer.echo(f"{name} will happen {how_often}")
+
+
+def _described(row: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{row['name']:20}  {row['does']}"
+    if row["place"]:
+        yield f"{'':20}    --place  {row['place']}{'' if row['needs_place'] else ' (else the first)'}"
+    if row["value"]:
+        yield f"{'':20}    --value  {row['value']} (else {row['default']:g})"
 
 
 def _unknown(name: str, known: Iterable[str]) -> Fault:

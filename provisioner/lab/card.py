@@ -6,10 +6,10 @@ A client knows nothing else of the lab. The password lies in a file of its own b
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from provisioner.lab.private_files import write_private
 
 SCHEMA = "provision/lab/1"
 CARD, PASSWORD, LOG, LOCK = "lab.json", "password", "lab.log", "lock"
@@ -51,7 +51,7 @@ def make_folder(folder: Path) -> None:
 
 def write_card(folder: Path, card: Card) -> None:
     """Whole or not at all; 0600, since the token is in it."""
-    _write_private(folder / CARD, json.dumps(asdict(card), indent=1).encode())
+    write_private(folder / CARD, json.dumps(asdict(card), indent=1).encode())
 
 
 def read_card(folder: Path) -> Card | None:
@@ -66,7 +66,7 @@ def read_card(folder: Path) -> Card | None:
 
 
 def write_password(folder: Path, password: str) -> None:
-    _write_private(folder / PASSWORD, password.encode())
+    write_private(folder / PASSWORD, password.encode())
 
 
 def read_password(folder: Path) -> str | None:
@@ -74,16 +74,3 @@ def read_password(folder: Path) -> str | None:
         return (folder / PASSWORD).read_text()
     except FileNotFoundError:
         return None
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,22 +21,39 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from provisioner.lab.card import LOCK, LOG, Card, make_folder, read_card
+from provisioner.lab.world.faults import Refused
 
 START_S = 30.0
 """Real seconds that a lab may take to start; it takes about one."""
 STOP_S = 15.0
+START_LOCK = "start.lock"
 
 
 class LabError(Exception):
     """The lab did not start, does not answer, or refuses a request."""
 
 
+class LabRefusedError(LabError):
+    """What was asked for cannot be; the text says why."""
+
+
+class LabFrozenError(LabError):
+    """Its process is there and holds its port, and says nothing: it was stopped (SIGSTOP, a debugger), or this computer swaps."""
+
+    def __init__(self, pid: int, waited_s: float) -> None:
+        super().__init__(f"the lab's process {pid} is there and has not answered for {waited_s:g} s")
+        self.pid = pid
+        self.waited_s = waited_s
+
+
 def ask(card: Card, do: str, **more: Any) -> dict[str, Any]:
-    """One request. Raises LabError."""
+    """One request. Raises LabError, LabRefusedError, LabFrozenError."""
     try:
         with socket.create_connection(("127.0.0.1", card.control_port), timeout=STOP_S) as connection:
             connection.sendall(json.dumps({"token": card.control_token, "do": do, **more}).encode() + b"\n")
             answer = connection.makefile("rb").readline()
+    except TimeoutError:
+        raise LabFrozenError(card.pid, STOP_S) from None
     except OSError as error:
         raise LabError(f"the lab does not answer: {error}") from error
     if not answer:
@@ -45,30 +63,45 @@ def ask(card: Card, do: str, **more: Any) -> dict[str, Any]:
     except ValueError as error:  # a lab that was killed, and another program has its port
         raise LabError("what answers is no lab") from error
     if "error" in result:
-        raise LabError(str(result["error"]))
+        raise (LabRefusedError if result.get("refused") else LabError)(str(result["error"]))
     return result
 
 
 def running(folder: Path) -> Card | None:
-    """The card of the lab of that folder, if it runs and answers."""
+    """The card of the lab of that folder, if it runs and answers. Raises LabFrozenError."""
     card = read_card(folder)
     if card is None:
         return None
     try:
         ask(card, "status")
+    except LabFrozenError:
+        if _at_work(folder):
+            raise
+        return None  # another program has its port, and says nothing
     except LabError:
         return None
     return card
 
 
+def _at_work(folder: Path) -> bool:
+    """Whether a process holds the lab's lock."""
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def start(folder: Path, *, speed: float, engine: str, seed: int, twin_mac: str = "") -> Card:
-    """Starts the lab of that folder, or gives the one that runs. Returns once its host can be signed in to. Raises LabError.
+    """Starts the lab of that folder, or gives the one that runs. Returns once its host can be signed in to.
+
+    Raises LabError, LabFrozenError.
 
     `twin_mac`: a MAC address that a stranger's machine in the lab's LAN shall have too.
     """
     make_folder(folder)
     try:
-        with FileLock(folder / "start.lock", timeout=START_S):  # of two that start it at once, one finds the other's
+        with FileLock(folder / START_LOCK, timeout=START_S):  # of two that start it at once, one finds the other's
             return running(folder) or _start(folder, speed, engine, seed, twin_mac)
     except Timeout:
         raise LabError(f"somebody else is starting it since {START_S:g} s") from None
@@ -129,7 +162,7 @@ def _wait_ready(read_end: int, process: subprocess.Popen[bytes], folder: Path) -
 
 
 def stop(folder: Path) -> bool:
-    """Stops the lab of that folder and waits until all of it has ended. False: none runs. Raises LabError."""
+    """Stops the lab of that folder and waits until all of it has ended. False: none runs. Raises LabError, LabFrozenError."""
     card = running(folder)
     if card is None:
         return False
@@ -141,6 +174,22 @@ def stop(folder: Path) -> bool:
             return True
     except Timeout:
         raise LabError(f"the lab (process {card.pid}) did not end within {STOP_S:g} s") from None
+
+
+def reset(folder: Path) -> bool:
+    """Stops the lab of that folder and deletes all that it keeps. False: there was nothing. Raises LabError, LabFrozenError."""
+    if not folder.is_dir():
+        return False
+    try:
+        with FileLock(folder / START_LOCK, timeout=START_S):
+            stop(folder)
+            with FileLock(folder / LOCK, timeout=STOP_S):  # no lab is at work, and none begins
+                shutil.rmtree(folder)
+    except Timeout:
+        raise LabError(f"a lab is at work in {folder} and does not answer") from None
+    except OSError as error:
+        raise LabError(f"{folder} cannot be deleted: {error.strerror}") from error
+    return True
 
 
 class ControlServer:
@@ -176,5 +225,7 @@ class ControlServer:
             if not secrets.compare_digest(str(request.pop("token", "")), self.token):
                 return {"error": "wrong token"}
             return self._handle(str(request.pop("do", "")), request)
+        except Refused as refused:
+            return {"error": str(refused), "refused": True}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            return {"error": f"{type(error).__name__}: {error}"}
+            return {"error": f"not a request of this lab ({type(error).__name__}: {error})"}

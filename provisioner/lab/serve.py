@@ -12,6 +12,7 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from provisioner.lab.control import ControlServer
 from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.kubernetes.servers import KubeServers
 from provisioner.lab.machines.servers import MachineServers
+from provisioner.lab.private_files import remove_leftovers
 from provisioner.lab.winrm.endpoint import WinRmEndpoint
 from provisioner.lab.winrm.engine import EngineSpec
 from provisioner.lab.world import durable
@@ -59,6 +61,7 @@ class Lab:
             self._lock.acquire(timeout=LOCK_WAIT_S)
         except Timeout:
             raise RuntimeError(f"another lab is at work in {folder}") from None
+        remove_leftovers(folder)
         self._clock = RunningClock(speed)
         self.world = self._open_world()
         self._home: EngineHome | None = None
@@ -226,12 +229,15 @@ class Lab:
     def _fault(self, request: dict[str, Any]) -> dict[str, Any]:
         name = str(request.get("name", ""))
         if not name:
-            return {"known": [{"name": key, "does": row.does} for key, row in FAULTS.items()]}
+            return {"known": [{"name": key, **asdict(row)} for key, row in FAULTS.items()]}
         if name == "clear":
-            clear(self.world)
-            return {"injected": "nothing"}
-        value = float(request.get("value") or 0.0)
-        inject(self.world, name, str(request.get("place", "")), int(request.get("times", 1)), value or None)
+            cleared = asdict(clear(self.world))
+            if self.endpoint.own_certificate():
+                cleared["undone"] += ("winrm-certificate: the endpoint shows its own certificate again",)
+            return {"injected": "nothing", **cleared}
+        value = request.get("value")
+        place, times = str(request.get("place", "")), int(request.get("times", 1))
+        inject(self.world, name, place, times, None if value is None else float(value))
         return {"injected": name}
 
 

@@ -5,7 +5,6 @@ Kept in the lab's folder: a client that pinned the CA yesterday must find the sa
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+from provisioner.lab.private_files import write_private
 
 VALID = timedelta(days=365)
 RENEW_BEFORE = timedelta(days=30)
@@ -74,7 +75,7 @@ class Certificates:
             .sign(key, hashes.SHA256())
         )
         write_private(self._ca_key_path, _key_pem(key))
-        self.ca_path.write_bytes(_pem(certificate))
+        write_private(self.ca_path, _pem(certificate))
         return key, certificate
 
     def _server(self, host_name: str) -> None:
@@ -158,9 +159,3 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def write_private(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)

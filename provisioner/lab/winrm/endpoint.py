@@ -70,6 +70,7 @@ class WinRmEndpoint:
         self.certificates = Certificates(folder, host_name)
         self._accounts = Accounts(kernel)
         self._tls = self._context(self.certificates.server_path)
+        self._stray = False
         self._network = Network(kernel, address_changed=self._publish, restarted=self._restarted)
         self._service = Service(
             machine=self._machine,
@@ -126,11 +127,18 @@ class WinRmEndpoint:
     def count_module_load(self) -> None:
         self._counters.add("module_loads")
 
+    def own_certificate(self) -> bool:
+        """Shows the certificate of its own authority again; False: it did so all along."""
+        back, self._stray = self._stray, False
+        if back:
+            self._tls = self._context(self.certificates.server_path)
+        return back
+
     # -- parts
 
     def _serve(self, raw: socket.socket, *, tls: bool) -> None:
         if tls and self._trouble.changes_certificate():
-            self._tls = self._context(self.certificates.stray(self._host_name))
+            self._tls, self._stray = self._context(self.certificates.stray(self._host_name)), True
         auth = ConnectionAuth(
             self._accounts,
             tls=tls,

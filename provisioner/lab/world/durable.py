@@ -7,12 +7,9 @@ actions, from cold. Accounts are not kept: whoever starts the lab brings them, w
 from __future__ import annotations
 
 import base64
-import contextlib
 import dataclasses
 import functools
 import json
-import os
-import tempfile
 import threading
 import types
 import typing
@@ -20,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from provisioner.lab.private_files import write_private
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Link, State
 from provisioner.lab.world.tasks import RUNNING, TERMINATED
@@ -127,18 +125,7 @@ def _decode(kind: Any, value: Any) -> Any:
 
 def save(kernel: Kernel, path: Path) -> None:
     """Writes the snapshot whole or not at all: a file beside it, synced, then renamed. Mode 0600, since disks hold keys."""
-    text = json.dumps(snapshot(kernel), separators=(",", ":")).encode()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # made with mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
+    write_private(path, json.dumps(snapshot(kernel), separators=(",", ":")).encode())
 
 
 def load(folder: Path) -> Kept | None:

@@ -7,7 +7,7 @@ the place named and use them up with `Kernel.injected(name, place)`. An empty pl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,15 +18,33 @@ if TYPE_CHECKING:
     from provisioner.lab.world.world import World
 
 
+FOREIGN_NOTES = "not ours"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FaultRow:
-    """One fault: what it does, what its place names, and what its value means."""
+    """One fault: what it does, what its place names, and what its value means. Empty words: it takes none."""
 
     does: str
     place: str = ""
     value: str = ""
     default: float = 0.0
     at_once: bool = False
+    needs_place: bool = False
+
+
+class Refused(ValueError):
+    """A fault that cannot happen as it was asked for; the text is for the user."""
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """What `clear` came to, each in words."""
+
+    forgotten: tuple[str, ...] = ()
+    """Waited, and will not happen."""
+    undone: tuple[str, ...] = ()
+    stays: tuple[str, ...] = ()
 
 
 FAULTS: dict[str, FaultRow] = {
@@ -45,8 +63,12 @@ FAULTS: dict[str, FaultRow] = {
     "memory-short": FaultRow(
         does="the host's own programs take memory", value="bytes left", default=1024**3, at_once=True
     ),
-    "adapter-gone": FaultRow(does="a network adapter is pulled out", place="adapter name", at_once=True),
-    "rights-lost": FaultRow(does="an account is no administrator any more", place="user", at_once=True),
+    "adapter-gone": FaultRow(
+        does="a network adapter is pulled out", place="adapter name", needs_place=True, at_once=True
+    ),
+    "rights-lost": FaultRow(
+        does="an account is no administrator any more", place="user", needs_place=True, at_once=True
+    ),
     "foreign-vm": FaultRow(
         does="somebody else's VM appears, Off and without a mark", place="its name, or its bare MAC", at_once=True
     ),
@@ -68,7 +90,8 @@ FAULTS: dict[str, FaultRow] = {
     ),
     "switch-bind": FaultRow(does="the adapter cannot be bound; the host comes back as it was", place="switch name"),
     "switch-offline": FaultRow(
-        does="the new vEthernet gets no address and no gateway, until the switch is removed", place="switch name"
+        does="the new vEthernet gets no address and no gateway, until the switch is removed or the host restarts",
+        place="switch name",
     ),
     "switch-address": FaultRow(
         does="the host comes back with another address", place="switch name", value="last octet", default=77
@@ -131,10 +154,20 @@ FAULTS: dict[str, FaultRow] = {
 
 
 def inject(world: World, name: str, place: str = "", times: int = 1, value: float | None = None) -> None:
-    """Lets a fault happen, now or when its place is reached. ValueError for a name that is not in the table."""
+    """Lets a fault happen, now or when its place is reached. Raises Refused for what cannot be."""
     row = FAULTS.get(name)
     if row is None:
-        raise ValueError(f"the lab knows no fault {name!r}; it knows {', '.join(sorted(FAULTS))}")
+        raise Refused(f"the lab knows no fault {name!r}; it knows {', '.join(sorted(FAULTS))}")
+    if row.needs_place and not place:
+        raise Refused(f"{name} needs --place: {row.place}")
+    if place and not row.place:
+        raise Refused(f"{name} has no place: leave --place out")
+    if value is not None and not row.value:
+        raise Refused(f"{name} has no measure: leave --value out")
+    if value is not None and not 0 <= value < float("inf"):
+        raise Refused(f"--value of {name} is {row.value}, from 0 up, not {value:g}")
+    if times < 1 or (row.at_once and times > 1):
+        raise Refused(f"{name} happens {'at once' if row.at_once else 'as often as said'}: --times {times} cannot be")
     amount = row.default if value is None else value
     with world.kernel.lock:
         if row.at_once:
@@ -143,10 +176,16 @@ def inject(world: World, name: str, place: str = "", times: int = 1, value: floa
             world.state.injections.append(Injection(name=name, place=place, times=times, value=amount))
 
 
-def clear(world: World, name: str = "") -> None:
-    """Forgets the faults of that name that still wait; without a name, all."""
+def clear(world: World, name: str = "") -> Cleared:
+    """Forgets faults that still wait and undoes what happened to the host, those of that name or all; tells what stays."""
     with world.kernel.lock:
-        world.state.injections[:] = [i for i in world.state.injections if name and i.name != name]
+        waiting = [i for i in world.state.injections if name in ("", i.name)]
+        world.state.injections[:] = [i for i in world.state.injections if i not in waiting]
+        undone = [word for key, undo in _UNDO.items() if name in ("", key) for word in undo(world)]
+        stays = [word for key, told in _STAYS.items() if name in ("", key) for word in told(world)]
+        world.kernel.changed("host")
+    forgotten = (f"{i.name} {i.place}".rstrip() for i in waiting if i.times > 0)
+    return Cleared(tuple(forgotten), tuple(undone), tuple(stays))
 
 
 def _host_reboot(world: World, _place: str, seconds: float) -> None:
@@ -168,12 +207,17 @@ def _clock_skew(world: World, _place: str, seconds: float) -> None:
 
 
 def _disk_full(world: World, place: str, left: float) -> None:
-    world.storage.fill(place or "C:", int(left))
+    volume = (place or "C:").upper()
+    if volume not in world.state.host.volumes:
+        raise Refused(f"the host has no volume {place}; it has {', '.join(world.state.host.volumes)}")
+    world.storage.fill(volume, int(left))
 
 
 def _memory_short(world: World, _place: str, left: float) -> None:
     host = world.state.host
-    host.memory_used_bytes += max(0, world.hyperv.memory_free_bytes() - int(left))
+    taken = max(0, world.hyperv.memory_free_bytes() - int(left))
+    host.memory_used_bytes += taken
+    host.memory_taken_bytes += taken
     world.kernel.changed("host")
 
 
@@ -182,15 +226,20 @@ def _adapter_gone(world: World, place: str, _value: float) -> None:
     adapters = world.state.host.adapters
     gone = [a for a in adapters if a.name.lower() == place.lower() and world.network.carrier(a) == a and not a.gateway]
     if not gone:
-        raise ValueError(f"no adapter {place!r} that carries nothing; the host's own network is lost by link-drop")
+        raise Refused(f"no adapter {place!r} that carries nothing; the host's own network is lost by link-drop")
+    world.state.host.pulled_out += gone
     adapters[:] = [a for a in adapters if a not in gone]
     world.kernel.changed("host")
 
 
 def _rights_lost(world: World, place: str, _value: float) -> None:
-    for account in world.state.accounts:
-        if account.user.lower() == place.lower():
-            account.groups = ["Remote Management Users"]
+    found = [account for account in world.state.accounts if account.user.lower() == place.lower()]
+    if not found:
+        known = ", ".join(account.user for account in world.state.accounts)
+        raise Refused(f"the host has no account {place!r}; it has {known}")
+    for account in found:
+        if not account.lost_groups:
+            account.lost_groups, account.groups = account.groups, ["Remote Management Users"]
     world.kernel.changed("host")
 
 
@@ -205,7 +254,7 @@ def _foreign_vm(world: World, place: str, _value: float) -> None:
         generation=2,
         created=world.kernel.now(),
         path=f"D:\\VMs\\{name}",
-        notes="not ours",
+        notes=FOREIGN_NOTES,
         start_action="Nothing",
         bios_uuid=world.network.new_guid(),
         nics=[nic],
@@ -215,11 +264,17 @@ def _foreign_vm(world: World, place: str, _value: float) -> None:
 
 
 def _link_drop(world: World, place: str, seconds: float) -> None:
+    if place not in ("", "reset", "silence"):
+        raise Refused(f"link-drop happens by reset or silence, not by {place!r}")
     world.network.cut(seconds, place or "reset")
 
 
 def _foreign_machine(world: World, place: str, octet: float) -> None:
     number = len(world.state.foreign) + 1
+    if place and not re.fullmatch(r"[0-9A-F]{12}", place):
+        raise Refused(f"the place of foreign-machine is a bare MAC address as 02155D000011, not {place!r}")
+    if not 1 <= octet <= 254:
+        raise Refused(f"--value of foreign-machine is the last octet of its address, 1 to 254, not {octet:g}")
     mac = place or f"02F0F0F0F0{number:02X}"
     address = world.state.lan.subnet.split("/")[0].rsplit(".", 1)[0] + f".{int(octet) + number - 1}"
     uuid = f"f0f0f0f0-0000-4000-8000-{number:012x}"
@@ -241,3 +296,80 @@ _AT_ONCE: dict[str, Callable[[World, str, float], None]] = {
     "link-drop": _link_drop,
     "foreign-machine": _foreign_machine,
 }
+
+
+def _start_vmms(world: World) -> Iterator[str]:
+    if world.state.host.vmms != "Running":
+        world.hyperv.start_service()
+        yield "vmms-stopped: the service runs again"
+
+
+def _install_module(world: World) -> Iterator[str]:
+    if not world.state.host.hyperv_module:
+        world.state.host.hyperv_module = True
+        yield "module-missing: the module is installed"
+
+
+def _set_clock(world: World) -> Iterator[str]:
+    if world.state.host.clock_skew_s:
+        world.state.host.clock_skew_s = 0.0
+        yield "clock-skew: the host's clock is right"
+
+
+def _empty_volumes(world: World) -> Iterator[str]:
+    host = world.state.host
+    for volume, filled in host.filled.items():
+        size, used = host.volumes[volume]
+        host.volumes[volume] = (size, used - filled)
+        yield f"disk-full: {volume} has its room again"
+    host.filled.clear()
+
+
+def _give_memory(world: World) -> Iterator[str]:
+    host = world.state.host
+    if host.memory_taken_bytes:
+        host.memory_used_bytes, host.memory_taken_bytes = host.memory_used_bytes - host.memory_taken_bytes, 0
+        yield "memory-short: the host has its memory again"
+
+
+def _plug_in(world: World) -> Iterator[str]:
+    host = world.state.host
+    for adapter in host.pulled_out:
+        host.adapters.append(adapter)
+        yield f"adapter-gone: {adapter.name} is back"
+    host.pulled_out.clear()
+
+
+def _give_rights(world: World) -> Iterator[str]:
+    for account in world.state.accounts:
+        if account.lost_groups:
+            account.groups, account.lost_groups = account.lost_groups, []
+            yield f"rights-lost: {account.user} is an administrator again"
+
+
+def _foreign_vms(world: World) -> Iterator[str]:
+    for vm in world.state.host.vms.values():
+        if vm.notes == FOREIGN_NOTES:
+            yield f"foreign-vm: the VM {vm.name} is somebody else's by now; a user would remove it in Hyper-V Manager"
+
+
+def _foreign_machines(world: World) -> Iterator[str]:
+    for machine in world.state.foreign:
+        if machine.name.startswith("foreign-"):
+            yield f"foreign-machine: {machine.name} at {machine.address} keeps what was sent to it, as evidence"
+
+
+_UNDO: dict[str, Callable[[World], Iterator[str]]] = {
+    "vmms-stopped": _start_vmms,
+    "module-missing": _install_module,
+    "clock-skew": _set_clock,
+    "disk-full": _empty_volumes,
+    "memory-short": _give_memory,
+    "adapter-gone": _plug_in,
+    "rights-lost": _give_rights,
+}
+_STAYS: dict[str, Callable[[World], Iterator[str]]] = {
+    "foreign-vm": _foreign_vms,
+    "foreign-machine": _foreign_machines,
+}
+"""Faults that end by themselves (host-reboot, link-drop) are in neither table."""

@@ -46,6 +46,8 @@ class Network:
         self._plugs = plugs
         self._outages = 0
         self._powered = True
+        self._boots = 0
+        """What an earlier boot had begun does not go on in a later one."""
 
     # -- adapters
 
@@ -108,7 +110,12 @@ class Network:
         """Nobody outside reaches the host for a while. `failure`: `reset` or `silence`."""
         with self._kernel.lock:
             self._begin_outage(seconds, failure)
-            self._kernel.after(seconds, "link back", self._end_outage)
+            self._later(seconds, "link back", self._end_outage)
+
+    def _later(self, seconds: float, name: str, act: Callable[[], None]) -> None:
+        """Goes on later, unless the host went down in between."""
+        boot = self._boots
+        self._kernel.after(seconds, name, lambda: act() if boot == self._boots else None)
 
     def _begin_outage(self, seconds: float, failure: str) -> None:
         self._outages += 1
@@ -117,7 +124,7 @@ class Network:
         self._settle()
 
     def _end_outage(self) -> None:
-        self._outages = max(0, self._outages - 1)  # a host that booted in between has forgotten its outages
+        self._outages -= 1
         self._settle()
 
     def _settle(self) -> None:
@@ -137,31 +144,57 @@ class Network:
         self._kernel.changed("host")
 
     def power(self, *, on: bool) -> None:
-        """The host itself goes down or comes up."""
+        """The host itself goes down or comes up, with its network as Windows finds it then: a switch that was half-made or
+        half-removed is gone, who asks for an address gets it, and a known network has its profile again.
+        """
         with self._kernel.lock:
             self._powered, self._outages = on, 0
+            self._boots += 1
+            if on:
+                self._recover()
             self._settle()
+
+    def _recover(self) -> None:
+        host = self._kernel.state.host
+        for switch in [s for s in host.switches if s.kind == "External" and s.allow_management_os and not s.vethernet]:
+            host.switches.remove(switch)
+            adapter = self.physical(switch.adapter_guid)
+            if adapter is not None:
+                self._give_back(switch, adapter)
+        for switch in host.switches:
+            if switch.kind == "External" and switch.vethernet and switch.adapter_before:
+                switch.vethernet.category = switch.adapter_before.category
+        for adapter in host.adapters:
+            carrier = self.carrier(adapter)
+            if carrier is not None and adapter.status == "Up" and "802.11" not in adapter.media and carrier.dhcp:
+                self._ask_for_address(carrier)
+
+    def _ask_for_address(self, carrier: NetAdapter) -> None:
+        """DHCP: a returning MAC gets the address that it had."""
+        lan = self._kernel.state.lan
+        address = lan.leases.get(carrier.mac)
+        if address is not None and not carrier.addresses:
+            carrier.addresses, carrier.gateway = [f"{address}/{lan.subnet.partition('/')[2]}"], lan.gateway
+        if address is not None and not carrier.dns_servers:
+            carrier.dns_servers = [lan.gateway]
 
     # -- External switches
 
     def bind(self, switch: VirtualSwitch, adapter: NetAdapter, done: Callable[[CmdletError | None], None]) -> None:
         """Binds an adapter to a new External switch; `done` is called under the lock when the host's network is settled again."""
         place, seconds = switch.name, self._begin_switch_outage("switch_bind", switch.name)
-        switch.adapter_before = copy.deepcopy(adapter)
-        adapter.addresses, adapter.gateway, adapter.dns_servers = [], "", []
         if self._kernel.injected("switch-bind", place) is not None:
 
             def fail() -> None:
-                self._give_back(switch, adapter)
                 self._end_outage()
                 done(bind_failed(adapter.guid))
 
-            self._kernel.after(seconds / 2, "bind fails", fail)
+            self._later(seconds / 2, "bind fails", fail)
             return
 
         def appear() -> None:
-            switch.adapter_guid = adapter.guid
-            self._kernel.state.host.switches.append(switch)
+            """In one step: the adapter's settings are at every moment with the adapter or with the switch, and survive the power."""
+            self._take_settings(switch, adapter)
             self._kernel.changed("switch", switch.id)
 
         def settle() -> None:
@@ -172,15 +205,18 @@ class Network:
             self._kernel.changed("switch", switch.id)
             done(None)
 
-        self._kernel.after(seconds / 2, "switch appears", appear)
-        self._kernel.after(seconds, "network settles", settle)
+        self._later(seconds / 2, "switch appears", appear)
+        self._later(seconds, "network settles", settle)
+
+    def _take_settings(self, switch: VirtualSwitch, adapter: NetAdapter) -> None:
+        switch.adapter_before, switch.adapter_guid = copy.deepcopy(adapter), adapter.guid
+        adapter.addresses, adapter.gateway, adapter.dns_servers = [], "", []
+        self._kernel.state.host.switches.append(switch)
 
     def take_over(self, switch: VirtualSwitch, adapter: NetAdapter) -> None:
         """An External switch that has been there for long: bound, its vEthernet with the adapter's settings."""
         with self._kernel.lock:
-            switch.adapter_before, switch.adapter_guid = copy.deepcopy(adapter), adapter.guid
-            adapter.addresses, adapter.gateway, adapter.dns_servers = [], "", []
-            self._kernel.state.host.switches.append(switch)
+            self._take_settings(switch, adapter)
             if switch.allow_management_os:
                 switch.vethernet = self._vethernet(switch, adapter)
             self._settle()
@@ -201,7 +237,7 @@ class Network:
             self._kernel.changed("switch", switch.id)
             done()
 
-        self._kernel.after(seconds, "network settles", settle)
+        self._later(seconds, "network settles", settle)
 
     def _begin_switch_outage(self, kind: str, place: str) -> float:
         said = self._kernel.injected("switch-outage", place)

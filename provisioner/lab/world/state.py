@@ -180,9 +180,15 @@ class WindowsHost:
     memory_bytes: int = 64 * 1024**3
     memory_used_bytes: int = 6 * 1024**3
     """By the host itself, without VMs."""
+    memory_taken_bytes: int = 0
+    """How much of that a fault has taken."""
     volumes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """`C:` -> size and bytes used by others."""
+    filled: dict[str, int] = field(default_factory=dict)
+    """By volume: how much of what others use a fault has put there."""
     adapters: list[NetAdapter] = field(default_factory=list)
+    pulled_out: list[NetAdapter] = field(default_factory=list)
+    """Adapters that a fault has taken away."""
     switches: list[VirtualSwitch] = field(default_factory=list)
     vms: dict[str, Vm] = field(default_factory=dict)
     files: dict[str, HostFile] = field(default_factory=dict)
@@ -214,6 +220,8 @@ class Account:
     user: str
     password: str
     groups: list[str] = field(default_factory=lambda: ["Administrators"])
+    lost_groups: list[str] = field(default_factory=list)
+    """Those that a fault took."""
 
 
 # --- the LAN --------------------------------------------------------------------------------------------------------

@@ -243,7 +243,9 @@ class Storage:
     def fill(self, volume: str, left_bytes: int) -> None:
         """Others fill a volume up to that many bytes."""
         with self._kernel.lock:
-            size, used = self._kernel.state.host.volumes[volume.upper()]
+            host = self._kernel.state.host
+            size, used = host.volumes[volume.upper()]
             more = max(0, self.free_bytes(volume) - left_bytes)
-            self._kernel.state.host.volumes[volume.upper()] = (size, used + more)
+            host.volumes[volume.upper()] = (size, used + more)
+            host.filled[volume.upper()] = host.filled.get(volume.upper(), 0) + more
             self._kernel.changed("host")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import json
+from typing import Any
 
 import pytest
 
-from provisioner.lab.world.faults import FAULTS, clear, inject
+from provisioner.lab.world import durable
+from provisioner.lab.world.build import new_world
+from provisioner.lab.world.clock import HandClock
+from provisioner.lab.world.faults import FAULTS, Cleared, Refused, clear, inject
 from provisioner.lab.world.network import Network
 from tests.conftest import ROOT
-from tests.lab.world.helpers import GIB, Shell, hand_world, settle
+from tests.lab.world.helpers import ACCOUNTS, GIB, Shell, everything, hand_world, settle
 
 
 def names_asked_for() -> set[str]:
@@ -128,3 +133,79 @@ def test_somebody_elses_vm_appears(place: str, name: str, mac: str) -> None:
     (found,) = [vm for vm in Shell(world)("Get-TalosVM") if vm["Name"] == name]
     assert (found["MacAddress"], found["Mark"], found["State"]) == (mac, "", "Off")
     settle(world)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"name": "rights-lost"}, "needs --place: user"),
+        ({"name": "rights-lost", "place": "kim"}, "no account 'kim'; it has admin"),
+        ({"name": "adapter-gone"}, "needs --place: adapter name"),
+        ({"name": "disk-full", "place": "Q:"}, "no volume Q:; it has C:, D:"),
+        ({"name": "link-drop", "place": "hv01"}, "by reset or silence"),
+        ({"name": "foreign-machine", "place": "lab-cp-1"}, "a bare MAC address"),
+        ({"name": "foreign-machine", "value": 999.0}, "1 to 254"),
+        ({"name": "module-missing", "value": 1.0}, "no measure"),
+        ({"name": "module-missing", "place": "x"}, "no place"),
+        ({"name": "no-memory", "value": 1.0}, "no measure"),
+        ({"name": "disk-full", "value": -1.0}, "bytes left, from 0 up"),
+        ({"name": "switch-outage", "value": float("nan")}, "seconds, from 0 up"),
+        ({"name": "vmms-stopped", "times": 3}, "--times 3 cannot be"),
+    ],
+)
+def test_what_cannot_happen_is_refused_in_words(asked: dict[str, Any], words: str) -> None:
+    world = hand_world()
+    before = everything(world)
+    with pytest.raises(Refused, match=words):
+        inject(world, **asked)
+    assert everything(world) == before
+
+
+def test_what_happened_to_the_host_is_undone() -> None:
+    world = hand_world()
+    before = everything(world)
+    for name, place in [
+        ("vmms-stopped", ""),
+        ("module-missing", ""),
+        ("clock-skew", ""),
+        ("disk-full", "c:"),
+        ("disk-full", "D:"),
+        ("memory-short", ""),
+        ("memory-short", ""),
+        ("adapter-gone", "Ethernet 2"),
+        ("rights-lost", "admin"),
+        ("rights-lost", "admin"),
+    ]:
+        inject(world, name, place, value=0.0 if name == "disk-full" else None)
+    inject(world, "no-memory", "cp-1")
+    cleared = clear(world)
+    assert everything(world) == before
+    assert cleared.forgotten == ("no-memory cp-1",)
+    assert len(cleared.undone) == 8
+    assert cleared.stays == ()
+    assert clear(world) == Cleared()
+    settle(world)
+
+
+def test_what_cannot_be_undone_is_told_with_the_reason() -> None:
+    world = hand_world()
+    inject(world, "foreign-vm", "cp-1")
+    inject(world, "foreign-machine")
+    stays = clear(world).stays
+    assert [word.partition(":")[0] for word in stays] == ["foreign-vm", "foreign-machine"]
+    assert "the VM cp-1 is somebody else's" in stays[0]
+    assert "as evidence" in stays[1]
+
+
+def test_a_fault_undone_over_a_restart_of_the_lab() -> None:
+    """Damage that a kill leaves on disk is undone by the next lab, too."""
+    world = hand_world()
+    before = everything(world)
+    for name, place in (("module-missing", ""), ("disk-full", "C:"), ("memory-short", ""), ("adapter-gone", "Wi-Fi")):
+        inject(world, name, place)
+    kept = durable.restore(json.loads(json.dumps(durable.snapshot(world.kernel))))
+    again = new_world(clock=HandClock(), accounts=ACCOUNTS, state=kept)
+    clear(again)
+    for field in ("hyperv_module", "volumes", "memory_used_bytes"):
+        assert json.loads(everything(again))["host"][field] == json.loads(before)["host"][field]
+    assert {a.name for a in again.state.host.adapters} == {"Ethernet", "Wi-Fi", "Ethernet 2"}

@@ -1,0 +1,129 @@
+"""`provision lab`: faults with their places and measures, refusals in words, a frozen lab, and a lab that is deleted."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from provisioner.cli.app import app
+from provisioner.errors import Fault
+from provisioner.lab import control
+from provisioner.lab.card import Card
+from provisioner.lab.world.faults import FAULTS
+from tests.conftest import ROOT
+
+CARD = Card(
+    pid=4711,
+    started="",
+    rate=1,
+    epoch=0,
+    epoch_s=0,
+    engine="python",
+    seed=1,
+    host="hv01.lab",
+    address="",
+    user="",
+    ca="",
+    control_port=1,
+    control_token="",
+)
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What a lab is asked, of a cluster file in the present folder."""
+    (tmp_path / "clusters").mkdir()
+    shutil.copy(ROOT / "clusters" / "lab.yaml", tmp_path / "clusters")
+    monkeypatch.chdir(tmp_path)
+    asked: list[dict[str, Any]] = []
+
+    def answer(_card: Card, do: str, **more: Any) -> dict[str, Any]:
+        if not more.get("name"):
+            return {"known": [{"name": name, **asdict(row)} for name, row in FAULTS.items()]}
+        asked.append({"do": do, **more})
+        if more["name"] == "clear":
+            return {"forgotten": ["no-memory cp-1"], "undone": [], "stays": ["foreign-vm: the VM x"]}
+        return {"injected": more["name"]}
+
+    monkeypatch.setattr(control, "start", lambda *_a, **_k: CARD)
+    monkeypatch.setattr(control, "ask", answer)
+    return asked
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["lab", *arguments])
+
+
+def fault_of(result: Result) -> Fault:
+    assert isinstance(result.exception, Fault), result.output
+    return result.exception
+
+
+def test_each_fault_tells_its_place_and_its_measure(asked: list[dict[str, Any]]) -> None:
+    lines = run("fault").stdout.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("disk-full "))
+    assert lines[at + 1].split() == ["--place", "volume,", "as", "C:", "(else", "the", "first)"]
+    assert lines[at + 2].split() == ["--value", "bytes", "left", "(else", "1.04858e+06)"]
+    at = next(number for number, line in enumerate(lines) if line.startswith("rights-lost "))
+    assert lines[at + 1].split() == ["--place", "user"], "it needs one"
+
+
+def test_a_value_of_zero_is_a_value(asked: list[dict[str, Any]]) -> None:
+    assert run("fault", "disk-full", "--value", "0").stdout == "disk-full has happened\n"
+    assert run("fault", "no-memory", "--times", "2").stdout == "no-memory will happen 2 times\n"
+    assert [(each["value"], each["times"]) for each in asked] == [(0.0, 1), (None, 2)]
+
+
+def test_clear_tells_what_was_undone_and_what_stays(asked: list[dict[str, Any]]) -> None:
+    assert run("fault", "clear").stdout.splitlines() == [
+        "forgotten: no-memory cp-1",
+        "stays: foreign-vm: the VM x",
+        "to begin anew: provision lab reset lab",
+    ]
+
+
+def test_what_the_lab_refuses_is_told_in_its_words(
+    asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_card: Card, _do: str, **more: Any) -> dict[str, Any]:
+        if more.get("name"):
+            raise control.LabRefusedError("the host has no volume Q:")
+        return {"known": [{"name": "disk-full", **asdict(FAULTS["disk-full"])}]}
+
+    monkeypatch.setattr(control, "ask", refuse)
+    fault = fault_of(run("fault", "disk-full", "--place", "Q:"))
+    assert (fault.id, fault.message) == ("P-LAB-REFUSED", "the host has no volume Q:")
+
+
+@pytest.mark.parametrize("command", [("start",), ("status",), ("stop",), ("reset", "--yes"), ("fault", "clear")])
+def test_a_frozen_lab_is_a_fault_with_the_way_out(
+    asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    def frozen(*_arguments: Any, **_more: Any) -> Any:
+        raise control.LabFrozenError(4711, 15)
+
+    for name in ("start", "running", "ask", "stop", "reset"):
+        monkeypatch.setattr(control, name, frozen)
+    fault = fault_of(run(*command))
+    assert fault.id == "P-LAB-FROZEN"
+    assert "kill -CONT 4711" in " ".join(fault.then)
+    assert "kill -KILL 4711" in " ".join(fault.then)
+
+
+def test_a_lab_is_deleted_on_consent_alone(asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    deleted: list[Path] = []
+
+    def reset(folder: Path) -> bool:
+        deleted.append(folder)
+        return True
+
+    monkeypatch.setattr(control, "reset", reset)
+    assert fault_of(run("reset")).id == "P-RUN-CONFIRM"
+    assert deleted == []
+    assert run("reset", "--yes").stdout == "lab deleted; provision up lab begins anew\n"
+    assert [folder.name for folder in deleted] == ["lab"]
