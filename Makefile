@@ -1,6 +1,6 @@
 # make up      sets up and runs `provision up lab`
 # make test    sets up and runs the tests
-# make check   format, lint, types, imports, PowerShell, tests
+# make check   format, lint, types (tests too), imports, PowerShell, tests
 # make bench   measures and holds the figures against their limits
 # make fuzz    gives the fuzzers a hundred times their inputs (FUZZ=1000 for more)
 # make docs    writes what the docs take from the program: reference, screens

@@ -82,8 +82,8 @@ def heavy_imports(environment: Mapping[str, str]) -> list[str]:
 
 def measure_up(repeat: int, tell: Tell) -> Measured:
     """A first `up` on a fresh lab, then the commands on what stands."""
-    names = ("up_beyond_path", "peak_memory", "winrm_calls", "winrm_runspaces", "winrm_module_loads")
-    names += ("winrm_converged_calls", "converged_up", "status")
+    names = ["up_beyond_path", "peak_memory", "winrm_calls", "winrm_runspaces", "winrm_module_loads"]
+    names += ["winrm_converged_calls", "converged_up", "status"]
     found: Measured = {name: Samples() for name in names}
     for number in range(repeat):
         with product(UP_SPEED) as made:

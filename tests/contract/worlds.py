@@ -134,6 +134,12 @@ def _edit_vm(world: World, said: dict[str, Any]) -> None:
     world.kernel.changed("vm", vm.id)
 
 
+def _forget_vm(world: World, name: str) -> None:
+    """Hyper-V knows the VM no more; its files are left."""
+    del world.state.host.vms[_vm(world, name).id]
+    world.kernel.changed("vm")
+
+
 def _vm(world: World, name: str) -> Vm:
     return next(vm for vm in world.state.host.vms.values() if vm.name == name)
 
@@ -156,7 +162,7 @@ _SET_UP: dict[str, Callable[[World, Any], None]] = {
     "job": _job,
     "twin": _twin,
     "edit_vm": _edit_vm,
-    "forget_vm": lambda world, name: world.state.host.vms.pop(_vm(world, name).id) and world.kernel.changed("vm"),
+    "forget_vm": _forget_vm,
     "neighbor": _neighbor,
     "switch_notes": _switch_notes,
     "two_dvds": lambda world, name: _vm(world, name).dvd_drives.append(DvdDrive(0, 2, "C:\\iso\\other.iso")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import typer.main
@@ -51,7 +51,7 @@ def commands() -> str:
 def _help(name: str) -> str:
     """As the program prints it at a fixed width."""
     first, *words = name.split()
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     context = command.make_context(first, [], resilient_parsing=True, terminal_width=COLUMNS)
     for word in words:
         command = command.commands[word]
@@ -241,6 +241,6 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [heads, tuple("---" for _ in heads), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in lines)

@@ -38,7 +38,8 @@ class Done:
 
     @property
     def json(self) -> dict[str, Any]:
-        return json.loads(self.out.strip().splitlines()[-1])
+        said: dict[str, Any] = json.loads(self.out.strip().splitlines()[-1])
+        return said
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -84,8 +85,8 @@ class Desk:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def good(self, *arguments: str, **environment: str) -> Done:
-        done = self.run(*arguments, **environment)
+    def good(self, *arguments: str, bound_s: float = BOUND_S, **environment: str) -> Done:
+        done = self.run(*arguments, bound_s=bound_s, **environment)
         assert done.code == 0, f"provision {' '.join(arguments)}: exit {done.code}\n{done.out}\n{done.err}"
         return done
 

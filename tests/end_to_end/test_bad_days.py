@@ -34,7 +34,8 @@ def expect(done: Done, fault_id: str, code: int) -> dict[str, Any]:
 
 
 def nothing_changed(desk: Desk) -> bool:
-    return desk.ask_lab("status")["vm_names"] == ["fileserver"]
+    names: list[str] = desk.ask_lab("status")["vm_names"]
+    return names == ["fileserver"]
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from typing import Any
 
 from tests.end_to_end.conftest import BOUND_S, Desk
 
 
-def interrupted_at(desk: Desk, action: str) -> tuple[list[dict], int]:
+def interrupted_at(desk: Desk, action: str) -> tuple[list[dict[str, Any]], int]:
     process = subprocess.Popen(
         desk.command("up", "lab", "--progress", "json"),
         cwd=desk.folder,

@@ -45,7 +45,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 def host_of(desk: Desk) -> dict[str, Any]:
     """The host of the lab as it is on disk."""
-    return json.loads((desk.lab_folder() / "world.json").read_bytes())["state"]["host"]
+    host: dict[str, Any] = json.loads((desk.lab_folder() / "world.json").read_bytes())["state"]["host"]
+    return host
 
 
 def strangers(desk: Desk) -> tuple[list[Any], list[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from provisioner.model.spec import Role
 from provisioner.talos import machineconfig, patches, secrets, validate, yaml
 from provisioner.talos import schema as schemas
+from provisioner.talos.schema import Problem
 from tests.interop.talos.judge import Judge
 from tests.unit.talos.helpers import CONFIGS, ENDPOINT, SAME_EXAMPLES, SCHEMA, bundle, cluster, machine, patch
 from tests.unit.talos.test_patches import CASES
@@ -144,7 +146,7 @@ def test_the_talosconfig_is_usable(judge: Judge, tmp_path: Path) -> None:
 
 def patched_by_us(config: str, patch_text: str) -> bytes | None:
     """The patched text as Talos would write it; None when the patch is refused."""
-    problems: list = []
+    problems: list[Problem] = []
     documents = [SCHEMA.decode(document, problems) for document in yaml.load_documents(config)]
     assert problems == []
     try:
@@ -163,7 +165,9 @@ def patched_by_talos(judge: Judge, folder: Path, config: str, patch_text: str) -
 
 
 @pytest.mark.parametrize(("config", "patch_text", "expected"), CASES.values(), ids=CASES)
-def test_every_rule_is_one_of_talos(judge: Judge, tmp_path: Path, config: str, patch_text: str, expected: dict) -> None:
+def test_every_rule_is_one_of_talos(
+    judge: Judge, tmp_path: Path, config: str, patch_text: str, expected: dict[str, Any]
+) -> None:
     theirs = patched_by_talos(judge, tmp_path, config, patch_text)
     assert theirs is not None
     assert patched_by_us(config, patch_text) == theirs
@@ -237,7 +241,9 @@ DOCUMENTS = st.fixed_dictionaries(
 
 @settings(SAME_EXAMPLES, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(DOCUMENTS, DOCUMENTS)
-def test_any_patch_is_merged_the_same(judge: Judge, tmp_path: Path, config: dict, patch_document: dict) -> None:
+def test_any_patch_is_merged_the_same(
+    judge: Judge, tmp_path: Path, config: dict[str, Any], patch_document: dict[str, Any]
+) -> None:
     config_text, patch_text = yaml.dump(config).decode(), yaml.dump(patch_document).decode()
     theirs = patched_by_talos(judge, tmp_path, config_text, patch_text)
     ours = patched_by_us(config_text, patch_text)

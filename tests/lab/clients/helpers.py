@@ -94,13 +94,14 @@ class ScriptedHost:
         )
 
     def output_type(self, name: str) -> str:
-        return CONTRACT["functions"][name]["output"]
+        return str(CONTRACT["functions"][name]["output"])
 
     def fields(self, name: str) -> Mapping[str, str]:
-        return CONTRACT["types"][self.output_type(name)]
+        types: Mapping[str, str] = CONTRACT["types"][self.output_type(name)]
+        return types
 
     def changes(self, name: str) -> bool:
-        return CONTRACT["functions"][name]["kind"] == "change"
+        return bool(CONTRACT["functions"][name]["kind"] == "change")
 
     def run(self, name: str, arguments: Mapping[str, Any], streams: Streams) -> Iterator[Mapping[str, Any]]:
         self.runs[name] += 1
@@ -150,18 +151,15 @@ class Client:
         self.gone = asyncio.Event()
         """Set once the client has noticed an outage."""
         spec = {"name": "hv01", "address": "192.0.2.10", "user": USER} | given.pop("spec", {})
-        self.host = HyperVHost(
-            HostSpec(**spec),
-            **{
-                "password": PASSWORD,
-                "dialer": self.dialer,
-                "clock": RealClock(),
-                "on_call": self.calls.append,
-                "on_away": self._hear,
-                "ca_path": endpoint.ca_path,
-            }
-            | given,
-        )
+        plain: dict[str, Any] = {
+            "password": PASSWORD,
+            "dialer": self.dialer,
+            "clock": RealClock(),
+            "on_call": self.calls.append,
+            "on_away": self._hear,
+            "ca_path": endpoint.ca_path,
+        }
+        self.host = HyperVHost(HostSpec(**spec), **plain | given)
 
     def _hear(self, reason: str | None) -> None:
         self.away.append(reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 import pytest
@@ -199,7 +199,6 @@ def test_a_malformed_answer_names_function_and_field(endpoint: WinRmEndpoint, sc
 def test_where_hyperv_does_not_run_the_hosts_own_facts_remain(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
     def sick(_given: Any, _streams: Any) -> Any:
         raise Terminating(refused("HyperV.VmmsStopped", "vmms"))
-        yield
 
     scripted.behaviours["Get-TalosVM"] = sick
     scripted.behaviours["Get-TalosHost"] = lambda _g, _s: iter([host_row(VmmsStatus="Stopped")])
@@ -254,7 +253,6 @@ def test_without_rights_the_hosts_own_facts_say_so(endpoint: WinRmEndpoint, scri
 
     def stranger(_given: Any, _streams: Any) -> Any:
         raise Terminating(refused("HyperV.Unspecified", "required permission"))
-        yield
 
     rights = {"IsAdministrator": False, "IsHyperVAdministrator": False}
     scripted.behaviours["Get-TalosVM"] = stranger
@@ -306,6 +304,7 @@ def test_neighbours_come_as_they_are_found_and_closing_stops_the_host(
             first = await anext(watching)
             assert (first.mac, first.address) == ("02155D000011", "192.0.2.101")
             await host.find_vms(["a"])  # the other worker is free
+            assert isinstance(watching, AsyncGenerator)
             await watching.aclose()
             assert await asyncio.to_thread(scripted.stopped.wait, 10)
             await host.find_vms(["b"])

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -232,6 +232,7 @@ def test_a_watch_that_is_left_leaves_nothing(served: Served, cluster: Cluster) -
     async def test(talos: Talos) -> None:
         watching = talos.machines.watch(talos.address(vm), None)
         await anext(watching)
+        assert isinstance(watching, AsyncGenerator)
         await watching.aclose()
         assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("watch")]
 

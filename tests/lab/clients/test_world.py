@@ -72,8 +72,8 @@ def lab(tmp_path: Path) -> Iterator[Served]:
     def guests(world: World) -> Guests:
         made["kube"] = LabKube(world.kernel)
         world.use_kube(made["kube"])
-        made["guests"] = TalosGuests(world.kernel, world.hyperv, made["kube"])
-        return made["guests"]
+        guests = made["guests"] = TalosGuests(world.kernel, world.hyperv, made["kube"])
+        return guests
 
     world = new_world(clock=RunningClock(SPEED), guests=guests, accounts=[Account(USER, PASSWORD)])
     machines = MachineServers(world.kernel, made["guests"], world.routes)

@@ -37,7 +37,7 @@ class Client:
     def call(self, name: str, *, yes: bool = True, **arguments: Any) -> list[Any]:
         """All events of a call; a question of ShouldProcess is answered."""
         self.say({"call": name, "set": "", "arguments": arguments})
-        events = []
+        events: list[Any] = []
         while not events or events[-1][0] not in ("end", "fatal"):
             events.append(self.hear())
             if events[-1][0] == "should":

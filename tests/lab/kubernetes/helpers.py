@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,7 @@ class Client:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def watch(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+    def watch(self, path: str, **query: Any) -> Generator[dict[str, Any], None, None]:
         """Events, until the server ends the watch."""
         with self.ask("GET", path, params={"watch": "true", **query}, stream=True) as answer:
             assert answer.status_code == 200, answer.text

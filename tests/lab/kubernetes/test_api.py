@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import requests
@@ -96,7 +97,7 @@ def test_the_server_certificate_is_good_for_its_names(served: Served) -> None:
         ("PATCH", "/api/v1/nodes/nobody", {}, 404, "NotFound"),
     ],
 )
-def test_refusals_are_statuses(client: Client, method, path, body, code, reason) -> None:  # noqa: PLR0917 - columns of a table
+def test_refusals_are_statuses(client: Client, method: str, path: str, body: Any, code: int, reason: str) -> None:  # noqa: PLR0917 - columns of a table
     headers = STRATEGIC if method == "PATCH" else {}
     answer = client.ask(method, path, json=body, headers=headers)
     status = answer.json()
@@ -260,7 +261,7 @@ def test_a_machine_that_cannot_be_reached_is_silent(served: Served) -> None:
         (patching.JSON_PATCH, [{"op": "replace", "path": "/a/b", "value": 5}], {"a": {"b": 5}}),
     ],
 )
-def test_patches(kind: str, patch, expected: dict) -> None:
+def test_patches(kind: str, patch: Any, expected: dict[str, Any]) -> None:
     body = {"a": {"b": 1}, "l": [1, 2], "conditions": [{"type": "A", "status": "1"}]}
     result = patching.apply(kind, body, patch)
     assert {key: result[key] for key in expected} == expected
@@ -275,7 +276,7 @@ def test_patches(kind: str, patch, expected: dict) -> None:
         ({"a": 1}, 400),
     ],
 )
-def test_json_patches_that_fail(patch, code: int) -> None:
+def test_json_patches_that_fail(patch: Any, code: int) -> None:
     with pytest.raises(KubeError) as caught:
         patching.apply(patching.JSON_PATCH, {"a": 1}, patch)
     assert caught.value.code == code

@@ -8,11 +8,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
 from provisioner.lab.world.kube import pods
 from tests.lab.kubernetes.helpers import Served
+
+
+class Kubectl(Protocol):
+    """Runs it; what it wrote. `given` is its standard input."""
+
+    def __call__(self, *arguments: str, fails: bool = False, given: str = "") -> str: ...
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +32,7 @@ def program() -> str:
 
 
 @pytest.fixture
-def kubectl(program: str, served: Served, tmp_path: Path):
+def kubectl(program: str, served: Served, tmp_path: Path) -> Kubectl:
     def run(*arguments: str, fails: bool = False, given: str = "") -> str:
         done = subprocess.run(
             [program, *arguments],
@@ -46,13 +53,13 @@ def rows(text: str) -> list[list[str]]:
     return [line.split() for line in text.strip().splitlines()]
 
 
-def test_version_and_health(kubectl) -> None:
+def test_version_and_health(kubectl: Kubectl) -> None:
     assert "Server Version: v1.34.1" in kubectl("version")
     assert kubectl("get", "--raw", "/readyz") == "ok"
     assert "readyz check passed" in kubectl("get", "--raw", "/readyz?verbose")
 
 
-def test_get_nodes(kubectl) -> None:
+def test_get_nodes(kubectl: Kubectl) -> None:
     header, *found = rows(kubectl("get", "nodes"))
     assert header == ["NAME", "STATUS", "ROLES", "AGE", "VERSION"]
     assert [(row[0], row[1], row[2], row[4]) for row in found] == [
@@ -71,7 +78,7 @@ def test_get_nodes(kubectl) -> None:
     assert kubectl("get", "nodes", "-l", "node-role.kubernetes.io/control-plane", "-o", "name") == "node/cp1\n"
 
 
-def test_get_everything_else(kubectl) -> None:
+def test_get_everything_else(kubectl: Kubectl) -> None:
     _header, *found = rows(kubectl("get", "pods", "-A"))
     assert len(found) == 3 + 2 * 4 + 2
     assert {(row[0], row[2], row[3]) for row in found} == {("kube-system", "1/1", "Running")}
@@ -90,18 +97,18 @@ def test_get_everything_else(kubectl) -> None:
     assert "deployment.apps/coredns" in kubectl("get", "all", "-n", "kube-system")
 
 
-def test_what_is_not_there(kubectl) -> None:
+def test_what_is_not_there(kubectl: Kubectl) -> None:
     assert '(NotFound): nodes "nobody" not found' in kubectl("get", "node", "nobody", fails=True)
     assert "doesn't have a resource type" in kubectl("get", "gizmos", fails=True)
 
 
-def test_wait(kubectl) -> None:
+def test_wait(kubectl: Kubectl) -> None:
     text = kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=20s")
     assert text.count("condition met") == 4
     assert "timed out" in kubectl("wait", "--for=condition=Missing", "node/w1", "--timeout=1s", fails=True)
 
 
-def test_cordon_drain_uncordon(kubectl, served: Served) -> None:
+def test_cordon_drain_uncordon(kubectl: Kubectl, served: Served) -> None:
     machines = served.machines
     with machines.kernel.lock:
         victim = pods.node_of(machines.apps("kube-dns")[0])
@@ -118,7 +125,7 @@ def test_cordon_drain_uncordon(kubectl, served: Served) -> None:
     machines.wait(machines.healthy)
 
 
-def test_a_budget_holds_a_drain(kubectl, served: Served) -> None:
+def test_a_budget_holds_a_drain(kubectl: Kubectl, served: Served) -> None:
     machines = served.machines
     budget = {
         "apiVersion": "policy/v1",
@@ -142,8 +149,8 @@ def test_watch(program: str, served: Served, tmp_path: Path) -> None:
     watching = subprocess.Popen(
         [program, "get", "nodes", "--watch"], env=environment, stdout=subprocess.PIPE, text=True
     )
+    assert watching.stdout is not None
     try:
-        assert watching.stdout is not None
         first = [watching.stdout.readline().split() for _ in range(5)]
         assert [row[0] for row in first] == ["NAME", "cp1", "w1", "w2", "w3"]
         subprocess.run([program, "cordon", "w2"], env=environment, check=True, capture_output=True, timeout=30)
@@ -156,8 +163,8 @@ def test_watch(program: str, served: Served, tmp_path: Path) -> None:
         watching.stdout.close()
 
 
-def test_make_change_and_remove_objects(kubectl, served: Served) -> None:
-    def create(kind: str, name: str, fails: bool = False, **rest) -> str:
+def test_make_change_and_remove_objects(kubectl: Kubectl, served: Served) -> None:
+    def create(kind: str, name: str, fails: bool = False, **rest: Any) -> str:
         metadata = {"name": name} | ({"namespace": "mine"} if kind != "Namespace" else {})
         body = {"apiVersion": "apps/v1" if kind == "Deployment" else "v1", "kind": kind, "metadata": metadata, **rest}
         return kubectl("create", "--validate=false", "-f", "-", given=json.dumps(body), fails=fails)

@@ -190,7 +190,7 @@ def test_the_cluster_ends_with_the_last_disk_of_its_etcd() -> None:
 
 def test_leases_are_renewed_while_the_kubelet_runs(healthy: Machines) -> None:
     def renewed(name: str) -> str:
-        return next(x["spec"]["renewTime"] for x in healthy.running.leases() if x["metadata"]["name"] == name)
+        return next(str(x["spec"]["renewTime"]) for x in healthy.running.leases() if x["metadata"]["name"] == name)
 
     before = renewed("w1")
     healthy.kernel.advance(30)

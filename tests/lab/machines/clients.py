@@ -9,6 +9,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ class PatientChannel(Channel):
             made(transport)
             protocol.connection._connection._frame_dispatch_table[GoAwayFrame] = lambda _frame: ([], [])
 
-        protocol.connection_made = connection_made
+        setattr(protocol, "connection_made", connection_made)
         return protocol
 
 
@@ -112,10 +113,12 @@ class Watching:
         await stream.send_message(self._request, end=True)
         return stream.__aiter__()
 
-    async def __aexit__(self, *error: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with contextlib.suppress(Exception):  # the stream may be dead already; the test has said so
             await self._stream.cancel()
-        await self._context.__aexit__(*error)
+        await self._context.__aexit__(kind, error, trace)
 
 
 def stage_of(response: cosi.WatchResponse) -> str:

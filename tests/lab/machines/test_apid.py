@@ -7,6 +7,7 @@ import gzip
 import io
 import tarfile
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -159,7 +160,7 @@ def test_roles(whole: tuple[Served, Cluster, list[Vm]], role: str, allowed: set[
     async def work() -> None:
         async with served.channel(served.port(vms[0]), secure(cluster, cluster.client(role))) as channel:
             api = MachineServiceStub(channel)
-            calls = {
+            calls: dict[str, Callable[[], Awaitable[Any]]] = {
                 "Version": lambda: api.Version(Empty()),
                 "ServiceList": lambda: api.ServiceList(Empty()),
                 "EtcdMemberList": lambda: api.EtcdMemberList(pb.EtcdMemberListRequest()),

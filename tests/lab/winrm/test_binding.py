@@ -141,6 +141,8 @@ def answer(pool: RunspacePool, name: str, given: dict[str, Any], positional: lis
         results = shell.add_parameters(given).invoke()
         if shell.streams.error:
             error = shell.streams.error[0]
+            assert error.category is not None
+            assert error.exception is not None
             return error.fq_error, int(error.category), error.exception.types[0]
         fields = dict(results[0].extended_properties)
         return {key: fields.get(key) for key in ("Text", "Names", "Count", "Bytes", "Flag", "Force")}

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pypsrp.complex_objects import PSInvocationState, RunspacePoolState
@@ -14,6 +15,7 @@ from pypsrp.host import PSHost, PSHostUserInterface
 from pypsrp.powershell import PowerShell, RunspacePool
 
 from provisioner.lab.winrm import EngineSpec, WinRmEndpoint
+from provisioner.lab.winrm.identity import Identity
 from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account, State, WindowsHost
@@ -108,7 +110,8 @@ def test_the_module_s_load_is_counted(endpoint: WinRmEndpoint, pool: RunspacePoo
 def test_input_in_order_and_large_output(pool: RunspacePool) -> None:
     with PowerShell(pool) as shell:
         shell.add_script("$input | ForEach-Object { $_ * 2 }")
-        assert shell.invoke(list(range(300))) == [number * 2 for number in range(300)]
+        given: Any = list(range(300))  # pypsrp takes any list
+        assert shell.invoke(given) == [number * 2 for number in range(300)]
     [text] = script(pool, "'仮' * 300000")
     assert text == "仮" * 300_000
 
@@ -116,7 +119,12 @@ def test_input_in_order_and_large_output(pool: RunspacePool) -> None:
 def test_stop(pool: RunspacePool) -> None:
     shell = PowerShell(pool).add_script("'begun'; while ($true) { Start-Sleep -Milliseconds 20 }")
     shell.begin_invoke()
-    until(lambda: shell.poll_invoke(timeout=1) or shell.output == ["begun"])
+
+    def begun() -> bool:
+        shell.poll_invoke(timeout=1)
+        return list(shell.output) == ["begun"]
+
+    until(begun)
     shell.stop()
     assert shell.state == PSInvocationState.STOPPED
     assert script(pool, "1") == [1]
@@ -141,6 +149,7 @@ def test_another_client_takes_over(endpoint: WinRmEndpoint, pool: RunspacePool) 
     with wsman(endpoint) as client:
         [found] = RunspacePool.get_runspace_pools(client)
         found.connect()
+        taken: Any
         [taken] = found.create_disconnected_power_shells()
         assert taken.connect() == [1, 2, 3]
         taken.close()
@@ -179,7 +188,7 @@ def test_spares_serve_plain_pools_of_their_user(
 ) -> None:
     users: list[str] = []
 
-    def environment(identity: object) -> dict[str, str]:
+    def environment(identity: Identity) -> dict[str, str]:
         users.append(identity.user)
         return {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "WHO": identity.user}
 

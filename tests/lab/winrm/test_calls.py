@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import threading
+from typing import Any
 
 import pytest
 from pypsrp.complex_objects import PSInvocationState
@@ -46,7 +47,12 @@ def test_an_int64_stays_one_and_an_int32_too(pool: RunspacePool) -> None:
     transport = pool.connection.transport
     answers: list[bytes] = []
     send = transport.send
-    transport.send = lambda message, **rest: answers.append(send(message, **rest)) or answers[-1]
+
+    def noting(message: bytes, **rest: Any) -> bytes:
+        answers.append(send(message, **rest))
+        return answers[-1]
+
+    setattr(transport, "send", noting)
     call(pool, "Get-TalosEcho", Text="x", Bytes=3)
     streams = b"".join(map(base64.b64decode, re.findall(rb"<rsp:Stream[^>]*>([^<]*)<", b"".join(answers))))
     assert b'<I64 N="Bytes">3</I64>' in streams
@@ -75,7 +81,7 @@ def test_errors_that_are_gone_on_from(pool: RunspacePool) -> None:
     assert (shell.state, shell.had_errors) == (PSInvocationState.COMPLETED, False)
     [error] = shell.streams.error
     assert error.fq_error == "VMNotFound,Get-TalosItems"
-    assert (int(error.category), error.target_name, str(error)) == (13, "missing", "no missing")
+    assert (int(error.category or 0), error.target_name, str(error)) == (13, "missing", "no missing")
     assert [str(each) for each in shell.streams.warning] == ["that was all"]
     [progress] = shell.streams.progress
     assert (progress.activity, progress.description, progress.percent_complete) == ("Items", "reading", 50)
@@ -119,7 +125,7 @@ def test_statements_run_in_order_and_end_at_a_terminating_error(
         results = shell.invoke()
     assert [each.extended_properties["Id"] for each in results] == ["a", "c"]
     assert functions.runs == {"Get-TalosItems": 4}
-    assert [error.fq_error.split(",")[0] for error in shell.streams.error] == ["VMNotFound", "VMFatal"]
+    assert [str(error.fq_error).split(",")[0] for error in shell.streams.error] == ["VMNotFound", "VMFatal"]
 
 
 # -- the module's text
@@ -211,6 +217,7 @@ def test_pool_requests(endpoint: WinRmEndpoint) -> None:
         pool.reset_runspace_state()
         assert pool.is_alive()
         pool.exchange_keys()
+        assert pool.application_private_data is not None
         table = pool.application_private_data.data["PSVersionTable"]
         assert table["PSVersion"] == "5.1.20348.2227"
 

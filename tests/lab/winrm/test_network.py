@@ -46,7 +46,7 @@ def stubborn(pool: RunspacePool) -> list[Exception]:
                 threading.Event().wait(0.01)
         raise AssertionError("500 failures in a row")
 
-    transport.send = again
+    setattr(transport, "send", again)
     return failures
 
 
@@ -146,7 +146,8 @@ def test_output_is_not_lost_to_a_client_that_gave_up_in_silence(
     link(kernel, up=False, failure="silence")
     functions.gate.release(2)
     transport = pool.connection.transport
-    transport.read_timeout, read_timeout = 0.2, transport.read_timeout
+    read_timeout = transport.read_timeout
+    setattr(transport, "read_timeout", 0.2)  # requests takes fractions
     results: list[int] = []
     thread = threading.Thread(target=lambda: results.extend(numbers(shell.end_invoke())))
     thread.start()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from pypsrp.complex_objects import PSInvocationState, RunspacePoolState
@@ -27,8 +29,12 @@ def begin(pool: RunspacePool, functions: TableOfFunctions, records: int = 3) -> 
     return shell
 
 
-def numbers(results: list[object]) -> list[int]:
+def numbers(results: Sequence[Any]) -> list[int]:
     return [each.extended_properties["Number"] for each in results]
+
+
+def connected(shell: Any) -> list[int]:
+    return numbers(shell.connect())
 
 
 def test_an_operation_that_times_out_is_asked_again(endpoint: WinRmEndpoint, functions: TableOfFunctions) -> None:
@@ -49,7 +55,7 @@ def test_disconnect_and_reconnect(pool: RunspacePool, functions: TableOfFunction
     assert shell.state == PSInvocationState.DISCONNECTED
     functions.gate.release(3)
     pool.connect()
-    assert numbers(shell.connect()) == [0, 1, 2]
+    assert connected(shell) == [0, 1, 2]
     shell.close()
 
 
@@ -66,7 +72,7 @@ def test_another_client_takes_a_shell_over(
         assert found.id == pool.id
         found.connect()
         [shell] = found.create_disconnected_power_shells()
-        assert numbers(shell.connect()) == [0, 1, 2]
+        assert connected(shell) == [0, 1, 2]
         shell.close()
         assert call(found, "Get-TalosItems", Id=["a"])[0] == [{"Id": "a"}]
         found.close()
@@ -137,9 +143,7 @@ def test_an_envelope_that_is_too_large(start: Callable[..., WinRmEndpoint]) -> N
         assert fault.value.code == 2150859025
 
 
-def _send_of(size: int) -> object:
-    from xml.etree import ElementTree as ET
-
+def _send_of(size: int) -> ET.Element:
     body = ET.Element("{http://schemas.microsoft.com/wbem/wsman/1/windows/shell}Send")
     ET.SubElement(body, "{http://schemas.microsoft.com/wbem/wsman/1/windows/shell}Stream", Name="stdin").text = (
         "A" * size
@@ -188,7 +192,7 @@ def test_the_service_tells_its_envelope_size(endpoint: WinRmEndpoint) -> None:
 
 
 def test_a_receive_with_the_same_message_id_gets_the_same_answer(
-    pool: RunspacePool, functions: TableOfFunctions
+    pool: RunspacePool, functions: TableOfFunctions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And one with another id gets what comes next."""
     shell = begin(pool, functions, records=2)
@@ -196,9 +200,14 @@ def test_a_receive_with_the_same_message_id_gets_the_same_answer(
     transport = pool.connection.transport
     sent: list[bytes] = []
     send = transport.send
-    transport.send = lambda message, **rest: sent.append(message) or send(message, **rest)
+
+    def noting(message: bytes, **rest: Any) -> bytes:
+        sent.append(message)
+        return send(message, **rest)
+
+    monkeypatch.setattr(transport, "send", noting)
     shell.poll_invoke(timeout=2)
-    transport.send = send
+    monkeypatch.undo()
     [receive] = [each for each in sent if b"windows/shell/Receive<" in each]
     again = send(receive)
     streams = re.findall(rb"<rsp:Stream[^>]*>([^<]*)<", again)

@@ -6,13 +6,14 @@ import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import requests
-import winrm
 from pypsrp.exceptions import AuthenticationError, WSManFaultError
 from pypsrp.powershell import RunspacePool
+from requests.auth import HTTPBasicAuth
+from winrm.protocol import Protocol
 
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.kernel import Kernel
@@ -109,7 +110,7 @@ def test_clear_text_is_refused_without_a_body(endpoint: WinRmEndpoint) -> None:
 
 def test_basic_is_not_offered_over_http(endpoint: WinRmEndpoint) -> None:
     answer = requests.post(
-        f"http://127.0.0.1:{endpoint.http_port}/wsman", data=b"x", auth=(USER.encode(), PASSWORD.encode()), timeout=5
+        f"http://127.0.0.1:{endpoint.http_port}/wsman", data=b"x", auth=HTTPBasicAuth(USER, PASSWORD), timeout=5
     )
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Negotiate"
@@ -129,8 +130,8 @@ def test_identify_needs_no_sign_in_and_nothing_else_goes_that_way(endpoint: WinR
 
 
 @pytest.mark.parametrize(("transport", "ssl"), [("ssl", True), ("ntlm", True), ("ntlm", False)])
-def test_pywinrm_signs_in(transport: str, ssl: bool, endpoint: WinRmEndpoint) -> None:
-    client = winrm.Protocol(
+def test_pywinrm_signs_in(transport: Literal["ssl", "ntlm"], ssl: bool, endpoint: WinRmEndpoint) -> None:
+    client = Protocol(
         f"https://127.0.0.1:{endpoint.https_port}/wsman" if ssl else f"http://127.0.0.1:{endpoint.http_port}/wsman",
         transport=transport,
         username=USER,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import winrm
 from pypsrp.client import Client
 from winrm.exceptions import WSManFaultError
+from winrm.protocol import Protocol
 
 from provisioner.lab.winrm import EngineSpec, WinRmEndpoint
 from tests.lab.winrm.doubles import MODULE, PASSWORD, USER, TableOfFunctions
@@ -37,7 +37,7 @@ class Shell:
     """A cmd shell of pywinrm with code page 65001."""
 
     def __init__(self, endpoint: WinRmEndpoint) -> None:
-        self.protocol = winrm.Protocol(
+        self.protocol = Protocol(
             f"https://127.0.0.1:{endpoint.https_port}/wsman",
             transport="ntlm",
             username=USER,
@@ -60,7 +60,8 @@ class Shell:
         document = json.dumps({"module": module, "command": command, "args": arguments}).encode()
         out, err, code = self.run(command_line(BOOTSTRAP), document)
         assert (err, code, out.count("\n")) == ("", 0, 1), (out, err, code)
-        return json.loads(out)
+        answer: dict[str, Any] = json.loads(out)
+        return answer
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ BENT: list[tuple[Callable[[State], object], str]] = [
     (lambda s: setattr(s.host, "address", "192.0.2.99"), "reachable at 192.0.2.99"),
     (lambda s: setattr(cp(s), "state", "Off"), "which is Off"),
     (
-        lambda s: (setattr(guest(s), "api", "maintenance"), setattr(guest(s), "stage", "maintenance")),
+        lambda s: vars(guest(s)).update(api="maintenance", stage="maintenance"),
         "in maintenance and has a config",
     ),
     (lambda s: setattr(s.host.files[DISK.lower()].vhd, "system", None), "no Talos"),

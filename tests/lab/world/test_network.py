@@ -7,6 +7,7 @@ import pytest
 from provisioner.lab.world.faults import inject
 from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.state import NetAdapter
+from provisioner.lab.world.vmms import VmView
 from provisioner.lab.world.world import World
 from tests.lab.world.helpers import TalkingGuests, hand_world, settle, with_switch
 
@@ -17,6 +18,10 @@ def link_log(world: World) -> list[tuple[float, bool]]:
 
 def ethernet(world: World) -> NetAdapter:
     return world.state.host.adapters[0]
+
+
+def link_up(world: World) -> bool:
+    return world.state.lan.link.up
 
 
 def test_the_host_is_away_while_its_adapter_is_bound() -> None:
@@ -110,10 +115,10 @@ def test_a_host_that_stays_offline_is_back_once_the_switch_is_gone() -> None:
     inject(world, "switch-offline", "LAB")
     switch = world.hyperv.new_switch("LAB", adapter_name="Ethernet")
     settle(world, 3600)
-    assert not world.state.lan.link.up
+    assert not link_up(world)
     assert not world.network.has_gateway()
     world.hyperv.remove_switch(switch.id)
-    assert world.state.lan.link.up
+    assert link_up(world)
     settle(world)
 
 
@@ -157,7 +162,10 @@ def test_the_neighbour_table_learns_by_traffic_alone_and_forgets_surely_later() 
     guests = TalkingGuests(world)
     world.use_guests(guests)
     guests.answers_to = [("02155D000011", "192.0.2.101"), ("02155D000012", "198.51.100.7")]
-    mine = lambda: [(row.address, row.state) for row in world.network.neighbors() if row.mac.startswith("02155D")]  # noqa: E731
+
+    def mine() -> list[tuple[str, str]]:
+        return [(row.address, row.state) for row in world.network.neighbors() if row.mac.startswith("02155D")]
+
     settle(world, 60)
     assert mine() == []
     world.network.sweep()
@@ -202,7 +210,10 @@ def test_a_reboot_takes_power_link_and_neighbours_and_starts_what_should_start()
     world.hyperv.set_vm(never.id, start_action="Nothing")
     for vm in (ran, never):
         world.hyperv.start_vm(vm.id)
-    state = lambda vm: world.state.host.vms[vm.id].state  # noqa: E731
+
+    def state(vm: VmView) -> str:
+        return world.state.host.vms[vm.id].state
+
     inject(world, "host-reboot", value=60)
     assert state(ran) == state(never) == "Off"
     assert (world.state.lan.link.up, world.state.lan.link.failure) == (False, "silence")

@@ -11,7 +11,7 @@ from provisioner.lab.world.world import World
 from tests.lab.world.helpers import Shell, hand_world, new_vm, save_iso, settle
 
 MARK = "provision/1 cluster=6f9d0c52"
-NEW = {"Name": "LAB", "NetAdapterName": "Ethernet", "Mark": MARK}
+NEW: dict[str, Any] = {"Name": "LAB", "NetAdapterName": "Ethernet", "Mark": MARK}
 
 
 @pytest.fixture
@@ -22,6 +22,10 @@ def world() -> World:
 @pytest.fixture
 def shell(world: World) -> Shell:
     return Shell(world)
+
+
+def link_up(world: World) -> bool:
+    return world.state.lan.link.up
 
 
 def job(shell: Shell, name: str = "LAB") -> tuple[str, str]:
@@ -61,10 +65,10 @@ def test_a_switch_that_is_not_shared_takes_the_host_off_and_is_undone(world: Wor
     made = shell.one("New-TalosSwitch", **NEW, AllowManagementOS=False)
     settle(world, 60)
     assert shell.one("Get-TalosSwitch", Name="LAB")["Addresses"] == []
-    assert not world.state.lan.link.up
+    assert not link_up(world)
     settle(world, 100)
     assert job(shell) == ("New", "Undone")
-    assert world.state.lan.link.up
+    assert link_up(world)
     assert shell.one("Get-TalosSwitch", Name="LAB")["JobId"] == made["JobId"]
 
 
@@ -73,10 +77,10 @@ def test_a_host_without_gateway_gets_its_old_network_back(world: World, shell: S
     inject(world, "switch-offline", "LAB")
     shell("New-TalosSwitch", **NEW, WatchdogSeconds=90)
     settle(world, 95)
-    assert not world.state.lan.link.up
+    assert not link_up(world)
     settle(world, 60)
     assert job(shell) == ("New", "Undone")
-    assert world.state.lan.link.up
+    assert link_up(world)
     assert world.state.host.adapters[0].__dict__ == before
     refused = shell.refused("New-TalosSwitch", **NEW)
     assert (refused.id, refused.category, refused.target) == ("SwitchUndone", "OperationStopped", "LAB")
@@ -90,7 +94,7 @@ def test_what_the_move_has_lost_is_repaired(world: World, shell: Shell) -> None:
     settle(world, 30)
     found = shell.one("Get-TalosSwitch", Name="LAB")
     assert (found["NetworkCategory"], found["DnsServers"]) == ("Private", ["192.0.2.1"])
-    assert world.state.lan.link.up
+    assert link_up(world)
 
 
 def test_a_failed_bind_is_the_jobs_result(world: World, shell: Shell) -> None:

@@ -9,7 +9,7 @@ import pytest
 from provisioner.clusterfile import Loaded, effective, find_cluster_file, list_clusters, load_cluster, read_settings
 from provisioner.errors import Fault
 from provisioner.model.naming import computed_mac
-from provisioner.model.spec import Cluster, LabSpec, Role
+from provisioner.model.spec import Cluster, LabSpec, Origin, Role
 
 ROOT = Path(__file__).resolve().parents[3]
 CASES = Path(__file__).parent / "cases"
@@ -82,7 +82,9 @@ def test_several_hosts_in_each_spelling() -> None:
 
 def test_lab_file() -> None:
     cluster = load_cluster(ROOT / "clusters" / "lab.yaml").cluster
-    assert cluster.lab == LabSpec(speed=cluster.hosts["hv01.lab"].lab.speed, engine="python", seed=1)
+    lab = cluster.hosts["hv01.lab"].lab
+    assert lab is not None
+    assert cluster.lab == lab == LabSpec(speed=lab.speed, engine="python", seed=1)
     assert cluster.hosts["hv01.lab"].user == "provision"
     assert cluster.cert_sans == ("127.0.0.1",)
     assert (len(cluster.control_planes), len(cluster.workers)) == (1, 3)
@@ -135,14 +137,20 @@ def test_images(tmp_path: Path, image: str, url: str, file_name: str, path: str)
     assert (spec.url, spec.file_name, spec.path) == (url, file_name, path)
 
 
+def line_of(origin: Origin) -> int:
+    assert origin.place is not None
+    return origin.place.line
+
+
 def test_every_value_has_its_origin(tmp_path: Path) -> None:
     text = "version: 1\nhost: hv01.lan\nswitch: {name: LAN}\nmachines:\n  control_planes: {count: 1, memory: 6 GiB}\n"
     rows = {origin.path: origin for origin in effective(load_text(tmp_path, text).cluster)}
     assert (rows["name"].value, rows["name"].source) == ("home", "computed")
-    assert (rows["switch.name"].source, rows["switch.name"].place.line) == ("file", 3)
-    assert (rows["hosts.hv01.lan.address"].source, rows["hosts.hv01.lan.address"].place.line) == ("file", 2)
+    assert (rows["switch.name"].source, line_of(rows["switch.name"])) == ("file", 3)
+    assert (rows["hosts.hv01.lan.address"].source, line_of(rows["hosts.hv01.lan.address"])) == ("file", 2)
     assert (rows["switch.allow_management_os"].value, rows["switch.allow_management_os"].source) == (True, "default")
     memory = rows["machines.home-cp-1.memory"]
+    assert memory.place is not None
     assert (memory.value, memory.source, memory.place.line, memory.place.column) == ("6 GiB", "file", 5, 38)
     assert (rows["machines.home-worker-2.memory"].value, rows["machines.home-worker-2.memory"].source) == (
         "4 GiB",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -83,7 +84,7 @@ def test_schema_takes_what_the_loader_takes(path: Path) -> None:
     jsonschema.validate(load_cluster(path).document, loosened(json_schema()))
 
 
-def loosened(schema: dict) -> dict:
+def loosened(schema: dict[str, Any]) -> dict[str, Any]:
     """Editors see numbers where our loader keeps texts as written (a switch called 010): taken for texts here."""
     if schema.get("type") == "string":
         schema = {**schema, "type": ["string", "integer", "number"]}
@@ -110,7 +111,7 @@ def loosened(schema: dict) -> dict:
         ({"hosts": {"a": {"lab": {"speed": 2000}}}}, "2000"),
     ],
 )
-def test_schema_refuses_what_the_loader_refuses(change: dict, message: str, tmp_path: Path) -> None:
+def test_schema_refuses_what_the_loader_refuses(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     document = {"version": 1, "hosts": {"hv01.lan": {}}} | change
     with pytest.raises(jsonschema.ValidationError) as caught:
         jsonschema.validate(document, json_schema())
@@ -137,7 +138,7 @@ DOCUMENTS = st.recursive(
 @given(document=DOCUMENTS, base=st.sampled_from([path.read_text() for path in VALID]), data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_nonsense_gives_findings_with_places_and_nothing_else(
-    document, base, data, tmp_path_factory: pytest.TempPathFactory
+    document: Any, base: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Whatever stands in a file: a cluster or findings, each of which points at a line that is there."""
     whole = yaml.safe_load(base)

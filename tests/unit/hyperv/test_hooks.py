@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 import requests
+from pypsrp.negotiate import HTTPNegotiateAuth
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan, _TransportHTTP
 
@@ -40,6 +42,13 @@ def transport(**given: object) -> HostTransport:
     return HostTransport(SignIn(user="u", password="p", **given), Line())  # type: ignore[arg-type]
 
 
+def pool_of(session: requests.Session) -> Any:
+    """Where urllib3 keeps its connections to the host."""
+    adapter = session.get_adapter("https://x")
+    assert isinstance(adapter, HostAdapter)
+    return adapter.poolmanager.connection_from_url("https://127.0.0.1:1")
+
+
 def test_pypsrps_transport_builds_its_session_through_the_hook() -> None:
     made = transport()
     assert "_build_session" in inspect.getsource(_TransportHTTP.send)
@@ -48,23 +57,25 @@ def test_pypsrps_transport_builds_its_session_through_the_hook() -> None:
     assert isinstance(session.get_adapter("https://127.0.0.1/"), HostAdapter)
     assert isinstance(session.get_adapter("http://127.0.0.1/"), HostAdapter)
     assert made.endpoint == "https://127.0.0.1:1/wsman"
+    assert isinstance(session.auth, HTTPNegotiateAuth)
     assert session.auth.hostname_override == "hv01.lan"
 
 
 def test_proxies_of_the_environment_are_not_asked_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    assert transport()._build_session().proxies == {"https": False}
+    proxies: Any = transport()._build_session().proxies
+    assert proxies == {"https": False}
 
 
 def test_the_certificate_must_bear_the_hosts_name_not_that_of_the_place() -> None:
-    pool = transport()._build_session().get_adapter("https://x").poolmanager.connection_from_url("https://127.0.0.1:1")
+    pool = pool_of(transport()._build_session())
     assert pool.assert_hostname == "hv01.lan"
     assert pool.conn_kw["server_hostname"] == "hv01.lan"
 
 
 def test_a_pin_reaches_urllib3_and_nothing_else_is_checked() -> None:
     session = transport(pin="ab" * 32)._build_session()
-    pool = session.get_adapter("https://x").poolmanager.connection_from_url("https://127.0.0.1:1")
+    pool = pool_of(session)
     assert pool.assert_fingerprint == "ab" * 32
     assert session.verify is False
 

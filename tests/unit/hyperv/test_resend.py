@@ -6,6 +6,7 @@ import pytest
 import requests
 from pypsrp.exceptions import AuthenticationError, WinRMTransportError, WSManFaultError
 from spnego.exceptions import InvalidTokenError
+from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError, ReadTimeoutError
 
@@ -13,7 +14,9 @@ from provisioner.errors import HostRefused, NotTrusted, Rejected, TransportError
 from provisioner.hyperv import resend
 
 POOL = HTTPConnectionPool("127.0.0.1", 1)
-REFUSED = requests.ConnectionError(MaxRetryError(POOL, "/", NewConnectionError(POOL, "[Errno 111] refused")))
+REFUSED = requests.ConnectionError(
+    MaxRetryError(POOL, "/", NewConnectionError(HTTPConnection("127.0.0.1", 1), "[Errno 111] refused"))
+)
 RESET = requests.ConnectionError(ProtocolError("Connection aborted.", ConnectionResetError(104, "reset")))
 READ_TIMEOUT = requests.ReadTimeout(ReadTimeoutError(POOL, "/", "Read timed out."))
 CONNECT_TIMEOUT = requests.ConnectTimeout()
@@ -110,6 +113,6 @@ def test_the_action_is_read_from_the_envelope() -> None:
 def test_an_outage_is_told_in_words_for_people() -> None:
     """What people read while a host is away is no dump of urllib3's objects."""
     pool = HTTPConnectionPool("192.0.2.10", 5985)
-    inner = NewConnectionError(pool._new_conn(), "Failed to establish a new connection")
+    inner = NewConnectionError(HTTPConnection("192.0.2.10", 5985), "Failed to establish a new connection")
     error = requests.ConnectionError(MaxRetryError(pool, "/wsman", inner))
     assert str(resend.explain(error)) == "Failed to establish a new connection"

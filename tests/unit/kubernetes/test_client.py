@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,7 @@ def test_a_watch_that_is_left_is_cut(api: Api) -> None:
         watching = client.watch_nodes(api.kubeconfig())
         assert await anext(watching) == ()
         assert [each.name for each in await anext(watching)] == ["cp1"]
+        assert isinstance(watching, AsyncGenerator)
         await watching.aclose()
         assert await asyncio.to_thread(ended.wait, 10), "the server cannot write any more"
 

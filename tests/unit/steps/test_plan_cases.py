@@ -20,7 +20,8 @@ FILES = sorted(path for path in CASES.rglob("*.yaml"))
 
 
 def load(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text())
+    case: dict[str, Any] = yaml.safe_load(path.read_text())
+    return case
 
 
 def planned(case: dict[str, Any]) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,7 +21,7 @@ def waiter(events: list[Event], stop: asyncio.Event | None = None, scale: float 
 
 async def test_met_with_its_proof() -> None:
     events: list[Event] = []
-    answers = iter([NotYet("port refuses"), NotYet("port refuses"), Met(7, "answers")])
+    answers: Iterator[Met[int] | NotYet] = iter([NotYet("port refuses"), NotYet("port refuses"), Met(7, "answers")])
 
     async def probe() -> Met[int] | NotYet:
         return next(answers)

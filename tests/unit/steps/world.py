@@ -54,7 +54,7 @@ def cluster_of(given: dict[str, Any]) -> Cluster:
         counts[role] += 1
         word = "cp" if role is Role.CONTROL_PLANE else "worker"
         machine = f"{name}-{word}-{counts[role]}"
-        values = {"cpus": 2, "memory_mib": 4096, "disk_gib": 20, "mac": computed_mac(name, machine)}
+        values: dict[str, Any] = {"cpus": 2, "memory_mib": 4096, "disk_gib": 20, "mac": computed_mac(name, machine)}
         values |= given.get("machine", {}) | given.get("machines", {}).get(machine, {})
         machines.append(MachineSpec(name=machine, role=role, host=HOST, place=PLACE, **values))
     return Cluster(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import yaml as pyyaml
@@ -249,9 +250,11 @@ INNER = st.dictionaries(
 )
 
 
-def entries(inner: str):
-    entry = st.fixed_dictionaries({"name": NAMES}, optional={inner: INNER, "extra": INNER})
-    return st.none() | st.lists(entry, max_size=3, unique_by=lambda item: item["name"])
+def entries(inner: str) -> st.SearchStrategy[list[dict[str, Any]] | None]:
+    entry: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+        {"name": NAMES}, optional={inner: INNER, "extra": INNER}
+    )
+    return st.none() | st.lists(entry, max_size=3, unique_by=lambda item: str(item["name"]))
 
 
 FILES = st.fixed_dictionaries(
@@ -276,8 +279,8 @@ STYLES = st.fixed_dictionaries(
 
 @SAME_EXAMPLES
 @given(FILES, STYLES)
-def test_merging_is_idempotent_and_removing_leaves_theirs(data: dict, style: dict) -> None:
-    text = pyyaml.safe_dump(data, sort_keys=False, **style).encode()
+def test_merging_is_idempotent_and_removing_leaves_theirs(data: dict[str, Any], style: dict[str, Any]) -> None:
+    text = str(pyyaml.safe_dump(data, sort_keys=False, **style)).encode()
     merged = clientfiles.merge_kubeconfig(text, CONTEXT, KUBE)
     assert clientfiles.merge_kubeconfig(merged, CONTEXT, KUBE) == merged
     document = pyyaml.safe_load(merged)
@@ -297,8 +300,10 @@ def test_merging_is_idempotent_and_removing_leaves_theirs(data: dict, style: dic
 
 @SAME_EXAMPLES
 @given(FILES, FILES.filter(bool), STYLES, st.booleans())
-def test_an_edited_file_holds_what_was_wanted(before: dict, after: dict, style: dict, commented: bool) -> None:
-    text = pyyaml.safe_dump(before, sort_keys=False, **style)
+def test_an_edited_file_holds_what_was_wanted(
+    before: dict[str, Any], after: dict[str, Any], style: dict[str, Any], commented: bool
+) -> None:
+    text = str(pyyaml.safe_dump(before, sort_keys=False, **style))
     if commented and style["default_flow_style"] is False:
         text = "# first\n" + text.replace("\nclusters", "\n# about clusters\nclusters")
     before_after = copy.deepcopy(after)

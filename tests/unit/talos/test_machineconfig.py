@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from provisioner.errors import Fault
 from provisioner.model.spec import NetworkSpec, Role
 from provisioner.talos import machineconfig, patches, secrets, yaml
+from provisioner.talos.schema import Problem
 from tests.unit.talos.helpers import CONFIGS, ENDPOINT, SCHEMA, bundle, cluster, config_of, machine, patch
 
 BASE = machineconfig.ConfigInput(cluster_name="base", endpoint="https://base:6443", kubernetes="1.28.0")
@@ -28,9 +31,11 @@ OVERRIDES = machineconfig.ConfigInput(
 
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize(("name", "config"), [("base", BASE), ("overrides", OVERRIDES)])
-def test_byte_for_byte_as_talos_writes_it(golden_talos, role: Role, name: str, config) -> None:
+def test_byte_for_byte_as_talos_writes_it(
+    golden_talos: Path, role: Role, name: str, config: machineconfig.ConfigInput
+) -> None:
     folder = golden_talos / "gen-config"
-    problems: list = []
+    problems: list[Problem] = []
     generated = machineconfig.generate(
         role, config, secrets.read_bundle((folder / "secrets.yaml").read_bytes()), talos="v1.11.5"
     )

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from provisioner.talos import patches, yaml
+from provisioner.talos.schema import Document, Problem
 from tests.unit.talos.helpers import SCHEMA
 
 
-def decoded(text: str | bytes) -> list:
-    problems: list = []
+def decoded(text: str | bytes) -> list[Document]:
+    problems: list[Problem] = []
     documents = [SCHEMA.decode(document, problems) for document in yaml.load_documents(text)]
     assert problems == []
     return documents
 
 
-def merged(config: str | bytes, *texts: str | bytes) -> list:
+def merged(config: str | bytes, *texts: str | bytes) -> list[Document]:
     documents = decoded(config)
     for text in texts:
         documents = patches.apply_patch(documents, patches.load_patch(yaml.load_documents(text), SCHEMA), SCHEMA)
     return documents
 
 
-def result(config: str, patch: str) -> dict:
+def result(config: str, patch: str) -> Document:
     (document,) = merged(config, patch)
     return document
 
@@ -181,7 +185,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("config", "patch", "expected"), CASES.values(), ids=CASES)
-def test_rule(config: str, patch: str, expected: dict) -> None:
+def test_rule(config: str, patch: str, expected: dict[str, Any]) -> None:
     assert result(config, patch) == expected
 
 
@@ -283,13 +287,13 @@ def test_json_patches_are_for_single_documents() -> None:
         patches.apply_json_patch(decoded("machine: {}"), [{"op": "add", "path": "/machine/x", "value": 1}], SCHEMA)
 
 
-def test_the_reference_cases_of_talos(golden_talos) -> None:
+def test_the_reference_cases_of_talos(golden_talos: Path) -> None:
     folder = golden_talos / "patches"
 
     def read(name: str) -> bytes:
         return (folder / name).read_bytes()
 
-    def written(documents: list) -> bytes:
+    def written(documents: list[Document]) -> bytes:
         return yaml.dump_documents(SCHEMA.encode(document) for document in documents)
 
     documents = merged(read("apply/config.yaml"), read("apply/strategic1.yaml"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -48,7 +50,7 @@ def test_every_ca_has_the_profile_of_talos(name: str, organization: str) -> None
         (lambda: bundle().service_account_key, b"RSA PRIVATE KEY", rsa.RSAPrivateKey),
     ],
 )
-def test_private_keys_carry_the_labels_of_talos(pem, label: bytes, kind: type) -> None:
+def test_private_keys_carry_the_labels_of_talos(pem: Callable[[], bytes], label: bytes, kind: type) -> None:
     text = pem()
     assert text.startswith(b"-----BEGIN " + label)
     assert isinstance(pki.load_key(text), kind)
@@ -79,7 +81,7 @@ def test_the_file_reads_back_and_keeps_the_order_of_talos() -> None:
     assert list(document["certs"]) == ["etcd", "k8s", "k8saggregator", "k8sserviceaccount", "os"]
 
 
-def test_a_bundle_of_talos_reads_and_writes_the_same(golden_talos) -> None:
+def test_a_bundle_of_talos_reads_and_writes_the_same(golden_talos: Path) -> None:
     text = (golden_talos / "gen-config" / "secrets.yaml").read_bytes()
     read = secrets.read_bundle(text)
     assert yaml.load(secrets.write_bundle(read)) == yaml.load(text)

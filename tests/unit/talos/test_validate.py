@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provisioner.talos import patches, secrets, validate, yaml
+from provisioner.talos.schema import Document, Problem
 from tests.unit.talos.helpers import CONFIGS, ENDPOINT, SCHEMA, bundle, cluster
 
 CONTROL_PLANE = [
@@ -95,10 +96,10 @@ SOUND = [
 ]
 
 
-def patched(name: str, text: str) -> list:
+def patched(name: str, text: str) -> list[Document]:
     spec = cluster()
     config = CONFIGS.machine_config(spec, spec.machine(name), bundle(), endpoint=ENDPOINT)
-    problems: list = []
+    problems: list[Problem] = []
     documents = [SCHEMA.decode(document, problems) for document in yaml.load_documents(config)]
     documents = patches.apply_patch(documents, patches.load_patch(yaml.load_documents(text), SCHEMA), SCHEMA)
     assert problems == []

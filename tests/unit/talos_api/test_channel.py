@@ -79,7 +79,7 @@ class Talos:
     """A server, and a channel to it."""
 
     def __init__(self) -> None:
-        self.service = Versions()
+        self.service = Versions()  # type: ignore[abstract]  # all others are set below the class
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.set_alpn_protocols(["h2"])
         load_client_certificate(self.context, CERTIFICATE, KEY_PEM)
@@ -97,12 +97,19 @@ class Talos:
         def noting() -> H2Protocol:
             made = make()
             connection_made = made.connection_made
-            made.connection_made = lambda transport: (self.transports.append(transport), connection_made(transport))  # type: ignore[method-assign]
+
+            def noted(transport: Any) -> None:
+                self.transports.append(transport)
+                connection_made(transport)
+
+            setattr(made, "connection_made", noted)
             return made
 
-        self.server._protocol_factory = noting  # type: ignore[method-assign]
+        setattr(self.server, "_protocol_factory", noting)
         await self.server.start("127.0.0.1", self.port, ssl=self.context, reuse_address=True)
-        self.port = self.server._server.sockets[0].getsockname()[1]
+        listening = self.server._server
+        assert isinstance(listening, asyncio.Server)
+        self.port = listening.sockets[0].getsockname()[1]
 
     def cut(self) -> None:
         for transport in self.transports:

@@ -15,7 +15,7 @@ import pytest
 
 from provisioner.clienttls import load_client_certificate
 from provisioner.errors import Unreachable
-from provisioner.talos.api import client
+from provisioner.talos.api import client, cosi
 from provisioner.talos.api.client import _physical_macs, unpack_kubeconfig
 from provisioner.talos.api.cosi import Resource, _read
 from provisioner.talos.api.gen import cosi_pb2
@@ -126,8 +126,8 @@ def test_facts_and_fingerprint_are_of_one_connection(monkeypatch: pytest.MonkeyP
     async def find(_state: Any, _kind: Any) -> tuple[Resource, ...]:
         return ()
 
-    monkeypatch.setattr(client.cosi, "get", get)
-    monkeypatch.setattr(client.cosi, "find", find)
+    monkeypatch.setattr(cosi, "get", get)
+    monkeypatch.setattr(cosi, "find", find)
     machine: Any = SimpleNamespace(state=None, channel=channel)
     reading = client._read_facts(machine, "192.0.2.1", None)
     if dials_anew:

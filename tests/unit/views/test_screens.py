@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pyte
 import pytest
@@ -15,7 +16,16 @@ from syrupy.assertion import SnapshotAssertion
 
 from provisioner.errors import Fault
 from provisioner.faults import FAULTS
-from provisioner.model.events import Event, FaultMet, from_json
+from provisioner.model.events import (
+    Event,
+    FaultMet,
+    StepEnded,
+    StepStarted,
+    WaitEnded,
+    WaitProgressed,
+    WaitStarted,
+    from_json,
+)
 from provisioner.model.plan import Action, Plan, Verb
 from provisioner.model.status import FinalObject, MachineStatus, StatusReport
 from provisioner.model.steps import StepId
@@ -194,9 +204,10 @@ def test_a_hundred_machines_show_the_slowest() -> None:
     events = STREAMS["good"]()
     start = next(event for event in events if getattr(event, "step", None) is StepId.MAINTENANCE)
     names = tuple(f"n-{number}" for number in range(100))
-    wide = [replace(start, machines=names)]
-    wait = next(event for event in events if event.type == "wait_started" and event.step is StepId.MAINTENANCE)
-    done = next(event for event in events if event.type == "wait_ended" and event.step is StepId.MAINTENANCE)
+    assert isinstance(start, StepStarted)
+    wide: list[Event] = [replace(start, machines=names)]
+    wait = next(event for event in events if isinstance(event, WaitStarted) and event.step is StepId.MAINTENANCE)
+    done = next(event for event in events if isinstance(event, WaitEnded) and event.step is StepId.MAINTENANCE)
     wide += [replace(wait, machine=name) for name in names] + [replace(done, machine=name) for name in names[:95]]
     picture = fold(wide)
     shown = Paper(width=100).render(render_screen(picture, Paper(width=100), Show(now_s=picture.at_s)))
@@ -277,7 +288,7 @@ def test_a_rebuild_counts_removals_then_machines_made() -> None:
 def test_every_wait_shows_its_bound_and_reason(name: str) -> None:
     events = STREAMS[name]()
     for index, event in enumerate(events):
-        if event.type != "wait_progressed":
+        if not isinstance(event, WaitProgressed):
             continue
         picture = fold(events[: index + 1])
         paper = Paper(width=140)
@@ -521,7 +532,7 @@ def test_down_of_nothing() -> None:
     assert render_down(plan, cluster(), paper=Paper()) == "home on hv01.lan: nothing of it is there.\n"
 
 
-def report(**changes: object) -> StatusReport:
+def report(**changes: Any) -> StatusReport:
     rows = [
         MachineStatus(
             name=name,
@@ -597,9 +608,11 @@ def without_codes(text: str) -> str:
 def test_an_interrupt_between_two_steps_says_before_which() -> None:
     events = STREAMS["interrupted"]()
     index = next(
-        number for number, event in enumerate(events) if event.type == "step_ended" and event.outcome == "stopped"
+        number for number, event in enumerate(events) if isinstance(event, StepEnded) and event.outcome == "stopped"
     )
-    events[index] = replace(events[index], outcome="done")
+    stopped = events[index]
+    assert isinstance(stopped, StepEnded)
+    events[index] = replace(stopped, outcome="done")
     done = {StepId.SWITCH, StepId.IMAGE, StepId.SECRETS}
     begun = [event for event in STREAMS["good"]() if getattr(event, "step", None) in done]
     shown = plain([*events[:2], *begun, *events[2:]])
