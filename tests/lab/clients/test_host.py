@@ -227,7 +227,6 @@ def test_hyperv_that_is_lost_in_the_middle_is_told_as_that(
     def sick(_given: Any, _streams: Any) -> Any:
         facts.update(lost)
         raise Terminating(refused("HyperV.ObjectNotFound", "vmms"))
-        yield
 
     facts: dict[str, Any] = {}
     scripted.behaviours["Get-TalosHost"] = lambda _g, _s: iter([host_row(**facts)])
