@@ -89,7 +89,9 @@ def wait_until(
 def check(step: dict[str, Any], known: dict[str, dict[str, Any]], answer: Answer) -> None:
     function = step["call"]
     expected_errors = filled(step.get("errors", []), known)
-    assert [error.id for error in answer.errors] == [error["id"] for error in expected_errors], answer.errors
+    assert len(answer.errors) == len(expected_errors), answer.errors
+    for error, expected in zip(answer.errors, expected_errors, strict=True):
+        assert fits(error.id, expected["id"]), answer.errors
     row = FUNCTIONS[function]
     several = row["kind"] == "change" and row["parameters"][0] == {"name": "Id", "type": "string[]", "mandatory": True}
     for error, expected in zip(answer.errors, expected_errors, strict=True):
@@ -115,6 +117,10 @@ def check_left(said: dict[str, Any], world: World) -> None:
         assert world.storage.exists(path), path
     for path in said.get("no_files", []):
         assert not world.storage.exists(path), path
+    for path, mib in said.get("written", {}).items():
+        file = world.storage.find(path)
+        assert file is not None, path
+        assert file.size_bytes == mib * 1024**2, path
     if "vms" in said:
         assert sorted(vm.name for vm in world.state.host.vms.values()) == sorted(said["vms"])
     if "switches" in said:

@@ -77,15 +77,19 @@ def _file(world: World, said: dict[str, Any]) -> None:
     content = said.get("text", "").encode()
     file = HostFile(path=said["path"], size_bytes=len(content), modified=0.0, content=content)
     if "disk_gib" in said:
-        file = HostFile(
-            path=said["path"], size_bytes=1024**2 * 8, modified=0.0, vhd=Vhd(size_bytes=said["disk_gib"] * GIB)
-        )
+        taken = said.get("written_mib", 8) * 1024**2  # 8: a dynamic disk that nothing was written to
+        file = HostFile(path=said["path"], size_bytes=taken, modified=0.0, vhd=Vhd(size_bytes=said["disk_gib"] * GIB))
     _put(world, file)
 
 
 def _put(world: World, file: HostFile) -> None:
     world.storage.make_folder(file.path.rpartition("\\")[0])
     world.storage.put(file)
+
+
+def _write_disk(world: World, said: dict[str, Any]) -> None:
+    """The guest wrote to its disk."""
+    world.storage.grow(said["path"], said["mib"] * 1024**2)
 
 
 def _delete(world: World, path: str) -> None:
@@ -158,6 +162,7 @@ _SET_UP: dict[str, Callable[[World, Any], None]] = {
     "file": _file,
     "folder": lambda world, path: world.storage.make_folder(path),
     "delete": _delete,
+    "write_disk": _write_disk,
     "fault": _fault,
     "job": _job,
     "twin": _twin,

@@ -26,7 +26,8 @@ function Assert-TalosVMParts {
 
 function Initialize-TalosVMFolder {
     # Makes the VM's folder with its provision.json, before there is a VM: a kill from here on leaves something that is known to be ours.
-    # A disk that an earlier VM left in a folder of ours goes, unless a VM still has it.
+    # A disk that an earlier VM left in a folder of ours stays, and the new VM gets it; only one that was never written is made anew. Tells
+    # whether such a disk stays.
     [CmdletBinding()]
     param(
         [string]$Folder,
@@ -34,12 +35,22 @@ function Initialize-TalosVMFolder {
         [string]$Mark,
         [object[]]$VM
     )
+    $kept = $false
     if (Test-TalosFile -Path $DiskPath) {
         $used = @(foreach ($one in $VM) { foreach ($drive in @($one.HardDrives)) { if ("$($drive.Path)" -eq $DiskPath) { $one.Name } } })
         if ($used.Count -gt 0 -or (Get-TalosFolderMark -Folder $Folder) -cne $Mark) {
             throw (New-TalosError -Id 'VMDiskExists' -Category ResourceExists -Target $DiskPath -Message "The disk '$DiskPath' is there and is not of this machine.")
         }
-        Remove-Item -LiteralPath $DiskPath -Force
+        if ($null -ne (Get-ChildItem -LiteralPath $Folder -Filter '*.avhdx' -File -Recurse -Force | Select-Object -First 1)) {
+            # Its last state lies in the checkpoint's file: without it the disk is an older one, and written to, the two never fit again.
+            throw (New-TalosError -Id 'VMDiskExists' -Category ResourceExists -Target $DiskPath -Message "Beside the disk '$DiskPath' lie files of a checkpoint that was not merged.")
+        }
+        if (Test-TalosDiskEmpty -Path $DiskPath) {
+            Remove-Item -LiteralPath $DiskPath -Force
+        }
+        else {
+            $kept = $true
+        }
     }
     elseif ((Test-Path -LiteralPath $Folder) -and (Get-TalosFolderMark -Folder $Folder) -cne $Mark) {
         # Remove-TalosVM deletes the whole folder: nothing of somebody else may lie in it.
@@ -57,6 +68,22 @@ function Initialize-TalosVMFolder {
         }
         throw (New-TalosError -Id 'VMFolderInvalid' -Category InvalidArgument -Target $Folder -Message $_.Exception.Message -Cause $_.Exception)
     }
+    $kept
+}
+
+function Test-TalosDiskEmpty {
+    # Whether nothing was ever written to a virtual disk: a dynamic VHDX takes its first block from the volume with the first write. One
+    # that cannot be read counts as written.
+    [CmdletBinding()]
+    param([string]$Path)
+    try {
+        $disk = Hyper-V\Get-VHD -Path $Path
+    }
+    catch {
+        Write-Verbose -Message "$Path cannot be read: $_"
+        return $false
+    }
+    "$($disk.VhdType)" -eq 'Dynamic' -and $disk.FileSize -lt $disk.BlockSize
 }
 
 function Write-TalosVMFolderMark {
@@ -201,15 +228,19 @@ function Test-TalosBootOrder {
 }
 
 function Undo-TalosNewVM {
-    # Takes back what a failed New-TalosVM made. Best effort: the failure that led here is the one to tell.
+    # Takes back what a failed New-TalosVM made, and nothing else: a disk that was there before stays, in a folder that is still known as
+    # ours. Best effort: the failure that led here is the one to tell.
     [CmdletBinding()]
     param(
         [object]$VM,
-        [string]$Folder
+        [string]$Folder,
+        [bool]$KeepDisk
     )
     try {
         Hyper-V\Remove-VM -VM $VM -Force
-        $null = Remove-TalosVMFolder -Folder $Folder -Seconds 5
+        if (-not $KeepDisk) {
+            $null = Remove-TalosVMFolder -Folder $Folder -Seconds 5
+        }
     }
     catch {
         Write-Warning -Message "What was made of the VM '$($VM.Name)' could not be taken back: $_"

@@ -4,7 +4,8 @@ function New-TalosVM {
         Ensures a Generation 2 VM that boots Talos Linux: made whole, finished where a kill left it half-made, or kept as it is.
     .DESCRIPTION
         Folder and mark come first, the mark in the Notes last, so that a VM without the latter is known as half-made. A VM of that name
-        that bears this mark is kept: drift is Set-TalosVM's work. Where making it fails, VM, disk and folder are removed again.
+        that bears this mark is kept: drift is Set-TalosVM's work. A disk that an earlier VM left in its folder is attached as it is, unless
+        nothing was ever written to it. Where making it fails, the VM, a disk that is new and a folder that is new are removed again.
     .PARAMETER Name
         Name of the VM.
     .PARAMETER MemoryBytes
@@ -105,9 +106,10 @@ function New-TalosVM {
             }
             $ConfirmPreference = 'None'  # asked once, for all of it
             $made = $null
+            $kept = $false
             try {
                 if ($null -eq $vm) {
-                    Initialize-TalosVMFolder -Folder $folder -DiskPath $diskPath -Mark $Mark -VM $machines
+                    $kept = Initialize-TalosVMFolder -Folder $folder -DiskPath $diskPath -Mark $Mark -VM $machines
                     try {
                         $made = Hyper-V\New-VM -Name $Name -Generation 2 -MemoryStartupBytes $MemoryBytes -NoVHD -Path $parent
                     }
@@ -131,7 +133,7 @@ function New-TalosVM {
             }
             catch {
                 if ($null -ne $made) {
-                    Undo-TalosNewVM -VM $made -Folder $folder
+                    Undo-TalosNewVM -VM $made -Folder $folder -KeepDisk $kept
                 }
                 throw
             }

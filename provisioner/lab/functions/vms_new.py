@@ -90,28 +90,36 @@ def _make(call: Call, arguments: Arguments, vms: list[VmView], view: VmView | No
     """Folder and mark first, the mark in the Notes last: whatever lies between is known to be ours, and to be half-made."""
     disk = f"{folder}\\{arguments['Name']}.vhdx"
     made: VmView | None = None
+    kept = False
     try:
         if view is None:
-            _prepare_folder(call, vms, folder, disk, arguments["Mark"])
+            kept = _prepare_folder(call, vms, folder, disk, arguments["Mark"])
             view = made = _new_vm(call, arguments, folder)
         _write_record(call, folder, arguments["Mark"], view.id)
         _equip(call, arguments, view.id, disk)
     except (Terminating, CmdletError, FileFault) as error:
         if made is not None:
-            _undo(call, made, folder)
+            _undo(call, made, folder, keep_disk=kept)
         raise _explained(error, disk, folder) from error
     return call.hyperv.get_vm(view.id)
 
 
-def _prepare_folder(call: Call, vms: list[VmView], folder: str, disk: str, mark: str) -> None:
-    storage = call.world.storage
+def _prepare_folder(call: Call, vms: list[VmView], folder: str, disk: str, mark: str) -> bool:
+    """The folder with its record, before there is a VM. Tells whether a disk of an earlier VM lies there and stays."""
+    storage, kept = call.world.storage, False
     ours = folder_mark(call, folder) == mark
     if storage.find(disk) is not None:
         used = any(key(drive.path) == key(disk) for view in vms for drive in view.vm.hard_drives)
         if used or not ours:
             text = f"The disk '{disk}' is there and is not of this machine."
             raise refuse("VMDiskExists", "ResourceExists", text, disk)
-        storage.delete(disk)  # a new machine never starts from an old system
+        if any(child.lower().endswith(".avhdx") for child in _files_in(call, folder)):
+            text = f"Beside the disk '{disk}' lie files of a checkpoint that was not merged."
+            raise refuse("VMDiskExists", "ResourceExists", text, disk)
+        if _never_written(call, disk):
+            storage.delete(disk)
+        else:
+            kept = True
     elif storage.is_folder(folder) and _files_in(call, folder) and not ours:
         text = f"The folder '{folder}' holds files that are not of this machine."
         raise refuse("VMFolderInvalid", "InvalidArgument", text, folder)
@@ -122,12 +130,26 @@ def _prepare_folder(call: Call, vms: list[VmView], folder: str, disk: str, mark:
             raise
         raise refuse("VMFolderInvalid", "InvalidArgument", str(fault), folder) from fault
     _write_record(call, folder, mark, "")
+    return kept
 
 
-def _files_in(call: Call, folder: str) -> bool:
-    """Whether any file lies in the folder or below it."""
+def _never_written(call: Call, disk: str) -> bool:
+    """A dynamic disk takes its first block from the volume with the first write. One that cannot be read counts as written."""
+    try:
+        seen = call.hyperv.get_vhd(disk)
+    except CmdletError:
+        return False
+    return seen.kind == "Dynamic" and seen.file_bytes < seen.block_bytes
+
+
+def _files_in(call: Call, folder: str) -> list[str]:
+    """The files in the folder and below it."""
     storage = call.world.storage
-    return any(storage.find(child) is not None or _files_in(call, child) for child in storage.children(folder))
+    return [
+        path
+        for child in storage.children(folder)
+        for path in ([child] if storage.find(child) is not None else _files_in(call, child))
+    ]
 
 
 def _write_record(call: Call, folder: str, mark: str, vm_id: str) -> None:
@@ -186,11 +208,12 @@ def _no_pattern(name: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", name)
 
 
-def _undo(call: Call, made: VmView, folder: str) -> None:
-    """Best effort: the failure that led here is the one to tell."""
+def _undo(call: Call, made: VmView, folder: str, *, keep_disk: bool) -> None:
+    """Best effort: the failure that led here is the one to tell. A disk that was there before stays, in a folder of ours."""
     try:
         call.hyperv.remove_vm(made.id)
-        delete_folder(call, folder, UNDO_S)
+        if not keep_disk:
+            delete_folder(call, folder, UNDO_S)
     except (CmdletError, FileFault) as error:
         call.streams.warning(f"What was made of the VM '{made.name}' could not be taken back: {error}")
 

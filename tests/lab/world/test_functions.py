@@ -287,7 +287,7 @@ def test_what_stands_in_the_way_of_a_new_machine(  # noqa: PLR0917 - pytest pass
     assert CLUSTER not in {view.vm.notes for view in world.hyperv.get_vms()}
 
 
-def test_an_earlier_machines_disk_in_our_own_folder_is_made_anew(world: World, shell: Shell) -> None:
+def test_an_earlier_machines_disk_in_our_own_folder_is_attached_again(world: World, shell: Shell) -> None:
     save_iso(shell)
     made = new_vm(shell)
     disk = json.loads(made["Drives"])[0]["Path"]
@@ -295,9 +295,10 @@ def test_an_earlier_machines_disk_in_our_own_folder_is_made_anew(world: World, s
     world.storage.grow(disk, 5 * GIB)
     again = new_vm(shell)
     assert again["Id"] != made["Id"]
+    assert json.loads(again["Drives"])[0]["Path"] == disk
     file = world.storage.find(disk)
     assert file is not None
-    assert file.size_bytes < GIB
+    assert file.size_bytes == 5 * GIB
 
 
 # --- changing, stopping, removing -----------------------------------------------------------------------------------

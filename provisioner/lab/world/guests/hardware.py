@@ -9,6 +9,7 @@ from typing import Protocol
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.seams import PowerSwitch
 from provisioner.lab.world.state import ForeignMachine, InstalledSystem, Vhd, Vm
+from provisioner.lab.world.storage import FileFault, Storage
 
 GIB = 1024**3
 
@@ -63,6 +64,9 @@ class Hardware(Protocol):
         """An address that the router always gives to this machine, or empty."""
 
     def disks(self) -> list[Disk]: ...
+    def write_disk(self, disk: Disk, size_bytes: int) -> bool:
+        """The system wrote that much to the disk. False: there is no room for it where the disk lies."""
+
     def dvd_media(self) -> list[str]:
         """Talos versions of the ISOs in its drives; an empty word for a drive without one."""
 
@@ -122,6 +126,16 @@ class VmHardware:
             Disk(f"sd{chr(ord('a') + i)}", f"/vmbus/scsi{drive.controller_number}/{drive.controller_location}", vhd)
             for i, (drive, vhd) in enumerate(found)
         ]
+
+    def write_disk(self, disk: Disk, size_bytes: int) -> bool:
+        path = next(drive.path for drive in self._vm.hard_drives if self._vhd(drive.path) is disk.vhd)
+        storage = Storage(self._kernel)
+        try:
+            if storage.has_volume(path):
+                storage.grow(path, size_bytes)
+        except FileFault:
+            return False
+        return True
 
     def dvd_media(self) -> list[str]:
         return [self._iso(drive.path) for drive in self._vm.dvd_drives]
@@ -209,6 +223,9 @@ class ForeignHardware:
 
     def disks(self) -> list[Disk]:
         return [Disk("sda", "/pci0000:00/ata1/0", self._disk)]
+
+    def write_disk(self, disk: Disk, size_bytes: int) -> bool:  # noqa: ARG002 - its own disk has room
+        return True
 
     def dvd_media(self) -> list[str]:
         return [self._iso_version]

@@ -12,6 +12,9 @@ from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.guests.process import Steps
 from provisioner.lab.world.state import InstalledSystem
 
+INSTALLED_BYTES = 1024**3
+"""What the installed system takes of a thin disk's volume; images and data come later."""
+
 
 def accept(machine: Machine, config: MachineConfig) -> None:
     """The maintenance server took the config. A partial one, without v1alpha1 document, leaves the machine in maintenance."""
@@ -60,7 +63,8 @@ def _install(machine: Machine, config: MachineConfig) -> Steps:
     disk.vhd.other_system = ""
     machine.say(f"[talos] wiping and writing /dev/{disk.device}")
     yield times.INSTALL_WRITE.draw(kernel)
-    if kernel.injected("install-fails", machine.name) is not None:
+    no_room = not machine.hardware.write_disk(disk, INSTALLED_BYTES)
+    if no_room or kernel.injected("install-fails", machine.name) is not None:
         yield from boot.fail(machine, "install", f"error writing /dev/{disk.device}: input/output error")
         return
     disk.vhd.system = InstalledSystem(version=_version(image, machine.talos.version), config=config.data)
