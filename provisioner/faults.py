@@ -252,9 +252,10 @@ FAULTS: dict[str, FaultKind] = {
         _kind(
             "P-VM-LEFTOVER",
             Exit.REFUSED,
-            "a disk file is in the way",
-            "A virtual hard disk lies where the machine's would go, without our mark beside it. It is not overwritten.",
-            "Move or delete the file that the message names.",
+            "a disk is there that cannot be attached by itself",
+            "A virtual hard disk lies where the machine's would go without our mark beside it, or an earlier machine left one that does not fit: in another "
+            "folder, of other secrets, with files of a checkpoint. It is neither overwritten nor deleted.",
+            "Set right what the message names, move the file away, or give it up with provision down CLUSTER.",
         ),
         _kind(
             "P-VM-DRIFT",
@@ -354,6 +355,14 @@ FAULTS: dict[str, FaultKind] = {
             "etcd was already started, but not as this cluster",
             "Bootstrap answered that etcd's data directory is not empty, and the member list does not name our machine.",
             "Look with provision status CLUSTER; a rebuild makes a clean cluster.",
+        ),
+        _kind(
+            "P-ETCD-LOST",
+            Exit.REFUSED,
+            "the disk that held etcd is gone",
+            "Etcd was started once, and no control plane has its data any more: what was in the cluster is lost. Bootstrap would begin an empty "
+            "one under workers that belong to the old.",
+            "Put the disk back from a backup, or begin anew: provision rebuild CLUSTER, or provision down CLUSTER and then provision up CLUSTER.",
         ),
         _kind(
             "P-ETCD-STUCK",

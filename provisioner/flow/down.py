@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from provisioner.model.facts import Observed
+from provisioner.model.ownership import our_ids
 from provisioner.model.plan import Action, Plan
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
@@ -24,9 +25,11 @@ def without_machines(seen: Observed) -> Observed:
     for name, state in seen.hosts.items():
         ours = removal.our_vms(state, seen)
         freed = sum(vm.memory_mib for vm in ours if vm.state == "Running") * 1024**2
+        ids = our_ids(seen.secrets)
+        others = tuple(folder for folder in state.folders if folder.mark.cluster_id not in ids)
         host = replace(state.host, memory_free_bytes=state.host.memory_free_bytes + freed)
-        hosts[name] = replace(state, host=host, vms=tuple(vm for vm in state.vms if vm not in ours))
-    return replace(seen, hosts=hosts, machines={}, unread={}, etcd=None, nodes=None)
+        hosts[name] = replace(state, host=host, vms=tuple(vm for vm in state.vms if vm not in ours), folders=others)
+    return replace(seen, hosts=hosts, machines={}, unread={}, etcd=None, etcd_began=None, nodes=None)
 
 
 _FIRST = (StepId.VM,)

@@ -15,7 +15,7 @@ from provisioner.ports import Bundle, Clock, Host, ObserveQuery, Ports, TalosAcc
 from provisioner.steps.finder import same_uuid
 from provisioner.steps.image import image_pin
 from provisioner.steps.refusals import fault_of, hyperv_fault
-from provisioner.steps.run import machine_hint
+from provisioner.steps.run import etcd_began, machine_hint
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waits import TimedOut, bounded
 
@@ -43,6 +43,7 @@ async def observe_hosts(cluster: Cluster, ports: Ports) -> Observed:
         return Observed(
             hosts=dict(zip(ports.hosts, hosts, strict=True)),
             secrets=ports.store.secrets_facts(),
+            etcd_began=etcd_began(ports.store.read_notes()),
             access=ports.store.contexts(),
             read_utc=ports.clock.wall(),
         )
@@ -135,6 +136,7 @@ async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], lo
         machines=machines,
         unread=unread,
         etcd=etcd,
+        etcd_began=etcd_began(ports.store.read_notes()),
         nodes=nodes,
         access=ports.store.contexts(),
         read_utc=ports.clock.wall(),

@@ -128,6 +128,11 @@ class DriveFacts:
     controller_number: int
     controller_location: int
     size_bytes: int = 0
+    """Virtual size of a disk."""
+    file_bytes: int | None = None
+    """What a disk takes on its volume; None: not known."""
+    exists: bool = True
+    """False: the file of the disk is gone. Its folder was read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,6 +330,14 @@ class SecretsFacts:
     path: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class EtcdBegan:
+    """The note of an earlier run that it started etcd: a hint, and forgotten when the machines are removed."""
+
+    vms: tuple[str, ...] = ()
+    """Ids of the control planes' VMs then; empty where the note does not tell."""
+
+
 UNREADABLE = "unreadable"
 
 
@@ -341,6 +354,7 @@ class Observed:
     unread: Mapping[str, str] = field(default_factory=dict)
     """By machine name: why it could not be read."""
     etcd: tuple[EtcdMemberFacts, ...] | None = None
+    etcd_began: EtcdBegan | None = None
     nodes: tuple[NodeFacts, ...] | None = None
     access: Mapping[str, str] = field(default_factory=dict)
     """`talosconfig`, `kubeconfig`: our context in the user's own file is `current`, `stale` (it differs from our own file, or its certificate

@@ -1,24 +1,32 @@
 """Step 9: etcd, exactly once, on the first control plane. Talos' call is not idempotent; its effect is read back from the member list.
 
-Once is meant for the life of the cluster: a first control plane that was made anew joins the others. Told to bootstrap, it would begin
-a second etcd beside theirs, and Talos would let it, for its own disk is empty.
+Once is meant for the life of the cluster (`etcd_life` says what that is). A first control plane that was made anew joins the others: told
+to bootstrap, it would begin a second etcd beside theirs, and Talos would let it, for its own disk is empty. Where there are no others
+whose data it could join, the life is over, and the step refuses. A machine whose etcd is known to have run is waited for, and never asked
+again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from provisioner.errors import Fault, TalosRefused, TransportError
 from provisioner.model.facts import EtcdMemberFacts, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import StepId
-from provisioner.steps.run import Run
+from provisioner.steps.etcd_life import fault_of_loss, in_kubernetes, lost, signs_of_life
+from provisioner.steps.left_disks import to_attach
+from provisioner.steps.run import Run, etcd_began
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waits import Met, NotYet, TimedOut
 
 NOT_YET = ("FAILED_PRECONDITION", "UNAVAILABLE")
 """Answers of Bootstrap that pass by themselves: CRI not up yet, time not in sync yet, apid restarting. Source: Talos' server."""
+
+TIME = "time"
+"""Talos' name of the condition that the clock is in sync. Source: MachineStatus, facts of Talos, 3.9."""
 
 WITHOUT_DATA = ("", "Initialized", "Waiting", "Preparing")
 """States of the service etcd on a control plane that has not joined any etcd yet. Source: facts of Talos, 4.2."""
@@ -26,18 +34,21 @@ WITHOUT_DATA = ("", "Initialized", "Waiting", "Preparing")
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     first = cluster.control_planes[0]
+    vm = find_vm(first, seen.hosts[first.host], seen.secrets)
     if seen.etcd is not None and any(member.hostname == first.name for member in seen.etcd):
         why = f"etcd runs with {len(seen.etcd)} of {len(cluster.control_planes)} members"
         yield Action(step=StepId.BOOTSTRAP, verb=Verb.KEEP, object="etcd", why=why)
         return
+    began = seen.etcd_began is not None and (vm is not None and vm.id in seen.etcd_began.vms)
+    again = began or (vm is None and to_attach(cluster, first, seen) is not None)
     yield Action(
         step=StepId.BOOTSTRAP,
-        verb=Verb.ONCE,
+        verb=Verb.WAIT if again else Verb.ONCE,
         object="etcd",
         kind="once",
         machine=first.name,
         host=first.host,
-        why=f"on {first.name}",
+        why=f"until it runs again, from the disk of {first.name}" if again else f"on {first.name}",
     )
 
 
@@ -58,8 +69,9 @@ async def apply(action: Action, run: Run) -> str:
             "P-ETCD-STUCK",
             f"etcd did not start on {action.machine}",
             expected=f"etcd's member list naming {action.machine}, within {late.bound}",
-            seen=(late.reason,),
-            likely="machines do not reach a time server" if "time" in late.reason else "",
+            seen=(late.reason, *((bootstrap.ran_before,) if bootstrap.ran_before else ())),
+            likely="machines do not reach a time server" if await bootstrap.waits_for_time() else "",
+            then=bootstrap.way_out(),
             machine=action.machine,
         ) from late
     run.remember_bootstrap()
@@ -72,17 +84,42 @@ class _Bootstrap:
     def __init__(self, run: Run, machine: str) -> None:
         self.run = run
         self.machine = machine
-        self.accepted = False
+        began = run.seen.etcd_began or etcd_began(run.ports.store.read_notes())
+        self.seen = replace(run.seen, etcd_began=began)
+        self.ran_before = _why_it_ran_before(run, self.seen, machine)
+        self.accepted = bool(self.ran_before)
         self.refused_as_done = False
         self.before = [m for m in run.cluster.control_planes if m.name != machine and _was_there(m, run)]
         """Other control planes that an earlier run made: they may hold etcd's data."""
+
+    async def waits_for_time(self) -> bool:
+        """Whether the machine itself says that its clock is not in sync."""
+        run = self.run
+        _, access = run.keys()
+        try:
+            facts = await run.ports.machines.read(run.addresses[self.machine], access)
+        except TransportError:
+            return False
+        return any(condition.name == TIME for condition in facts.unmet)
+
+    def way_out(self) -> tuple[str, ...]:
+        if not self.ran_before:
+            return ()
+        name = self.run.cluster.name
+        return (
+            f"look at it: talosctl --nodes {self.run.addresses[self.machine]} service etcd",
+            f"only if its data is gone for good, to begin anew with an empty cluster: provision rebuild {name}",
+        )
 
     async def probe(self) -> Met[None] | NotYet:
         members = await self._members()
         if isinstance(members, NotYet):
             if self.accepted:
                 return members
-            return await self._joins() or await self._call(members)
+            joins = await self._joins()
+            if joins is None:
+                self._refuse_to_begin_anew()
+            return joins or await self._call(members)
         if any(member.hostname == self.machine for member in members):
             return Met(None, f"etcd's member list names {self.machine}")
         if self.refused_as_done and members:
@@ -125,6 +162,16 @@ class _Bootstrap:
                 return NotYet(f"{why}: {self.machine} joins it by itself")
         return None
 
+    def _refuse_to_begin_anew(self) -> None:
+        """Raises P-ETCD-LOST where Bootstrap would begin a second life: etcd began before, and this disk was empty in this run."""
+        run = self.run
+        evidence = signs_of_life(run.cluster, self.seen)
+        if self.machine in run.configured and evidence and not self.before:
+            empty = f"{self.machine} took its config in this run: its disk was empty"
+            raise fault_of_loss(run.cluster, self.seen, (empty, *evidence))
+        if fault := lost(run.cluster, self.seen):
+            raise fault
+
     async def _why_data(self, other: str) -> str:
         """What says that etcd's data is on that machine; empty when nothing does."""
         run = self.run
@@ -160,6 +207,19 @@ class _Bootstrap:
             return NotYet(f"the answer was lost ({lost}); the member list tells")
         self.accepted = True
         return NotYet("bootstrap accepted, etcd is starting")
+
+
+def _why_it_ran_before(run: Run, seen: Observed, machine: str) -> str:
+    """What says that etcd has run on the disk that the machine has now; empty where nothing does."""
+    if machine in run.configured or lost(run.cluster, seen):
+        return ""
+    noted, vm = seen.etcd_began, run.vms.get(machine)
+    if noted is not None and vm is not None and vm.id in noted.vms:
+        return f"an earlier run started etcd on {machine}"
+    before = seen.machines.get(machine)
+    if before is not None and before.mode == "secure" and (worker := in_kubernetes(run.cluster, seen)):
+        return f"{worker} is a ready node, so etcd ran before"
+    return ""
 
 
 def _was_there(machine: MachineSpec, run: Run) -> bool:

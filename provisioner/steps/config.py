@@ -195,4 +195,5 @@ class _Delivery:
             return NotYet(str(error))
         for warning in outcome.warnings:
             run.note("warning", f"{machine.name}: {warning}", step=StepId.CONFIG, machine=machine.name)
+        run.configured.add(machine.name)
         return Met(None, "dry run and config taken")

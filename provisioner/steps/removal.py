@@ -50,6 +50,9 @@ def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
         yield from _unknown(cluster, host, state, seen)
         yield _switch(cluster, host, state, seen, extent)
         yield _image(cluster, host, state, seen, extent)
+    if seen.etcd_began is not None and not names:
+        why = "no machine of it is left: the next up begins a new one"
+        yield Action(step=StepId.BOOTSTRAP, verb=Verb.REMOVE, object="note of etcd's start", kind="forget", why=why)
     broken = [text for text in seen.access.values() if text.startswith(UNREADABLE)]
     if broken and extent.contexts:
         yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=f"admin@{cluster.name}", why="; ".join(broken))
@@ -160,8 +163,11 @@ async def apply(action: Action, run: Run) -> str:
         "switch": _remove_switch,
         "image": _remove_image,
         "contexts": _remove_contexts,
+        "forget": _forget_bootstrap,
         "secrets": _remove_secrets,
     }[action.kind]
+    if action.step is StepId.VM:
+        run.forget_bootstrap()
     return await doing(action, run)
 
 
@@ -243,6 +249,11 @@ async def _until_gone(probe: Probe[None], action: Action, run: Run, bound_s: flo
             seen=(late.reason,),
         ) from late
     return met.seen
+
+
+async def _forget_bootstrap(_action: Action, run: Run) -> str:
+    run.forget_bootstrap()
+    return "forgotten"
 
 
 async def _remove_contexts(_action: Action, run: Run) -> str:

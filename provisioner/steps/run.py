@@ -9,7 +9,7 @@ from typing import Any
 
 from provisioner.errors import Fault
 from provisioner.model.events import Event, Note
-from provisioner.model.facts import ImageFacts, MachineFacts, Observed, VmFacts
+from provisioner.model.facts import EtcdBegan, ImageFacts, MachineFacts, Observed, VmFacts
 from provisioner.model.naming import Mark
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import STEP, StepId
@@ -41,6 +41,8 @@ class Run:
     machines: dict[str, MachineFacts] = field(default_factory=dict)
     finders: dict[str, Finder] = field(default_factory=dict)
     """By host."""
+    configured: set[str] = field(default_factory=set)
+    """Machines that took their config in this run: nothing was on their disks before."""
     failed: set[str] = field(default_factory=set)
     """Machines whose lane has failed."""
     bundle: Bundle | None = None
@@ -133,11 +135,32 @@ class Run:
         return vm is not None and hint.get("vm") == vm.id and hint.get("installed") is True
 
     def remember_bootstrap(self) -> None:
-        self.ports.store.write_notes(self.ports.store.read_notes() | {"bootstrapped": True})
+        vms = [self.vms[m.name].id for m in self.cluster.control_planes if m.name in self.vms]
+        self.ports.store.write_notes(self.ports.store.read_notes() | {"bootstrapped": {"vms": vms}})
+
+    def forget_bootstrap(self) -> None:
+        """Before the first machine is removed: whoever is killed in the middle of it leaves no note that is not true any more."""
+        notes = self.ports.store.read_notes()
+        if "bootstrapped" in notes:
+            self.ports.store.write_notes(without_beginning(notes))
 
     def was_bootstrapped(self) -> bool:
         """Whether etcd was started once. Outlives the machines: to be asked only about those that were there then."""
-        return self.ports.store.read_notes().get("bootstrapped") is True
+        return etcd_began(self.ports.store.read_notes()) is not None
+
+
+def etcd_began(notes: Mapping[str, Any]) -> EtcdBegan | None:
+    """What the notes say of etcd's start."""
+    noted = notes.get("bootstrapped")
+    if not noted:
+        return None
+    vms = noted.get("vms") if isinstance(noted, dict) else None
+    return EtcdBegan(vms=tuple(str(vm) for vm in vms) if isinstance(vms, list) else ())
+
+
+def without_beginning(notes: Mapping[str, Any]) -> dict[str, Any]:
+    """The notes for a cluster whose machines, and etcd with them, are given up."""
+    return {key: value for key, value in notes.items() if key != "bootstrapped"}
 
 
 def machine_hint(notes: Mapping[str, Any], machine: str) -> Mapping[str, Any]:

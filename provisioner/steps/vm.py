@@ -15,6 +15,8 @@ from provisioner.model.steps import StepId
 from provisioner.ports import VmChange, VmRequest
 from provisioner.steps.actions import for_machine, refuse
 from provisioner.steps.copies import fault_of_copies
+from provisioner.steps.etcd_life import lost
+from provisioner.steps.left_disks import fault_of_left_disks, to_attach
 from provisioner.steps.refusals import fault_of
 from provisioner.steps.run import Run
 from provisioner.steps.waits import Met, NotYet, TimedOut
@@ -36,13 +38,16 @@ def find_vm(machine: MachineSpec, state: HostState, secrets: SecretsFacts) -> Vm
 
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+    loss = lost(cluster, seen)
     for machine in cluster.machines:
         state = seen.hosts[machine.host]
         vm = find_vm(machine, state, seen.secrets)
-        if fault := fault_of_copies(seen.hosts, Mark(cluster_id=seen.secrets.cluster_id, machine=machine.name)):
+        if loss is not None and machine is cluster.control_planes[0]:
+            yield refuse(StepId.VM, machine, loss)
+        elif fault := fault_of_copies(seen.hosts, Mark(cluster_id=seen.secrets.cluster_id, machine=machine.name)):
             yield refuse(StepId.VM, machine, fault)
         elif vm is None:
-            yield _elsewhere(cluster, machine, seen) or _missing(machine, state, seen.secrets)
+            yield _elsewhere(cluster, machine, seen) or _missing(cluster, machine, seen)
         elif not vm.complete:
             yield _create(machine, "half-made by an earlier run: finish it")
         else:
@@ -66,14 +71,11 @@ def _elsewhere(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action
     return None
 
 
-def _missing(machine: MachineSpec, state: HostState, secrets: SecretsFacts) -> Action:
+def _missing(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action:
+    state, secrets = seen.hosts[machine.host], seen.secrets
     stranger = next((vm for vm in state.vms if vm.name.lower() == machine.name.lower()), None)
     if stranger is None:
-        return _create(
-            machine,
-            f"{machine.cpus} CPUs, {machine.memory_mib / 1024:g} GiB, disk {machine.disk_gib} GiB, "
-            f"{spaced_mac(machine.mac)}",
-        )
+        return _new(cluster, machine, seen)
     marked = f"marked {stranger.mark}" if stranger.mark else "without a mark of ours"
     then = ["rename the VM on the host, or give the machine another name in the cluster file"]
     if stranger.mark and stranger.mark.machine == machine.name and not secrets.cluster_id:
@@ -92,8 +94,20 @@ def _missing(machine: MachineSpec, state: HostState, secrets: SecretsFacts) -> A
     return refuse(StepId.VM, machine, fault)
 
 
-def _create(machine: MachineSpec, why: str) -> Action:
-    return for_machine(StepId.VM, machine, Verb.CREATE, why, kind="create")
+def _new(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action:
+    if fault := fault_of_left_disks(cluster, machine, seen):
+        return refuse(StepId.VM, machine, fault)
+    size = f"{machine.cpus} CPUs, {machine.memory_mib / 1024:g} GiB"
+    left = to_attach(cluster, machine, seen)
+    if left is not None:
+        why = f"attach again the disk that is there, {left.disk_bytes / GIB:.1f} GiB written in {left.path}; {size}"
+        return _create(machine, why, attach=left.path)
+    return _create(machine, f"{size}, disk {machine.disk_gib} GiB, {spaced_mac(machine.mac)}")
+
+
+def _create(machine: MachineSpec, why: str, *, attach: str = "") -> Action:
+    details = {"attach": attach} if attach else {}
+    return for_machine(StepId.VM, machine, Verb.CREATE, why, kind="create", details=details)
 
 
 def _existing(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Iterator[Action]:

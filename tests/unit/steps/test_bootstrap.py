@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from provisioner.errors import Fault, NotTrusted, TalosRefused
-from provisioner.model.facts import EtcdMemberFacts
+from provisioner.errors import Dropped, Fault, NotTrusted, TalosRefused
+from provisioner.model.facts import EtcdMemberFacts, UnmetFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.steps import bootstrap
@@ -108,3 +108,124 @@ async def test_a_certificate_that_is_not_yet_valid_is_waited_for() -> None:
         await bootstrap.apply(ACTION, world.run())
     assert caught.value.id == "P-ETCD-STUCK"
     assert "not yet valid" in caught.value.seen[0]
+
+
+# --- one control plane: nobody it could join ------------------------------------------------------------------------------
+
+ALONE = cluster_of({"workers": 1})
+NOTE = {"bootstrapped": {"vms": ["id-of-a-vm-that-is-gone"]}}
+
+
+def remade_alone(*, worker: bool = False, notes: dict[str, Any] | None = None) -> tuple[FakeWorld, Run]:
+    """The one control plane was deleted with its disk, and made anew in this run, as by an older version that did not look."""
+    gone: dict[str, Any] = {FIRST: None} | ({} if worker else {"home-worker-1": None})
+    seen = observed_of(
+        {
+            "all": "up",
+            "vms": [{"name": FIRST, "gone": True}],
+            "folders": [{"machine": FIRST, "gone": True}],
+            "machines": gone,
+            "etcd": None,
+            "nodes": None,
+        },
+        ALONE,
+    )
+    world = FakeWorld(ALONE, seen, notes=notes)
+    facts = machine_of({}, FIRST, ALONE)
+    world.machines.boxes[facts.address] = Box(facts=facts)
+    run = world.run()
+    run.learn(FIRST, facts)
+    run.configured.add(FIRST)
+    return world, run
+
+
+@pytest.mark.parametrize("notes", [NOTE, {"bootstrapped": True}])
+async def test_alone_a_remembered_start_is_never_repeated_on_an_empty_disk(notes: dict[str, Any]) -> None:
+    world, run = remade_alone(notes=notes)
+    with pytest.raises(Fault) as caught:
+        await bootstrap.apply(ACTION, run)
+    assert caught.value.id == "P-ETCD-LOST"
+    assert "lost" in caught.value.message
+    assert any("provision rebuild home" in line for line in caught.value.then)
+    assert bootstrapped(world) == []
+
+
+async def test_nor_is_one_that_only_a_worker_tells_of() -> None:
+    world, run = remade_alone(worker=True)
+    with pytest.raises(Fault) as caught:
+        await bootstrap.apply(ACTION, run)
+    assert caught.value.id == "P-ETCD-LOST"
+    assert any("home-worker-1" in line for line in caught.value.seen)
+    assert bootstrapped(world) == []
+
+
+async def test_without_any_sign_of_an_earlier_life_it_is_the_first() -> None:
+    world, run = remade_alone()
+    await bootstrap.apply(ACTION, run)
+    assert bootstrapped(world) == [machine_of({}, FIRST, ALONE).address]
+    assert world.store.notes["bootstrapped"] == {"vms": []}, "whose VM was made by nobody in this test"
+
+
+def at_work(*, notes: dict[str, Any] | None = None, workers: dict[str, Any] | None = None) -> tuple[FakeWorld, Run]:
+    """The control plane of an earlier run runs from its disk, and its etcd does not answer."""
+    machines: dict[str, Any] = {"home-worker-1": workers}
+    seen = observed_of({"all": "up", "machines": machines, "etcd": None, "nodes": None}, ALONE)
+    world = FakeWorld(ALONE, seen, notes=notes)
+    return world, world.run()
+
+
+async def test_a_machine_whose_etcd_ran_is_waited_for_and_not_asked_again() -> None:
+    world, run = at_work(notes={"bootstrapped": {"vms": ["id-home-cp-1"]}})
+    with pytest.raises(Fault) as caught:
+        await bootstrap.apply(ACTION, run)
+    assert caught.value.id == "P-ETCD-STUCK"
+    assert "an earlier run started etcd on home-cp-1" in caught.value.seen
+    assert bootstrapped(world) == []
+
+
+async def test_and_so_is_one_whose_worker_was_a_ready_node() -> None:
+    world, run = at_work(workers={})
+    with pytest.raises(Fault) as caught:
+        await bootstrap.apply(ACTION, run)
+    assert caught.value.id == "P-ETCD-STUCK"
+    assert bootstrapped(world) == []
+
+
+@pytest.mark.parametrize("notes", [None, NOTE, {"bootstrapped": True}])
+async def test_a_run_killed_before_bootstrap_goes_on_whatever_is_noted_of_other_vms(
+    notes: dict[str, Any] | None,
+) -> None:
+    """It runs from its disk: Talos itself refuses where there is data."""
+    world, run = at_work(notes=notes)
+    await bootstrap.apply(ACTION, run)
+    assert bootstrapped(world) == [machine_of({}, FIRST, ALONE).address]
+    assert world.store.notes["bootstrapped"] == {"vms": ["id-home-cp-1"]}
+
+
+async def test_data_that_talos_finds_in_another_cluster_is_not_taken_for_ours() -> None:
+    world, run = at_work()
+    box = world.machines.named(FIRST)
+
+    def somebody_elses(_call: Call) -> None:
+        box.members = (EtcdMemberFacts(id=9, hostname="theirs"),)
+
+    world.machines.before("bootstrap", somebody_elses)
+    with pytest.raises(Fault) as caught:
+        await bootstrap.apply(ACTION, run)
+    assert caught.value.id == "P-ETCD-TWICE"
+    assert "member theirs" in caught.value.seen
+
+
+@pytest.mark.parametrize(
+    ("condition", "likely"), [("time", "machines do not reach a time server"), ("network", ""), ("", "")]
+)
+async def test_a_clock_is_blamed_only_where_the_machine_says_so(condition: str, likely: str) -> None:
+    """An answer that did not come in time says nothing about clocks."""
+    world, run = at_work()
+    unmet = (UnmetFacts(name=condition, reason="of it"),) if condition else ()
+    world.machines.named(FIRST).becomes(unmet=unmet)
+    world.machines.fail("etcd_members", Dropped("no answer in time"), forever=True)
+    world.machines.fail("bootstrap", Dropped("no answer in time"), forever=True)
+    with pytest.raises(Fault) as caught:
+        await bootstrap.apply(ACTION, run)
+    assert (caught.value.id, caught.value.likely) == ("P-ETCD-STUCK", likely)

@@ -12,6 +12,7 @@ from provisioner.errors import Place
 from provisioner.model.facts import (
     AdapterFacts,
     DriveFacts,
+    EtcdBegan,
     EtcdMemberFacts,
     FolderFacts,
     HostFacts,
@@ -102,6 +103,7 @@ def observed_of(given: dict[str, Any], cluster: Cluster) -> Observed:
         image_pin=given.get("image_pin", ""),
         machines=machines,
         unread=given.get("unread", {}),
+        etcd_began=None if given.get("etcd_began") is None else EtcdBegan(vms=tuple(given["etcd_began"])),
         etcd=None if etcd is None else tuple(EtcdMemberFacts(id=n, hostname=name) for n, name in enumerate(etcd)),
         nodes=None if nodes is None else tuple(NodeFacts(**({"ready": True} | node)) for node in nodes),
         access=given.get("access", {"talosconfig": "current", "kubeconfig": "current"} if up else {}),
@@ -130,7 +132,7 @@ def folder_of(given: dict[str, Any]) -> FolderFacts:
         path=given.get("path", f"C:\\VMs\\{name}"),
         mark=Mark(cluster_id=given.get("cluster", CLUSTER_ID), machine=name),
         vm_id=given.get("vm_id", f"id-{name}"),
-        disk_bytes=given.get("disk_gib", 2) * GIB,
+        disk_bytes=given.get("disk_bytes", given.get("disk_gib", 2) * GIB),
     )
 
 
