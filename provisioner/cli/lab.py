@@ -95,10 +95,14 @@ def stop(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
 @lab_app.command()
 def reset(cluster: LabArg = "lab", *, yes: o.YesOption = False, as_json: o.JsonOption = False) -> None:
     """Stop the lab and delete all that it keeps: its host, VMs and disks. The cluster's secrets on this computer stay."""
-    from provisioner.context import stop_lab
-    from provisioner.errors import Fault
+    import os
 
-    folder, _ = _lab_of(cluster)
+    from provisioner.cli.opening import read_all_settings
+    from provisioner.context import open_store, stop_lab
+    from provisioner.errors import Fault
+    from provisioner.model.notes import without_beginning
+
+    folder, wanted = _lab_of(cluster)
     if not yes:
         raise Fault(
             "P-RUN-CONFIRM",
@@ -106,6 +110,8 @@ def reset(cluster: LabArg = "lab", *, yes: o.YesOption = False, as_json: o.JsonO
             expected="--yes",
             then=(f"provision lab reset {cluster} --yes",),
         )
+    store = open_store(read_all_settings(cluster), wanted, os.environ)
+    store.write_notes(without_beginning(store.read_notes()))  # its etcd goes with it
     deleted = stop_lab(folder, forget=True)
     line = f"lab deleted; provision up {cluster} begins anew" if deleted else "there is no lab"
     _print(as_json, line, {"running": False, "deleted": deleted})

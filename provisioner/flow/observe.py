@@ -10,12 +10,13 @@ from typing import Any, Self, TypeVar
 
 from provisioner.errors import Fault, NotTrusted, TransportError, Unreachable
 from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, NodeFacts, Observed, SecretsFacts, VmFacts
+from provisioner.model.notes import etcd_began
 from provisioner.model.spec import Cluster, HostSpec
 from provisioner.ports import Bundle, Clock, Host, ObserveQuery, Ports, TalosAccess
 from provisioner.steps.finder import same_uuid
 from provisioner.steps.image import image_pin
 from provisioner.steps.refusals import fault_of, hyperv_fault
-from provisioner.steps.run import etcd_began, machine_hint
+from provisioner.steps.run import machine_hint
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waits import TimedOut, bounded
 

@@ -13,12 +13,13 @@ from dataclasses import replace
 
 from provisioner.errors import Fault, TalosRefused, TransportError
 from provisioner.model.facts import EtcdMemberFacts, Observed
+from provisioner.model.notes import etcd_began
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import StepId
 from provisioner.steps.etcd_life import fault_of_loss, in_kubernetes, lost, signs_of_life
 from provisioner.steps.left_disks import to_attach
-from provisioner.steps.run import Run, etcd_began
+from provisioner.steps.run import Run
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waits import Met, NotYet, TimedOut
 

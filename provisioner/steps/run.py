@@ -9,8 +9,9 @@ from typing import Any
 
 from provisioner.errors import Fault
 from provisioner.model.events import Event, Note
-from provisioner.model.facts import EtcdBegan, ImageFacts, MachineFacts, Observed, VmFacts
+from provisioner.model.facts import ImageFacts, MachineFacts, Observed, VmFacts
 from provisioner.model.naming import Mark
+from provisioner.model.notes import etcd_began, without_beginning
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import STEP, StepId
 from provisioner.model.wishes import Options
@@ -147,20 +148,6 @@ class Run:
     def was_bootstrapped(self) -> bool:
         """Whether etcd was started once. Outlives the machines: to be asked only about those that were there then."""
         return etcd_began(self.ports.store.read_notes()) is not None
-
-
-def etcd_began(notes: Mapping[str, Any]) -> EtcdBegan | None:
-    """What the notes say of etcd's start."""
-    noted = notes.get("bootstrapped")
-    if not noted:
-        return None
-    vms = noted.get("vms") if isinstance(noted, dict) else None
-    return EtcdBegan(vms=tuple(str(vm) for vm in vms) if isinstance(vms, list) else ())
-
-
-def without_beginning(notes: Mapping[str, Any]) -> dict[str, Any]:
-    """The notes for a cluster whose machines, and etcd with them, are given up."""
-    return {key: value for key, value in notes.items() if key != "bootstrapped"}
 
 
 def machine_hint(notes: Mapping[str, Any], machine: str) -> Mapping[str, Any]:

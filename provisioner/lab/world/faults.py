@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provisioner.lab.world import by_hand
 from provisioner.lab.world.hyperv_vms import DYNAMIC_MAC
 from provisioner.lab.world.state import ForeignMachine, Injection, Vm, VmNic
 
@@ -71,6 +72,23 @@ FAULTS: dict[str, FaultRow] = {
     ),
     "foreign-vm": FaultRow(
         does="somebody else's VM appears, Off and without a mark", place="its name, or its bare MAC", at_once=True
+    ),
+    "vm-deleted": FaultRow(
+        does="somebody deletes a VM in Hyper-V Manager, which keeps its disk",
+        place="VM name",
+        value="1: the folder with the disk too",
+        needs_place=True,
+        at_once=True,
+    ),
+    "disk-deleted": FaultRow(
+        does="somebody turns a VM off and deletes the file of its disk", place="VM name", needs_place=True, at_once=True
+    ),
+    "vm-paused": FaultRow(does="somebody pauses a VM", place="VM name", needs_place=True, at_once=True),
+    "storage-lost": FaultRow(
+        does="the volume under a VM fails, and Hyper-V pauses it as critical",
+        place="VM name",
+        needs_place=True,
+        at_once=True,
     ),
     "no-memory": FaultRow(does="Start-VM is refused for want of memory", place="VM name"),
     "worker-failed": FaultRow(does="Start-VM fails: no worker process", place="VM name"),
@@ -263,6 +281,29 @@ def _foreign_vm(world: World, place: str, _value: float) -> None:
     world.kernel.changed("vm", vm_id)
 
 
+def _by_hand(world: World, what: Callable[[World, str], None], place: str) -> None:
+    try:
+        what(world, place)
+    except by_hand.NoSuchVmError as refusal:
+        raise Refused(str(refusal)) from refusal
+
+
+def _vm_deleted(world: World, place: str, files: float) -> None:
+    _by_hand(world, lambda world, name: by_hand.delete_vm(world, name, files=bool(files)), place)
+
+
+def _disk_deleted(world: World, place: str, _value: float) -> None:
+    _by_hand(world, by_hand.delete_disk, place)
+
+
+def _vm_paused(world: World, place: str, _value: float) -> None:
+    _by_hand(world, by_hand.pause_vm, place)
+
+
+def _storage_lost(world: World, place: str, _value: float) -> None:
+    _by_hand(world, by_hand.lose_storage, place)
+
+
 def _link_drop(world: World, place: str, seconds: float) -> None:
     if place not in ("", "reset", "silence"):
         raise Refused(f"link-drop happens by reset or silence, not by {place!r}")
@@ -293,6 +334,10 @@ _AT_ONCE: dict[str, Callable[[World, str, float], None]] = {
     "adapter-gone": _adapter_gone,
     "rights-lost": _rights_lost,
     "foreign-vm": _foreign_vm,
+    "vm-deleted": _vm_deleted,
+    "disk-deleted": _disk_deleted,
+    "vm-paused": _vm_paused,
+    "storage-lost": _storage_lost,
     "link-drop": _link_drop,
     "foreign-machine": _foreign_machine,
 }

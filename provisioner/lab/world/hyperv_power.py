@@ -9,7 +9,7 @@ from functools import partial
 
 from provisioner.lab.world import hyperv_errors as refused
 from provisioner.lab.world.hyperv_vms import DYNAMIC_MAC, Machines
-from provisioner.lab.world.state import Vm, VmNic
+from provisioner.lab.world.state import STANDS_STILL, Vm, VmNic
 from provisioner.lab.world.storage import drives_of, key
 from provisioner.lab.world.vmms import SECONDS
 
@@ -87,6 +87,37 @@ class Power(Machines):
             self.plugs.guests.power_off(vm)
             self._set_state(vm, "Reset")
             self._run(vm)
+
+    def suspend(self, vm_id: str) -> None:
+        """Suspend-VM: the guest stands still, its memory stays taken. The lab's guest goes on unheard, for a pause is short there."""
+        with self.kernel.lock:
+            self._guard("Suspend-VM")
+            vm = self._vm(vm_id)
+            if vm.state != "Running":
+                raise refused.wrong_state(vm.name)
+            self._set_state(vm, "Paused")
+
+    def resume_vm(self, vm_id: str) -> bool:
+        """Resume-VM: of a paused VM alone. False: it runs already, a mere warning."""
+        with self.kernel.lock:
+            self._guard("Resume-VM")
+            vm = self._vm(vm_id)
+            if vm.state == "Running":
+                return False
+            if vm.state != "Paused":
+                raise refused.wrong_state(vm.name)
+        self._take("resume-vm", vm.id)
+        with self.kernel.lock:
+            self._set_state(self._vm(vm_id), "Running")
+        return True
+
+    # -- what happens to a VM without a cmdlet; the caller holds the lock
+
+    def cut_power(self, vm_id: str) -> None:
+        self._power_cut(self._vm(vm_id))
+
+    def set_state(self, vm_id: str, state: str) -> None:
+        self._set_state(self._vm(vm_id), state)
 
     def request_shutdown(self, vm_id: str) -> bool:
         """Msvm_ShutdownComponent.InitiateShutdown: asks the guest and returns at once. False: nobody in there answers."""
@@ -216,7 +247,9 @@ class Power(Machines):
                     file.locked_until = max(file.locked_until, self.kernel.now() + MERGE_S)
 
     def _set_state(self, vm: Vm, state: str) -> None:
-        vm.state = state
-        if state in ("Off", "Saved", "Starting", "Running"):  # Uptime goes on while it stops
+        before, vm.state = vm.state, state
+        if (
+            state in ("Off", "Saved", "Starting", "Running") and before not in STANDS_STILL
+        ):  # Uptime goes on while it stops
             vm.state_since = self.kernel.now()
         self._changed(vm)

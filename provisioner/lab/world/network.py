@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from provisioner.lab.world.hyperv_errors import CmdletError, bind_failed
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.plugs import Plugs
-from provisioner.lab.world.state import NetAdapter, VirtualSwitch, Vm
+from provisioner.lab.world.state import STANDS_STILL, NetAdapter, VirtualSwitch, Vm
 
 OUTAGE_S = (5.0, 15.0)
 """How long binding or releasing an adapter takes the host off the network."""
@@ -299,7 +299,8 @@ class Network:
             switches = self._kernel.state.host.switches
             switch = next((s for s in switches if nic and s.id == nic.switch_id and s.kind == "External"), None)
             adapter = self.physical(switch.adapter_guid) if switch else None
-            return bool(nic and switch and adapter and adapter.status == "Up" and nic.vlan_id == switch.vlan_id)
+            linked = bool(nic and switch and adapter and adapter.status == "Up" and nic.vlan_id == switch.vlan_id)
+            return linked and vm.state not in STANDS_STILL
 
     # -- the neighbour table
 

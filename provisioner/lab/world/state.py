@@ -123,6 +123,10 @@ class VmNic:
     vlan_id: int = 0
 
 
+STANDS_STILL = ("Paused", "PausedCritical")
+"""States in which the guest does nothing and is not heard, its memory taken all the same."""
+
+
 @dataclass
 class Vm:
     """A VM as Hyper-V keeps it."""

@@ -158,6 +158,8 @@ class Vmms:
     def _heartbeat(self, vm: Vm) -> str:
         if "Heartbeat" in vm.disabled_services:
             return "Disabled"
+        if vm.state == "Paused":
+            return "Paused"
         return self.plugs.guests.heartbeat(vm) if vm.state == "Running" else "NoContact"
 
     # -- the host itself

@@ -12,6 +12,7 @@ from provisioner.lab.world import durable
 from provisioner.lab.world.build import new_world
 from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.faults import FAULTS, Cleared, Refused, clear, inject
+from provisioner.lab.world.hyperv_errors import CmdletError
 from provisioner.lab.world.network import Network
 from tests.conftest import ROOT
 from tests.lab.world.helpers import ACCOUNTS, GIB, Shell, everything, hand_world, settle
@@ -135,6 +136,46 @@ def test_somebody_elses_vm_appears(place: str, name: str, mac: str) -> None:
     settle(world)
 
 
+def test_a_vm_is_deleted_by_hand_and_its_disk_stays() -> None:
+    world = hand_world()
+    shell = Shell(world)
+    folder = next(vm for vm in world.state.host.vms.values() if vm.name == "fileserver").path
+    disks = [path for path in world.state.host.files if path.endswith(".vhdx")]
+    inject(world, "vm-deleted", "FILESERVER")
+    assert shell("Get-TalosVM") == []
+    assert [path for path in world.state.host.files if path.endswith(".vhdx")] == disks != [], folder
+    settle(world)
+
+
+def test_a_disk_is_deleted_by_hand_and_its_vm_stays() -> None:
+    world = hand_world()
+    inject(world, "disk-deleted", "fileserver")
+    (vm,) = Shell(world)("Get-TalosVM")
+    assert (vm["Name"], vm["State"]) == ("fileserver", "Off")
+    assert json.loads(vm["Drives"])[0]["SizeBytes"] == 0
+
+
+def test_a_vm_is_paused_and_resumed() -> None:
+    world = hand_world()
+    vm = next(vm for vm in world.state.host.vms.values() if vm.name == "fileserver")
+    vm.state = "Running"
+    inject(world, "vm-paused", "fileserver")
+    assert (vm.state, world.hyperv.get_vm(vm.id).heartbeat) == ("Paused", "Paused")
+    with pytest.raises(Refused):
+        inject(world, "vm-paused", "fileserver")
+    with pytest.raises(CmdletError):
+        world.hyperv.start_vm(vm.id)
+    assert world.hyperv.resume_vm(vm.id)
+    assert vm.state == "Running"
+    assert not world.hyperv.resume_vm(vm.id)
+    inject(world, "storage-lost", "fileserver")
+    assert vm.state == "PausedCritical"
+    with pytest.raises(CmdletError):
+        world.hyperv.resume_vm(vm.id)
+    with pytest.raises(Refused, match="only a VM that runs"):
+        inject(world, "storage-lost", "fileserver")
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
@@ -145,6 +186,7 @@ def test_somebody_elses_vm_appears(place: str, name: str, mac: str) -> None:
         ({"name": "link-drop", "place": "hv01"}, "by reset or silence"),
         ({"name": "foreign-machine", "place": "lab-cp-1"}, "a bare MAC address"),
         ({"name": "foreign-machine", "value": 999.0}, "1 to 254"),
+        ({"name": "vm-deleted", "place": "cp-1"}, "no VM 'cp-1'; it has fileserver"),
         ({"name": "module-missing", "value": 1.0}, "no measure"),
         ({"name": "module-missing", "place": "x"}, "no place"),
         ({"name": "no-memory", "value": 1.0}, "no measure"),

@@ -1,0 +1,60 @@
+"""What somebody does to a VM in Hyper-V Manager or in the host's file system, and what a failing volume does to it. Called under the lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.lab.world.hyperv_errors import CmdletError
+
+if TYPE_CHECKING:
+    from provisioner.lab.world.state import Vm
+    from provisioner.lab.world.world import World
+
+
+class NoSuchVmError(ValueError):
+    """No VM of that name, or not in a state in which this can be done."""
+
+
+def delete_vm(world: World, name: str, *, files: bool) -> None:
+    """Turn off, Delete: the disk and the folder stay, as Hyper-V Manager leaves them. `files`: the folder is deleted too."""
+    vm = _vm(world, name)
+    world.hyperv.cut_power(vm.id)
+    del world.state.host.vms[vm.id]
+    world.kernel.note("vm_removed", vm.id, name=vm.name)
+    world.kernel.changed("vm", vm.id)
+    if files:
+        world.storage.delete(vm.path, recurse=True)
+
+
+def delete_disk(world: World, name: str) -> None:
+    """Turn off, and the file of its disk is deleted; the VM stays."""
+    vm = _vm(world, name)
+    world.hyperv.cut_power(vm.id)
+    for drive in vm.hard_drives:
+        if world.storage.find(drive.path) is not None:
+            world.storage.delete(drive.path)
+    world.kernel.changed("vm", vm.id)
+
+
+def pause_vm(world: World, name: str) -> None:
+    vm = _vm(world, name)
+    try:
+        world.hyperv.suspend(vm.id)
+    except CmdletError as refusal:
+        raise NoSuchVmError(refusal.message) from refusal
+
+
+def lose_storage(world: World, name: str) -> None:
+    """The volume under a running VM fails or is full: Hyper-V pauses the VM as critical, and does not let it be started or resumed."""
+    vm = _vm(world, name)
+    if vm.state not in ("Running", "Paused"):
+        raise NoSuchVmError(f"{name} is {vm.state}: only a VM that runs can lose its storage")
+    world.hyperv.set_state(vm.id, "PausedCritical")
+
+
+def _vm(world: World, name: str) -> Vm:
+    found = next((vm for vm in world.state.host.vms.values() if vm.name.lower() == name.lower()), None)
+    if found is None:
+        names = ", ".join(vm.name for vm in world.state.host.vms.values())
+        raise NoSuchVmError(f"the host has no VM {name!r}; it has {names}")
+    return found

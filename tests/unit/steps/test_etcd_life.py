@@ -1,0 +1,45 @@
+"""The note that etcd was started: kept as long as the machines, and no longer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from provisioner.model.wishes import Extent
+from tests.fakes.script import Call
+from tests.fakes.world import FakeWorld
+from tests.unit.steps.world import cluster_of, observed_of
+
+CLUSTER = cluster_of({"workers": 1})
+NOTES: dict[str, Any] = {"bootstrapped": {"vms": ["id-home-cp-1"]}, "other": 1}
+
+
+def world_of(given: dict[str, Any]) -> FakeWorld:
+    return FakeWorld(CLUSTER, observed_of(given, CLUSTER), notes=NOTES)
+
+
+async def test_down_forgets_it_before_the_first_machine_goes() -> None:
+    """Whoever is killed right after that finds a cluster without machines, and begins a new one."""
+    world = world_of({"all": "up"})
+    seen: list[dict[str, Any]] = []
+
+    def look(_call: Call) -> None:
+        seen.append(world.store.read_notes())
+
+    world.host.before("remove_vm", look)
+    result = await world.session().down(Extent())
+    assert result.exit == 0
+    assert seen == [{"other": 1}] * 2
+    assert world.store.read_notes() == {"other": 1}
+
+
+async def test_down_forgets_it_where_the_machines_were_removed_by_hand() -> None:
+    world = world_of({"secrets": {"exists": True, "cluster_id": "c0ffee"}})
+    result = await world.session().down(Extent())
+    assert (result.exit, result.outcome) == (0, "ok")
+    assert world.store.read_notes() == {"other": 1}
+
+
+async def test_up_keeps_it() -> None:
+    world = world_of({"all": "up"})
+    assert (await world.session().up()).exit == 0
+    assert world.store.read_notes()["bootstrapped"] == NOTES["bootstrapped"]
