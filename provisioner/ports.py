@@ -84,6 +84,8 @@ class ObserveQuery:
     """Full path on the host, when the file gives one."""
     image_name: str = ""
     """Else the name in the host's own cache (`HostFacts.image_folder`)."""
+    folder: str = ""
+    """Where the file has machines' folders made, when it says so: marked ones are looked for there too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +184,16 @@ class Host(Protocol):
     async def confirm_switch(self, *, name: str, job_id: str) -> SwitchFacts:
         """Tells the host's watchdog that this computer can reach the host again."""
 
-    async def remove_switch(self, *, name: str, mark: str) -> SwitchJobFacts: ...
+    async def remove_switch(self, *, name: str, cluster_id: str) -> SwitchJobFacts:
+        """Starts the detached job that removes a switch with a mark of that cluster; one that is not there is success. The host's network
+        drops soon after; `find_switch` tells how it went. Raises `HostRefused`: SwitchNotOurs, SwitchInUse, SwitchJobRunning.
+        """
+
+    async def hand_over_switch(self, *, name: str, cluster_id: str, mark: str) -> SwitchFacts:
+        """Gives a switch with a mark of that cluster the mark of another; idempotent, and nothing of the network is touched. Raises
+        `HostRefused`: SwitchNotFound, SwitchNotOurs.
+        """
+
     async def find_switch(self, name: str) -> SwitchFacts: ...
     async def save_image(
         self, *, url: str, sha256: str, sha256_url: str, path: str, progress: Callable[[Progress], None]
@@ -198,6 +209,11 @@ class Host(Protocol):
     async def stop_vm(self, id: str, *, turn_off: bool) -> VmFacts: ...
     async def remove_vm(self, id: str, *, mark: str) -> None:
         """VM, disks and folder, only with the mark. What is gone already is success."""
+
+    async def remove_folder(self, path: str, *, cluster_id: str) -> None:
+        """A folder with a mark of that cluster whose VM is gone, with the disks in it; one that is not there is success. Raises
+        `HostRefused`: FolderNotOurs, FolderInUse, VMFilesLocked (the mark stays, so it is found again).
+        """
 
     async def mount_iso(self, id: str, path: str) -> VmFacts: ...
     async def dismount_iso(self, id: str) -> VmFacts: ...

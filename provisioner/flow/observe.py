@@ -155,7 +155,12 @@ def read_keys(ports: Ports) -> tuple[Bundle | None, TalosAccess | None]:
 
 async def _host(cluster: Cluster, name: str, host: Host, clock: Clock) -> HostState:
     spec = cluster.hosts[name]
-    query = ObserveQuery(switch=cluster.switch.name, image_path=cluster.image.path, image_name=cluster.image.file_name)
+    query = ObserveQuery(
+        switch=cluster.switch.name,
+        image_path=cluster.image.path,
+        image_name=cluster.image.file_name,
+        folder=cluster.folder,
+    )
     try:
         state = await bounded(clock, host.observe(query), what=f"facts of {name}", bound_s=READ_BOUND_S)
     except TransportError as error:

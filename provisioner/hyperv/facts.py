@@ -16,6 +16,7 @@ from provisioner.model.facts import (
     AdapterFacts,
     ConsoleFacts,
     DriveFacts,
+    FolderFacts,
     HostFacts,
     ImageFacts,
     NeighborFacts,
@@ -24,7 +25,7 @@ from provisioner.model.facts import (
     VmFacts,
     VolumeFacts,
 )
-from provisioner.model.naming import find_mark
+from provisioner.model.naming import Mark, find_mark
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class _Fields:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             self._wrong(name, "strings", value)
         return tuple(value)
+
+    def mark(self, name: str) -> Mark:
+        found = find_mark(self.text(name))
+        return found if found is not None else self._wrong(name, "a mark", self.text(name))
 
     def moment(self, name: str) -> datetime:
         """ISO 8601 in UTC."""
@@ -235,6 +240,13 @@ def vm_facts(values: Mapping[str, Any], function: str) -> VmFacts:
         mark=find_mark(got.text("Mark")),
         folder=got.text("Folder"),
         complete=got.flag("Complete"),
+    )
+
+
+def folder_facts(values: Mapping[str, Any]) -> FolderFacts:
+    got = _Fields(values, "Get-TalosFolder")
+    return FolderFacts(
+        path=got.text("Path"), mark=got.mark("Mark"), vm_id=got.text("VMId"), disk_bytes=got.number("DiskBytes")
     )
 
 

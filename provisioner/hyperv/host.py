@@ -83,7 +83,7 @@ class HyperVHost:
             statements.append(verbs.get_switch(query.switch))
         if image := query.image_path or query.image_name:
             statements.append(verbs.get_image([image]))
-        statements.append(verbs.get_vm())
+        statements += [verbs.get_vm(), verbs.get_folder(query.folder)]
         batch = Alone(statements, changes=False)
         caller = Caller(statements[0])
         try:
@@ -107,6 +107,7 @@ class HyperVHost:
             switch=switches[0] if switches else None,
             images=tuple(facts.image_facts(v, "Get-TalosImage") for t, v in results if t == "TalosHyperV.Image"),
             vms=tuple(facts.vm_facts(v, "Get-TalosVM") for t, v in results if t == "TalosHyperV.VM"),
+            folders=tuple(facts.folder_facts(v) for t, v in results if t == "TalosHyperV.Folder"),
             read_utc=self._clock.wall(),
         )
 
@@ -143,9 +144,13 @@ class HyperVHost:
         statement = verbs.confirm_switch(name=name, job_id=job_id)
         return facts.switch_facts(await self._one(statement, changes=True), statement.function)
 
-    async def remove_switch(self, *, name: str, mark: str) -> SwitchJobFacts:
-        statement = verbs.remove_switch(name=name, mark=mark)
+    async def remove_switch(self, *, name: str, cluster_id: str) -> SwitchJobFacts:
+        statement = verbs.remove_switch(name=name, cluster_id=cluster_id)
         return facts.switch_job_facts(await self._one(statement, changes=True), statement.function)
+
+    async def hand_over_switch(self, *, name: str, cluster_id: str, mark: str) -> SwitchFacts:
+        statement = verbs.set_switch(name=name, cluster_id=cluster_id, mark=mark)
+        return facts.switch_facts(await self._one(statement, changes=True), statement.function)
 
     async def find_switch(self, name: str) -> SwitchFacts:
         statement = verbs.get_switch(name)
@@ -196,6 +201,10 @@ class HyperVHost:
         """`mark`: a machine's mark line, or its cluster's id."""
         batch = OfItems(lambda ids: verbs.remove_vm(ids, mark=mark), named="Id", changes=True)
         await self._ask(batch, Caller(verbs.remove_vm([id], mark=mark), items=(id,)))
+
+    async def remove_folder(self, path: str, *, cluster_id: str) -> None:
+        statement = verbs.remove_folder(path, cluster_id=cluster_id)
+        await self._ask(Alone([statement], changes=True), Caller(statement))
 
     async def mount_iso(self, id: str, path: str) -> VmFacts:
         return await self._by_id(id, lambda ids: verbs.mount_iso(ids, path=path))

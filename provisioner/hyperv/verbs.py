@@ -43,8 +43,12 @@ def confirm_switch(*, name: str, job_id: str) -> Statement:
     return _statement("Confirm-TalosSwitch", Name=name, JobId=job_id)
 
 
-def remove_switch(*, name: str, mark: str) -> Statement:
-    return _statement("Remove-TalosSwitch", Name=name, Mark=mark)
+def remove_switch(*, name: str, cluster_id: str) -> Statement:
+    return _statement("Remove-TalosSwitch", Name=name, ClusterId=cluster_id)
+
+
+def set_switch(*, name: str, cluster_id: str, mark: str) -> Statement:
+    return _statement("Set-TalosSwitch", Name=name, ClusterId=cluster_id, Mark=mark)
 
 
 def get_image(paths: Sequence[str], *, verify: bool = False) -> Statement:
@@ -107,6 +111,15 @@ def remove_vm(ids: Sequence[str], *, mark: str) -> Statement:
     """`mark`: a machine's mark line or its cluster's id; the cluster is what counts."""
     found = find_mark(mark)
     return _statement("Remove-TalosVM", Id=list(ids), ClusterId=found.cluster_id if found else mark)
+
+
+def get_folder(path: str = "") -> Statement:
+    """Marked folders of all clusters; `path`: a parent folder to look into besides."""
+    return _statement("Get-TalosFolder", Path=path or None)
+
+
+def remove_folder(path: str, *, cluster_id: str) -> Statement:
+    return _statement("Remove-TalosFolder", Path=path, ClusterId=cluster_id)
 
 
 def mount_iso(ids: Sequence[str], *, path: str) -> Statement:

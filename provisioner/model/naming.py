@@ -6,23 +6,30 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-_MARK = re.compile(r"^provision/1 cluster=(?P<cluster>\S+) machine=(?P<machine>\S+)$", re.MULTILINE)
+_MARK = re.compile(r"provision/1 cluster=(?P<cluster>\S+) machine=(?P<machine>[^\n]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """What we write into a VM's Notes, one line below whatever the user wrote, to know it as ours."""
+    """What we write into the Notes of a VM or a switch, one line below whatever the user wrote, to know it as ours.
+
+    The name stands last and takes the rest of the line, so that it may hold anything but a line feed: people name switches.
+    """
 
     cluster_id: str
     machine: str
+    """The machine's name; of a switch `switch:` and its name."""
 
     def __str__(self) -> str:
         return f"provision/1 cluster={self.cluster_id} machine={self.machine}"
 
 
 def find_mark(notes: str) -> Mark | None:
-    """The mark in a VM's Notes, or None. Only a whole line counts."""
-    found = _MARK.search(notes.replace("\r\n", "\n"))
+    """The mark in the Notes of a VM or a switch, or None. Only a whole line counts, and the first that is one."""
+    lines = notes.replace("\r\n", "\n").split(
+        "\n"
+    )  # only these end a line: a name may hold what else Unicode ends one with
+    found = next(filter(None, map(_MARK.fullmatch, lines)), None)
     return Mark(cluster_id=found["cluster"], machine=found["machine"]) if found else None
 
 

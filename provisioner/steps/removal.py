@@ -193,7 +193,7 @@ async def _remove_switch(action: Action, run: Run) -> str:
     async def probe() -> Met[None] | NotYet:
         try:
             if not started[0]:
-                await host.remove_switch(name=name, mark=run.mark_of(f"switch:{name}"))
+                await host.remove_switch(name=name, cluster_id=run.ports.store.ensure_cluster_id())
                 started[0] = True
             switch = await host.find_switch(name)
         except (Dropped, Unreachable) as gone:

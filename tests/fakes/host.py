@@ -13,6 +13,7 @@ from provisioner.errors import HostRefused
 from provisioner.model.facts import (
     ConsoleFacts,
     DriveFacts,
+    FolderFacts,
     HostFacts,
     HostState,
     ImageFacts,
@@ -49,6 +50,10 @@ class FakeHost(Scripted):
             self.switches[state.switch.name.lower()] = state.switch
         self.images = {image.path.lower(): image for image in state.images if image.exists}
         self.vms = {vm.id: vm for vm in state.vms}
+        self.folders = {folder.path.lower(): folder for folder in state.folders}
+        """Marked folders. `locked` of them cannot be deleted."""
+        self.locked: set[str] = set()
+        """Lower-case paths of folders in which a file is held open."""
         self.neighbors: list[NeighborFacts] = []
         self.downloads: dict[str, str] = {}
         """URL -> SHA-256 of what lies there."""
@@ -80,6 +85,7 @@ class FakeHost(Scripted):
                 switch=self._switch(query.switch) if query.switch else None,
                 images=(self._image(path),),
                 vms=tuple(self.vms.values()),
+                folders=tuple(self.folders.values()),
                 read_utc=READ,
             )
 
@@ -177,16 +183,26 @@ class FakeHost(Scripted):
             self.switches[name.lower()] = kept
             return kept
 
-    async def remove_switch(self, *, name: str, mark: str) -> SwitchJobFacts:
-        async with self._asked("remove_switch", name=name, mark=mark):
+    async def remove_switch(self, *, name: str, cluster_id: str) -> SwitchJobFacts:
+        async with self._asked("remove_switch", name=name, cluster_id=cluster_id):
             function, there = "Remove-TalosSwitch", self._switch(name)
-            if there.exists and there.mark != find_mark(mark):
+            if there.exists and (there.mark is None or there.mark.cluster_id != cluster_id):
                 raise _refused("SwitchNotOurs", function, name)
             if there.exists and any(vm.switch.lower() == name.lower() for vm in self.vms.values()):
                 raise _refused("SwitchInUse", function, name)
             job = SwitchJobFacts(id=f"j{next(self._numbers)}", kind="Remove", state="Done")
             self.switches[name.lower()] = SwitchFacts(name=name, exists=False, job=job)
             return job
+
+    async def hand_over_switch(self, *, name: str, cluster_id: str, mark: str) -> SwitchFacts:
+        async with self._asked("hand_over_switch", name=name, cluster_id=cluster_id, mark=mark):
+            function, there = "Set-TalosSwitch", self._switch(name)
+            if not there.exists:
+                raise _refused("SwitchNotFound", function, name)
+            if there.mark is None or (there.mark.cluster_id != cluster_id and there.mark != find_mark(mark)):
+                raise _refused("SwitchNotOurs", function, name)
+            self.switches[name.lower()] = replace(there, mark=find_mark(mark))
+            return self._switch(name)
 
     # -- the ISO
 
@@ -234,6 +250,8 @@ class FakeHost(Scripted):
             if there is not None:
                 made = replace(made, id=there.id)
             state = "Running" if request.start else made.state
+            if mark is not None:
+                self.folders[made.folder.lower()] = FolderFacts(path=made.folder, mark=mark, vm_id=made.id)
             return self._keep(replace(made, state=state))
 
     async def set_vm(self, change: VmChange) -> VmFacts:
@@ -269,6 +287,18 @@ class FakeHost(Scripted):
             if vm is not None and (vm.mark is None or mark not in (vm.mark.cluster_id, str(vm.mark))):
                 raise _refused("VMNotOurs", "Remove-TalosVM", id)
             self.vms.pop(id, None)
+            for folder in [folder for folder in self.folders.values() if folder.vm_id == id]:
+                self._delete(folder, "Remove-TalosVM")
+
+    async def remove_folder(self, path: str, *, cluster_id: str) -> None:
+        async with self._asked("remove_folder", path=path, cluster_id=cluster_id):
+            folder = self.folders.get(path.lower())
+            if folder is not None and folder.mark.cluster_id != cluster_id:
+                raise _refused("FolderNotOurs", "Remove-TalosFolder", path)
+            if folder is not None and any(vm.folder.lower() == path.lower() for vm in self.vms.values()):
+                raise _refused("FolderInUse", "Remove-TalosFolder", path)
+            if folder is not None:
+                self._delete(folder, "Remove-TalosFolder")
 
     async def mount_iso(self, id: str, path: str) -> VmFacts:
         async with self._asked("mount_iso", id=id, path=path):
@@ -287,6 +317,11 @@ class FakeHost(Scripted):
     def _keep(self, vm: VmFacts) -> VmFacts:
         self.vms[vm.id] = vm
         return vm
+
+    def _delete(self, folder: FolderFacts, function: str) -> None:
+        if folder.path.lower() in self.locked:
+            raise _refused("VMFilesLocked", function, folder.path)
+        del self.folders[folder.path.lower()]
 
     def _vm(self, id: str, function: str) -> VmFacts:
         vm = self.vms.get(id)

@@ -248,7 +248,8 @@ function Undo-TalosNewVM {
 }
 
 function Remove-TalosVMFolder {
-    # Deletes a folder with all in it. A merge or a virus scanner holds files for a while: it is tried again each second. Tells whether it is gone.
+    # Deletes a folder with all in it, or a file. A merge or a virus scanner holds files for a while: it is tried again each second. The mark goes
+    # last, so that what stays is still known as ours. Tells whether all is gone.
     [CmdletBinding()]
     param(
         [string]$Folder,
@@ -256,6 +257,20 @@ function Remove-TalosVMFolder {
     )
     for ($second = 0; Test-Path -LiteralPath $Folder; $second++) {
         try {
+            if (Test-Path -LiteralPath $Folder -PathType Container) {
+                $locked = $null
+                foreach ($child in @(Get-ChildItem -LiteralPath $Folder -Force | Where-Object -FilterScript { $_.Name -ne 'provision.json' })) {
+                    try {
+                        Remove-Item -LiteralPath (Join-TalosPath -Parent $Folder -Child $child.Name) -Recurse -Force
+                    }
+                    catch {
+                        $locked = $_  # the others go all the same: one of them may hold the machine's keys
+                    }
+                }
+                if ($null -ne $locked) {
+                    throw $locked
+                }
+            }
             Remove-Item -LiteralPath $Folder -Recurse -Force
         }
         catch {

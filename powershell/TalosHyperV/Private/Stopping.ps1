@@ -41,8 +41,9 @@ function Stop-TalosPower {
 }
 
 function Remove-TalosVMFile {
-    # Deletes what a removed VM left: its folder where provision.json in it bears the cluster's mark and no other VM lives there; else the
-    # disks of its own that lie in that folder. -Folder and -DiskPath are as read before the VM was removed.
+    # Deletes what a removed VM left: its folder where provision.json in it bears the cluster's mark and no other VM lives there or has a disk
+    # there; else the disks of its own that lie in that folder and that no other VM has. -Folder and -DiskPath are as read before the VM was
+    # removed.
     [CmdletBinding()]
     param(
         [string]$VMId,
@@ -51,14 +52,15 @@ function Remove-TalosVMFile {
         [string[]]$DiskPath
     )
     $inside = "$Folder\"
-    $shared = @(Hyper-V\Get-VM | Where-Object -FilterScript { "$($_.Id)" -ne $VMId -and "$($_.Path)\".StartsWith($inside, [System.StringComparison]::OrdinalIgnoreCase) })
+    $others = @(Hyper-V\Get-VM | Where-Object -FilterScript { "$($_.Id)" -ne $VMId })
     $gone = $true
-    if ($shared.Count -eq 0 -and (Get-TalosMarkCluster -Mark (Get-TalosFolderMark -Folder $Folder -VMId $VMId)) -ceq $ClusterId) {
+    if (@(Get-TalosFolderUser -Folder $Folder -VM $others).Count -eq 0 -and (Get-TalosMarkCluster -Mark (Get-TalosFolderMark -Folder $Folder -VMId $VMId)) -ceq $ClusterId) {
         $gone = Remove-TalosVMFolder -Folder $Folder -Seconds 30
     }
     else {
+        $used = @(foreach ($one in $others) { foreach ($drive in @($one.HardDrives)) { "$($drive.Path)" } })
         foreach ($path in $DiskPath) {
-            if ($path.StartsWith($inside, [System.StringComparison]::OrdinalIgnoreCase)) {
+            if ($path.StartsWith($inside, [System.StringComparison]::OrdinalIgnoreCase) -and $used -notcontains $path) {
                 $gone = (Remove-TalosVMFolder -Folder $path -Seconds 30) -and $gone
             }
         }
@@ -76,18 +78,9 @@ function Find-TalosLeftFolder {
         [string]$ClusterId,
         [object[]]$VM
     )
-    $parents = @((Hyper-V\Get-VMHost).VirtualHardDiskPath) + @($VM | ForEach-Object -Process { Get-TalosParentPath -Path $_.Path })
-    foreach ($parent in ($parents | Where-Object -FilterScript { "$_" -ne '' } | Sort-Object -Unique)) {
-        if (-not (Test-Path -LiteralPath $parent -PathType Container)) {
-            continue
-        }
-        foreach ($child in (Get-ChildItem -LiteralPath $parent -Directory)) {
-            $folder = Join-TalosPath -Parent $parent -Child $child.Name
-            $kept = Read-TalosJson -Path (Join-TalosPath -Parent $folder -Child 'provision.json')
-            $cluster = Get-TalosMarkCluster -Mark (Get-TalosMember -InputObject $kept -Name 'mark')
-            if ($cluster -ceq $ClusterId -and (Get-TalosMember -InputObject $kept -Name 'vmId') -eq $VMId) {
-                $folder
-            }
+    foreach ($folder in @(Get-TalosMarkedFolder -VM $VM)) {
+        if ($folder.VMId -eq $VMId -and (Get-TalosMarkCluster -Mark $folder.Mark) -ceq $ClusterId) {
+            $folder.Path
         }
     }
 }

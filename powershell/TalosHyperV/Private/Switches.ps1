@@ -113,6 +113,19 @@ function Assert-TalosJobOver {
     }
 }
 
+function Assert-TalosSwitchOurs {
+    # Ends with SwitchNotOurs unless the mark in the switch's Notes is of this cluster.
+    [CmdletBinding()]
+    param(
+        [object]$VMSwitch,
+        [string]$ClusterId,
+        [string]$Target
+    )
+    if ((Get-TalosMarkCluster -Mark (Find-TalosMark -Text $VMSwitch.Notes)) -cne $ClusterId) {
+        throw (New-TalosError -Id 'SwitchNotOurs' -Category PermissionDenied -Target $Target -Message "The switch '$($VMSwitch.Name)' does not bear a mark of the cluster '$ClusterId'.")
+    }
+}
+
 function Get-TalosSwitchKind {
     # External, Internal, Private, or NAT for the Default Switch of client Windows, which has the same id everywhere.
     [CmdletBinding()]

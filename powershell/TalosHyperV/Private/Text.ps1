@@ -40,11 +40,12 @@ function ConvertTo-TalosId {
 }
 
 function Find-TalosMark {
-    # The mark line in a text such as a VM's Notes, or empty. Only a whole line counts.
+    # The mark line in a text such as a VM's Notes, or empty. Only a whole line counts. The name in it takes the rest of the line: it may hold
+    # spaces and all else that Hyper-V takes in names.
     [CmdletBinding()]
     param([string]$Text)
     foreach ($line in ($Text -split '\r?\n')) {
-        if ($line -cmatch '^provision/1 cluster=\S+ machine=\S+$') {
+        if ($line -cmatch '^provision/1 cluster=\S+ machine=.+$') {
             return $line
         }
     }
@@ -55,7 +56,7 @@ function Get-TalosMarkCluster {
     # The cluster id of a mark, or empty.
     [CmdletBinding()]
     param([string]$Mark)
-    if ($Mark -cmatch '^provision/1 cluster=(\S+) ') {
+    if ($Mark -cmatch '^provision/1 cluster=(\S+) machine=.+$') {
         return $Matches[1]
     }
     ''

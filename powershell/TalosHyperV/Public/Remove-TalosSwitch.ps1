@@ -6,10 +6,10 @@ function Remove-TalosSwitch {
         Removing an External switch takes the host's network away for seconds, as making one does; so a task of SYSTEM does it.
     .PARAMETER Name
         Name of the switch.
-    .PARAMETER Mark
-        Text that must stand in its Notes.
+    .PARAMETER ClusterId
+        Cluster id that the mark in its Notes must bear.
     .EXAMPLE
-        Remove-TalosSwitch -Name LAB -Mark 'provision/1 cluster=6f9d0c52'
+        Remove-TalosSwitch -Name LAB -ClusterId 6f9d0c52
     #>
     [CmdletBinding(SupportsShouldProcess = $true)]
     [OutputType('TalosHyperV.Switch')]
@@ -18,7 +18,7 @@ function Remove-TalosSwitch {
         [string]$Name,
 
         [Parameter(Mandatory = $true)]
-        [string]$Mark
+        [string]$ClusterId
     )
     Set-StrictMode -Version 3.0
     $ErrorActionPreference = 'Stop'
@@ -27,9 +27,7 @@ function Remove-TalosSwitch {
         if ($null -eq $present) {
             return Get-TalosSwitchResult -Name $Name -VMSwitch $null -Changed $false
         }
-        if (@("$($present.Notes)" -split '\r?\n') -cnotcontains $Mark) {
-            throw (New-TalosError -Id 'SwitchNotOurs' -Category PermissionDenied -Target $Name -Message "The switch '$Name' does not bear the mark '$Mark'.")
-        }
+        Assert-TalosSwitchOurs -VMSwitch $present -ClusterId $ClusterId -Target $Name
         $users = @(Get-TalosSwitchUser -VMSwitch $present)
         if ($users.Count -gt 0) {
             throw (New-TalosError -Id 'SwitchInUse' -Category ResourceBusy -Target $Name -Message "The switch '$Name' is used by $($users -join ', ').")

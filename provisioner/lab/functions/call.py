@@ -20,7 +20,8 @@ Arguments = Mapping[str, Any]
 
 ZERO_GUID = "00000000-0000-0000-0000-000000000000"
 """The id of what does not exist yet, with -WhatIf."""
-_MARK = re.compile(r"provision/1 cluster=(\S+) machine=\S+")
+_MARK = re.compile(r"provision/1 cluster=(\S+) machine=.+", re.DOTALL)
+"""A whole line; the name may hold anything."""
 _FILE_IDS = {
     "not-found": ("PathNotFound", "ObjectNotFound"),
     "no-folder": ("PathNotFound", "ObjectNotFound"),
@@ -117,7 +118,7 @@ def bare_mac(text: str) -> str:
 
 def find_mark(text: str) -> str:
     """The mark line of a text such as a VM's Notes, or empty. Only a whole line counts."""
-    return next((line for line in text.splitlines() if _MARK.fullmatch(line)), "")
+    return next((line for line in re.split("\r?\n", text) if _MARK.fullmatch(line)), "")
 
 
 def cluster_of(mark: str) -> str:

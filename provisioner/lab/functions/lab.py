@@ -10,6 +10,7 @@ from typing import Any
 
 from provisioner.lab.functions import (
     console,
+    folders,
     hosts,
     images,
     isos,
@@ -33,6 +34,7 @@ _WORK: dict[str, Callable[[Call, Arguments], Iterator[Result]]] = {
     "new-talosswitch": switches.new_switch,
     "confirm-talosswitch": switches.confirm_switch,
     "remove-talosswitch": switches.remove_switch,
+    "set-talosswitch": switches.set_switch,
     "get-talosimage": images.get_image,
     "save-talosimage": images.save_image,
     "remove-talosimage": images.remove_image,
@@ -42,6 +44,8 @@ _WORK: dict[str, Callable[[Call, Arguments], Iterator[Result]]] = {
     "start-talosvm": vms_change.start_vm,
     "stop-talosvm": vms_change.stop_vm,
     "remove-talosvm": vms_remove.remove_vm,
+    "get-talosfolder": folders.get_folder,
+    "remove-talosfolder": folders.remove_folder,
     "mount-talosiso": isos.mount_iso,
     "dismount-talosiso": isos.dismount_iso,
     "get-talosneighbor": neighbors.get_neighbor,

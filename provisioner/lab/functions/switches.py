@@ -1,11 +1,12 @@
-"""Get-, New-, Confirm- and Remove-TalosSwitch. What takes the host's network down is done by a job apart from the caller: `switch_job`."""
+"""Get-, New-, Confirm-, Remove- and Set-TalosSwitch. What takes the host's network down is done by a job apart from the caller: `switch_job`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from provisioner.lab.functions import switch_job
-from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, refuse
+from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, cluster_of, find_mark, refuse
 from provisioner.lab.functions.switch_job import JobRecord
 from provisioner.lab.world.state import NetAdapter, VirtualSwitch
 from provisioner.lab.world.vmms import DEFAULT_SWITCH_ID, SECONDS
@@ -79,9 +80,7 @@ def remove_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     if switch is None:
         yield _result(call, name, changed=False)
         return
-    if arguments["Mark"] not in switch.notes.splitlines():
-        text = f"The switch '{name}' does not bear the mark '{arguments['Mark']}'."
-        raise refuse("SwitchNotOurs", "PermissionDenied", text, name)
+    _check_ours(switch, arguments["ClusterId"], name)
     users = _vm_names(call, switch)
     if users:
         raise refuse("SwitchInUse", "ResourceBusy", f"The switch '{name}' is used by {', '.join(users)}.", name)
@@ -94,7 +93,31 @@ def remove_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     yield _result(call, name, changed=True)
 
 
+def set_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
+    name, mark = arguments["Name"], arguments["Mark"]
+    switch = _find(call, name)
+    if switch is None:
+        raise refuse("SwitchNotFound", "ObjectNotFound", f"There is no virtual switch '{name}'.", name)
+    before = find_mark(switch.notes)
+    if before == mark:
+        yield _result(call, name, changed=False)
+        return
+    _check_ours(switch, arguments["ClusterId"], name)
+    lines = [mark if line == before else line for line in re.split("\r?\n", switch.notes)]
+    if call.what_if:
+        yield {**_result(call, name, changed=False), "Notes": "\n".join(lines)}
+        return
+    call.hyperv.set_switch(switch.id, notes="\n".join(lines))
+    yield _result(call, name, changed=True)
+
+
 # --- what is checked ------------------------------------------------------------------------------------------------
+
+
+def _check_ours(switch: VirtualSwitch, cluster: str, target: str) -> None:
+    if cluster_of(find_mark(switch.notes)) != cluster:
+        text = f"The switch '{switch.name}' does not bear a mark of the cluster '{cluster}'."
+        raise refuse("SwitchNotOurs", "PermissionDenied", text, target)
 
 
 def _check_same(call: Call, switch: VirtualSwitch, adapter: NetAdapter | None, name: str) -> None:

@@ -19,10 +19,10 @@ from provisioner.lab.functions.call import (
     record_of,
     refuse,
 )
+from provisioner.lab.functions.folders import delete_folder
 from provisioner.lab.functions.isos import insert_iso
 from provisioner.lab.functions.vms_change import start_one, wanted_boot_order
 from provisioner.lab.functions.vms_get import RECORD, folder_mark, mark_of, vm_again
-from provisioner.lab.functions.vms_remove import delete_folder
 from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.storage import FileFault, key
 from provisioner.lab.world.vmms import VmView

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ntpath
 from collections.abc import Iterator
 
 from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, by_id, cluster_of, refuse
+from provisioner.lab.functions.folders import LOCKED_BOUND_S, delete_folder, marked_folders, users_of
 from provisioner.lab.functions.vms_change import off_forecast
-from provisioner.lab.functions.vms_get import folder_mark, folder_record, mark_of
-from provisioner.lab.world.storage import FileFault, key
+from provisioner.lab.functions.vms_get import folder_mark, mark_of
+from provisioner.lab.world.storage import key
 from provisioner.lab.world.vmms import VmView
-
-LOCKED_BOUND_S = 30.0
-"""A merge or a virus scanner holds files for a while after the VM is gone."""
 
 
 def remove_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
@@ -42,39 +39,23 @@ def remove_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
 
 
 def _delete_files(call: Call, vm_id: str, cluster: str, folder: str, disks: list[str]) -> None:
-    """The whole folder where its record bears our mark and no other VM lives in it; else the VM's own disks that lie in it."""
-    inside = key(folder) + "\\"
-    shared = any(view.id != vm_id and (key(view.vm.path) + "\\").startswith(inside) for view in call.hyperv.get_vms())
-    if not shared and cluster_of(folder_mark(call, folder, vm_id)) == cluster:
+    """The whole folder where its record bears our mark and no other VM is in it; else the VM's own disks that lie in it."""
+    others = [view for view in call.hyperv.get_vms() if view.id != vm_id]
+    if not users_of(others, folder) and cluster_of(folder_mark(call, folder, vm_id)) == cluster:
         gone = delete_folder(call, folder, LOCKED_BOUND_S)
     else:
-        own = [disk for disk in disks if key(disk).startswith(inside)]
+        inside, used = key(folder) + "\\", {key(drive.path) for view in others for drive in view.vm.hard_drives}
+        own = [disk for disk in disks if key(disk).startswith(inside) and key(disk) not in used]
         gone = all([delete_folder(call, disk, LOCKED_BOUND_S) for disk in own])  # each is tried  # noqa: C419
     if not gone:
         text = f"The VM is removed, but files in '{folder}' are in use."
         raise refuse("VMFilesLocked", "ResourceBusy", text, folder)
 
 
-def delete_folder(call: Call, path: str, bound_s: float) -> bool:
-    """Deletes a folder with all in it, or a file; tried again each second. Tells whether it is gone."""
-    kernel = call.world.kernel
-    until = kernel.now() + bound_s
-    while call.world.storage.exists(path):
-        try:
-            call.world.storage.delete(path, recurse=True)
-        except FileFault:
-            if kernel.now() >= until:
-                return False
-            kernel.spend(1.0)
-    return True
-
-
 def _left_folders(call: Call, vms: list[VmView], vm_id: str, cluster: str) -> list[str]:
     """Folders that a VM left which is gone: beside those of other VMs, and in the host's own folder for virtual disks."""
-    parents = {key(call.world.state.host.disk_folder), *(key(ntpath.dirname(view.vm.path)) for view in vms)}
     return [
-        child
-        for parent in sorted(parents)
-        for child in call.world.storage.children(parent)
-        if (record := folder_record(call, child)).get("vmId") == vm_id and cluster_of(record.get("mark", "")) == cluster
+        folder["Path"]
+        for folder in marked_folders(call, vms)
+        if folder["VMId"] == vm_id and cluster_of(folder["Mark"]) == cluster
     ]

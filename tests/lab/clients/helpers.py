@@ -69,6 +69,7 @@ class ScriptedHost:
             "Get-TalosSwitch": lambda given, _s: iter([row("TalosHyperV.Switch", Name=given.get("Name", ""))]),
             "Get-TalosImage": lambda given, _s: (row("TalosHyperV.Image", Path=path) for path in given["Path"]),
             "New-TalosVM": lambda given, _s: iter([vm_row(f"id-{given['Name']}", Name=given["Name"])]),
+            "Get-TalosFolder": lambda _given, _s: iter(()),
             "Get-TalosVM": lambda given, _s: (vm_row(vm_id) for vm_id in given.get("Id", ["a", "b"])),
             "Start-TalosVM": lambda given, _s: (vm_row(vm_id, State="Running") for vm_id in given["Id"]),
         }

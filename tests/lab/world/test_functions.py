@@ -33,6 +33,7 @@ from tests.lab.world.helpers import (
 )
 
 ISO = "C:\\ProgramData\\TalosHyperV\\images\\talos.iso"
+LEFT = "D:\\VMs\\left"
 MAC = "02155D000011"
 
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -56,6 +57,9 @@ def world() -> World:
     guests = TalkingGuests(made)
     guests.answers_to = [(MAC, "192.0.2.101")]
     made.use_guests(guests)
+    made.state.host.switches[-1].notes = mark("switch:LAB of before")
+    made.storage.make_folder(LEFT)
+    made.storage.write(f"{LEFT}\\provision.json", json.dumps({"mark": mark("left"), "vmId": ""}).encode())
     return made
 
 
@@ -75,7 +79,8 @@ def a_call_of_each(vm_id: str) -> dict[str, dict[str, Any]]:
         "Get-TalosHost": {},
         "Get-TalosSwitch": {},
         "New-TalosSwitch": {"Name": "LAB", "NetAdapterName": "Ethernet"},
-        "Remove-TalosSwitch": {"Name": "none", "Mark": "m"},
+        "Remove-TalosSwitch": {"Name": "none", "ClusterId": CLUSTER},
+        "Set-TalosSwitch": {"Name": "LAB", "ClusterId": CLUSTER, "Mark": mark("switch:LAB")},
         "Get-TalosImage": {"Path": ["talos.iso", "none.iso"], "Verify": True},
         "Save-TalosImage": {"Uri": ISO_URL, "Sha256Uri": SUMS_URL, "Path": "talos.iso"},
         "Remove-TalosImage": {"Path": "none.iso"},
@@ -90,6 +95,7 @@ def a_call_of_each(vm_id: str) -> dict[str, dict[str, Any]]:
             "Mark": mark("cp-2"),
         },
         "Get-TalosVM": {},
+        "Get-TalosFolder": {"Path": "D:\\VMs"},
         "Set-TalosVM": {"Id": vm_id, "Mark": mark("cp-1"), "DiskBytes": 30 * GIB, "VlanId": 7, "FixBootOrder": True},
         "Dismount-TalosIso": {"Id": [vm_id]},
         "Mount-TalosIso": {"Id": [vm_id], "Path": ISO},
@@ -98,6 +104,7 @@ def a_call_of_each(vm_id: str) -> dict[str, dict[str, Any]]:
         "Stop-TalosVM": {"Id": [vm_id]},
         "Start-TalosVM": {"Id": [vm_id]},
         "Remove-TalosVM": {"Id": [vm_id], "ClusterId": CLUSTER},
+        "Remove-TalosFolder": {"Path": LEFT, "ClusterId": CLUSTER},
     }
 
 

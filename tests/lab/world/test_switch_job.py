@@ -10,7 +10,8 @@ from provisioner.lab.world.faults import inject
 from provisioner.lab.world.world import World
 from tests.lab.world.helpers import Shell, hand_world, new_vm, save_iso, settle
 
-MARK = "provision/1 cluster=6f9d0c52"
+CLUSTER = "6f9d0c52"
+MARK = f"provision/1 cluster={CLUSTER} machine=switch:LAB"
 NEW: dict[str, Any] = {"Name": "LAB", "NetAdapterName": "Ethernet", "Mark": MARK}
 
 
@@ -155,18 +156,18 @@ def test_a_confirmation_of_another_job(shell: Shell) -> None:
 
 
 def test_removal_is_a_job_too_and_only_of_what_is_ours_and_unused(world: World, shell: Shell) -> None:
-    assert shell.one("Remove-TalosSwitch", Name="LAB", Mark=MARK)["Changed"] is False, "not there is success"
+    assert shell.one("Remove-TalosSwitch", Name="LAB", ClusterId=CLUSTER)["Changed"] is False, "not there is success"
     made = shell.one("New-TalosSwitch", **NEW)
     settle(world, 30)
     shell("Confirm-TalosSwitch", Name="LAB", JobId=made["JobId"])
-    refused = shell.refused("Remove-TalosSwitch", Name="LAB", Mark="another mark")
+    refused = shell.refused("Remove-TalosSwitch", Name="LAB", ClusterId="another")
     assert (refused.id, refused.category) == ("SwitchNotOurs", "PermissionDenied")
     save_iso(shell)
     vm = new_vm(shell)
-    refused = shell.refused("Remove-TalosSwitch", Name="LAB", Mark=MARK)
+    refused = shell.refused("Remove-TalosSwitch", Name="LAB", ClusterId=CLUSTER)
     assert (refused.id, refused.category) == ("SwitchInUse", "ResourceBusy")
     shell("Remove-TalosVM", Id=[vm["Id"]], ClusterId="6f9d0c52")
-    assert shell.one("Remove-TalosSwitch", Name="LAB", Mark=MARK)["JobState"] == "Running"
+    assert shell.one("Remove-TalosSwitch", Name="LAB", ClusterId=CLUSTER)["JobState"] == "Running"
     settle(world, 30)
     found = shell.one("Get-TalosSwitch", Name="LAB")
     assert (found["Exists"], found["JobKind"], found["JobState"]) == (False, "Remove", "Done")

@@ -29,7 +29,10 @@ FULL: list[Statement] = [
         name="LAB", adapter="Ethernet", allow_management_os=False, vlan=3, mark="m", watchdog_s=90, retry=True
     ),
     verbs.confirm_switch(name="LAB", job_id="j"),
-    verbs.remove_switch(name="LAB", mark="m"),
+    verbs.remove_switch(name="LAB", cluster_id="c"),
+    verbs.get_folder("D:\\VMs"),
+    verbs.remove_folder("D:\\VMs\\cp-1", cluster_id="c"),
+    verbs.set_switch(name="LAB", cluster_id="c", mark="m"),
     verbs.get_image(["a"], verify=True),
     verbs.save_image(url="u", path="p", sha256="s", sha256_url="x"),
     verbs.remove_image("p"),

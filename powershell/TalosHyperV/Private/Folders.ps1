@@ -1,0 +1,93 @@
+# The folders that we made for VMs, known by the provision.json in them.
+
+function Get-TalosFolderParent {
+    # Where folders of VMs are looked for: the one given, the host's own folder for virtual disks, and beside the folders of all VMs. Each once.
+    [CmdletBinding()]
+    param(
+        [string]$Path,
+        [object[]]$VM
+    )
+    $parents = @($Path, (Hyper-V\Get-VMHost).VirtualHardDiskPath) + @(foreach ($one in $VM) { Get-TalosParentPath -Path $one.Path })
+    $seen = @{}
+    foreach ($parent in $parents) {
+        $key = "$parent".TrimEnd('\').ToLowerInvariant()
+        if ($key -ne '' -and -not $seen.ContainsKey($key)) {
+            $seen[$key] = $true
+            if (Test-Path -LiteralPath $parent -PathType Container) {
+                "$parent".TrimEnd('\')
+            }
+        }
+    }
+}
+
+function Get-TalosMarkedFolder {
+    # The folders that bear a mark, as results of this module.
+    [CmdletBinding()]
+    param(
+        [string]$Path,
+        [object[]]$VM
+    )
+    foreach ($parent in @(Get-TalosFolderParent -Path $Path -VM $VM)) {
+        # "C:" alone would be the current folder of the drive
+        $inside = if ($parent -match '^[A-Za-z]:$') { "$parent\" } else { $parent }
+        foreach ($child in @(Get-ChildItem -LiteralPath $inside -Directory | Sort-Object -Property Name)) {
+            $folder = Join-TalosPath -Parent $parent -Child $child.Name
+            try {
+                ConvertTo-TalosFolder -Path $folder -Changed $false
+            }
+            catch [System.UnauthorizedAccessException] {
+                Write-Verbose -Message "$folder is not for this account, so it is none of ours: $_"
+            }
+        }
+    }
+}
+
+function ConvertTo-TalosFolder {
+    # A folder as a result of this module, or nothing where it bears no mark.
+    [CmdletBinding()]
+    param(
+        [string]$Path,
+        [bool]$Changed
+    )
+    $kept = Read-TalosJson -Path (Join-TalosPath -Parent $Path -Child 'provision.json')
+    $mark = Find-TalosMark -Text (Get-TalosMember -InputObject $kept -Name 'mark')
+    if ($mark -eq '') {
+        return
+    }
+    $bytes = [int64]0
+    foreach ($file in @(Get-ChildItem -LiteralPath $Path -File -Recurse -Force)) {
+        if ($file.Name -match '\.a?vhdx?$') {
+            $bytes += [int64]$file.Length
+        }
+    }
+    [pscustomobject]@{
+        PSTypeName = 'TalosHyperV.Folder'
+        Path       = $Path
+        Mark       = $mark
+        VMId       = ConvertTo-TalosId -Id (Get-TalosMember -InputObject $kept -Name 'vmId')
+        DiskBytes  = $bytes
+        Changed    = $Changed
+    }
+}
+
+function Get-TalosFolderUser {
+    # Names of the VMs other than that of an id that live in a folder, or have a disk in it.
+    [CmdletBinding()]
+    param(
+        [string]$Folder,
+        [string]$VMId,
+        [object[]]$VM
+    )
+    $inside = $Folder.TrimEnd('\') + '\'
+    foreach ($one in $VM) {
+        if ((ConvertTo-TalosId -Id $one.Id) -eq $VMId) {
+            continue
+        }
+        foreach ($path in @("$($one.Path)\") + @(foreach ($drive in @($one.HardDrives)) { "$($drive.Path)" })) {
+            if ($path.StartsWith($inside, [System.StringComparison]::OrdinalIgnoreCase)) {
+                [string]$one.Name
+                break
+            }
+        }
+    }
+}

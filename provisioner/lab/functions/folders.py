@@ -1,0 +1,105 @@
+"""Get- and Remove-TalosFolder: the folders that were made for VMs, known by the record in them, with their VM or without."""
+
+from __future__ import annotations
+
+import ntpath
+import re
+from collections.abc import Iterator
+
+from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, cluster_of, find_mark, refuse
+from provisioner.lab.functions.vms_get import RECORD, folder_record
+from provisioner.lab.world.storage import FileFault, key
+from provisioner.lab.world.vmms import VmView
+
+LOCKED_BOUND_S = 30.0
+"""A merge or a virus scanner holds files for a while after the VM is gone."""
+
+
+def get_folder(call: Call, arguments: Arguments) -> Iterator[Result]:
+    yield from marked_folders(call, call.vms(), arguments["Path"])
+
+
+def remove_folder(call: Call, arguments: Arguments) -> Iterator[Result]:
+    path, vms = arguments["Path"], call.vms()
+    if not call.world.storage.is_folder(path):
+        return
+    folder = _result(call, path)
+    if folder is None or cluster_of(folder["Mark"]) != arguments["ClusterId"]:
+        text = f"The folder '{path}' does not bear a mark of the cluster '{arguments['ClusterId']}'."
+        raise refuse("FolderNotOurs", "PermissionDenied", text, path)
+    users = users_of(vms, path)
+    if users:
+        raise refuse("FolderInUse", "ResourceBusy", f"The folder '{path}' is used by {', '.join(users)}.", path)
+    if not call.what_if:
+        if not delete_folder(call, path, LOCKED_BOUND_S):
+            raise refuse("VMFilesLocked", "ResourceBusy", f"Files in '{path}' are in use.", path)
+        folder["Changed"] = True
+    yield folder
+
+
+def marked_folders(call: Call, vms: list[VmView], path: str = "") -> Iterator[Result]:
+    """Below that path, below the host's own folder for virtual disks, and beside the folders of all VMs."""
+    parents = [path, call.world.state.host.disk_folder, *(ntpath.dirname(view.vm.path) for view in vms)]
+    for parent in dict.fromkeys(key(parent).rstrip("\\") for parent in parents if parent):
+        for child in call.world.storage.children(parent):
+            folder = _result(call, child)
+            if folder is not None:
+                yield folder
+
+
+def users_of(vms: list[VmView], folder: str) -> list[str]:
+    """Names of the VMs that live in a folder, or have a disk in it."""
+    inside = key(folder) + "\\"
+    return [
+        view.name
+        for view in vms
+        if any(key(path).startswith(inside) for path in (f"{view.vm.path}\\x", *(d.path for d in view.vm.hard_drives)))
+    ]
+
+
+def delete_folder(call: Call, path: str, bound_s: float) -> bool:
+    """Deletes a folder with all in it, its record last, or a file; tried again each second. Tells whether it is gone."""
+    kernel, storage = call.world.kernel, call.world.storage
+    until = kernel.now() + bound_s
+    while storage.exists(path):
+        records = {key(ntpath.join(path, RECORD))}
+        held = [child for child in storage.children(path) if key(child) not in records and not _deleted(call, child)]
+        if not held and _deleted(call, path):
+            return True
+        if kernel.now() >= until:
+            return False
+        kernel.spend(1.0)
+    return True
+
+
+def _deleted(call: Call, path: str) -> bool:
+    try:
+        call.world.storage.delete(path, recurse=True)
+    except FileFault:
+        return False
+    return True
+
+
+def _result(call: Call, path: str) -> Result | None:
+    """A folder as a result, or None where it bears no mark."""
+    record = folder_record(call, path)
+    mark = find_mark(str(record.get("mark", "")))
+    if not mark:
+        return None
+    return {
+        "Path": path,
+        "Mark": mark,
+        "VMId": bare_id(str(record.get("vmId", ""))),
+        "DiskBytes": sum(size for name, size in _files(call, path) if re.search(r"\.a?vhdx?$", name, re.IGNORECASE)),
+        "Changed": False,
+    }
+
+
+def _files(call: Call, folder: str) -> Iterator[tuple[str, int]]:
+    """Names and sizes of all files in a folder and below it."""
+    for child in call.world.storage.children(folder):
+        file = call.world.storage.find(child)
+        if file is not None:
+            yield ntpath.basename(file.path), file.size_bytes
+        else:
+            yield from _files(call, child)
