@@ -18,7 +18,6 @@ from provisioner.clusterfile.version1 import (
     Hardware,
     Host,
     Lab,
-    PatchFile,
     PatchGroups,
     Switch,
 )
@@ -194,7 +193,7 @@ class _Builder:
         self._note("image.sha256", image.sha256, ("image", "sha256"))
         return replace(spec, sha256=image.sha256 or "")
 
-    def _patches(self, at: At, given: Sequence[PatchFile | dict[str, Any]]) -> tuple[PatchSpec, ...]:
+    def _patches(self, at: At, given: Sequence[Any]) -> tuple[PatchSpec, ...]:
         specs = read_patches(self._checked, at, given, folder=self._file.parent, found=self._found)
         if at[0] == "patches":
             self._note(".".join(str(part) for part in at), len(specs), at)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner.clusterfile.settings import Setting
-from provisioner.errors import Fault, Finding
+from provisioner.errors import Fault, Finding, Place
 from provisioner.model.spec import Cluster, Origin
 
 if TYPE_CHECKING:
@@ -32,19 +32,23 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
 
     Raises a Fault P-FILE-FINDINGS that carries every finding, warnings included; P-FILE-NOTFOUND when it cannot be opened.
     """
+    from provisioner.clusterfile.small import TooLarge, Unreadable, read_small
     from provisioner.clusterfile.tree import Int, plain, read_trees
 
     shown = _shown(path)
     try:
-        raw = path.read_bytes()
-    except OSError as error:
+        raw = read_small(path)
+    except TooLarge as error:
+        start = Place(file=shown, line=1, column=1)
+        raise _findings(shown, [Finding(place=start, path="", problem=str(error), expected="a small file")]) from None
+    except Unreadable as error:
         raise Fault(
             "P-FILE-NOTFOUND",
             f"{shown} cannot be read",
-            expected="a file that you may read",
-            seen=(error.strerror or str(error),),
+            expected="a plain file that you may read",
+            seen=(str(error),),
             then=(f"make {shown} readable for you",),
-        ) from error
+        ) from None
     tree = read_trees(raw, shown)[0]
     cluster: Cluster | None = None
     findings = list(tree.findings)
@@ -61,16 +65,19 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
             Finding(place=tree.place(()), path="", problem="no mapping", expected="fields, as host: hv01.lan")
         )
     findings.sort(key=lambda finding: (finding.place.file, finding.place.line, finding.place.column))
-    errors = [finding for finding in findings if finding.severity == "error"]
-    if errors or cluster is None:
-        many = "1 finding" if len(errors) == 1 else f"{len(errors)} findings"
-        raise Fault(
-            id="P-FILE-FINDINGS",
-            message=f"{many} in {shown}",
-            findings=findings,
-            then=[f"mend the lines named, then provision config check {shown}"],
-        )
+    if cluster is None or any(finding.severity == "error" for finding in findings):
+        raise _findings(shown, findings)
     return Loaded(cluster=cluster, warnings=tuple(findings), document=plain(tree.value))
+
+
+def _findings(shown: str, findings: Sequence[Finding]) -> Fault:
+    errors = sum(finding.severity == "error" for finding in findings)
+    return Fault(
+        id="P-FILE-FINDINGS",
+        message=f"{'1 finding' if errors == 1 else f'{errors} findings'} in {shown}",
+        findings=findings,
+        then=[f"mend the lines named, then provision config check {shown}"],
+    )
 
 
 def _load_version1(tree: Tree, path: Path, overrides: Mapping[str, Setting]) -> tuple[Cluster, list[Finding]]:

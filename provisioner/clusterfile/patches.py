@@ -1,27 +1,27 @@
 """Patches of machine configs, inline or in files beside the cluster file, as parsed documents with their places.
 
-Whether a patch fits Talos' config is judged where configs are made; here it must be a mapping that can be read.
+Whether a patch fits Talos' config is judged where configs are made; here it must be one that can be read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from provisioner.clusterfile.reading import Checked
+from provisioner.clusterfile.small import TooLarge, Unreadable, expanded, read_small
 from provisioner.clusterfile.tree import Path as At
-from provisioner.clusterfile.tree import dotted, plain, read_trees
+from provisioner.clusterfile.tree import Tree, dotted, read_trees
 from provisioner.clusterfile.version1 import PatchFile
-from provisioner.errors import Finding
+from provisioner.errors import Finding, Place
 from provisioner.model.spec import PatchSpec
 
-_NOT_MERGED = "a JSON patch: only strategic-merge patches are taken"
-_NOT_MERGED_EXPECTED = "a part of a machine config, as machine: {...}"
+_EXPECTED = "a part of a machine config, as machine: {...}, or a list of JSON patch operations"
 
 
 def read_patches(
-    checked: Checked, path: At, patches: Sequence[PatchFile | dict[str, Any]], *, folder: Path, found: list[Finding]
+    checked: Checked, path: At, patches: Sequence[Any], *, folder: Path, found: list[Finding]
 ) -> tuple[PatchSpec, ...]:
     """The patches of the list at that path; what is wrong with them goes to `found`."""
     specs = []
@@ -29,37 +29,73 @@ def read_patches(
         here = (*path, index)
         place = checked.tree.place(here)
         if isinstance(patch, PatchFile):
-            documents = tuple(_read_file(checked, (*here, "file"), folder, patch.file, found))
+            specs.append(_read_file(checked, (*here, "file"), folder, patch.file, found))
         else:
-            documents = (plain(patch),)
-            if not patch or _is_json_patch(patch):
-                problem = _NOT_MERGED if patch else "an empty patch"
-                found.append(Finding(place=place, path=dotted(here), problem=problem, expected=_NOT_MERGED_EXPECTED))
-        specs.append(PatchSpec(documents=documents, place=place))
+            specs.append(_spec([(checked.tree, here)], place, found, alone=True))
     return tuple(specs)
 
 
-def _is_json_patch(document: dict[str, Any]) -> bool:
-    return "op" in document and "path" in document
+def patch_of(text: str, place: Place) -> PatchSpec:
+    """A patch from the text of a file. Raises ValueError for what is no YAML."""
+    trees = read_trees(text.encode(), place.file, several=True)
+    found = [finding for tree in trees for finding in tree.findings]
+    spec = _spec([(tree, ()) for tree in trees], place, found, alone=len(trees) == 1)
+    if found:
+        raise ValueError(found[0].problem)
+    return spec
 
 
-def _read_file(checked: Checked, here: At, folder: Path, name: str, found: list[Finding]) -> Iterator[dict[str, Any]]:
-    file = folder / Path(name).expanduser()
-    shown = checked.tree.place(here)
+def _spec(roots: Sequence[tuple[Tree, At]], place: Place, found: list[Finding], *, alone: bool) -> PatchSpec:
+    """A patch of the documents that stand there; `alone` when the only one may be a JSON patch."""
+    values = [tree.as_talos_reads(at) for tree, at in roots]
+    places = [tree.places_below(at) for tree, at in roots]
+    if alone and values and isinstance(values[0], list):
+        (tree, at), operations = roots[0], values[0]
+        if not operations or not all(_is_operation(operation) for operation in operations):
+            found.append(_finding(tree, at, "a list in place of a patch, and no list of JSON patch operations"))
+        each = tuple(tree.places_below((*at, i)) for i in range(len(operations)))
+        return PatchSpec(documents=tuple(operations), place=place, json=True, places=each)
+    for (tree, at), value in zip(roots, values, strict=True):
+        if _is_operation(value):
+            meant = f"[{{op: {value['op']}, ...}}]"
+            found.append(_finding(tree, at, "an operation of a JSON patch outside of a list", meant=meant))
+        elif isinstance(value, list):
+            found.append(_finding(tree, at, "a list beside other documents: a JSON patch has its file for itself"))
+        elif not isinstance(value, dict) or not value:
+            found.append(_finding(tree, at, "no mapping" if value else "an empty patch"))
+    return PatchSpec(documents=tuple(values), place=place, places=tuple(places))
+
+
+def _finding(tree: Tree, at: At, problem: str, *, meant: str = "") -> Finding:
+    return Finding(place=tree.place(at), path=dotted(at), problem=problem, expected=_EXPECTED, did_you_mean=meant)
+
+
+def _is_operation(document: Any) -> bool:
+    return isinstance(document, dict) and isinstance(document.get("op"), str) and "path" in document
+
+
+def _read_file(checked: Checked, here: At, folder: Path, name: str, found: list[Finding]) -> PatchSpec:
+    place = checked.tree.place(here)
+    nothing = PatchSpec(documents=(), place=place)
     try:
-        raw = file.read_bytes()
-    except OSError as error:
-        problem = f"{file} cannot be read: {error.strerror or error}"
+        file = folder / expanded(name)
+        raw = read_small(file)
+    except Unreadable as error:
+        shown = shown_name(str(folder / name))
         found.append(
-            Finding(place=shown, path=dotted(here), problem=problem, expected="a file, relative to the cluster file")
+            Finding(
+                place=place,
+                path=dotted(here),
+                problem=f"{shown} is {error}" if isinstance(error, TooLarge) else f"{shown} cannot be read: {error}",
+                expected="a plain file, its path relative to the cluster file",
+            )
         )
-        return
-    for tree in read_trees(raw, str(file), several=True):
-        found += tree.findings
-        if tree.findings:
-            continue
-        if isinstance(tree.value, dict) and not _is_json_patch(tree.value):
-            yield plain(tree.value)
-        else:
-            problem = "no mapping" if not isinstance(tree.value, list | dict) else _NOT_MERGED
-            found.append(Finding(place=tree.place(()), path="", problem=problem, expected=_NOT_MERGED_EXPECTED))
+        return nothing
+    trees = read_trees(raw, str(file), several=True)
+    found += [finding for tree in trees for finding in tree.findings]
+    return _spec([(tree, ()) for tree in trees if not tree.findings], place, found, alone=len(trees) == 1)
+
+
+def shown_name(name: str) -> str:
+    """A file's name as a finding shows it: what cannot be printed is escaped."""
+    return name if name.isprintable() else ascii(name)[1:-1]

@@ -15,6 +15,8 @@ from typing import Any
 import yaml
 
 from provisioner.errors import Finding, Place
+from provisioner.model import scalars
+from provisioner.model.scalars import Scalar
 
 Path = tuple[str | int, ...]
 """Where a value is: keys and indices from the root."""
@@ -22,7 +24,10 @@ Path = tuple[str | int, ...]
 MAX_BYTES = 1 << 20
 MAX_VALUES = 50_000
 """No honest file comes near; aliases of aliases do."""
+MAX_DEPTH = 100
+"""Whoever walks through a value needs not mind how deep it is."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN = "plain"
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _OCTAL = re.compile(r"0o?([0-7]+)")
@@ -59,7 +64,37 @@ class Tree:
     places: dict[Path, Place] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
     """Where the key of a mapping's value stands."""
+    unquoted: dict[Path, Scalar | str | None] = field(default_factory=dict)
+    """What each unquoted scalar means to Talos."""
     findings: list[Finding] = field(default_factory=list)
+
+    def as_talos_reads(self, path: Path = ()) -> Any:
+        """The value at that path for those who need to know how each scalar was written: see `model.scalars`."""
+        value = self.value
+        for part in path:
+            value = value[part]
+        return self._as_talos_reads(value, path)
+
+    def _as_talos_reads(self, value: Any, path: Path) -> Any:
+        if isinstance(value, dict):
+            return {key: self._as_talos_reads(item, (*path, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._as_talos_reads(item, (*path, index)) for index, item in enumerate(value)]
+        return self.unquoted.get(path, value)
+
+    def places_below(self, path: Path = ()) -> dict[Path, Place]:
+        """Where that value and each thing in it stands, of a mapping's value its key; paths are counted from there."""
+        value = self.value
+        for part in path:
+            value = value[part]
+        return {(): self.place(path), **dict(self._places_below(value, path, len(path)))}
+
+    def _places_below(self, value: Any, path: Path, depth: int) -> Iterator[tuple[Path, Place]]:
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for part, item in items:
+            inner = (*path, part)
+            yield inner[depth:], self.place(inner, key=True)
+            yield from self._places_below(item, inner, depth)
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Of that value, or of the nearest thing around it that stands in the file."""
@@ -180,6 +215,9 @@ class _Builder:
         if id(node) in above:
             self._find(path, "an alias that contains itself")
             return None
+        if len(above) >= MAX_DEPTH:
+            self._find(path, "nested too deeply", expected=f"at most {MAX_DEPTH} levels")
+            return None
         above |= {id(node)}
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, above)
@@ -188,23 +226,29 @@ class _Builder:
         return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: Path, above: frozenset[int]) -> dict[str, Any]:
-        own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
+        merges = [(key, value) for key, value in node.value if key.value == "<<" and key.tag == _PLAIN]
+        for key, value in merges:
+            if key is not merges[0][0]:
+                self._find(path, "<< given twice", expected="one << with a list", at=key)
+            else:
+                sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                for source in reversed(sources):  # the first wins, and what this mapping says itself over all of them
+                    taken = self.build(source, path, above)
+                    if isinstance(taken, dict):
+                        merged |= taken
+                    else:
+                        self._find(path, "<< takes a mapping, or a list of them", at=key)
+        own: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._find(path, "a key that is no text", at=key)
                 continue
-            name = str(key.value)
+            name = scalars.key(str(key.value)) if key.tag == _PLAIN else str(key.value)
             if not name.isprintable():
-                self._find(path, "a key with a control character", at=key)
+                self._find(path, "a key with a character that cannot be shown", at=key)
                 continue
             if name == "<<" and key.tag == _PLAIN:
-                for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                    taken = self.build(source, path, above)
-                    if isinstance(taken, dict):
-                        merged = taken | merged
-                    else:
-                        self._find(path, "<< takes a mapping, or a list of them", at=key)
                 continue
             inner = (*path, name)
             if name in own:
@@ -218,8 +262,12 @@ class _Builder:
 
     def _scalar(self, node: yaml.Node, path: Path) -> Any:
         text = str(node.value)
+        if _SURROGATE.search(text):
+            self._find(path, "half of a character (a surrogate) stands in this text")
         if node.tag == _PLAIN:
+            self._tree.unquoted[path] = scalars.resolve(text)
             return _resolve(text)
+        self._tree.unquoted.pop(path, None)  # of a merged mapping that this one overrides
         if node.tag != "tag:yaml.org,2002:str":
             self._find(path, f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} means nothing here")
         return text

@@ -31,7 +31,7 @@ _MOST_DISK_GIB = 64 * 1024
 _WHY_GIB = "Hyper-V counts in 1024s; GB would mean 1000s to some and 1024s to others"
 
 
-def wrong(problem: str, *, expected: str = "", meant: str = "") -> PydanticCustomError:
+def wrong(problem: str, expected: str = "", meant: str = "") -> PydanticCustomError:
     """A finding about one value, in pydantic's clothes."""
     return PydanticCustomError("finding", "{problem}", {"problem": problem, "expected": expected, "meant": meant})
 
@@ -271,6 +271,16 @@ def _filled(value: Any) -> str:
     if not text.strip():
         raise wrong("an empty text", expected="a name")
     return text
+
+
+def in_place_of_a_patch(text: str) -> tuple[str, str, str]:
+    """Problem, expectation and what was meant, for a patch that is a text: other tools take paths and whole documents so."""
+    expected = "a mapping, as machine: {...}, or file: PATH"
+    if "\n" in text.strip() or ": " in text:
+        return "text in place of a patch: the patch itself stands here, without | and quotes", expected, ""
+    path = text.strip().removeprefix("@").removeprefix("./")
+    meant = f"{{file: {path}}}" if re.fullmatch(r"[^\s{}\[\],#:]+", path) else ""
+    return "text in place of a patch", expected, meant
 
 
 def _texts(pattern: str = "", *examples: str) -> WithJsonSchema:

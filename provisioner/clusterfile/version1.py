@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from provisioner.clusterfile.values import (
     Address,
@@ -31,12 +31,15 @@ from provisioner.clusterfile.values import (
     Version,
     Vlan,
     WindowsPath,
+    in_place_of_a_patch,
+    wrong,
 )
 
 FORM = "\0"
 """Begins the tags of values that may be written in two forms. pydantic puts them into a value's path; no key of a file can
 begin with it, since the reader refuses control characters there."""
-_HOST, _NAME, _FILE, _INLINE = FORM + "host", FORM + "name", FORM + "file", FORM + "inline"
+_HOST, _NAME, _FILE = FORM + "host", FORM + "name", FORM + "file"
+_INLINE, _OPERATIONS = FORM + "inline", FORM + "operations"
 _LIST, _COUNTS, _GROUP, _COUNT = FORM + "list", FORM + "counts", FORM + "group", FORM + "count"
 
 
@@ -136,15 +139,35 @@ class PatchFile(Fields):
     """Path of a YAML file; several documents in it are several patches."""
 
 
+def _inline(value: Any) -> Any:
+    if isinstance(value, str):
+        raise wrong(*in_place_of_a_patch(value))
+    return value
+
+
+def _form_of_patch(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return _OPERATIONS
+    return _FILE if isinstance(value, dict | PatchFile) and _keys(value) == {"file"} else _INLINE
+
+
+def _keys(value: dict[str, Any] | PatchFile) -> set[str]:
+    return set(value) if isinstance(value, dict) else {"file"}
+
+
 Patch = Annotated[
-    Annotated[PatchFile, Tag(_FILE)] | Annotated[dict[str, Any], Tag(_INLINE)],
-    Discriminator(lambda value: _FILE if isinstance(value, dict) and set(value) == {"file"} else _INLINE),
+    Annotated[PatchFile, Tag(_FILE)]
+    | Annotated[dict[str, Any], BeforeValidator(_inline), Tag(_INLINE)]
+    | Annotated[list[dict[str, Any]], Tag(_OPERATIONS)],
+    Discriminator(_form_of_patch),
 ]
 Patches = list[Patch]
 
 
 class PatchGroups(Fields):
-    """Strategic-merge patches of Talos' machine configs; applied in this order, a machine's own ones last."""
+    """Patches of Talos' machine configs, applied in this order, a machine's own ones last: strategic-merge patches as mappings, JSON
+    patches (RFC 6902) as lists of operations, both inline or in files.
+    """
 
     all: Patches = []
     """For every machine."""

@@ -84,10 +84,15 @@ class ImageSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchSpec:
-    """A strategic-merge patch of machine configs, as parsed documents, and where it stands."""
+    """A patch of machine configs as parsed documents, and where it stands. Scalars are told as `model.scalars` has them."""
 
     documents: tuple[Mapping[str, Any], ...]
+    """The documents of a strategic-merge patch, or the operations of a JSON patch."""
     place: Place
+    json: bool = False
+    """Whether this is a JSON patch (RFC 6902)."""
+    places: tuple[Mapping[tuple[str | int, ...], Place], ...] = ()
+    """For each document where everything in it stands, as far as known; of a mapping's value its key."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,7 @@ def from_config(cluster: Cluster, machine: MachineSpec, endpoint: str) -> Effect
         cluster, machine, machineconfig.NO_SECRETS, cluster.endpoint or endpoint or _UNKNOWN_ENDPOINT
     )
     for patch in patches_for(cluster, machine):
-        documents = patches.apply_patch(documents, patches.load_patch(patch.documents, schema), schema)
+        documents = patches.apply(documents, patch, schema)
     return of_documents(documents)
 
 

@@ -136,6 +136,7 @@ def _assemble(
     """The decoded documents with all patches merged in, and what is wrong with them, each at the patch that brought it."""
     from provisioner.talos import machineconfig, patches, validate
     from provisioner.talos.effective import patches_for
+    from provisioner.talos.places import place_of
 
     documents, schema = machineconfig.before_patches(cluster, machine, bundle, endpoint)
 
@@ -146,15 +147,16 @@ def _assemble(
     findings: list[Finding] = []
     for patch in patches_for(cluster, machine):
         try:
-            documents = patches.apply_patch(documents, patches.load_patch(patch.documents, schema), schema)
+            documents = patches.apply(documents, patch, schema)
         except patches.PatchError as error:
-            findings += [_finding(problem, patch.place) for problem in error.problems]
+            findings += [_finding(problem, place_of(problem, patch)) for problem in error.problems]
             continue
         for problem in check():
-            brought_by.setdefault(problem, patch.place)
+            if problem not in brought_by:
+                brought_by[problem] = place_of(problem, patch, merged=documents)
     findings += [_finding(problem, brought_by[problem]) for problem in check()]
     return documents, schema, tuple(findings)
 
 
 def _finding(problem: Problem, place: Place) -> Finding:
-    return Finding(place=place, path=problem.path, problem=problem.text, did_you_mean=problem.did_you_mean)
+    return Finding(place=place, path=problem.place, problem=problem.text, did_you_mean=problem.did_you_mean)

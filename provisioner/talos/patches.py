@@ -14,11 +14,17 @@ Source: configpatcher, merge and configloader of Talos' machinery, 1.11; `judge 
 from __future__ import annotations
 
 import copy
+import datetime as dt
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from provisioner.talos.schema import Document, Kind, Problem, Schema
+from provisioner.model.scalars import OddKey, Scalar
+from provisioner.model.spec import PatchSpec
+from provisioner.talos.schema import Document, DocumentId, Kind, Problem, Schema, document_id
+from provisioner.talos.schema.problems import shortened
+from provisioner.talos.schema.rules import merge_urls, rule_of
 
 ITEM_KEYS: Mapping[str, str] = {"Vlan": "vlanId", "AdmissionPluginConfig": "name", "ConfigFile": "mountPath"}
 """Structures whose lists merge item by item, and by which field. Interfaces (`Device`) have a rule of their own."""
@@ -44,7 +50,7 @@ class Delete:
 class DocumentPatch:
     """What a patch does to one document."""
 
-    id: tuple[str, str, str]
+    id: DocumentId
     deletes: tuple[Delete, ...]
     merge: Document | None
     """What is merged in, decoded; None when the patch only deletes."""
@@ -53,16 +59,11 @@ class DocumentPatch:
 StrategicPatch = tuple[DocumentPatch, ...]
 
 
-def document_id(document: Mapping[str, Any]) -> tuple[str, str, str]:
-    """apiVersion, kind and name; all empty for the document with `machine` and `cluster`."""
-    return tuple(str(document.get(key) or "") for key in ("apiVersion", "kind", "name"))  # type: ignore[return-value] # three keys make three
-
-
 def load_patch(documents: Iterable[Any], schema: Schema) -> StrategicPatch:
     """A strategic merge patch from its parsed documents. Raises PatchError with everything that Talos would refuse."""
     problems: list[Problem] = []
     patches: list[DocumentPatch] = []
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[DocumentId] = set()
     for document in documents:
         if not isinstance(document, Mapping):
             problems.append(Problem("", "a patch document is a mapping"))
@@ -113,23 +114,60 @@ def apply_patch(documents: Sequence[Document], patch: StrategicPatch, schema: Sc
     return result
 
 
+def apply(documents: Sequence[Document], patch: PatchSpec, schema: Schema) -> list[Document]:
+    """The decoded documents of a config with a patch of either kind in it. Raises PatchError."""
+    if patch.json:
+        return apply_json_patch(documents, patch.documents, schema)
+    return apply_patch(documents, load_patch(patch.documents, schema), schema)
+
+
 def apply_json_patch(
     documents: Sequence[Document], operations: Sequence[Mapping[str, Any]], schema: Schema
 ) -> list[Document]:
-    """A JSON patch on a config of one document (Talos refuses more). Raises PatchError."""
+    """A JSON patch on a config of one document (Talos refuses more). Raises PatchError; a problem's path begins with the operation's index."""
     import jsonpatch
 
     if len(documents) != 1:
         raise PatchError([Problem("", "JSON6902 patches are not supported for multi-document machine configuration")])
-    try:
-        patched = jsonpatch.apply_patch(schema.encode(documents[0]), list(operations))
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
-        raise PatchError([Problem("", f"JSON patch: {error}")]) from None
+    patched = schema.encode(documents[0])
+    for i, operation in enumerate(operations):
+        where = shortened(f"{operation.get('op')} {operation.get('path')}")
+        try:
+            patched = jsonpatch.JsonPatch([_as_json(operation)]).apply(patched)
+        except jsonpatch.JsonPatchTestFailed:
+            problem = "the config has another value there"
+        except (jsonpatch.InvalidJsonPatch, _NoJsonError):
+            problem = "is no operation of a JSON patch (RFC 6902)"
+        except (jsonpatch.JsonPatchConflict, jsonpatch.JsonPointerException, LookupError, TypeError, ValueError):
+            problem = "the config has no such place"  # the library's own words repeat the config, keys and all
+        else:
+            continue
+        raise PatchError([Problem(f"[{i}]", f"{where}: {problem}")])
     problems: list[Problem] = []
     decoded = schema.decode(patched, problems)
     if problems:
         raise PatchError(problems)
     return [decoded]
+
+
+class _NoJsonError(ValueError):
+    """A value that JSON cannot tell."""
+
+
+def _as_json(value: Any) -> Any:
+    """The value as JSON has it: how its scalars were written is lost, as at Talos. Raises _NoJsonError."""
+    if isinstance(value, Mapping):
+        if any(isinstance(key, OddKey) for key in value):
+            raise _NoJsonError
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item) for item in value]
+    meant = value.value if isinstance(value, Scalar) else value
+    if isinstance(meant, dt.date):
+        return f"{meant.isoformat()}Z"
+    if isinstance(meant, float) and not math.isfinite(meant):
+        raise _NoJsonError
+    return int(meant) if isinstance(meant, float) and meant.is_integer() and abs(meant) < 1 << 53 else meant
 
 
 # --- $patch: delete ---------------------------------------------------------------------------------------------------
@@ -228,7 +266,11 @@ def _merge(left: Any, right: Any, kind: Kind, path: str, schema: Schema) -> Any:
     if kind.name in schema.structures:
         _merge_structure(left, right, kind, path, schema)
         return left
-    return right if kind.name == "bool" or right not in ("", 0) else left
+    if kind.name == "url":
+        return merge_urls(left, right)
+    rule = rule_of(kind.name)
+    is_empty = right in ("", 0) or (rule is not None and right == rule.zero)
+    return left if is_empty and kind.name != "bool" and not (rule and rule.replaces) else right
 
 
 def _merge_lists(left: list[Any], right: list[Any], element: Kind, path: str, schema: Schema) -> list[Any]:

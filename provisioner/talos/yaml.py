@@ -16,6 +16,9 @@ from typing import Any, Self
 
 import yaml
 
+from provisioner.model.scalars import written_float
+from provisioner.talos.schema.rules import Octal
+
 INDENT = 4
 
 _NULL = re.compile(r"~|null|Null|NULL|")
@@ -168,5 +171,15 @@ def _represent_float(dumper: yaml.SafeDumper, value: WrittenFloat) -> yaml.Scala
     return dumper.represent_scalar("tag:yaml.org,2002:float", value.text)
 
 
+def _represent_plain_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:float", written_float(value))
+
+
+def _represent_octal(dumper: yaml.SafeDumper, value: Octal) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:int", f"0o{value:o}")
+
+
 _TalosDumper.add_representer(str, _represent_str)
+_TalosDumper.add_representer(float, _represent_plain_float)
+_TalosDumper.add_representer(Octal, _represent_octal)
 _TalosDumper.add_representer(WrittenFloat, _represent_float)

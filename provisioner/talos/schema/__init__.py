@@ -5,19 +5,29 @@ With the table of fields both can be done here: every mistake is told before a m
 comes out as Talos itself would write it. The tables are made by `judge schema` (tests/interop/talos) from Talos' library.
 
 A field's value is its flags and its kind. Flags: `?` left out when empty, `*` may be absent apart from being empty, `!`
-replaced as a whole by a patch. Kinds: string, int, uint, bool, text (a scalar with rules of its own), any, the name of a
-structure, `[]kind` for lists, `{}kind` for maps.
+replaced as a whole by a patch. Kinds: string, bool, int and uint with their bits, the scalars of `rules`, any (a free-form mapping),
+the name of a structure, `[]kind` for lists, `{}kind` for maps.
+
+Talos does not keep every null: as an item of a list it vanishes, as a value of a map it is the empty value, as a field it is absent.
+So it is here, and nobody who checks a decoded document ever meets one, but in free-form parts.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+from provisioner.model.scalars import OddKey, Scalar
+from provisioner.talos.schema.problems import DocumentId, Problem, describe, document_id, shortened, steps_of
+from provisioner.talos.schema.rules import plain_text, rule_of
+
+__all__ = ["LEGACY", "Document", "DocumentId", "Kind", "Problem", "Schema", "document_id", "load_schema", "steps_of"]
 
 Document = dict[str, Any]
 """A decoded document: only what was given, in Talos' key order, scalars of the right kind."""
@@ -29,19 +39,39 @@ _YES = frozenset({"y", "Y", "yes", "Yes", "YES", "on", "On", "ON"})
 _NO = frozenset({"n", "N", "no", "No", "NO", "off", "Off", "OFF"})
 """Old words for booleans, which Talos' YAML library takes where a boolean is expected, and only there."""
 
+_INTS = {
+    "int": (-(1 << 63), (1 << 63) - 1),
+    "uint": (0, (1 << 64) - 1),
+    "uint8": (0, (1 << 8) - 1),
+    "uint16": (0, (1 << 16) - 1),
+    "uint32": (0, (1 << 32) - 1),
+    "uint64": (0, (1 << 64) - 1),
+}
+_CERTIFICATES = frozenset({"Certificate", "CertificateAndKey", "Key"})
+"""Structures that Talos reads as a whole: a field that is not given is empty, and replaces what was there."""
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong with a config."""
-
-    path: str
-    """As `machine.network.interfaces[0].mtu`; empty for the whole document."""
-    text: str
-    did_you_mean: str = ""
-
-    def __str__(self) -> str:
-        hint = f" (did you mean {self.did_you_mean}?)" if self.did_you_mean else ""
-        return f"{self.path}: {self.text}{hint}" if self.path else f"{self.text}{hint}"
+_NEWER = {
+    "HostnameConfig": "v1.12",
+    "LinkAliasConfig": "v1.12",
+    "LinkConfig": "v1.12",
+    "DHCPv4Config": "v1.12",
+    "DHCPv6Config": "v1.12",
+    "VLANConfig": "v1.12",
+    "BondConfig": "v1.12",
+    "BridgeConfig": "v1.12",
+    "DummyLinkConfig": "v1.12",
+    "WireguardConfig": "v1.12",
+    "Layer2VIPConfig": "v1.12",
+    "HCloudVIPConfig": "v1.12",
+    "ResolverConfig": "v1.12",
+    "StaticHostConfig": "v1.12",
+    "TimeSyncConfig": "v1.12",
+    "OOMConfig": "v1.12",
+    "RegistryMirrorConfig": "v1.12",
+    "RegistryAuthConfig": "v1.12",
+    "RegistryTLSConfig": "v1.12",
+}
+"""Document kinds that came later, and with which line of Talos."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +79,7 @@ class Kind:
     """What may stand at a place."""
 
     name: str
-    """`string`, `int`, `uint`, `bool`, `text`, `any`, `list`, `map`, or the name of a structure."""
+    """`string`, `bool`, a kind of number, a scalar of `rules`, `any`, `list`, `map`, or the name of a structure."""
     omit_empty: bool = False
     pointer: bool = False
     replace: bool = False
@@ -92,15 +122,19 @@ class Schema:
 
     def decode(self, document: Any, problems: list[Problem]) -> Document:
         """A document as Talos reads it; what is wrong is added to `problems` and left out of the result."""
-        if not isinstance(document, dict):
+        if not isinstance(document, Mapping):
             problems.append(Problem("", "a config document is a mapping"))
             return {}
+        found: list[Problem] = []
+        decoded = self._decode_document(document, found)
+        who = document_id(document)
+        problems += [replace(problem, document=who) for problem in found]
+        return decoded
+
+    def _decode_document(self, document: Mapping[str, Any], problems: list[Problem]) -> Document:
         kind = self.kind_of(document)
         if kind is None:
-            word = str(document["kind"])
-            problems.append(
-                Problem("kind", f"Talos {self.contract} knows no document kind {word}", _nearest(word, self.documents))
-            )
+            problems.append(self._unknown_kind(str(document["kind"])))
             return {}
         if document.get("kind") and document.get("apiVersion") != "v1alpha1":
             problems.append(Problem("apiVersion", f"must be v1alpha1 in a {document['kind']} document"))
@@ -111,45 +145,84 @@ class Schema:
         decoded = self._decode(document, kind, "", problems)
         return decoded if isinstance(decoded, dict) else {}
 
+    def _unknown_kind(self, word: str) -> Problem:
+        if word in _NEWER:
+            return Problem("kind", f"{word} came with Talos {_NEWER[word]}; Talos {self.contract} does not know it")
+        return Problem(
+            "kind", f"Talos {self.contract} knows no document kind {shortened(word)}", _nearest(word, self.documents)
+        )
+
     def _decode(self, value: Any, kind: Kind, path: str, problems: list[Problem]) -> Any:
-        if value is None or kind.name == "any":
-            return value
+        if value is None:
+            return None
+        if kind.name == "any":
+            return _decode_free(value, path, problems)
         if kind.name == "list":
-            if not isinstance(value, list):
-                problems.append(Problem(path, f"a list was expected, here is {_describe(value)}"))
-                return None
-            return [self._decode(item, kind.of, f"{path}[{i}]", problems) for i, item in enumerate(value)]
+            return self._decode_list(value, kind.of, path, problems)
         if kind.name == "map":
-            if not isinstance(value, dict):
-                problems.append(Problem(path, f"a mapping was expected, here is {_describe(value)}"))
-                return None
-            return {
-                str(key): self._decode(item, kind.of, f"{path}[{str(key)!r}]", problems) for key, item in value.items()
-            }
+            return self._decode_map(value, kind.of, path, problems)
         if kind.name in self.structures:
-            decoded = self._decode_structure(value, self.structures[kind.name], path, problems)
+            decoded = self._decode_structure(value, kind.name, path, problems)
             if decoded and kind.name == "ClusterInlineManifest" and "contents" in decoded:
                 decoded["contents"] = decoded["contents"].lstrip("\t\n\v\f\r")  # as Talos does when it reads one
             return decoded
         return _decode_scalar(value, kind.name, path, problems)
 
-    def _decode_structure(
-        self, value: Any, fields: Mapping[str, Kind], path: str, problems: list[Problem]
-    ) -> Document | None:
-        if not isinstance(value, dict):
-            problems.append(Problem(path, f"a mapping was expected, here is {_describe(value)}"))
+    def _decode_list(self, value: Any, item_kind: Kind, path: str, problems: list[Problem]) -> list[Any] | None:
+        if not isinstance(value, (list, tuple)):
+            problems.append(_wrong_form(path, "a list", value))
             return None
-        problems += [
-            Problem(_join(path, str(key)), "unknown key", _nearest(str(key), fields))
-            for key in value
-            if key not in fields
-        ]
+        items = []
+        for i, item in enumerate(value):
+            if item is None and item_kind.pointer:
+                problems.append(Problem(f"{path}[{i}]", "is empty"))  # Talos keeps it, and fails over it
+            elif (decoded := self._decode(item, item_kind, f"{path}[{i}]", problems)) is not None:
+                items.append(decoded)
+        return items
+
+    def _decode_map(self, value: Any, value_kind: Kind, path: str, problems: list[Problem]) -> dict[str, Any] | None:
+        if not isinstance(value, Mapping):
+            problems.append(_wrong_form(path, "a mapping", value))
+            return None
+        decoded = {}
+        for key, item in value.items():
+            if isinstance(key, OddKey) and key.meant is None:
+                continue  # Talos drops a key that is null
+            inner = f"{path}[{str(key)!r}]"
+            if item is None and value_kind.pointer:
+                problems.append(Problem(inner, "is empty"))
+            elif item is None:
+                decoded[str(key)] = self._nothing(value_kind)
+            elif (got := self._decode(item, value_kind, inner, problems)) is not None:
+                decoded[str(key)] = got
+        return decoded
+
+    def _nothing(self, kind: Kind) -> Any:
+        """What Talos makes of a null that it keeps."""
+        if kind.name in self.structures or kind.name in ("map", "any"):
+            return {}
+        empty: dict[str, Any] = {"list": [], "bool": False} | dict.fromkeys(_INTS, 0)
+        return empty.get(kind.name, "")
+
+    def _decode_structure(self, value: Any, name: str, path: str, problems: list[Problem]) -> Document | None:
+        if not isinstance(value, Mapping):
+            problems.append(_wrong_form(path, "a mapping", value))
+            return None
+        fields = self.structures[name]
+        problems += [self._unknown_key(str(key), value[key], fields, path) for key in value if key not in fields]
         decoded = {
             key: self._decode(value[key], kind, _join(path, key), problems)
             for key, kind in fields.items()
             if key in value
         }
+        if name in _CERTIFICATES:
+            decoded = {key: decoded.get(key) or "" for key in fields}
         return {key: item for key, item in decoded.items() if item is not None}
+
+    def _unknown_key(self, key: str, value: Any, fields: Mapping[str, Kind], path: str) -> Problem:
+        if key == "$$patch" and value == "delete":
+            return Problem(_join(path, key), "the doubled $ is the escape of another tool", "$patch: delete")
+        return Problem(_join(path, shortened(key)), "unknown key", _nearest(key, fields))
 
     # -- writing
 
@@ -171,12 +244,17 @@ class Schema:
             return _sorted_deep(value)
         fields = self.structures.get(kind.name)
         if fields is None:
-            return value
+            rule = rule_of(kind.name)
+            return rule.write(value) if rule and value != "" else value
         encoded: Document = {}
         for key, field_kind in fields.items():
-            if field_kind.omit_empty and self.is_empty(value.get(key), field_kind):
+            given = value.get(key)
+            if field_kind.omit_empty and self.is_empty(given, field_kind):
                 continue
-            encoded[key] = self._encode(value[key], field_kind) if key in value else self._zero(field_kind)
+            rule = rule_of(field_kind.name)
+            if given is None and rule is not None and rule.omit:
+                continue
+            encoded[key] = self._encode(given, field_kind) if given is not None else self._zero(field_kind)
         return encoded
 
     def is_empty(self, value: Any, kind: Kind) -> bool:
@@ -188,15 +266,17 @@ class Schema:
         if kind.name in self.structures:
             fields = self.structures[kind.name]
             return all(self.is_empty(item, fields[key]) for key, item in value.items())
-        return value in ("", 0, False) or value in ([], {})
+        rule = rule_of(kind.name)
+        return value in ("", 0, False) or value in ([], {}) or (rule is not None and value == rule.zero)
 
     def _zero(self, kind: Kind) -> Any:
         if kind.pointer:
             return None
         if kind.name in self.structures:
             return self._encode({}, kind)
-        empty: dict[str, Any] = {"list": [], "map": {}, "any": {}, "int": 0, "uint": 0, "bool": False}
-        return empty.get(kind.name, "")
+        if rule := rule_of(kind.name):
+            return rule.write(rule.zero) if rule.zero != "" else ""
+        return self._nothing(kind)
 
 
 @cache
@@ -216,24 +296,56 @@ def load_schema(contract: str) -> Schema:
 
 
 def _decode_scalar(value: Any, expected: str, path: str, problems: list[Problem]) -> Any:
-    if isinstance(value, (dict, list)):
-        problems.append(Problem(path, f"{_article(expected)} was expected, here is {_describe(value)}"))
-        return None
-    is_int = isinstance(value, int) and not isinstance(value, bool)
-    if expected == "bool":
-        if isinstance(value, bool):
-            return value
-        if value in _YES or value in _NO:
-            return value in _YES
-    elif expected in ("int", "uint"):
-        if is_int and (expected == "int" or value >= 0):
-            return value
-    elif expected == "string":
-        return str(value).lower() if isinstance(value, bool) else str(value)
-    else:  # text: what Talos reads by rules of its own
-        return value
-    problems.append(Problem(path, f"{_article(expected)} was expected, here is {_describe(value)}"))
+    rule = rule_of(expected)
+    meant = value.value if isinstance(value, Scalar) else value
+    if not isinstance(value, (Mapping, list, tuple)):
+        if rule is not None:
+            try:
+                return rule.read(value)
+            except ValueError:
+                problems.append(Problem(path, f"{rule.words} was expected, here is {describe(value)}"))
+                return None
+        if expected == "string":
+            return plain_text(value)
+        if expected == "bool":
+            if isinstance(meant, bool):
+                return meant
+            if isinstance(meant, str) and (meant in _YES or meant in _NO):
+                return meant in _YES
+        elif isinstance(meant, (int, float)) and not isinstance(meant, bool):
+            least, most = _INTS[expected]
+            if least <= meant <= most:  # a fraction loses what is behind its point, as at Talos
+                return int(meant)
+            problems.append(Problem(path, f"a whole number from {least} to {most} was expected, here is {meant}"))
+            return None
+    problems.append(_wrong_form(path, rule.words if rule else _WORDS.get(expected, "a whole number"), value))
     return None
+
+
+def _decode_free(value: Any, path: str, problems: list[Problem]) -> dict[str, Any] | None:
+    """A part that Talos does not know by its fields: any mapping with keys that are text."""
+    if not isinstance(value, Mapping):
+        problems.append(_wrong_form(path, "a mapping", value))
+        return None
+    decoded = {}
+    for key, item in value.items():
+        if isinstance(key, OddKey) and key.meant is None:
+            continue
+        decoded[str(key)] = _decode_any(item, _join(path, str(key)), problems)
+    return decoded
+
+
+def _decode_any(value: Any, path: str, problems: list[Problem]) -> Any:
+    if isinstance(value, Mapping):
+        odd = [key for key in value if isinstance(key, OddKey)]
+        problems += [Problem(_join(path, key), "a key that is no text", f'"{key}"') for key in odd]
+        return {str(key): _decode_any(item, _join(path, str(key)), problems) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_decode_any(item, f"{path}[{i}]", problems) for i, item in enumerate(value)]
+    if isinstance(value, Scalar) and isinstance(value.value, dt.date):
+        problems.append(Problem(path, "a date cannot stand in a free-form part", f'"{value}"'))
+        return None
+    return value.value if isinstance(value, Scalar) else value
 
 
 def _sorted_deep(value: Any) -> Any:
@@ -255,22 +367,8 @@ def _nearest(word: str, known: Mapping[str, Any]) -> str:
     return by_lower[close[0]] if close else ""
 
 
-def _article(expected: str) -> str:
-    return {
-        "int": "a whole number",
-        "uint": "a whole number from 0",
-        "bool": "true or false",
-        "string": "a string",
-        "text": "a scalar",
-    }[expected]
+_WORDS = {"bool": "true or false", "string": "a string"}
 
 
-def _describe(value: Any) -> str:
-    """Values are named by their kind alone: in a config many of them are secrets."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    return "a number" if isinstance(value, (int, float)) else "a string"
+def _wrong_form(path: str, expected: str, value: Any) -> Problem:
+    return Problem(path, f"{expected} was expected, here is {describe(value)}")

@@ -158,44 +158,63 @@ func generateConfigs(_ []string) (any, error) {
 	return answer, nil
 }
 
-func patch(args []string) (any, error) {
-	if len(args) < 2 {
-		return nil, errors.New("patch CONFIG PATCH...")
+// patched is a config after its patches.
+type patched struct {
+	verdict
+	Config string `json:"config"`
+}
+
+// patch answers several questions at once: each is a config and the texts of its patches.
+func patch(_ []string) (any, error) {
+	var questions []struct {
+		Config  string   `json:"config"`
+		Patches []string `json:"patches"`
 	}
 
-	text, err := os.ReadFile(args[0])
-	if err != nil {
+	if err := json.NewDecoder(os.Stdin).Decode(&questions); err != nil {
 		return nil, err
 	}
 
-	paths := make([]string, 0, len(args)-1)
-	for _, path := range args[1:] {
-		paths = append(paths, "@"+path)
+	answers := make([]patched, 0, len(questions))
+	for _, question := range questions {
+		answers = append(answers, patchText(question.Config, question.Patches))
 	}
 
-	type patched struct {
-		verdict
-		Config string `json:"config"`
+	return answers, nil
+}
+
+func patchText(config string, texts []string) (answer patched) {
+	// Some values, a date in a free-form part for one, end Talos' own code in a panic.
+	defer func() {
+		if reason := recover(); reason != nil {
+			answer = patched{verdict: verdict{Error: fmt.Sprintf("panic: %v", reason)}}
+		}
+	}()
+
+	patches := make([]configpatcher.Patch, 0, len(texts))
+
+	for _, text := range texts {
+		loaded, err := configpatcher.LoadPatch([]byte(text))
+		if err != nil {
+			return patched{verdict: judge(nil, err)}
+		}
+
+		patches = append(patches, loaded)
 	}
 
-	patches, err := configpatcher.LoadPatches(paths)
+	provider, err := configloader.NewFromBytes([]byte(config))
 	if err != nil {
-		return patched{verdict: judge(nil, err)}, nil
-	}
-
-	provider, err := configloader.NewFromBytes(text)
-	if err != nil {
-		return patched{verdict: judge(nil, err)}, nil
+		return patched{verdict: judge(nil, err)}
 	}
 
 	output, err := configpatcher.Apply(configpatcher.WithConfig(provider), patches)
 	if err != nil {
-		return patched{verdict: judge(nil, err)}, nil
+		return patched{verdict: judge(nil, err)}
 	}
 
 	result, err := output.Bytes()
 
-	return patched{verdict: judge(nil, err), Config: string(result)}, nil
+	return patched{verdict: judge(nil, err), Config: string(result)}
 }
 
 func talosconfig(args []string) (any, error) {

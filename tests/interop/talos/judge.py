@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ class Judge:
         )
         assert done.returncode == 0, f"judge {arguments[0]}: {done.stderr}"
         return json.loads(done.stdout)
+
+    def patch(self, questions: Sequence[tuple[str, Sequence[str]]]) -> list[str | None]:
+        """What Talos makes of each config and its patches, as text; None where it refuses them."""
+        given = [{"config": config, "patches": list(patches)} for config, patches in questions]
+        return [answer["config"] if answer["ok"] else None for answer in self.ask("patch", given=given)]
 
     def talk(self, talosconfig: Path, node: str) -> dict[str, Any]:
         """What Talos' own client hears from a machine: version, services, etcd_members (or etcd_error), machine_status (one event of

@@ -15,7 +15,7 @@ var commands = map[string]struct {
 	"bundle":      {"bundle FILE: load a secrets bundle and validate it", bundle},
 	"validate":    {"validate FILE...: validate machine configs strictly, in metal mode", validate},
 	"generate":    {"generate: make configs from the inputs given as JSON on standard input", generateConfigs},
-	"patch":       {"patch CONFIG PATCH...: apply patches in order", patch},
+	"patch":       {"patch: apply patches, each question a config and its patches, given as JSON on standard input", patch},
 	"schema":      {"schema: all documents and their fields, in order", schema},
 	"talosconfig": {"talosconfig FILE: load a client configuration", talosconfig},
 	"talk":        {"talk TALOSCONFIG NODE: ask a machine for version, services, etcd members and its status", talk},

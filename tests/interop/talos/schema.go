@@ -5,14 +5,21 @@ import (
 	"encoding"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/siderolabs/crypto/x509"
+	"github.com/siderolabs/talos/pkg/machinery/cel"
 	"github.com/siderolabs/talos/pkg/machinery/config/configloader"
+	"github.com/siderolabs/talos/pkg/machinery/config/types/block"
+	"github.com/siderolabs/talos/pkg/machinery/config/types/meta"
+	"github.com/siderolabs/talos/pkg/machinery/config/types/network"
 	"github.com/siderolabs/talos/pkg/machinery/config/types/v1alpha1"
+	"github.com/siderolabs/talos/pkg/machinery/nethelpers"
+	blockres "github.com/siderolabs/talos/pkg/machinery/resources/block"
 	"gopkg.in/yaml.v3"
 )
 
@@ -58,8 +65,8 @@ type table struct {
 // schema tells every document and struct type, field by field in the order in which Talos writes them.
 //
 // A field's value is its flags and its kind. Flags: `?` left out when empty, `*` a pointer, `!` replaced as a whole by a
-// patch. Kinds: string, int, uint, float, bool, text (a scalar with rules of its own), any, a struct type's name, `[]kind`,
-// `{}kind`.
+// patch. Kinds: string, bool, Go's integer types, any, the scalars with rules of their own (`rules`), `enum(a,b)`, a struct
+// type's name, `[]kind`, `{}kind`.
 func schema(_ []string) (any, error) {
 	found := table{types: map[string]*fields{}, names: map[reflect.Type]string{}}
 	documents := map[string]string{"": found.kindOf(reflect.TypeFor[v1alpha1.Config]())}
@@ -82,7 +89,37 @@ var (
 	oldUnmarshaler  = reflect.TypeFor[interface{ UnmarshalYAML(func(any) error) error }]()
 )
 
+// rules are the scalars that Talos reads and writes by rules of their own.
+var rules = map[reflect.Type]string{
+	reflect.TypeFor[block.ByteSize]():                  "bytes",
+	reflect.TypeFor[blockres.EncryptionProviderType](): enum(blockres.EncryptionProviderTypeStrings()),
+	reflect.TypeFor[blockres.FilesystemType]():         enum(blockres.FilesystemTypeStrings()),
+	reflect.TypeFor[cel.Expression]():                  "cel",
+	reflect.TypeFor[meta.URL]():                        "url",
+	reflect.TypeFor[netip.AddrPort]():                  "address-port",
+	reflect.TypeFor[netip.Prefix]():                    "prefix",
+	reflect.TypeFor[nethelpers.DefaultAction]():        enum(nethelpers.DefaultActionStrings()),
+	reflect.TypeFor[nethelpers.Protocol]():             enum(append([]string{""}, nethelpers.ProtocolStrings()...)),
+	reflect.TypeFor[network.PortRange]():               "port-range",
+	reflect.TypeFor[network.Prefix]():                  "prefix",
+	reflect.TypeFor[time.Duration]():                   "duration",
+	reflect.TypeFor[v1alpha1.Base64Bytes]():            "base64",
+	reflect.TypeFor[v1alpha1.DiskSize]():               "disk-size",
+	reflect.TypeFor[v1alpha1.Endpoint]():               "url",
+	reflect.TypeFor[v1alpha1.FileMode]():               "mode",
+	reflect.TypeFor[v1alpha1.InstallDiskSizeMatcher](): "size-match",
+}
+
+// enum names the values in order: the first is what an absent value means, empty where no name means that.
+func enum(names []string) string {
+	return "enum(" + strings.Join(names, ",") + ")"
+}
+
 func (t *table) kindOf(of reflect.Type) string {
+	if rule, known := rules[of]; known {
+		return rule
+	}
+
 	switch of {
 	case reflect.TypeFor[x509.PEMEncodedCertificateAndKey]():
 		return t.named(of, "CertificateAndKey", "crt", "key")
@@ -92,25 +129,19 @@ func (t *table) kindOf(of reflect.Type) string {
 		return t.named(of, "Key", "key")
 	case reflect.TypeFor[v1alpha1.Unstructured]():
 		return "any"
-	case reflect.TypeFor[time.Duration]():
-		return "text"
 	}
 
 	pointer := reflect.PointerTo(of)
 	isList := of.Kind() == reflect.Slice && of.Elem().Kind() != reflect.Uint8
 
 	if !isList && (pointer.Implements(yamlUnmarshaler) || pointer.Implements(oldUnmarshaler) || pointer.Implements(textUnmarshaler)) {
-		return "text"
+		panic(fmt.Sprintf("%s: a scalar whose rules are not known here", of))
 	}
 
 	switch of.Kind() {
 	case reflect.Pointer:
 		return "*" + t.kindOf(of.Elem())
 	case reflect.Slice:
-		if of.Elem().Kind() == reflect.Uint8 {
-			return "text"
-		}
-
 		return "[]" + t.kindOf(of.Elem())
 	case reflect.Map:
 		return "{}" + t.kindOf(of.Elem())
@@ -122,12 +153,9 @@ func (t *table) kindOf(of reflect.Type) string {
 		return "bool"
 	case reflect.String:
 		return "string"
-	case reflect.Float32, reflect.Float64:
-		return "float"
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return "int"
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return "uint"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return of.Kind().String()
 	default:
 		panic(fmt.Sprintf("%s: a kind that no config had so far", of))
 	}
@@ -140,7 +168,7 @@ func (t *table) named(of reflect.Type, name string, keys ...string) string {
 		entry := &fields{values: map[string]string{}}
 
 		for _, key := range keys {
-			entry.set(key, "text")
+			entry.set(key, "base64")
 		}
 
 		t.types[name] = entry

@@ -15,7 +15,17 @@ from provisioner.talos import machineconfig, patches, secrets, validate, yaml
 from provisioner.talos import schema as schemas
 from provisioner.talos.schema import Problem
 from tests.interop.talos.judge import Judge
-from tests.unit.talos.helpers import CONFIGS, ENDPOINT, SAME_EXAMPLES, SCHEMA, bundle, cluster, machine, patch
+from tests.unit.talos.helpers import (
+    CONFIGS,
+    ENDPOINT,
+    SAME_EXAMPLES,
+    SCHEMA,
+    bundle,
+    cluster,
+    documents_of,
+    machine,
+    patch,
+)
 from tests.unit.talos.test_patches import CASES
 from tests.unit.talos.test_validate import CONTROL_PLANE, SOUND, WORKER, patched
 
@@ -147,28 +157,26 @@ def test_the_talosconfig_is_usable(judge: Judge, tmp_path: Path) -> None:
 def patched_by_us(config: str, patch_text: str) -> bytes | None:
     """The patched text as Talos would write it; None when the patch is refused."""
     problems: list[Problem] = []
-    documents = [SCHEMA.decode(document, problems) for document in yaml.load_documents(config)]
+    documents = [SCHEMA.decode(document, problems) for document in documents_of(config)]
     assert problems == []
     try:
-        patch = patches.load_patch(yaml.load_documents(patch_text), SCHEMA)
+        patch = patches.load_patch(documents_of(patch_text), SCHEMA)
         documents = patches.apply_patch(documents, patch, SCHEMA)
     except patches.PatchError:
         return None
     return yaml.dump_documents(SCHEMA.encode(document) for document in documents)
 
 
-def patched_by_talos(judge: Judge, folder: Path, config: str, patch_text: str) -> bytes | None:
-    (folder / "config.yaml").write_text(config)
-    (folder / "patch.yaml").write_text(patch_text)
-    answer = judge.ask("patch", folder / "config.yaml", folder / "patch.yaml")
-    return answer["config"].encode() if answer["ok"] else None
+def patched_by_talos(judge: Judge, config: str, patch_text: str) -> bytes | None:
+    (answer,) = judge.patch([(config, [patch_text])])
+    return None if answer is None else answer.encode()
 
 
 @pytest.mark.parametrize(("config", "patch_text", "expected"), CASES.values(), ids=CASES)
 def test_every_rule_is_one_of_talos(
     judge: Judge, tmp_path: Path, config: str, patch_text: str, expected: dict[str, Any]
 ) -> None:
-    theirs = patched_by_talos(judge, tmp_path, config, patch_text)
+    theirs = patched_by_talos(judge, config, patch_text)
     assert theirs is not None
     assert patched_by_us(config, patch_text) == theirs
 
@@ -245,6 +253,6 @@ def test_any_patch_is_merged_the_same(
     judge: Judge, tmp_path: Path, config: dict[str, Any], patch_document: dict[str, Any]
 ) -> None:
     config_text, patch_text = yaml.dump(config).decode(), yaml.dump(patch_document).decode()
-    theirs = patched_by_talos(judge, tmp_path, config_text, patch_text)
+    theirs = patched_by_talos(judge, config_text, patch_text)
     ours = patched_by_us(config_text, patch_text)
     assert ours == theirs

@@ -9,6 +9,7 @@ import pytest
 from provisioner.clusterfile import Loaded, effective, find_cluster_file, list_clusters, load_cluster, read_settings
 from provisioner.errors import Fault
 from provisioner.model.naming import computed_mac
+from provisioner.model.scalars import Scalar
 from provisioner.model.spec import Cluster, LabSpec, Origin, Role
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,9 +59,14 @@ def test_texts_are_kept_as_written() -> None:
     assert [machine.mac for machine in cluster.machines] == ["021500000010", "021500000011"]
     machine = cluster.patches[0].documents[0]["machine"]
     assert machine["sysctls"] == {"net.ipv4.ip_forward": "1"}
-    assert machine["env"] == {"A": "off", "B": "1:30", "C": "2024-01-02", "D": 31, "E": 1.5}
-    assert type(machine["env"]["D"]) is int
-    assert type(machine["env"]["E"]) is float
+    assert {key: str(value) for key, value in machine["env"].items()} == {
+        "A": "off",
+        "B": "1:30",
+        "C": "2024-01-02",
+        "D": "0x1F",
+        "E": "1.50",
+    }
+    assert (machine["env"]["D"].value, machine["env"]["E"].value) == (31, 1.5)
 
 
 def test_merged_anchors() -> None:
@@ -97,7 +103,7 @@ def test_patches_from_files_come_with_all_their_documents(tmp_path: Path) -> Non
     patches = load_text(tmp_path, text).cluster.worker_patches
     assert [patch.documents for patch in patches] == [
         ({"machine": {"env": {"A": "off"}}}, {"kind": "HostnameConfig"}),
-        ({"cluster": {"proxy": {"disabled": True}}},),
+        ({"cluster": {"proxy": {"disabled": Scalar("true", True)}}},),
     ]
     assert [patch.place.line for patch in patches] == [5, 6]
 
@@ -105,7 +111,7 @@ def test_patches_from_files_come_with_all_their_documents(tmp_path: Path) -> Non
 def test_octal_permissions_mean_what_talos_takes_them_for(tmp_path: Path) -> None:
     text = "version: 1\nhost: a\npatches: {all: [{machine: {files: [{permissions: 0644}, {permissions: 0o600}]}}]}\n"
     files = load_text(tmp_path, text).cluster.patches[0].documents[0]["machine"]["files"]
-    assert files == [{"permissions": 0o644}, {"permissions": 0o600}]
+    assert [file["permissions"].value for file in files] == [0o644, 0o600]
 
 
 def test_protection_knows_its_line(tmp_path: Path) -> None:

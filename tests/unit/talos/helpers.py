@@ -10,6 +10,8 @@ from typing import Any
 
 from hypothesis import settings
 
+from provisioner.clusterfile.patches import patch_of
+from provisioner.clusterfile.tree import read_trees
 from provisioner.errors import Place
 from provisioner.model.spec import Cluster, HostSpec, ImageSpec, MachineSpec, PatchSpec, Role, SwitchSpec
 from provisioner.talos import secrets, yaml
@@ -52,8 +54,16 @@ def place(line: int) -> Place:
     return Place(file="clusters/home.yaml", line=line, column=3)
 
 
+def documents_of(text: str | bytes) -> list[Any]:
+    """Documents as the patches of a cluster file are read."""
+    raw = text if isinstance(text, bytes) else text.encode()
+    trees = read_trees(raw, "patch.yaml", several=True)
+    assert [finding.problem for tree in trees for finding in tree.findings] == []
+    return [value for tree in trees if (value := tree.as_talos_reads()) is not None]
+
+
 def patch(text: str, line: int = 50) -> PatchSpec:
-    return PatchSpec(documents=tuple(yaml.load_documents(text)), place=place(line))
+    return replace(patch_of(text, place(line)), places=())
 
 
 def machine(name: str, role: Role = Role.WORKER, **changes: Any) -> MachineSpec:

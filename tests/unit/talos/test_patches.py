@@ -9,12 +9,12 @@ import pytest
 
 from provisioner.talos import patches, yaml
 from provisioner.talos.schema import Document, Problem
-from tests.unit.talos.helpers import SCHEMA
+from tests.unit.talos.helpers import SCHEMA, documents_of
 
 
 def decoded(text: str | bytes) -> list[Document]:
     problems: list[Problem] = []
-    documents = [SCHEMA.decode(document, problems) for document in yaml.load_documents(text)]
+    documents = [SCHEMA.decode(document, problems) for document in documents_of(text)]
     assert problems == []
     return documents
 
@@ -22,7 +22,7 @@ def decoded(text: str | bytes) -> list[Document]:
 def merged(config: str | bytes, *texts: str | bytes) -> list[Document]:
     documents = decoded(config)
     for text in texts:
-        documents = patches.apply_patch(documents, patches.load_patch(yaml.load_documents(text), SCHEMA), SCHEMA)
+        documents = patches.apply_patch(documents, patches.load_patch(documents_of(text), SCHEMA), SCHEMA)
     return documents
 
 
@@ -220,7 +220,7 @@ def test_a_document_is_deleted() -> None:
         ("machine: {certSANs: a}", "machine.certSANs: a list was expected, here is a string"),
         (
             "machine: {network: {interfaces: [{interface: a, vlans: [{vlanId: -1}]}]}}",
-            "machine.network.interfaces[0].vlans[0].vlanId: a whole number from 0 was expected, here is a number",
+            "machine.network.interfaces[0].vlans[0].vlanId: a whole number from 0 to 65535 was expected, here is -1",
         ),
         (
             "apiVersion: v1alpha1\nkind: VolumConfig\n",
@@ -236,11 +236,14 @@ def test_a_document_is_deleted() -> None:
             "cannot delete an inner key in 'machine.network.interfaces.[0].vip'",
         ),
         ("machine: {network: {interfaces: [{$patch: delete}]}}", "names no key"),
+        ("machine: {network: {interfaces: [null]}}", "machine.network.interfaces[0]: is empty"),
+        ("machine: {registries: {mirrors: {ghcr.io: null}}}", "machine.registries.mirrors['ghcr.io']: is empty"),
+        ("machine: {registries: {config: {ghcr.io: }}}", "machine.registries.config['ghcr.io']: is empty"),
     ],
 )
 def test_a_patch_that_talos_would_not_take(patch: str, problem: str) -> None:
     with pytest.raises(patches.PatchError) as caught:
-        patches.load_patch(yaml.load_documents(patch), SCHEMA)
+        patches.load_patch(documents_of(patch), SCHEMA)
     assert problem in str(caught.value)
 
 
@@ -281,7 +284,7 @@ def test_json_patches_are_for_single_documents() -> None:
     two = decoded("machine: {type: worker}\n---\napiVersion: v1alpha1\nkind: KmsgLogConfig\nname: a\n")
     with pytest.raises(patches.PatchError, match="multi-document"):
         patches.apply_json_patch(two, operation, SCHEMA)
-    with pytest.raises(patches.PatchError, match="JSON patch"):
+    with pytest.raises(patches.PatchError, match="no such place"):
         patches.apply_json_patch(decoded("machine: {}"), [{"op": "remove", "path": "/nothing/here"}], SCHEMA)
     with pytest.raises(patches.PatchError, match="unknown key"):
         patches.apply_json_patch(decoded("machine: {}"), [{"op": "add", "path": "/machine/x", "value": 1}], SCHEMA)

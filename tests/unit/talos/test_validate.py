@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.talos import patches, secrets, validate, yaml
+from provisioner.talos import patches, secrets, validate
 from provisioner.talos.schema import Document, Problem
-from tests.unit.talos.helpers import CONFIGS, ENDPOINT, SCHEMA, bundle, cluster
+from tests.unit.talos.helpers import CONFIGS, ENDPOINT, SCHEMA, bundle, cluster, documents_of
 
 CONTROL_PLANE = [
     ("machine: {install: {$patch: delete}}", "machine.install"),
@@ -35,7 +35,6 @@ CONTROL_PLANE = [
         "machine.network.interfaces[0]",
     ),
     ("machine: {network: {interfaces: [{deviceSelector: {}}]}}", "machine.network.interfaces[0].deviceSelector"),
-    ("machine: {network: {interfaces: [null]}}", "machine.network.interfaces[0]"),
     ("machine: {network: {interfaces: [{interface: a, cidr: 1.2.3.4/24}]}}", "machine.network.interfaces[0].cidr"),
     (
         "machine: {network: {interfaces: [{interface: a, addresses: [1.2.3.4/24, 1.2.3/24]}]}}",
@@ -63,8 +62,6 @@ CONTROL_PLANE = [
     ),
     ("machine: {kubelet: {extraConfig: {staticPodPath: /a}}}", "machine.kubelet.extraConfig.staticPodPath"),
     ("machine: {kubelet: {nodeIP: {validSubnets: [a]}}}", "machine.kubelet.nodeIP.validSubnets[0]"),
-    ("machine: {registries: {mirrors: {ghcr.io: null}}}", "machine.registries.mirrors['ghcr.io']"),
-    ("machine: {registries: {config: {ghcr.io: null}}}", "machine.registries.config['ghcr.io']"),
     ("machine: {nodeLabels: {-a: b}}", "machine.nodeLabels['-a']"),
     ("machine: {nodeLabels: {A_/b: c}}", "machine.nodeLabels['A_/b']"),
     ("machine: {nodeLabels: {a: b c}}", "machine.nodeLabels['a']"),
@@ -75,7 +72,7 @@ CONTROL_PLANE = [
 ]
 WORKER = [
     ("machine: {type: join}", "machine.type"),
-    ("machine: {ca: {key: aGVsbG8=}}", "machine.ca.key"),
+    ("machine: {ca: {crt: aGVsbG8=, key: aGVsbG8=}}", "machine.ca.key"),
     ("machine: {ca: {crt: {$patch: delete}}}", "machine.ca.crt"),
     ("cluster: {ca: {key: aGVsbG8=}}", "cluster.ca.key"),
     ("cluster: {etcd: {subnet: 10.0.0.0/8}}", "cluster.etcd"),
@@ -100,8 +97,8 @@ def patched(name: str, text: str) -> list[Document]:
     spec = cluster()
     config = CONFIGS.machine_config(spec, spec.machine(name), bundle(), endpoint=ENDPOINT)
     problems: list[Problem] = []
-    documents = [SCHEMA.decode(document, problems) for document in yaml.load_documents(config)]
-    documents = patches.apply_patch(documents, patches.load_patch(yaml.load_documents(text), SCHEMA), SCHEMA)
+    documents = [SCHEMA.decode(document, problems) for document in documents_of(config)]
+    documents = patches.apply_patch(documents, patches.load_patch(documents_of(text), SCHEMA), SCHEMA)
     assert problems == []
     return documents
 
