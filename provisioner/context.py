@@ -137,7 +137,13 @@ def open_store(settings: Settings, cluster: Cluster, environment: Mapping[str, s
     """What is kept on this computer about the cluster."""
     from provisioner.record.store import FileStore
 
-    return FileStore(settings.home, cluster.name, client_files(), environment)
+    return FileStore(settings.home, cluster.name, client_files(), environment, talos_id=_talos_id)
+
+
+def _talos_id(secrets: bytes) -> str:
+    from provisioner.talos.secrets import cluster_id_in
+
+    return cluster_id_in(secrets)
 
 
 def client_files() -> Mapping[str, ContextFile]:

@@ -18,6 +18,7 @@ from provisioner.model.effective import EffectiveConfig
 from provisioner.model.events import Event
 from provisioner.model.facts import (
     ConsoleFacts,
+    ContextFacts,
     EtcdMemberFacts,
     HostFacts,
     HostState,
@@ -284,7 +285,9 @@ class Bundle(Protocol):
 class Configs(Protocol):
     """Talos' files, made natively: secrets bundle, machine configs, client files. Pure but for randomness and time."""
 
-    def new_bundle(self, cluster: Cluster) -> Bundle: ...
+    def new_bundle(self, cluster: Cluster, mark_id: str) -> Bundle:
+        """Fresh secrets, from which the id that the cluster's marks bear can be told again (`naming.id_from_secrets`)."""
+
     def read_bundle(self, text: bytes) -> Bundle:
         """Raises a Fault that names what is missing."""
 
@@ -344,7 +347,7 @@ class Store(Protocol):
 
     def secrets_facts(self) -> SecretsFacts: ...
     def ensure_cluster_id(self) -> str:
-        """The id in our marks; made once, kept beside the secrets, and outliving them."""
+        """The id in our marks. Kept beside the secrets, so that `down` needs none; else told by them; else made, for new secrets to tell."""
 
     def forget_cluster(self) -> None:
         """After `down --secrets`: client files, machine configs, notes and the id; the secrets were moved aside before."""
@@ -357,7 +360,7 @@ class Store(Protocol):
     def merge_contexts(self) -> tuple[str, ...]:
         """Adds our contexts to the user's own kubeconfig and talosconfig, touching no other; returns what was changed."""
 
-    def contexts(self) -> Mapping[str, str]:
+    def contexts(self) -> Mapping[str, ContextFacts]:
         """`Observed.access`: never fails for a file of the user that cannot be read."""
 
     def remove_contexts(self) -> tuple[str, ...]: ...
@@ -378,22 +381,41 @@ class Journal(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class FoundContext:
+    """Our context in a file of the user."""
+
+    name: str
+    """Its name there, or the one that it would get."""
+    entry: object | None
+    """It and what it refers to, as a value to compare; None when it is not there."""
+
+
 class ContextFile(Protocol):
-    """How one kind of client file (talosconfig, kubeconfig) is edited: pure, and without touching what is not ours. All raise ValueError for
-    a file that is none of that kind.
+    """How one kind of client file (talosconfig, kubeconfig) is edited: pure, and without touching what is not ours.
+
+    What is ours is told by the cluster's authority, which stands in our `own` file and in the `secrets` bundle, never by a name. `others`
+    are further files that are read as one with this one. All raise ValueError for a file that is none of that kind, but never for
+    damaged secrets.
     """
 
-    def merge(self, existing: bytes | None, ours: bytes) -> bytes:
+    def context_of(self, cluster: str) -> str:
+        """The name that our context has where nobody else's has it."""
+
+    def find(
+        self, existing: bytes, context: str, own: bytes | None, secrets: bytes | None, others: Sequence[bytes]
+    ) -> FoundContext: ...
+    def merge(self, existing: bytes, ours: bytes, others: Sequence[bytes]) -> bytes:
         """The user's file with our context in it, new or renewed. The current context is set only if there was none."""
 
-    def remove(self, existing: bytes, name: str) -> bytes:
+    def remove(self, existing: bytes, context: str, own: bytes | None, secrets: bytes | None) -> bytes:
         """The user's file without our context and what only it used."""
 
-    def find(self, existing: bytes, name: str) -> object | None:
-        """Our context and what it refers to, as a value to compare; None when it is not there."""
+    def entry(self, own: bytes) -> object | None:
+        """What `find` gives when the user's file says the same as our own."""
 
-    def expires(self, existing: bytes, name: str) -> datetime | None:
-        """Until when its client certificate is good, UTC; None when there is none, or none that can be read."""
+    def expires(self, own: bytes) -> datetime | None:
+        """Until when the client certificate of our own file is good, UTC; None when there is none, or none that can be read."""
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

@@ -71,6 +71,8 @@ def machine_config(cluster: Cluster, machine: MachineSpec) -> bytes:
     store = open_store(read_all_settings(cluster.name), cluster, os.environ)
     configs = new_configs(WorldClock())
     text = store.read_secrets()
-    bundle = configs.read_bundle(text) if text is not None else configs.new_bundle(cluster)
+    bundle = (
+        configs.read_bundle(text) if text is not None else configs.new_bundle(cluster, store.secrets_facts().cluster_id)
+    )
     endpoint = expected_endpoint(cluster, store.read_notes())
     return configs.machine_config(cluster, machine, bundle, endpoint=endpoint)

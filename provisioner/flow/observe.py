@@ -46,6 +46,7 @@ async def observe_hosts(cluster: Cluster, ports: Ports) -> Observed:
             secrets=ports.store.secrets_facts(),
             etcd_began=etcd_began(ports.store.read_notes()),
             access=ports.store.contexts(),
+            kubeconfig=str(ports.store.folder / "kubeconfig"),
             read_utc=ports.clock.wall(),
         )
 
@@ -140,6 +141,7 @@ async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], lo
         etcd_began=etcd_began(ports.store.read_notes()),
         nodes=nodes,
         access=ports.store.contexts(),
+        kubeconfig=str(ports.store.folder / "kubeconfig"),
         read_utc=ports.clock.wall(),
     )
 

@@ -372,5 +372,6 @@ def action_line(action: Action) -> dict[str, Any]:
         "warning": action.warning,
         "destroys": action.destroys,
         "fault": action.fault.id if action.fault else "",
+        "kubectl": action.details.get("kubectl", ""),
     }
     return line | {key: value for key, value in extra.items() if value}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from provisioner.flow.observe import observe_what_answers
 from provisioner.flow.up import plan_up
-from provisioner.model.facts import HostState, NodeFacts, Observed, VmFacts
+from provisioner.model.facts import ContextFacts, ContextState, HostState, NodeFacts, Observed, VmFacts
 from provisioner.model.plan import Plan, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.status import MachineStatus, StatusReport
@@ -46,11 +46,19 @@ def report(cluster: Cluster, seen: Observed, *, host_unread: tuple[str, ...] = (
         control_planes=len(cluster.control_planes),
         switch=_switch_line(seen),
         isos_mounted=tuple(vm.name for state in seen.hosts.values() for vm in our_vms(state, seen) if vm.iso),
-        access=", ".join(f"{name} {state or 'missing'}" for name, state in sorted(seen.access.items())),
+        access=", ".join(_access(name, found) for name, found in sorted(seen.access.items())),
         host_unread=host_unread,
         read_utc=seen.read_utc,
         read_s=round(read_s, 2),
     )
+
+
+def _access(name: str, found: ContextFacts) -> str:
+    if found.nowhere:
+        return f"{name} {found.state} (kept out of {found.path})"
+    if found.state is ContextState.UNUSABLE:
+        return f"{name} {found.state}: {found.problem}"
+    return f"{name} {found.state}, as {found.name}" if found.taken and found.there else f"{name} {found.state}"
 
 
 def _about(line: str, name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from provisioner.model.naming import Mark
 
@@ -338,7 +339,42 @@ class EtcdBegan:
     """Ids of the control planes' VMs then; empty where the note does not tell."""
 
 
-UNREADABLE = "unreadable"
+class ContextState(StrEnum):
+    """How our context in one of the user's own files is."""
+
+    CURRENT = "current"
+    STALE = "stale"
+    """It differs from our own file, or its certificate runs out."""
+    MISSING = "missing"
+    UNUSABLE = "unusable"
+    """The file cannot be read as one, or cannot be changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextFacts:
+    """Our context in the user's own talosconfig or kubeconfig."""
+
+    state: ContextState
+    path: str = ""
+    """The file."""
+    name: str = ""
+    """Of our context in it, or the one that it will get."""
+    wanted: str = ""
+    """The name that it would have if another cluster's context had not got it already."""
+    nowhere: bool = False
+    """The file is the null device: no context is kept there, and the state is that of our own file."""
+    problem: str = ""
+    """Why the file is unusable."""
+
+    @property
+    def there(self) -> bool:
+        """Whether our context is in the user's file."""
+        return not self.nowhere and self.state in (ContextState.CURRENT, ContextState.STALE)
+
+    @property
+    def taken(self) -> bool:
+        """Whether the wanted name is another cluster's."""
+        return self.name != self.wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -356,9 +392,8 @@ class Observed:
     etcd: tuple[EtcdMemberFacts, ...] | None = None
     etcd_began: EtcdBegan | None = None
     nodes: tuple[NodeFacts, ...] | None = None
-    access: Mapping[str, str] = field(default_factory=dict)
-    """`talosconfig`, `kubeconfig`: our context in the user's own file is `current`, `stale` (it differs from our own file, or its certificate
-    runs out), or missing (empty); for a file that cannot be
-    read as one, a text that begins with `UNREADABLE` and says which file and why.
-    """
+    access: Mapping[str, ContextFacts] = field(default_factory=dict)
+    """`talosconfig`, `kubeconfig`: our context in the user's own file."""
+    kubeconfig: str = ""
+    """Path of the cluster's own one."""
     read_utc: datetime

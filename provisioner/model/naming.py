@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from dataclasses import dataclass
@@ -31,6 +32,50 @@ def find_mark(notes: str) -> Mark | None:
     )  # only these end a line: a name may hold what else Unicode ends one with
     found = next(filter(None, map(_MARK.fullmatch, lines)), None)
     return Mark(cluster_id=found["cluster"], machine=found["machine"]) if found else None
+
+
+_ID_BYTES = 8
+
+
+def new_id(random: bytes) -> str:
+    """An id for the marks of a new cluster, from at least eight random bytes."""
+    return random[:_ID_BYTES].hex()
+
+
+def id_from_secrets(cluster: str, talos_id: str) -> str:
+    """The id that the marks of a cluster bear, from the id that Talos itself keeps in the secrets bundle; empty for an empty one.
+
+    So the bundle alone tells which machines are ours. The name goes into it: a bundle that was copied for a second cluster gives another id.
+    """
+    if not talos_id:
+        return ""
+    try:
+        known = base64.urlsafe_b64decode(talos_id)
+    except ValueError:
+        known = b""
+    if len(known) < _ID_BYTES:  # one that somebody made up
+        known = hashlib.sha256(talos_id.encode()).digest()
+    return _mixed(cluster, known[:_ID_BYTES]).hex()
+
+
+def talos_id_for(cluster: str, mark_id: str, random: bytes) -> str:
+    """An id for Talos from which `id_from_secrets` gives back the id that marks bear already: the switch is marked before there are secrets.
+
+    `random` are 32 bytes, as Talos takes; most of them stay. An id that was not made by `new_id` cannot be put in.
+    """
+    try:
+        known = bytes.fromhex(mark_id)
+    except ValueError:
+        known = b""
+    if len(known) == _ID_BYTES and known.hex() == mark_id:
+        random = _mixed(cluster, known) + random[_ID_BYTES:]
+    return base64.urlsafe_b64encode(random).decode()
+
+
+def _mixed(cluster: str, some: bytes) -> bytes:
+    """Its own inverse."""
+    digest = hashlib.sha256(f"provision/1 cluster {cluster}".encode()).digest()
+    return bytes(a ^ b for a, b in zip(some, digest, strict=False))
 
 
 def computed_mac(cluster: str, machine: str) -> str:

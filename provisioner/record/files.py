@@ -1,13 +1,67 @@
-"""Files of this computer, written whole or not at all."""
+"""Files of this computer, written whole or not at all, and only where a plain file is or can be.
+
+One rule for everything that is written: after links are followed, the target is a regular file or nothing yet. A device, FIFO, socket or
+folder is never replaced; the null device means that nothing is to be kept there, so nothing is written.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
+from enum import Enum
 from pathlib import Path
 
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
+READ_LIMIT = 16 * 1024**2
+"""Bytes of a file of ours that are read at most; the largest that we write are journals of some hundred kilobytes."""
+
+
+class NotPlain(OSError):
+    """What is there is no regular file, or the link that is there leads nowhere. `strerror` says which."""
+
+    def __init__(self, problem: str, path: Path) -> None:
+        super().__init__(errno.EINVAL, problem, str(path))
+
+
+class Target(Enum):
+    """What a write meets at a path, links followed."""
+
+    ABSENT = "absent"
+    FILE = "file"
+    NOWHERE = "nowhere"
+    """The null device: whatever is written there is gone."""
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def target_of(path: Path) -> Target:
+    """What a write to the path would replace or make. Raises OSError, `NotPlain` for what may not be replaced."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        if path.is_symlink() and not Path(os.path.realpath(path)).parent.is_dir():
+            raise NotPlain(f"a link to {path.readlink()}, whose folder is not there", path) from None
+        return Target.ABSENT
+    if stat.S_ISREG(found.st_mode):
+        return Target.FILE
+    if _is_null(found):
+        return Target.NOWHERE
+    kind = next((words for is_kind, words in _KINDS if is_kind(found.st_mode)), "something else")
+    raise NotPlain(f"{kind}, not a file", path)
+
+
+def _is_null(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == Path(os.devnull).stat().st_rdev
 
 
 def make_private_folder(path: Path) -> None:
@@ -15,23 +69,48 @@ def make_private_folder(path: Path) -> None:
     missing = []
     folder = path
     while not folder.exists():
+        if folder.is_symlink():
+            raise NotPlain(f"a link to {folder.readlink()}, which is not there", folder)
         missing.append(folder)
         folder = folder.parent
     for each in reversed(missing):
         with contextlib.suppress(FileExistsError):
             each.mkdir(mode=PRIVATE_FOLDER)
     if not path.is_dir():
-        raise NotADirectoryError(f"{path} is no folder")
+        raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(path))
+
+
+def read_plain(path: Path, limit: int = READ_LIMIT) -> bytes | None:
+    """The content of a regular file; None where there is none, or the null device. Raises OSError, also for a file above the limit.
+
+    Never waits: a FIFO without a writer is refused like any other thing that is no file.
+    """
+    if target_of(path) is not Target.FILE:
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NotPlain("not a file", path)
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit / 1024**2:g} MiB", str(path))
+    return content
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int) -> None:
     """A reader sees the old content or the new, whenever this process or the machine stops. Raises OSError.
 
     The temporary file lies beside the target, has its mode from the start, and is gone after a failure. Where the target is
-    a symbolic link, what it points to is replaced.
+    a symbolic link, what it points to is replaced. Nothing is written where the target is the null device; `NotPlain` is raised for
+    everything else that is no regular file.
     """
+    if target_of(path) is Target.NOWHERE:
+        return
     target = Path(os.path.realpath(path))
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)  # mode 0600
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent)  # mode 0600
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -44,6 +123,15 @@ def write_atomically(path: Path, content: bytes, *, mode: int) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+def write_in_place(path: Path, content: bytes) -> None:
+    """For a note that need not be whole: a private file, made new; a link in its place is replaced, never followed. Raises OSError."""
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, PRIVATE_FILE)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """`$PROVISION_HOME/<cluster>/`: what is kept on this computer about one cluster.
 
-cluster-id          the id in our marks; outlives the secrets, so that `down` works without them
+cluster-id          the id in our marks; outlives the secrets, so that `down` works without them; the secrets tell it too
 secrets.yaml        the only thing that must survive (0600)
 talosconfig         for talosctl and kubectl (0600)
 kubeconfig
@@ -12,32 +12,24 @@ runs/<n>/           journal, pictures
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
-import secrets
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from provisioner.errors import Fault
-from provisioner.model.facts import UNREADABLE, ConsoleFacts, SecretsFacts
+from provisioner.model import naming
+from provisioner.model.facts import ConsoleFacts, ContextFacts, SecretsFacts
 from provisioner.ports import ContextFile
-from provisioner.record.files import make_private_folder, write_atomically
+from provisioner.record.contexts import KUBECONFIG, TALOSCONFIG, UserContexts, words_of
+from provisioner.record.files import Target, make_private_folder, read_plain, target_of, write_atomically
 
-KUBECONFIG, TALOSCONFIG = "kubeconfig", "talosconfig"
-
-RENEWED_BEFORE = timedelta(days=30)
-"""Client certificates are good for a year; a context whose own has less than this left counts as stale, so that `up` renews it in time."""
-
-
-def user_file(name: str, environment: Mapping[str, str]) -> Path:
-    """The user's own kubeconfig or talosconfig, where kubectl and talosctl look first."""
-    home = Path(environment.get("HOME") or "~").expanduser()
-    if name == KUBECONFIG:
-        listed = [part for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]
-        return Path(listed[0]) if listed else home / ".kube" / "config"
-    return Path(environment.get("TALOSCONFIG") or home / ".talos" / "config")
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What an id in a mark may look like."""
 
 
 class FileStore:
@@ -46,12 +38,28 @@ class FileStore:
     """
 
     def __init__(
-        self, home: Path, cluster: str, edits: Mapping[str, ContextFile], environment: Mapping[str, str]
+        self,
+        home: Path,
+        cluster: str,
+        edits: Mapping[str, ContextFile],
+        environment: Mapping[str, str],
+        *,
+        talos_id: Callable[[bytes], str] = lambda _secrets: "",
     ) -> None:
+        """`talos_id` reads the cluster's id from the text of a secrets bundle; empty where there is none."""
         self.folder = home / cluster
-        self._context = f"admin@{cluster}"
-        self._edits = edits
-        self._environment = environment
+        self._cluster = cluster
+        self._talos_id = functools.cache(talos_id)
+        self._unkept: dict[str, bytes] = {}
+        """Client files whose place is the null device: known to this run alone."""
+        self._contexts = UserContexts(
+            cluster,
+            edits,
+            environment,
+            own=self.read_client_file,
+            keeps_own=lambda name: target_of(self.folder / name) is not Target.NOWHERE,
+            secrets=self._secrets_if_readable,
+        )
         try:
             make_private_folder(home)
             make_private_folder(self.folder)
@@ -80,27 +88,48 @@ class FileStore:
             )
 
     def remove_secrets(self) -> None:
-        if self._secrets.exists():
+        if self.read_secrets() is not None:
             stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
             with _ours(self._secrets):
-                self._secrets.rename(self._secrets.with_name(f"secrets.{stamp}.yaml"))
+                aside = self._secrets.with_name(f"secrets.{stamp}.yaml")
+                while aside.exists():  # twice in a second
+                    aside = aside.with_name(f"{aside.stem}-1.yaml")
+                self._secrets.rename(aside)
 
     def secrets_facts(self) -> SecretsFacts:
-        known = _read(self.folder / "cluster-id")
-        return SecretsFacts(
-            exists=self._secrets.exists(),
-            cluster_id=known.decode().strip() if known else "",
-            path=str(self._secrets),
-        )
+        try:
+            exists = target_of(self._secrets) is Target.FILE
+        except OSError:
+            exists = True  # something is there; whoever reads it says what
+        known, told = self._known_id(), self._id_of_secrets()
+        former = (told,) if told and told != known else ()
+        return SecretsFacts(exists=exists, cluster_id=known, former_ids=former, path=str(self._secrets))
+
+    def _secrets_if_readable(self) -> bytes | None:
+        try:
+            return self.read_secrets()
+        except Fault:
+            return None
 
     def ensure_cluster_id(self) -> str:
-        path = self.folder / "cluster-id"
-        known = _read(path)
-        if known is None:
-            known = secrets.token_hex(8).encode()
+        known = self._known_id() or naming.new_id(os.urandom(8))
+        if self._kept_id() != known:
+            path = self.folder / "cluster-id"
             with _ours(path):
-                write_atomically(path, known + b"\n", mode=0o600)
-        return known.decode().strip()
+                write_atomically(path, f"{known}\n".encode(), mode=0o600)
+        return known
+
+    def _known_id(self) -> str:
+        """The id that is kept; else the one that the secrets tell, which may be all that was restored."""
+        return self._kept_id() or self._id_of_secrets()
+
+    def _kept_id(self) -> str:
+        found = (_read(self.folder / "cluster-id") or b"").decode(errors="replace").strip()
+        return found if _ID.fullmatch(found) else ""
+
+    def _id_of_secrets(self) -> str:
+        text = self._secrets_if_readable()
+        return naming.id_from_secrets(self._cluster, self._talos_id(text)) if text else ""
 
     def forget_cluster(self) -> None:
         with _ours(self.folder):
@@ -116,12 +145,15 @@ class FileStore:
     # -- files for clients
 
     def write_client_files(self, *, talosconfig: bytes, kubeconfig: bytes) -> None:
-        with _ours(self.folder):
-            write_atomically(self.folder / TALOSCONFIG, talosconfig, mode=0o600)
-            write_atomically(self.folder / KUBECONFIG, kubeconfig, mode=0o600)
+        for name, content in ((TALOSCONFIG, talosconfig), (KUBECONFIG, kubeconfig)):
+            path = self.folder / name
+            with _ours(path):
+                if target_of(path) is Target.NOWHERE:
+                    self._unkept[name] = content
+                write_atomically(path, content, mode=0o600)
 
     def read_client_file(self, name: str) -> bytes | None:
-        return _read(self.folder / name)
+        return self._unkept.get(name) or _read(self.folder / name)
 
     def write_machine_config(self, machine: str, config: bytes) -> None:
         folder = self.folder / "machines"
@@ -130,55 +162,13 @@ class FileStore:
             write_atomically(folder / f"{machine}.yaml", config, mode=0o600)
 
     def merge_contexts(self) -> tuple[str, ...]:
-        changed = []
-        for name, edit in self._edits.items():
-            ours = self.read_client_file(name)
-            path = user_file(name, self._environment)
-            if ours is None:
-                continue
-            with _users(path):
-                existing = path.read_bytes() if path.exists() else None
-                merged = edit.merge(existing, ours)
-                if merged != existing:
-                    make_private_folder(path.parent)
-                    closed = ", closed to others: it holds a key now" if _mode(path) & 0o077 else ""
-                    write_atomically(path.resolve(), merged, mode=_mode(path) & 0o700)
-                    changed.append(f"{path} context {self._context_in(name)}{closed}")
-        return tuple(changed)
+        return self._contexts.merge()
 
-    def contexts(self) -> Mapping[str, str]:
-        found: dict[str, str] = {}
-        for name, edit in self._edits.items():
-            path, context = user_file(name, self._environment), self._context_in(name)
-            own, until = None, None
-            with contextlib.suppress(ValueError):  # ours is written anew then
-                ours = self.read_client_file(name) or b""
-                own, until = edit.find(ours, context), edit.expires(ours, context)
-            try:
-                present = edit.find(path.read_bytes(), context) if path.exists() else None
-            except (OSError, ValueError) as error:
-                found[name] = f"{UNREADABLE}: {path}: {_words(error)}"
-            else:
-                good = present == own and (until is None or until - datetime.now(UTC) > RENEWED_BEFORE)
-                found[name] = "" if present is None else "current" if good else "stale"
-        return found
+    def contexts(self) -> Mapping[str, ContextFacts]:
+        return self._contexts.facts()
 
     def remove_contexts(self) -> tuple[str, ...]:
-        removed = []
-        for name, edit in self._edits.items():
-            if self.contexts()[name].startswith(UNREADABLE):
-                continue  # left as it is
-            path, context = user_file(name, self._environment), self._context_in(name)
-            with _users(path):
-                existing = path.read_bytes() if path.exists() else b""
-                if existing and edit.find(existing, context) is not None:
-                    write_atomically(path.resolve(), edit.remove(existing, context), mode=_mode(path))
-                    removed.append(f"{path} context {context}")
-        return tuple(removed)
-
-    def _context_in(self, name: str) -> str:
-        """Talosctl's own name for a context is the cluster's; kubectl's is `admin@<cluster>`."""
-        return self._context if name == KUBECONFIG else self._context.removeprefix("admin@")
+        return self._contexts.remove()
 
     # -- notes and pictures
 
@@ -217,36 +207,11 @@ def _ours(path: Path) -> Iterator[None]:
             "P-LOCAL-HOME",
             f"{path} cannot be read or written",
             expected="a disk with space, and files of yours",
-            seen=(_words(error),),
+            seen=(words_of(error),),
             then=("make space, or make it yours: sudo chown -R $USER the folder, or set PROVISION_HOME",),
         ) from error
 
 
-@contextlib.contextmanager
-def _users(path: Path) -> Iterator[None]:
-    """What is wrong with one of the user's own files, as a Fault."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise Fault(
-            "P-LOCAL-CONTEXTS",
-            f"{path} cannot be used, and was left as it is",
-            expected="a file of yours that kubectl or talosctl can read",
-            seen=(_words(error),),
-            then=(f"mend or move {path}",),
-        ) from error
-
-
-def _words(error: Exception) -> str:
-    return str(getattr(error, "strerror", "") or error)
-
-
 def _read(path: Path) -> bytes | None:
-    with _ours(path), contextlib.suppress(FileNotFoundError):
-        return path.read_bytes()
-    return None
-
-
-def _mode(path: Path) -> int:
-    """The user's own choice for a file that is there; private for a new one."""
-    return path.stat().st_mode & 0o777 if path.exists() else 0o600
+    with _ours(path):
+        return read_plain(path)

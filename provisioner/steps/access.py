@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Fault, TransportError
-from provisioner.model.facts import UNREADABLE, Observed
+from provisioner.model.facts import ContextFacts, ContextState, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
@@ -14,29 +14,47 @@ from provisioner.steps.waits import Met, NotYet, TimedOut
 
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
-    missing = [name for name in ("talosconfig", "kubeconfig") if seen.access.get(name) != "current"]
-    context = f"admin@{cluster.name}"
-    broken = tuple(text for text in seen.access.values() if text.startswith(UNREADABLE))
+    facts = {name: seen.access.get(name, _MISSING) for name in ("talosconfig", "kubeconfig")}
+    kube = facts["kubeconfig"]
+    context = kube.name or f"admin@{cluster.name}"
+    broken = tuple(found.problem for found in facts.values() if found.state is ContextState.UNUSABLE)
     if broken:
         fault = Fault(
             "P-LOCAL-CONTEXTS",
             f"the context {context} cannot be added to a file of yours",
-            expected="a kubeconfig and a talosconfig of yours that can be read, or none",
+            expected="a kubeconfig and a talosconfig of yours that can be read and changed, or none",
             seen=broken,
             then=("mend or move the file named", f"or first: provision up {cluster.name} --until health"),
         )
         yield Action(step=StepId.ACCESS, verb=Verb.REFUSE, object=context, why=fault.message, fault=fault)
         return
+    remarks = [remark for name, found in facts.items() if (remark := _remark(name, found))]
+    missing = [name for name, found in facts.items() if found.state is not ContextState.CURRENT]
+    details = {"kubectl": f"kubectl --kubeconfig {seen.kubeconfig}"} if kube.nowhere and seen.kubeconfig else {}
     if not missing:
-        yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=context, why="contexts are in place and current")
+        why = "; ".join(["contexts are in place and current", *remarks])
+        yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=context, why=why, details=details)
         return
     yield Action(
         step=StepId.ACCESS,
         verb=Verb.WRITE,
         object=context,
         kind="write",
-        why=f"{' and '.join(missing)}, context {context}",
+        why="; ".join([f"{' and '.join(missing)}, context {context}", *remarks]),
+        details=details,
     )
+
+
+_MISSING = ContextFacts(state=ContextState.MISSING)
+
+
+def _remark(name: str, found: ContextFacts) -> str:
+    """What a user may not expect: that nothing is written to their own file, or under another name."""
+    if found.nowhere:
+        return f"{found.path} is the null device: no context is written to your {name}"
+    if found.taken:
+        return f"{found.wanted} in {found.path} is another cluster's and stays: ours is {found.name}"
+    return ""
 
 
 async def apply(action: Action, run: Run) -> str:

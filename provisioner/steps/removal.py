@@ -10,7 +10,7 @@ from pathlib import Path
 
 from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
 from provisioner.model import ownership
-from provisioner.model.facts import UNREADABLE, HostState, Observed, SwitchFacts, VmFacts
+from provisioner.model.facts import HostState, Observed, SwitchFacts, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
@@ -53,17 +53,8 @@ def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
     if seen.etcd_began is not None and not names:
         why = "no machine of it is left: the next up begins a new one"
         yield Action(step=StepId.BOOTSTRAP, verb=Verb.REMOVE, object="note of etcd's start", kind="forget", why=why)
-    broken = [text for text in seen.access.values() if text.startswith(UNREADABLE)]
-    if broken and extent.contexts:
-        yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=f"admin@{cluster.name}", why="; ".join(broken))
-    if extent.contexts and any(text and text not in broken for text in seen.access.values()):
-        yield Action(
-            step=StepId.ACCESS,
-            verb=Verb.REMOVE,
-            object=f"admin@{cluster.name}",
-            kind="contexts",
-            why="our contexts",
-        )
+    if extent.contexts:
+        yield from _contexts(cluster, seen)
     if extent.secrets and (seen.secrets.exists or seen.secrets.cluster_id):
         yield Action(
             step=StepId.SECRETS,
@@ -76,6 +67,17 @@ def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
     elif seen.secrets.exists:
         why = f"{seen.secrets.path} (remove with --secrets)"
         yield Action(step=StepId.SECRETS, verb=Verb.KEEP, object="secrets", why=why)
+
+
+def _contexts(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+    """Ours go; what cannot be changed stays as it is, and is told."""
+    kube = seen.access.get("kubeconfig")
+    context = kube.name if kube is not None and kube.name else f"admin@{cluster.name}"
+    broken = [found.problem for found in seen.access.values() if found.problem]
+    if broken:
+        yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=context, why="; ".join(broken))
+    if any(found.there and not found.problem for found in seen.access.values()):
+        yield Action(step=StepId.ACCESS, verb=Verb.REMOVE, object=context, kind="contexts", why="our contexts")
 
 
 def _copies(host: str, seen: Observed) -> Iterator[Action]:

@@ -64,8 +64,8 @@ def _living(cluster: Cluster, seen: Observed) -> list[VmFacts]:
 async def apply(_action: Action, run: Run) -> str:
     """Makes the bundle, writes it, and takes what was read back from the disk."""
     store, configs = run.ports.store, run.ports.configs
-    store.ensure_cluster_id()
-    bundle = await asyncio.to_thread(configs.new_bundle, run.cluster)  # an RSA key of 4096 bits takes its time
+    mark_id = store.ensure_cluster_id()
+    bundle = await asyncio.to_thread(configs.new_bundle, run.cluster, mark_id)  # an RSA key of 4096 bits takes its time
     store.write_secrets(configs.write_bundle(bundle))
     read(run)
     return f"written to {store.secrets_facts().path}, mode 0600, and read back"

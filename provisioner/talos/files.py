@@ -5,11 +5,13 @@ Everything heavy (cryptography, YAML, jsonpatch) is imported when first used; bu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from provisioner.errors import Fault, Finding, Place
 from provisioner.model.effective import EffectiveConfig
+from provisioner.model.naming import talos_id_for
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.ports import Bundle, Clock, TalosAccess
 
@@ -28,10 +30,10 @@ class TalosConfigs:
         self._effective: dict[tuple[str, str], tuple[MachineSpec, EffectiveConfig]] = {}
         """Of that cluster, by machine and endpoint: a run asks often, and always for the same."""
 
-    def new_bundle(self, cluster: Cluster) -> Bundle:  # noqa: ARG002 - one day a cluster's release may decide the kinds of keys
+    def new_bundle(self, cluster: Cluster, mark_id: str) -> Bundle:
         from provisioner.talos import secrets
 
-        return secrets.new_bundle(self._clock.wall())
+        return secrets.new_bundle(self._clock.wall(), talos_id_for(cluster.name, mark_id, os.urandom(32)))
 
     def read_bundle(self, text: bytes) -> Bundle:
         """Raises a Fault P-CONFIG-BADSECRETS that names everything that is missing or broken."""

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -108,6 +108,18 @@ def new_client_certificate(
         )
     certificate = builder.sign(ca_key, _digest(ca_key))
     return CertificateAndKey(crt=certificate.public_bytes(Encoding.PEM), key=key_pem(key))
+
+
+def is_admin_of(crt: bytes, ca: bytes, group: str) -> bool:
+    """Whether the client certificate was signed by that authority for a member of the group. False for what is no certificate."""
+    try:
+        certificate = x509.load_pem_x509_certificate(crt)
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(ca))
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    groups = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return [name.value for name in names] == ["admin"] and group in [each.value for each in groups]
 
 
 def new_service_account_key() -> bytes:

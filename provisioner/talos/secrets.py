@@ -47,9 +47,9 @@ class SecretsBundle:
     os: CertificateAndKey = field(repr=False)
 
 
-def new_bundle(now: datetime) -> SecretsBundle:
-    """Fresh secrets. Takes up to a second: the service account's key is RSA 4096."""
-    return _fresh(now, pki.new_service_account_key())
+def new_bundle(now: datetime, cluster_id: str = "") -> SecretsBundle:
+    """Fresh secrets, with that id if one is given. Takes up to a second: the service account's key is RSA 4096."""
+    return _fresh(now, pki.new_service_account_key(), cluster_id)
 
 
 def stand_in(now: datetime) -> SecretsBundle:
@@ -60,9 +60,9 @@ def stand_in(now: datetime) -> SecretsBundle:
     return _fresh(now, pki.new_ca("", KeyType.ECDSA_P256, now).key)
 
 
-def _fresh(now: datetime, service_account_key: bytes) -> SecretsBundle:
+def _fresh(now: datetime, service_account_key: bytes, cluster_id: str = "") -> SecretsBundle:
     return SecretsBundle(
-        cluster_id=base64.urlsafe_b64encode(os.urandom(32)).decode(),
+        cluster_id=cluster_id or base64.urlsafe_b64encode(os.urandom(32)).decode(),
         cluster_secret=_base64(os.urandom(32)),
         bootstrap_token=_new_token(),
         secretbox_secret=_base64(os.urandom(32)),
@@ -129,6 +129,15 @@ def read_bundle(text: bytes) -> SecretsBundle:
     if reader.problems:
         raise BundleError(reader.problems)
     return bundle
+
+
+def cluster_id_in(text: bytes) -> str:
+    """The cluster's id in a bundle, be the rest of it damaged or not; empty when there is none."""
+    try:
+        found = yaml.load(text)["cluster"]["id"]
+    except (yaml.YamlError, KeyError, TypeError):
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def encoded_pair(pair: CertificateAndKey) -> dict[str, str]:

@@ -63,6 +63,8 @@ def load_documents(text: bytes | str) -> list[Any]:
         raise YamlError(problem, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise YamlError(str(error).splitlines()[0]) from None
+    except RecursionError:
+        raise YamlError("nested too deep") from None
 
 
 def load(text: bytes | str) -> Any:
@@ -117,7 +119,10 @@ def _whole(pattern: re.Pattern[str]) -> re.Pattern[str]:
 
 
 def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    return int(str(loader.construct_scalar(node)), 0)
+    try:
+        return int(str(loader.construct_scalar(node)), 0)
+    except ValueError:  # of more digits than Python reads
+        raise yaml.constructor.ConstructorError(None, None, "too large a number", node.start_mark) from None
 
 
 def _construct_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> WrittenFloat:

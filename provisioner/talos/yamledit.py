@@ -26,10 +26,32 @@ def edit(text: str, wanted: Mapping[str, Any]) -> str:
     current = yaml.load(text)
     if current == wanted:
         return text
-    if current is None:
-        return _ended(text) + yaml.dump(wanted).decode()
-    edited = _edit_lines(_ended(text), current, wanted)
-    return edited if edited is not None else _round_trip(text, wanted)
+    newline = newline_of(text)
+    ended = text if not text or text.endswith("\n") else text + newline
+    edited = _fill_empty(ended, wanted) if current is None else _edit_lines(ended, current, wanted)
+    return edited if edited is not None else _round_trip(text, wanted).replace("\n", newline)
+
+
+def newline_of(text: str) -> str:
+    """How most lines of the text end."""
+    return "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
+
+
+def _fill_empty(text: str, wanted: Mapping[str, Any]) -> str | None:
+    """A file that holds nothing, or the word `null`, gets its content; comments stay."""
+    newline = newline_of(text)
+    block = yaml.dump(wanted).decode().replace("\n", newline)
+    root = pyyaml.compose(text, Loader=pyyaml.SafeLoader)
+    if root is not None and root.start_mark.index != root.end_mark.index:
+        start, end = root.start_mark, root.end_mark
+        line_break = newline if start.column else ""
+        edited = text[: start.index] + line_break + block.removesuffix(newline) + text[end.index :]
+    else:
+        edited = text + block
+    try:
+        return edited if yaml.load(edited) == wanted else None
+    except yaml.YamlError:
+        return None
 
 
 # --- by lines ---------------------------------------------------------------------------------------------------------
@@ -65,6 +87,7 @@ def _edit_lines(text: str, current: Any, wanted: Any) -> str | None:
 class _LineEditor:
     def __init__(self, text: str) -> None:
         self._text = text
+        self._newline = newline_of(text)
         self._starts = [0]
         for line in text.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
@@ -76,7 +99,7 @@ class _LineEditor:
             self._changes, key=lambda change: (change.start, change.end)
         )  # at one place: as they were noted
         for change in reversed(in_order):
-            text = text[: change.start] + change.text + text[change.end :]
+            text = text[: change.start] + change.text.replace("\n", self._newline) + text[change.end :]
         return text
 
     def compare(self, node: pyyaml.Node, current: Any, wanted: Any, key: pyyaml.Node | None = None) -> None:
@@ -187,10 +210,6 @@ def _indented(block: str, column: int) -> str:
     return "".join(" " * column + line if line.strip() else line for line in block.splitlines(keepends=True))
 
 
-def _ended(text: str) -> str:
-    return text if not text or text.endswith("\n") else text + "\n"
-
-
 # --- by a round trip --------------------------------------------------------------------------------------------------
 
 
@@ -202,9 +221,11 @@ def _round_trip(text: str, wanted: Mapping[str, Any]) -> str:
     library.preserve_quotes = True
     library.width = 1 << 30
     try:
-        data = library.load(text)
+        data = library.load(text.replace("\r\n", "\n"))
     except YAMLError as error:
         raise yaml.YamlError(str(error).splitlines()[0]) from None
+    if data is None:
+        return yaml.dump(wanted).decode()
     _assign(data, wanted)
     out = io.StringIO()
     library.dump(data, out)

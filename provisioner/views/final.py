@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from provisioner.model.events import RunEnded, RunStarted
-from provisioner.model.steps import NUMBER, STEPS
+from provisioner.model.steps import NUMBER, STEPS, StepId
 from provisioner.views.paper import BLANK, Glyph, Line, Paper, Span, Style, line
 from provisioner.views.screen import Screen, State
 from provisioner.views.words import count, duration
@@ -84,5 +84,12 @@ def _next(screen: Screen, run: RunStarted) -> list[str]:
     if run.command == "down":
         return []
     whole = screen.rows and screen.rows[-1].id == STEPS[-1].id
-    kubectl = [f"kubectl --context admin@{run.cluster} get nodes"] if whole else [f"provision up {run.cluster}"]
+    kubectl = [f"{_kubectl(screen, run)} get nodes"] if whole else [f"provision up {run.cluster}"]
     return [*kubectl, f"provision status {run.cluster}"]
+
+
+def _kubectl(screen: Screen, run: RunStarted) -> str:
+    """With the context as the plan names it, or with the cluster's own file where none of the user's is written."""
+    planned = screen.plan.actions if screen.plan else ()
+    access = next((action for action in planned if action["step"] == StepId.ACCESS), {})
+    return str(access.get("kubectl") or f"kubectl --context {access.get('object') or f'admin@{run.cluster}'}")

@@ -41,8 +41,8 @@ class FakeConfigs(Scripted):
         self.patched: dict[str, dict[str, Any]] = {}
         """By machine: values of the effective config that patches set."""
 
-    def new_bundle(self, cluster: Cluster) -> Bundle:
-        with self._told("new_bundle", cluster=cluster):
+    def new_bundle(self, cluster: Cluster, mark_id: str) -> Bundle:
+        with self._told("new_bundle", cluster=cluster, mark_id=mark_id):
             return self.new
 
     def read_bundle(self, text: bytes) -> Bundle:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from provisioner.model.facts import ConsoleFacts, SecretsFacts
+from provisioner.model.facts import ConsoleFacts, ContextFacts, ContextState, SecretsFacts
 from provisioner.ports import Store
 from tests.fakes.script import Scripted
 
@@ -21,7 +21,7 @@ class FakeStore(Scripted):
         *,
         secrets: bytes | None = None,
         cluster_id: str = "",
-        access: Mapping[str, str] | None = None,
+        access: Mapping[str, ContextFacts] | None = None,
         notes: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -77,17 +77,18 @@ class FakeStore(Scripted):
 
     def merge_contexts(self) -> tuple[str, ...]:
         with self._told("merge_contexts"):
-            changed = tuple(name for name in self.files if self.access.get(name) != "current")
-            self.access |= dict.fromkeys(changed, "current")
+            states = {name: found.state for name, found in self.access.items()}
+            changed = tuple(name for name in self.files if states.get(name) is not ContextState.CURRENT)
+            self.access |= dict.fromkeys(changed, ContextFacts(state=ContextState.CURRENT))
             return changed
 
-    def contexts(self) -> Mapping[str, str]:
+    def contexts(self) -> Mapping[str, ContextFacts]:
         return dict(self.access)
 
     def remove_contexts(self) -> tuple[str, ...]:
         with self._told("remove_contexts"):
-            removed = tuple(name for name, state in self.access.items() if state in ("current", "stale"))
-            self.access |= dict.fromkeys(removed, "")
+            removed = tuple(name for name, found in self.access.items() if found.there)
+            self.access |= dict.fromkeys(removed, ContextFacts(state=ContextState.MISSING))
             return removed
 
     def read_notes(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 
 from provisioner.context import client_files
 from provisioner.errors import Fault
-from provisioner.model.facts import UNREADABLE
+from provisioner.model import naming
+from provisioner.model.facts import ContextState
 from provisioner.record.store import FileStore
 from provisioner.talos import clientfiles, secrets
 
@@ -44,6 +46,10 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(home: Path) -> FileStore:
     return FileStore(home / ".provision", "home", client_files(), {"HOME": str(home)})
+
+
+def states(store: FileStore) -> dict[str, str]:
+    return {name: str(found.state) for name, found in store.contexts().items()}
 
 
 def mode(path: Path) -> int:
@@ -80,9 +86,9 @@ def test_contexts_are_merged_and_removed_without_touching_others(store: FileStor
     kube.write_text(before)
     kube.chmod(0o640)
     store.write_client_files(talosconfig=TALOS.encode(), kubeconfig=KUBE.encode())
-    assert store.contexts() == {"talosconfig": "", "kubeconfig": ""}
+    assert states(store) == {"talosconfig": "missing", "kubeconfig": "missing"}
     assert len(store.merge_contexts()) == 2
-    assert store.contexts() == {"talosconfig": "current", "kubeconfig": "current"}
+    assert states(store) == {"talosconfig": "current", "kubeconfig": "current"}
     assert store.merge_contexts() == (), "a second time changes nothing"
     text = kube.read_text()
     assert "# mine" in text
@@ -90,7 +96,7 @@ def test_contexts_are_merged_and_removed_without_touching_others(store: FileStor
     assert mode(kube) == 0o600, "a file that others may read gets no key of ours"
     assert mode(talos) == 0o600
     store.write_client_files(talosconfig=TALOS.encode(), kubeconfig=KUBE.replace("6443", "7443").encode())
-    assert store.contexts()["kubeconfig"] == "stale"
+    assert states(store)["kubeconfig"] == "stale"
     assert len(store.remove_contexts()) == 2
     assert "admin@home" not in kube.read_text()
     assert "current-context: other # stays" in kube.read_text()
@@ -145,8 +151,9 @@ def test_a_broken_file_of_the_user_is_told_and_left_as_it_is(store: FileStore, h
     kube.write_text(text, encoding="latin-1")
     store.write_client_files(talosconfig=TALOS.encode(), kubeconfig=KUBE.encode())
     found = store.contexts()
-    assert found["kubeconfig"].startswith(f"{UNREADABLE}: {kube}: ")
-    assert found["talosconfig"] == ""
+    assert found["kubeconfig"].state is ContextState.UNUSABLE
+    assert found["kubeconfig"].problem.startswith(f"{kube}: ")
+    assert found["talosconfig"].state is ContextState.MISSING
     with pytest.raises(Fault) as caught:
         store.merge_contexts()
     assert caught.value.id == "P-LOCAL-CONTEXTS"
@@ -157,7 +164,7 @@ def test_a_broken_file_of_the_user_is_told_and_left_as_it_is(store: FileStore, h
 
 def test_a_folder_in_the_place_of_a_users_file(store: FileStore, home: Path) -> None:
     (home / ".kube" / "config").mkdir(parents=True)
-    assert store.contexts()["kubeconfig"].startswith(UNREADABLE)
+    assert states(store)["kubeconfig"] == "unusable"
 
 
 def full(*_: object, **__: object) -> None:
@@ -193,4 +200,79 @@ def test_contexts_whose_certificate_runs_out_are_stale(store: FileStore, made_da
         kubeconfig=clientfiles.kubeconfig(bundle, made, cluster="home", server="https://192.0.2.1:6443"),
     )
     store.merge_contexts()
-    assert store.contexts() == {"talosconfig": state, "kubeconfig": state}
+    assert states(store) == {"talosconfig": state, "kubeconfig": state}
+
+
+# --- the id in our marks --------------------------------------------------------------------------------------------------
+
+
+def store_of(folder: Path, cluster: str = "home") -> FileStore:
+    return FileStore(folder, cluster, client_files(), {"HOME": str(folder)}, talos_id=secrets.cluster_id_in)
+
+
+def bundle_for(store: FileStore, cluster: str = "home") -> bytes:
+    """As `up` makes it."""
+    talos_id = naming.talos_id_for(cluster, store.ensure_cluster_id(), os.urandom(32))
+    return secrets.write_bundle(replace(secrets.stand_in(datetime.now(UTC)), cluster_id=talos_id))
+
+
+def test_the_secrets_alone_tell_the_id_of_the_marks(tmp_path: Path) -> None:
+    first = store_of(tmp_path / "one")
+    made = first.ensure_cluster_id()
+    text = bundle_for(first)
+    restored = store_of(tmp_path / "two")
+    (restored.folder / "secrets.yaml").write_bytes(text)
+    assert restored.secrets_facts().cluster_id == made == restored.ensure_cluster_id()
+    (restored.folder / "secrets.yaml").write_bytes(b"{damaged")
+    assert restored.secrets_facts().cluster_id == made, "kept, so that down works with damaged secrets"
+
+
+def test_secrets_copied_for_a_second_cluster_do_not_make_the_machines_of_the_first_its_own(tmp_path: Path) -> None:
+    first, second = store_of(tmp_path), store_of(tmp_path, "other")
+    (second.folder / "secrets.yaml").write_bytes(bundle_for(first))
+    assert second.secrets_facts().cluster_id not in ("", first.ensure_cluster_id())
+
+
+def test_an_id_that_is_kept_wins_and_that_of_the_secrets_counts_too(tmp_path: Path) -> None:
+    """As clusters have it whose id was made apart from their secrets."""
+    store = store_of(tmp_path)
+    text = bundle_for(store)
+    told = store.ensure_cluster_id()
+    (store.folder / "secrets.yaml").write_bytes(text)
+    (store.folder / "cluster-id").write_text("c0ffee\n")
+    facts = store.secrets_facts()
+    assert (facts.cluster_id, facts.former_ids) == ("c0ffee", (told,))
+
+
+@pytest.mark.parametrize("kept", [b"", b"\xff\xfe", b"two words", b"x" * 100])
+def test_a_damaged_id_is_none(tmp_path: Path, kept: bytes) -> None:
+    store = store_of(tmp_path)
+    told = store.ensure_cluster_id()
+    (store.folder / "secrets.yaml").write_bytes(bundle_for(store))
+    (store.folder / "cluster-id").write_bytes(kept)
+    assert store.ensure_cluster_id() == told
+
+
+@pytest.mark.parametrize("made_by_talosctl", ["abc", "not base64!", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="])
+def test_a_bundle_of_talosctl_tells_an_id_too(made_by_talosctl: str) -> None:
+    found = naming.id_from_secrets("home", made_by_talosctl)
+    assert len(found) == 16
+    assert found == naming.id_from_secrets("home", made_by_talosctl)
+    assert naming.id_from_secrets("home", "") == ""
+
+
+def test_secrets_that_do_not_read_back_are_no_secrets(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def torn(path: Path, content: bytes, *, mode: int) -> None:
+        path.write_bytes(content[:-1])
+
+    monkeypatch.setattr("provisioner.record.store.write_atomically", torn)
+    with pytest.raises(Fault) as caught:
+        store.write_secrets(b"keys")
+    assert caught.value.id == "P-LOCAL-HOME"
+
+
+def test_secrets_that_were_moved_aside_twice_in_a_second_are_both_there(store: FileStore) -> None:
+    for text in (b"one", b"two"):
+        store.write_secrets(text)
+        store.remove_secrets()
+    assert sorted(path.read_bytes() for path in store.folder.glob("secrets.*.yaml")) == [b"one", b"two"]

@@ -11,6 +11,8 @@ from typing import Any
 from provisioner.errors import Place
 from provisioner.model.facts import (
     AdapterFacts,
+    ContextFacts,
+    ContextState,
     DriveFacts,
     EtcdBegan,
     EtcdMemberFacts,
@@ -106,9 +108,20 @@ def observed_of(given: dict[str, Any], cluster: Cluster) -> Observed:
         etcd_began=None if given.get("etcd_began") is None else EtcdBegan(vms=tuple(given["etcd_began"])),
         etcd=None if etcd is None else tuple(EtcdMemberFacts(id=n, hostname=name) for n, name in enumerate(etcd)),
         nodes=None if nodes is None else tuple(NodeFacts(**({"ready": True} | node)) for node in nodes),
-        access=given.get("access", {"talosconfig": "current", "kubeconfig": "current"} if up else {}),
+        access=_access(given.get("access", {"talosconfig": "current", "kubeconfig": "current"} if up else {})),
         read_utc=NOW,
     )
+
+
+def _access(given: dict[str, Any]) -> dict[str, ContextFacts]:
+    """A state alone, or a mapping of facts."""
+    named = {name: facts if isinstance(facts, dict) else {"state": facts} for name, facts in given.items()}
+    return {
+        name: ContextFacts(
+            **facts | {"state": ContextState(facts["state"]), "wanted": facts.get("wanted", facts.get("name", ""))}
+        )
+        for name, facts in named.items()
+    }
 
 
 def _vms(given: dict[str, Any], cluster: Cluster, *, up: bool) -> list[dict[str, Any]]:

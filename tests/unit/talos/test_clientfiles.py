@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import copy
+import itertools
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -15,12 +17,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.talos import clientfiles, pki, yaml, yamledit
+from provisioner.talos import clientfiles, clienttext, pki, secrets, yaml, yamledit
 from tests.unit.talos.helpers import CONFIGS, NOW, SAME_EXAMPLES, bundle, cluster
 
 TALOS = CONFIGS.talosconfig(cluster(), bundle(), endpoints=["127.0.0.1:50000"], nodes=["192.0.2.10"])
 KUBE = CONFIGS.kubeconfig(cluster(), bundle(), server="https://192.0.2.10:6443")
 CONTEXT = "admin@home"
+KUBE_OURS = clientfiles.kube_authority(yaml.load(KUBE))
+TALOS_OURS = clientfiles.Authority(yaml.load(TALOS)["contexts"]["home"]["ca"])
+OTHERS = CONFIGS.kubeconfig(cluster(), secrets.stand_in(NOW), server="https://192.0.2.99:6443").decode()
+"""Of another cluster that has the same name."""
 
 THEIRS = """\
 # my clusters
@@ -107,25 +113,30 @@ def test_merging_adds_lines_and_changes_none() -> None:
 
 def test_removing_gives_the_file_back() -> None:
     merged = clientfiles.merge_kubeconfig(THEIRS.encode(), CONTEXT, KUBE)
-    assert clientfiles.remove_from_kubeconfig(merged, CONTEXT) == THEIRS.encode()
-    assert clientfiles.remove_from_kubeconfig(THEIRS.encode(), CONTEXT) == THEIRS.encode()
+    assert clientfiles.remove_from_kubeconfig(merged, CONTEXT, KUBE_OURS) == THEIRS.encode()
+    assert clientfiles.remove_from_kubeconfig(THEIRS.encode(), CONTEXT, KUBE_OURS) == THEIRS.encode()
 
 
 def test_removing_keeps_the_comment_of_the_next_entry() -> None:
-    left = clientfiles.remove_from_kubeconfig(THEIRS.encode(), "work").decode()
-    assert "# in the cellar\n- name: cellar" in left
-    assert "work:6443" not in left
-    assert "clusters:\n# at work\n# in the cellar\n" in left
-    assert pyyaml.safe_load(left)["users"] == []
-    assert pyyaml.safe_load(left)["current-context"] == ""
+    merged = clientfiles.merge_kubeconfig(THEIRS.encode(), CONTEXT, KUBE).decode()
+    commented = merged.replace(
+        "# who I am\n", "# next\n- name: last\n  cluster: {server: https://last:6443}\n# who I am\n"
+    )
+    left = clientfiles.remove_from_kubeconfig(commented.encode(), CONTEXT, KUBE_OURS).decode()
+    assert "# next\n- name: last" in left
+    assert "192.0.2.10:6443" not in left
     assert "# the end" in left
 
 
 def test_what_another_context_uses_is_not_removed() -> None:
-    text = "contexts:\n- name: a\n  context: {cluster: c, user: u}\n- name: b\n  context: {cluster: c, user: v}\nclusters:\n- name: c\nusers:\n- name: u\n- name: v\n"
-    left = pyyaml.safe_load(clientfiles.remove_from_kubeconfig(text.encode(), "a"))
-    assert [item["name"] for item in left["clusters"]] == ["c"]
+    merged = clientfiles.merge_kubeconfig(b"", CONTEXT, KUBE).decode()
+    document = pyyaml.safe_load(merged)
+    document["contexts"].append({"name": "mine", "context": {"cluster": "home", "user": "v"}})
+    document["users"].append({"name": "v", "user": {"token": "x"}})
+    left = pyyaml.safe_load(clientfiles.remove_from_kubeconfig(pyyaml.safe_dump(document).encode(), CONTEXT, KUBE_OURS))
+    assert [item["name"] for item in left["clusters"]] == ["home"]
     assert [item["name"] for item in left["users"]] == ["v"]
+    assert [item["name"] for item in left["contexts"]] == ["mine"]
 
 
 def test_renewing_keeps_what_the_user_added_to_our_context() -> None:
@@ -144,10 +155,16 @@ def test_renewing_keeps_what_the_user_added_to_our_context() -> None:
     assert pyyaml.safe_load(renewed)["current-context"] == CONTEXT
 
 
-def test_other_ways_to_sign_in_as_us_are_replaced() -> None:
-    text = "users:\n- name: admin@home\n  user: {token: old}\n"
+@pytest.mark.parametrize(
+    "user", ["{token: old}", "{exec: {command: login}}", "{client-certificate: /a.crt, client-key: /a.key}"]
+)
+def test_a_user_who_signs_in_otherwise_stays_theirs(user: str) -> None:
+    text = f"users:\n- name: admin@home\n  user: {user}\n"
     merged = pyyaml.safe_load(clientfiles.merge_kubeconfig(text.encode(), CONTEXT, KUBE))
-    assert set(merged["users"][0]["user"]) == {"client-certificate-data", "client-key-data"}
+    theirs, ours = merged["users"]
+    assert theirs == pyyaml.safe_load(text)["users"][0]
+    assert ours["name"] == "admin@home-1"
+    assert merged["contexts"][0]["context"]["user"] == "admin@home-1"
 
 
 def test_a_cluster_of_theirs_with_the_name_of_ours_stays_theirs() -> None:
@@ -162,8 +179,123 @@ def test_a_cluster_of_theirs_with_the_name_of_ours_stays_theirs() -> None:
     }
     (ours,) = (item["context"] for item in document["contexts"] if item["name"] == CONTEXT)
     assert (ours["cluster"], ours["user"]) == ("home-1", CONTEXT)
-    assert clientfiles.merge_kubeconfig(merged, CONTEXT, KUBE) == merged, "known again by our context"
-    assert clientfiles.remove_from_kubeconfig(merged, CONTEXT) == theirs.encode()
+    assert clientfiles.merge_kubeconfig(merged, CONTEXT, KUBE) == merged, "known again by its authority"
+    assert clientfiles.remove_from_kubeconfig(merged, CONTEXT, KUBE_OURS) == theirs.encode()
+
+
+def test_another_clusters_context_of_our_name_stays_theirs() -> None:
+    """Talosctl calls its contexts as we do, and the key of another cluster may be in no other place."""
+    merged = clientfiles.merge_kubeconfig(OTHERS.encode(), CONTEXT, KUBE)
+    document = pyyaml.safe_load(merged)
+    theirs = pyyaml.safe_load(OTHERS)
+    for section in ("clusters", "users", "contexts"):
+        assert document[section][0] == theirs[section][0]
+    assert document["contexts"][1] == {
+        "name": "admin@home-1",
+        "context": {"cluster": "home-1", "user": "admin@home-1", "namespace": "default"},
+    }
+    assert [item["name"] for item in document["clusters"]] == ["home", "home-1"]
+    assert document["current-context"] == CONTEXT, "theirs stays current"
+    assert clientfiles.merge_kubeconfig(merged, CONTEXT, KUBE) == merged
+    assert clientfiles.remove_from_kubeconfig(merged, CONTEXT, KUBE_OURS).decode() == OTHERS
+    assert clientfiles.remove_from_kubeconfig(OTHERS.encode(), CONTEXT, KUBE_OURS).decode() == OTHERS
+
+
+def test_a_renewed_certificate_of_the_same_authority_is_ours() -> None:
+    """As `talosctl kubeconfig` writes it, or an earlier run."""
+    earlier = CONFIGS.kubeconfig(cluster(), bundle(), server="https://192.0.2.10:6443")
+    assert earlier != KUBE
+    merged = clientfiles.merge_kubeconfig(earlier, CONTEXT, KUBE)
+    assert pyyaml.safe_load(merged) == pyyaml.safe_load(KUBE)
+
+
+def test_another_persons_certificate_of_the_same_authority_is_theirs() -> None:
+    alice = pki.new_client_certificate(bundle().kubernetes, NOW, organizations=["devs"], common_name="alice")
+    document = pyyaml.safe_load(KUBE)
+    document["users"][0]["user"] = {
+        "client-certificate-data": base64.b64encode(alice.crt).decode(),
+        "client-key-data": "a",
+    }
+    merged = pyyaml.safe_load(clientfiles.merge_kubeconfig(pyyaml.safe_dump(document).encode(), CONTEXT, KUBE))
+    assert merged["users"][0] == document["users"][0]
+    assert merged["contexts"][0] == document["contexts"][0]
+    assert merged["clusters"][0] == document["clusters"][0]
+    assert [item["name"] for item in merged["contexts"]] == [CONTEXT, "admin@home-1"]
+
+
+def test_names_in_the_other_files_of_kubeconfig_are_taken_too() -> None:
+    """Kubectl reads them as one, and the first that has a name wins."""
+    merged = pyyaml.safe_load(clientfiles.merge_kubeconfig(b"", CONTEXT, KUBE, [OTHERS.encode()]))
+    assert [item["name"] for item in merged["contexts"]] == ["admin@home-1"]
+    assert [item["name"] for item in merged["clusters"]] == ["home-1"]
+    assert "current-context" not in merged, "theirs says which one is current"
+
+
+# --- forms of files -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["null\n", "null", "~\n", "# kept\nnull\n# end\n", "---\nnull\n", "--- null\n"])
+def test_a_file_that_says_null_is_filled(text: str) -> None:
+    """What yq leaves of a file that was emptied."""
+    merged = clientfiles.merge_kubeconfig(text.encode(), CONTEXT, KUBE)
+    assert pyyaml.safe_load(merged)["contexts"] == pyyaml.safe_load(KUBE)["contexts"]
+    assert all(line in merged.decode().splitlines() for line in text.splitlines() if line.startswith("#"))
+
+
+@pytest.mark.parametrize("text", [THEIRS, "null\n", "{clusters: [], users: []}\n", "clusters: []\nusers:\n"])
+def test_line_ends_of_windows_stay(text: str) -> None:
+    before = text.replace("\n", "\r\n").encode()
+    merged = clientfiles.merge_kubeconfig(before, CONTEXT, KUBE)
+    assert merged.count(b"\r\n") == merged.count(b"\n") > 0
+    if text == THEIRS:
+        assert clientfiles.remove_from_kubeconfig(merged, CONTEXT, KUBE_OURS) == before
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+def test_what_powershell_wrote_stays_in_its_encoding(codec: str) -> None:
+    mark = "\ufeff".encode(codec)
+    before = mark + THEIRS.replace("\n", "\r\n").encode(codec)
+    merged = clientfiles.merge_kubeconfig(before, CONTEXT, KUBE)
+    assert merged.startswith(mark)
+    assert CONTEXT in merged[2:].decode(codec)
+    assert clientfiles.remove_from_kubeconfig(merged, CONTEXT, KUBE_OURS) == before
+
+
+@pytest.mark.parametrize("layout", [{}, {"indent": 2}, {"indent": "\t"}, {"separators": (",", ":")}])
+def test_json_stays_json(layout: dict[str, Any]) -> None:
+    data = {"apiVersion": "v1", "kind": "Config", "clusters": [{"name": "a", "cluster": {"server": "https://a"}}]}
+    before = json.dumps(data, **layout) + "\n"
+    merged = clientfiles.merge_kubeconfig(before.encode(), CONTEXT, KUBE)
+    found = json.loads(merged)
+    assert [item["name"] for item in found["clusters"]] == ["a", "home"]
+    assert merged.decode() == json.dumps(found, **layout) + "\n", "laid out as it was"
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in itertools.pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BOMB,
+        "a: &a [*a]\n",
+        "[" * 3000,
+        "a: " + "{b: " * 3000,
+        '{"a":' * 3000,
+        json.dumps({"a": [[[[]]]]}).replace("[]", "[" * 90 + "]" * 90),
+    ],
+    ids=["aliases", "within itself", "lists", "mappings", "json", "deep json"],
+)
+def test_files_that_would_take_for_ever_are_refused(text: str) -> None:
+    with pytest.raises(clientfiles.ClientFileError):
+        clientfiles.merge_kubeconfig(text.encode(), CONTEXT, KUBE)
+
+
+def test_a_file_beyond_all_measure_is_refused_by_its_size() -> None:
+    with pytest.raises(clientfiles.ClientFileError, match="larger than 8 MiB"):
+        clienttext.read(b"a: " + b"b" * clienttext.SIZE_LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -213,17 +345,19 @@ def test_a_talosconfig_of_others_is_merged_and_restored() -> None:
     document = pyyaml.safe_load(merged)
     assert document["context"] == "omni"
     assert document["contexts"]["home"] == pyyaml.safe_load(TALOS)["contexts"]["home"]
-    assert clientfiles.remove_from_talosconfig(merged, "home") == theirs.encode()
+    assert clientfiles.remove_from_talosconfig(merged, "home", TALOS_OURS) == theirs.encode()
 
 
-def test_another_clusters_key_is_kept_under_another_name() -> None:
+def test_another_clusters_key_is_kept_where_it_is() -> None:
     theirs = b"context: home\ncontexts:\n    home:\n        endpoints: [192.0.2.99]\n        ca: b3RoZXI=\n        key: a2V5\n"
     merged = clientfiles.merge_talosconfig(theirs, "home", TALOS)
     document = pyyaml.safe_load(merged)
-    assert document["contexts"]["home-1"] == pyyaml.safe_load(theirs)["contexts"]["home"]
-    assert document["contexts"]["home"] == pyyaml.safe_load(TALOS)["contexts"]["home"]
-    assert document["context"] == "home-1", "the current context stays what it was"
+    assert document["contexts"]["home"] == pyyaml.safe_load(theirs)["contexts"]["home"]
+    assert document["contexts"]["home-1"] == pyyaml.safe_load(TALOS)["contexts"]["home"]
+    assert document["context"] == "home", "the current context stays what it was"
     assert clientfiles.merge_talosconfig(merged, "home", TALOS) == merged
+    assert clientfiles.remove_from_talosconfig(merged, "home", TALOS_OURS) == theirs
+    assert clientfiles.remove_from_talosconfig(theirs, "home", TALOS_OURS) == theirs
 
 
 def test_renewing_a_talosconfig() -> None:
@@ -233,9 +367,9 @@ def test_renewing_a_talosconfig() -> None:
     newer = CONFIGS.talosconfig(cluster(), bundle(), endpoints=["192.0.2.1", "192.0.2.2"], nodes=[])
     renewed = pyyaml.safe_load(clientfiles.merge_talosconfig(extended, "home", newer))["contexts"]["home"]
     assert renewed == pyyaml.safe_load(newer)["contexts"]["home"] | {"cluster": "mine"}
-    gone = pyyaml.safe_load(clientfiles.remove_from_talosconfig(merged, "home"))
+    gone = pyyaml.safe_load(clientfiles.remove_from_talosconfig(merged, "home", TALOS_OURS))
     assert gone == {"context": "", "contexts": {}}
-    assert clientfiles.remove_from_talosconfig(b"", "home") == b""
+    assert clientfiles.remove_from_talosconfig(b"", "home", TALOS_OURS) == b""
 
 
 # --- any file ---------------------------------------------------------------------------------------------------------
@@ -284,18 +418,15 @@ def test_merging_is_idempotent_and_removing_leaves_theirs(data: dict[str, Any], 
     merged = clientfiles.merge_kubeconfig(text, CONTEXT, KUBE)
     assert clientfiles.merge_kubeconfig(merged, CONTEXT, KUBE) == merged
     document = pyyaml.safe_load(merged)
-    (ours,) = (item["context"] for item in document["contexts"] if item["name"] == CONTEXT)
-    for section, name in (("clusters", ours["cluster"]), ("users", ours["user"]), ("contexts", CONTEXT)):
-        theirs = [item for item in data.get(section) or [] if item["name"] != name]
-        assert [item for item in document[section] if item["name"] != name] == theirs
-    contexts = {item["name"]: item.get("context") or {} for item in data.get("contexts") or []}
-    before = contexts.pop(CONTEXT, {})
-    for inner in ("cluster", "user"):
-        taken = {context.get(inner) for context in contexts.values()} - {before.get(inner)}
-        assert ours[inner] not in taken, "what only contexts of theirs use stays theirs"
-    assert document["current-context"] == (data.get("current-context") or CONTEXT)
-    removed = pyyaml.safe_load(clientfiles.remove_from_kubeconfig(merged, CONTEXT))
-    assert CONTEXT not in [item["name"] for item in removed["contexts"]]
+    for section in ("clusters", "users", "contexts"):
+        before = data.get(section) or []
+        assert document[section][: len(before)] == before, "nothing of theirs is changed"
+        (ours,) = document[section][len(before) :]
+        assert ours["name"] not in [item["name"] for item in before]
+    assert document["current-context"] == (data.get("current-context") or document["contexts"][-1]["name"])
+    removed = pyyaml.safe_load(clientfiles.remove_from_kubeconfig(merged, CONTEXT, KUBE_OURS))
+    for section in ("clusters", "users", "contexts"):
+        assert removed[section] == (data.get(section) or [])
 
 
 @SAME_EXAMPLES
