@@ -10,6 +10,7 @@
         ├── Malformed         the peer answers, but not as its protocol says: another program listens there, or it is broken
         ├── NotTrusted        our check of the peer's certificate failed: another cluster, maintenance, a changed pin, a clock
         ├── Rejected          the peer refused our certificate or our sign-in: do not repeat
+        │   └── NoSignIn      it offers no way to sign in that we know
         └── Answered          the peer understood and said no, with an id
             ├── HostRefused       an error record of a host function, by its id
             ├── TalosRefused      a gRPC status of Talos
@@ -108,6 +109,12 @@ class Malformed(TransportError):
     not of the form that the caller was promised. The text says what was expected and what came, cut short and without secrets.
     """
 
+    def __init__(self, came: str, *, expected: str = "") -> None:
+        """`came`: what was seen there, in words. `expected`: as what it was to answer, `WinRM`, `Talos`; decides nothing but the fault."""
+        super().__init__(f"answers, but not as {expected}: {came}" if expected else came)
+        self.came = came
+        self.expected = expected
+
 
 class NotTrusted(TransportError):
     """The peer's certificate is not the one we expect."""
@@ -115,6 +122,15 @@ class NotTrusted(TransportError):
 
 class Rejected(TransportError):
     """The peer does not accept our certificate, user name or password. Repeating may lock an account."""
+
+
+class NoSignIn(Rejected):
+    """The peer offers no way to sign in that we know: no user name or password was tried."""
+
+    def __init__(self, offered: Sequence[str]) -> None:
+        """`offered`: the schemes that it names, as `Kerberos`; empty when it names none."""
+        super().__init__(f"it offers {', '.join(offered) or 'no way to sign in'}")
+        self.offered = tuple(offered)
 
 
 class Answered(TransportError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.errors import Dropped, Fault, NotTrusted, Rejected, TalosRefused, TransportError, Unreachable
+from provisioner.errors import Dropped, Fault, Malformed, NotTrusted, Rejected, TalosRefused, TransportError, Unreachable
 from provisioner.model.facts import MachineFacts, Observed
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
@@ -172,8 +172,10 @@ class _Delivery:
                 seen=(problem, "no config was sent to it"),
                 machine=machine.name,
             )
+        in_earnest = False
         try:
             await run.ports.machines.apply(facts.address, None, self.config, dry_run=True, pin=facts.fingerprint)
+            in_earnest = True
             outcome = await run.ports.machines.apply(
                 facts.address, None, self.config, dry_run=False, pin=facts.fingerprint
             )
@@ -189,6 +191,9 @@ class _Delivery:
         except Dropped as lost:
             self.sent = True
             return NotYet(f"the connection broke ({lost}); looking whether the config arrived")
+        except Malformed as error:  # it was proven to be ours: what it made of the config shows when it is looked at
+            self.sent = self.sent or in_earnest
+            return NotYet(str(error))
         except NotTrusted:
             return NotYet("the machine made a new key since the proof; proving again")
         except TransportError as error:

@@ -20,6 +20,9 @@ from provisioner.ports import Clock, Host
 CALL_S = 120
 """How long one call waits on the host."""
 
+MACS_SHOWN = 4
+"""Of another machine; it may name as many as it likes."""
+
 PAUSE_S = 10.0
 """At least this long between two calls: a stale row ends a call at once, and the table needs time to learn."""
 
@@ -113,7 +116,9 @@ def identity_problem(machine: MachineSpec, vm: VmFacts, facts: MachineFacts, fin
     """Why the machine that answers is not proven to be this VM; empty when it is."""
     macs = {bare_mac(mac) for mac in facts.macs}
     if machine.mac not in macs:
-        return f"{facts.address} has MAC {', '.join(spaced_mac(m) for m in sorted(macs)) or 'none'}, not {spaced_mac(machine.mac)}"
+        shown = [spaced_mac(mac) for mac in sorted(macs)[:MACS_SHOWN]]
+        more = f" and {len(macs) - MACS_SHOWN} more" if len(macs) > MACS_SHOWN else ""
+        return f"{facts.address} has MAC {', '.join(shown) or 'none'}{more}, not {spaced_mac(machine.mac)}"
     if not same_uuid(facts.uuid, vm.bios_uuid):
         return f"{facts.address} has UUID {facts.uuid or 'none'}, the VM has {vm.bios_uuid}"
     if not finder.maps(machine.mac, facts.address):

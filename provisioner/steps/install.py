@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from provisioner.errors import Dropped, Fault, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.errors import Dropped, Fault, Malformed, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.model.facts import MachineFacts, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, MachineSpec
@@ -115,6 +115,8 @@ class _Return:
         """Not our authority: still, or again, in maintenance; or installed by somebody else."""
         try:
             facts = await self.run.ports.machines.read(address, None)
+        except Malformed as error:  # not Talos: it says nothing about our machine
+            return NotYet(f"{address}: {error}")
         except TransportError:
             self.other_authority = True
             return NotYet(f"{address}: its certificate is not of this cluster")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.errors import Abandoned, Fault, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.errors import Abandoned, Fault, Malformed, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.model.facts import MachineFacts, Observed, VmFacts
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
@@ -135,6 +135,8 @@ class _Search:
         _, access = run.keys()
         try:
             facts = await run.ports.machines.read(address, access)
+        except Malformed as error:
+            return NotYet(f"{address}: {error}")
         except TransportError as error:
             return NotYet(f"{address}: a machine with another cluster's config answers ({type(error).__name__})")
         if not same_uuid(facts.uuid, vm.bios_uuid):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provisioner.errors import NotTrusted, Rejected, TalosRefused, Unreachable
-from provisioner.model.facts import EtcdMemberFacts, MachineFacts, ServiceFacts, UnmetFacts
+from provisioner.model.facts import EtcdMemberFacts, MachineFacts, ServiceFacts
 from provisioner.ports import ApplyOutcome, Machines, TalosAccess
 from tests.fakes.configs import OURS
 from tests.fakes.script import Scripted
@@ -108,15 +108,6 @@ class FakeMachines(Scripted):
             up = ("apid", "Running", True), ("kubelet", "Running", True)
             etcd = (("etcd", box.etcd, box.members is not None),) if box.etcd else ()
             return tuple(ServiceFacts(id=name, state=state, healthy=healthy) for name, state, healthy in (*up, *etcd))
-
-    async def diagnostics(self, address: str, access: TalosAccess) -> tuple[UnmetFacts, ...]:
-        async with self._asked("diagnostics", address=address, access=access):
-            return self._reached(address, access).facts.unmet
-
-    async def kubeconfig(self, address: str, access: TalosAccess) -> bytes:
-        async with self._asked("kubeconfig", address=address, access=access):
-            self._reached(address, access)
-            return b"{}"
 
     async def close(self) -> None:
         return None

@@ -6,6 +6,8 @@
   connected only when the server's first HTTP/2 bytes are there: until then nothing is sent, and a refusal is seen as such.
 - A GOAWAY without an error means "draining": calls in flight end as they should, the next call dials anew.
 - Why a connection was lost is kept.
+- What a peer sends is counted, before anything reads it: a call lets in so many bytes, and a peer that sends more loses its connection.
+- Whatever is no gRPC becomes `Malformed` here, in one place: of HTTP/2, of its headers, of a message, or of what is made of it.
 
 grpclib's and h2's names used here are private; each is covered by a test that fails when it vanishes.
 """
@@ -19,30 +21,47 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from grpclib.client import Channel, Handler
+from grpclib.client import Channel, Handler, Stream
 from grpclib.const import Status
-from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.protocol import H2Protocol
 from hyperframe.frame import GoAwayFrame
 
-from provisioner.clienttls import is_alert, plain_words
-from provisioner.errors import Dropped, NotTrusted, Rejected, TalosRefused, Unreachable
+from provisioner.clienttls import is_alert
+from provisioner.errors import (
+    Dropped,
+    Malformed,
+    NotTrusted,
+    ProvisionError,
+    Rejected,
+    TalosRefused,
+    TransportError,
+    Unreachable,
+)
 from provisioner.ports import Endpoint
 from provisioner.talos.api.tls import peer_fingerprint
+from provisioner.wire import clipped, excerpt, failure_words, inner_errors, is_tls_cut, tls_reason
 
 CONNECT_S = 5.0
 """Real seconds to connect, handshake included."""
+STRANGER_BYTES = 2**20
+"""Bytes that a peer in maintenance may send until the next call begins; nobody vouches for it. All there is to read is a tenth of it."""
+CLUSTER_BYTES = 32 * 2**20
+"""The same for a machine of the cluster: the most that Talos itself takes as one message. Source: Talos' constants, GRPCMaxMessageSize."""
 GOODBYE_S = 0.2
 """Real seconds for the other side's part of ending TLS."""
+_SETTINGS = b"\x04"
+"""The type of the frame that an HTTP/2 server sends first, in the fourth byte. Source: RFC 9113, 3.4."""
 _KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 """Seconds, seconds, and probes; the first is Linux' name, the second macOS' for the same."""
 
 
 class TalosProtocol(H2Protocol):
-    """Keeps why the connection was lost, and tells when the server has accepted us."""
+    """Keeps why the connection was lost, tells when the server has accepted us, and counts what it sends."""
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, allowance: int, *args: Any) -> None:
         super().__init__(*args)
+        self._allowance = self._left = allowance
         self.transport: asyncio.Transport | None = None
         self.lost: BaseException | None = None
         self.gone = asyncio.Event()
@@ -52,6 +71,10 @@ class TalosProtocol(H2Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.transport = transport
+        secured = transport.get_extra_info("ssl_object")
+        if secured is not None and secured.selected_alpn_protocol() != "h2":
+            self._refuse("it speaks TLS, but no HTTP/2")
+            return
         table = self.connection._connection._frame_dispatch_table
         close_at_once = table[GoAwayFrame]  # h2 knows no other way
 
@@ -63,26 +86,87 @@ class TalosProtocol(H2Protocol):
 
         table[GoAwayFrame] = go_away
 
+    def allow(self) -> None:
+        """A call begins: its answer may come."""
+        self._left = self._allowance
+
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        """As grpclib's, but that nothing which the peer sends raises in the loop."""
+        self._left -= len(data)
+        if self.connection.is_closing():
+            return
+        if self._left < 0:
+            self._refuse(f"it sent more than {self._allowance / 2**20:g} MiB for one call")
+            return
+        if not self.accepted.done() and data[3:4] not in (b"", _SETTINGS):
+            self._refuse(f"no HTTP/2: {excerpt(data)}")
+            return
+        try:
+            events = self.connection.feed(data)
+            self.connection.flush()
+            for event in events:
+                self.processor.process(event)
+            if not self.connection.is_closing():
+                self.connection.flush()
+        except Exception:  # noqa: BLE001 - whatever h2 and grpclib make of it, it is no HTTP/2 as gRPC uses it
+            self._refuse("it broke the rules of HTTP/2")
         if not self.accepted.done():
             self.accepted.set_result(None)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.lost = exc
+        self.lost = self.lost or exc
         self.gone.set()
         super().connection_lost(exc)
+        self._not_accepted(self.lost or ConnectionResetError("closed before the first byte"))
+
+    def _refuse(self, came: str) -> None:
+        """Ends the connection with a peer that does not speak as it should."""
+        if self.lost is None:
+            self.lost = malformed(came)
+        self._not_accepted(self.lost)
+        self.processor.close(reason=came)
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _not_accepted(self, why: BaseException) -> None:
         if not self.accepted.done():
-            self.accepted.set_exception(exc or ConnectionResetError("closed before the first byte"))
+            self.accepted.set_exception(why)
             self.accepted.exception()  # nobody may be waiting for it any more
+
+
+class TalosStream(Stream[Any, Any]):
+    """A call. What grpclib takes for the status of a gRPC server, while it is none, is told as that."""
+
+    def _raise_for_status(self, headers_map: Any) -> None:
+        if headers_map.get(":status") != "200":
+            raise malformed(f"HTTP status {excerpt(headers_map.get(':status') or '')}")
+
+    def _raise_for_content_type(self, headers_map: Any) -> None:
+        given = headers_map.get("content-type") or ""
+        if not given and "grpc-status" in headers_map:
+            return  # as grpclib's own server answers when it knows no such method
+        if given not in ("application/grpc", "application/grpc+proto"):
+            raise malformed(f"content of type {excerpt(given)}")
+
+    def _process_grpc_status(self, headers_map: Any) -> Any:
+        given = headers_map.get("grpc-status") or ""
+        if given not in _STATUSES:
+            raise malformed(f"gRPC status {excerpt(given)}")
+        return super()._process_grpc_status(headers_map)
+
+
+_STATUSES = frozenset(str(status.value) for status in Status)
 
 
 class TalosChannel(Channel):
     """Dials at the first call and whenever the connection is gone; asks `locate` each time, for the machine may have moved."""
 
-    def __init__(self, locate: Callable[[], Endpoint], context: ssl.SSLContext) -> None:
+    def __init__(
+        self, locate: Callable[[], Endpoint], context: ssl.SSLContext, *, allowance: int = STRANGER_BYTES
+    ) -> None:
         super().__init__(ssl=context)
         self._locate = locate
+        self._allowance = allowance
         self.latest: TalosProtocol | None = None
         self.fingerprint = ""
         """Of the server's key on the present connection."""
@@ -100,37 +184,32 @@ class TalosChannel(Channel):
 
     async def connect(self) -> None:
         """Connects if need be. Raises Unreachable, NotTrusted, Rejected."""
-        with self.failures(sent=False):
+        with self.failures(sent=False, within_s=CONNECT_S):
             await self.__connect__()
 
     @contextlib.contextmanager
-    def failures(self, *, sent: bool) -> Iterator[None]:
-        """Errors of ours for those of a call. `sent`: the call may change something and is on its way, so losing its answer
-        leaves the outcome open.
+    def failures(self, *, sent: bool, within_s: float | None = None) -> Iterator[None]:
+        """Errors of ours for whatever happens in a call and in reading its answer. `sent`: the call may change something and is on its way,
+        so losing its answer leaves the outcome open. `within_s`: how long an answer is waited for.
         """
+        if self.latest is not None:
+            self.latest.allow()
         try:
             yield
-        except ssl.SSLCertVerificationError as error:
-            words = getattr(error, "verify_message", "") or error.args[-1]  # OpenSSL's, or those of our own pin
-            raise NotTrusted(f"the machine's certificate is not the one expected: {words}") from error
-        except GRPCError as error:
-            if error.status is not Status.UNAVAILABLE:
-                raise TalosRefused(status=error.status.name, message=error.message or "") from error
-            words = error.message or "unavailable"  # it goes down, or what stands behind apid does
-            raise (Dropped if sent else Unreachable)(words) from error
-        except (OSError, StreamTerminatedError, ProtocolError) as error:  # TimeoutError and SSLError are OSErrors
-            cause = error if isinstance(error, OSError) else (self.latest and self.latest.lost) or error
-            if is_alert(error) or is_alert(cause):
-                raise Rejected(f"the machine refuses our certificate: {cause}") from error
-            words = (
-                "no answer in time"
-                if isinstance(cause, TimeoutError)
-                else plain_words(str(cause)) or type(cause).__name__
-            )
-            raise (Dropped if sent else Unreachable)(words) from error
+        except ProvisionError:
+            raise
+        except Exception as error:
+            lost = self.latest.lost if self.latest is not None else None
+            raise _explained(error, lost, sent=sent, within_s=within_s) from error
+
+    def request(self, name: str, cardinality: Any, request_type: Any, reply_type: Any, **given: Any) -> TalosStream:
+        """As grpclib's, with our own kind of stream."""
+        made = super().request(name, cardinality, request_type, reply_type, **given)
+        made.__class__ = TalosStream
+        return made  # type: ignore[return-value]
 
     def _protocol_factory(self) -> TalosProtocol:
-        self.latest = TalosProtocol(Handler(), self._config, self._h2_config)
+        self.latest = TalosProtocol(self._allowance, Handler(), self._config, self._h2_config)
         return self.latest
 
     @property
@@ -157,6 +236,35 @@ class TalosChannel(Channel):
         self.fingerprint = peer_fingerprint(transport)
         _keep_alive(transport.get_extra_info("socket"))
         return protocol
+
+
+def malformed(came: str) -> Malformed:
+    return Malformed(came, expected="Talos")
+
+
+def _explained(error: Exception, lost: BaseException | None, *, sent: bool, within_s: float | None) -> TransportError:
+    """What a call that failed means; `lost`: why its connection was lost, if it was."""
+    if isinstance(error, GRPCError):
+        words = clipped(error.message or "")
+        if error.status is not Status.UNAVAILABLE:
+            return TalosRefused(status=error.status.name, message=words)
+        return (Dropped if sent else Unreachable)(
+            words or "unavailable"
+        )  # it goes down, or what stands behind apid does
+    cause = lost if isinstance(error, StreamTerminatedError) and lost is not None else error
+    if isinstance(cause, TransportError):
+        return cause
+    secured = next((each for each in inner_errors(cause) if isinstance(each, ssl.SSLError)), None)
+    if isinstance(secured, ssl.SSLCertVerificationError):
+        return NotTrusted(f"the machine's certificate is not the one expected: {tls_reason(secured)}")
+    if secured is not None and is_alert(secured):
+        return Rejected(f"the machine refuses our certificate: {tls_reason(secured)}")
+    if secured is not None and not is_tls_cut(secured):
+        return malformed(f"no TLS ({tls_reason(secured)})")
+    if isinstance(cause, OSError | StreamTerminatedError):  # TimeoutError is an OSError
+        words = failure_words(cause, within_s=within_s) if isinstance(cause, OSError) else "the call was cut off"
+        return (Dropped if sent else Unreachable)(words)
+    return malformed(f"its answer cannot be read ({type(error).__name__})")
 
 
 def _keep_alive(connection: socket.socket) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gzip
-import io
-import tarfile
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -17,7 +14,7 @@ from provisioner.model.facts import DiskFacts, EtcdMemberFacts, MachineFacts, Se
 from provisioner.model.naming import bare_mac
 from provisioner.ports import ApplyOutcome, Clock, Dialer, TalosAccess
 from provisioner.talos.api import cosi
-from provisioner.talos.api.channel import TalosChannel
+from provisioner.talos.api.channel import CLUSTER_BYTES, STRANGER_BYTES, TalosChannel, malformed
 from provisioner.talos.api.cosi import Kind, Resource
 from provisioner.talos.api.gen import cosi_grpc, machine_grpc
 from provisioner.talos.api.gen.machine_pb2 import (
@@ -26,6 +23,7 @@ from provisioner.talos.api.gen.machine_pb2 import (
     EtcdMemberListRequest,
 )
 from provisioner.talos.api.tls import maintenance_context, secure_context
+from provisioner.wire import clipped, few
 
 PORT = 50000
 READ_S = 10.0
@@ -42,7 +40,12 @@ SYSTEM_DISKS = Kind(namespace="runtime", type="SystemDisks.block.talos.dev")
 KERNEL_CMDLINES = Kind(namespace="runtime", type="KernelCmdlines.runtime.talos.dev")
 VERSIONS = Kind(namespace="runtime", type="Versions.runtime.talos.dev")
 INFOS = Kind(namespace="cluster", type="Infos.cluster.talos.dev")
-DIAGNOSTICS = Kind(namespace="runtime", type="Diagnostics.runtime.talos.dev")
+WARNINGS = 10
+"""Warnings about one config that are told; Talos has a handful."""
+UNMET = 100
+"""Conditions of one machine; Talos has a dozen."""
+CMDLINE_CHARS = 4_096
+"""Of a kernel's command line: the most that Linux takes on amd64."""
 
 _NOTHING = Resource(id="", spec={})
 
@@ -69,7 +72,7 @@ class TalosMachines:
         Version call is refused in maintenance up to 1.12.
         """
         machine = await self._connected(address, access, pin)
-        with machine.channel.failures(sent=False):
+        with machine.channel.failures(sent=False, within_s=READ_S):
             return await _read_facts(machine, address, access)
 
     async def watch(self, address: str, access: TalosAccess | None, *, pin: str = "") -> AsyncIterator[MachineFacts]:
@@ -78,7 +81,7 @@ class TalosMachines:
         changed = asyncio.Event()
 
         async def listen() -> None:
-            with machine.channel.failures(sent=False):
+            with machine.channel.failures(sent=False, within_s=READ_S):
                 async for _ in cosi.watch(machine.state, MACHINE_STATUSES, "machine"):
                     changed.set()
 
@@ -91,7 +94,7 @@ class TalosMachines:
                 if listening.done():
                     await listening
                     return
-                with machine.channel.failures(sent=False):
+                with machine.channel.failures(sent=False, within_s=READ_S):
                     facts = await _read_facts(machine, address, access)
                 yield facts
         finally:
@@ -107,23 +110,24 @@ class TalosMachines:
         """
         machine = await self._connected(address, access, pin)
         request = ApplyConfigurationRequest(data=config, mode=ApplyConfigurationRequest.AUTO, dry_run=dry_run)
-        with machine.channel.failures(sent=not dry_run):
+        with machine.channel.failures(sent=not dry_run, within_s=CHANGE_S):
             answer = _only((await machine.calls.ApplyConfiguration(request, timeout=CHANGE_S)).messages)
+        modes = ApplyConfigurationRequest.Mode
         return ApplyOutcome(
-            warnings=tuple(answer.warnings),
-            mode=ApplyConfigurationRequest.Mode.Name(answer.mode),
-            details=answer.mode_details,
+            warnings=few(answer.warnings, most=WARNINGS),
+            mode=modes.Name(answer.mode) if answer.mode in modes.values() else str(answer.mode),
+            details=clipped(answer.mode_details),
         )
 
     async def bootstrap(self, address: str, access: TalosAccess) -> None:
         """Raises TalosRefused FAILED_PRECONDITION while it is too early, ALREADY_EXISTS when etcd has data (talos 4.3)."""
         machine = await self._connected(address, access)
-        with machine.channel.failures(sent=True):
+        with machine.channel.failures(sent=True, within_s=CHANGE_S):
             _only((await machine.calls.Bootstrap(BootstrapRequest(), timeout=CHANGE_S)).messages)
 
     async def etcd_members(self, address: str, access: TalosAccess) -> tuple[EtcdMemberFacts, ...]:
         machine = await self._connected(address, access)
-        with machine.channel.failures(sent=False):
+        with machine.channel.failures(sent=False, within_s=READ_S):
             answer = _only((await machine.calls.EtcdMemberList(EtcdMemberListRequest(), timeout=READ_S)).messages)
         return tuple(
             EtcdMemberFacts(
@@ -134,7 +138,7 @@ class TalosMachines:
 
     async def services(self, address: str, access: TalosAccess) -> tuple[ServiceFacts, ...]:
         machine = await self._connected(address, access)
-        with machine.channel.failures(sent=False):
+        with machine.channel.failures(sent=False, within_s=READ_S):
             answer = _only((await machine.calls.ServiceList(Empty(), timeout=READ_S)).messages)
         return tuple(
             ServiceFacts(
@@ -142,25 +146,10 @@ class TalosMachines:
                 state=service.state,
                 healthy=service.health.healthy,
                 unknown=service.health.unknown,
-                message=service.health.last_message,
+                message=clipped(service.health.last_message),
             )
             for service in answer.services
         )
-
-    async def diagnostics(self, address: str, access: TalosAccess) -> tuple[UnmetFacts, ...]:
-        machine = await self._connected(address, access)
-        with machine.channel.failures(sent=False):
-            found = await cosi.find(machine.state, DIAGNOSTICS)
-        return tuple(
-            UnmetFacts(name=each.id, reason=": ".join([each.text("message"), *(each.at("details") or ())]))
-            for each in found
-        )
-
-    async def kubeconfig(self, address: str, access: TalosAccess) -> bytes:
-        machine = await self._connected(address, access)
-        with machine.channel.failures(sent=False):
-            packed = b"".join([part.bytes for part in await machine.calls.Kubeconfig(Empty(), timeout=READ_S)])
-        return unpack_kubeconfig(packed)
 
     async def close(self) -> None:
         machines, self._machines = self._machines, {}
@@ -171,7 +160,9 @@ class TalosMachines:
         machine = self._machines.get(key)
         if machine is None:
             context = maintenance_context(pin) if access is None else secure_context(access)
-            machine = self._machines[key] = _Machine(TalosChannel(lambda: self._dialer.resolve(address, PORT), context))
+            allowance = STRANGER_BYTES if access is None else CLUSTER_BYTES
+            channel = TalosChannel(lambda: self._dialer.resolve(address, PORT), context, allowance=allowance)
+            machine = self._machines[key] = _Machine(channel)
         try:
             await machine.channel.connect()
         except NotTrusted:
@@ -190,7 +181,7 @@ class TalosMachines:
 
 async def _read_facts(machine: _Machine, address: str, access: TalosAccess | None) -> MachineFacts:
     """All of it over one connection: in maintenance the fingerprint is the key that the identity is bound to, and a channel that dials
-    anew in the middle may reach another machine. Raises Unreachable then, and GRPCError.
+    anew in the middle may reach another machine. Raises Unreachable then, Malformed, and GRPCError.
     """
     state, connection = machine.state, machine.channel.latest
     status, system, hostname, system_disk, cmdline, version, info, links, disks = await _together(
@@ -215,8 +206,8 @@ async def _read_facts(machine: _Machine, address: str, access: TalosAccess | Non
         stage=status.text("stage") or "unknown",
         ready=status.flag("status", "ready"),
         unmet=tuple(
-            UnmetFacts(name=each.get("name", ""), reason=each.get("reason", ""))
-            for each in status.at("status", "unmetConditions") or ()
+            UnmetFacts(name=each.text("name"), reason=each.words("reason"))
+            for each in status.each("status", "unmetConditions", most=UNMET)
         ),
         uuid=system.text("uuid"),
         macs=tuple(_physical_macs(links)),
@@ -232,7 +223,7 @@ async def _read_facts(machine: _Machine, address: str, access: TalosAccess | Non
             for disk in disks
         ),
         system_disk=system_disk.text("devPath"),
-        cmdline=cmdline.text("cmdline"),
+        cmdline=cmdline.text("cmdline", most=CMDLINE_CHARS),
         fingerprint=machine.channel.fingerprint,
         cluster_id=info.text("clusterId"),
     )
@@ -260,22 +251,9 @@ def _physical_macs(links: Iterable[Resource]) -> Iterable[str]:
 
 def _only(messages: Any) -> Any:
     """The one message of a direct call. A proxied one may carry an error in its metadata."""
+    if len(messages) != 1:
+        raise malformed(f"{len(messages)} messages where one is due")
     message = messages[0]
     if message.metadata.error:
-        raise TalosRefused(status="UNKNOWN", message=message.metadata.error)
+        raise TalosRefused(status="UNKNOWN", message=clipped(message.metadata.error))
     return message
-
-
-def unpack_kubeconfig(packed: bytes) -> bytes:
-    """The one file of the gzipped tar that Talos sends. Its archive lacks the end blocks, so it is read entry by entry.
-    Raises Unreachable when it was cut.
-    """
-    try:
-        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as archive:
-            entry = archive.next()
-            content = archive.extractfile(entry) if entry else None
-            if content is not None:
-                return content.read()
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise Unreachable(f"the kubeconfig did not arrive whole: {error}") from error
-    raise Unreachable("the kubeconfig did not arrive: an empty archive")

@@ -17,14 +17,18 @@ from provisioner.ports import TalosAccess
 
 
 def spki_fingerprint(der: bytes) -> str:
-    """base64(SHA-256(SubjectPublicKeyInfo)) of a certificate: the form that talosctl prints and takes."""
+    """base64(SHA-256(SubjectPublicKeyInfo)) of a certificate: the form that talosctl prints and takes. Raises ssl.SSLError for what is no
+    certificate, or has a key of a kind that nobody knows: OpenSSL takes more than that.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    key = x509.load_der_x509_certificate(der).public_key()
-    return base64.b64encode(
-        hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
-    ).decode()
+    try:
+        key = x509.load_der_x509_certificate(der).public_key()
+        shown = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except Exception as error:  # whatever the library makes of it
+        raise ssl.SSLError(1, "its certificate cannot be read") from error
+    return base64.b64encode(hashlib.sha256(shown).digest()).decode()
 
 
 def secure_context(access: TalosAccess) -> ssl.SSLContext:

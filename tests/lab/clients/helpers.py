@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import io
+import tarfile
 import threading
 import time
 from collections import Counter
@@ -11,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import yaml
+from google.protobuf.empty_pb2 import Empty
 
 from provisioner.errors import Unreachable
 from provisioner.hyperv.host import HyperVHost
@@ -18,7 +22,8 @@ from provisioner.hyperv.workers import CallInfo
 from provisioner.lab.functions.api import ErrorRecord, Parameter, Streams, Terminating
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.model.spec import HostSpec
-from provisioner.ports import Endpoint, VmRequest
+from provisioner.ports import Endpoint, TalosAccess, VmRequest
+from provisioner.talos.api.client import TalosMachines
 from tests.conftest import ROOT
 
 USER, PASSWORD = "Administrator", "Pa:ss w0rd!ä"
@@ -187,3 +192,15 @@ def request(name: str) -> VmRequest:
         mark=f"provision/1 cluster=c1 machine={name}",
         start_delay_s=0,
     )
+
+
+async def fetched_kubeconfig(machines: TalosMachines, address: str, access: TalosAccess) -> bytes:
+    """The one that Talos makes, as its own client takes it: a gzipped archive that lacks its end, read entry by entry."""
+    machine = await machines._connected(address, access)
+    packed = b"".join([part.bytes for part in await machine.calls.Kubeconfig(Empty(), timeout=10)])
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as archive:
+        entry = archive.next()
+        assert entry is not None
+        content = archive.extractfile(entry)
+        assert content is not None
+        return content.read()

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from provisioner.errors import Dropped, NotTrusted, Rejected, TalosRefused, Unreachable
 from provisioner.ports import Endpoint, TalosAccess
 from provisioner.talos.api.client import TalosMachines
-from tests.lab.clients.helpers import RealClock
+from tests.lab.clients.helpers import RealClock, fetched_kubeconfig
 from tests.lab.machines.clusters import Cluster
 from tests.lab.machines.helpers import Lan, Served, serving
 
@@ -176,8 +176,7 @@ def test_the_whole_life_from_maintenance_to_members(served: Served, cluster: Clu
         services = {service.id: service for service in await talos.machines.services(address, access)}
         assert services["etcd"].state == "Running"
         assert services["apid"].healthy
-        assert b"certificate-authority-data" in await talos.machines.kubeconfig(address, access)
-        assert await talos.machines.diagnostics(address, access) == ()
+        assert b"certificate-authority-data" in await fetched_kubeconfig(talos.machines, address, access)
 
     run(served, test)
 

@@ -28,7 +28,7 @@ from provisioner.lab.world.world import World
 from provisioner.model.spec import HostSpec
 from provisioner.ports import Endpoint, ObserveQuery, VmRequest
 from provisioner.talos.api.client import TalosMachines
-from tests.lab.clients.helpers import PASSWORD, USER, RealClock
+from tests.lab.clients.helpers import PASSWORD, USER, RealClock, fetched_kubeconfig
 from tests.lab.clients.test_host import run
 from tests.lab.clients.test_machines import access_of
 from tests.lab.machines.clusters import Cluster
@@ -140,7 +140,7 @@ def test_a_cluster_of_one(lab: Served) -> None:
             facts = await until(lambda: talos.read(address, access))
             assert facts.from_disk
             await talos.bootstrap(address, access)
-            kubeconfig = await talos.kubeconfig(address, access)
+            kubeconfig = await fetched_kubeconfig(talos, address, access)
             await until(lambda: kubernetes.ready(kubeconfig))
             (node,) = await until(lambda: ready_nodes(kubernetes, kubeconfig))
             assert (node.name, node.address, node.control_plane) == ("cp1", address, True)

@@ -1,12 +1,12 @@
-"""What is read from Talos' answers: YAML as text, the kubeconfig's unfinished archive, certificates from memory."""
+"""What is read from Talos' answers: YAML as text, certificates from memory."""
 
 from __future__ import annotations
 
 import asyncio
-import gzip
-import io
+import contextlib
+import re
 import ssl
-import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from provisioner.clienttls import load_client_certificate
-from provisioner.errors import Unreachable
+from provisioner.errors import Malformed, Unreachable
 from provisioner.talos.api import client, cosi
-from provisioner.talos.api.client import _physical_macs, unpack_kubeconfig
-from provisioner.talos.api.cosi import Resource, _read
+from provisioner.talos.api.client import _physical_macs
+from provisioner.talos.api.cosi import Kind, Resource, _read
 from provisioner.talos.api.gen import cosi_pb2
 from tests.unit.talos_api.test_channel import CERTIFICATE, KEY_PEM
 
@@ -26,10 +26,12 @@ def descriptors() -> int:
     return len(list(Path("/dev/fd").iterdir()))
 
 
+KIND = Kind(namespace="runtime", type="MachineStatuses.runtime.talos.dev")
+
+
 def resource(text: str) -> Resource:
-    return _read(
-        cosi_pb2.Resource(metadata=cosi_pb2.Metadata(id="x"), spec=cosi_pb2.Spec(yaml_spec=text, proto_spec=b"\x01"))
-    )
+    spec = cosi_pb2.Spec(yaml_spec=text, proto_spec=b"\x01")
+    return _read(cosi_pb2.Resource(metadata=cosi_pb2.Metadata(id="x"), spec=spec), KIND)
 
 
 def test_scalars_stay_what_talos_wrote() -> None:
@@ -38,18 +40,64 @@ def test_scalars_stay_what_talos_wrote() -> None:
     assert found.text("e", "f") == "2026-01-01"
     assert found.number("g") == 20 * 2**30
     assert found.flag("c")
-    assert not found.flag("a")
-    assert (found.text("i"), found.text("missing"), found.text("a", "deeper"), found.number("missing")) == (
+    assert (found.text("i"), found.text("missing"), found.text("missing", "deeper"), found.number("missing")) == (
         "",
         "",
         "",
         0,
     )
+    assert found.each("h", most=1) == found.each("missing", most=1) == ()
 
 
-@pytest.mark.parametrize("text", ["", "controlplane", "- a\n"])
-def test_a_spec_that_is_no_mapping_has_no_fields(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "null", "~"])
+def test_a_spec_that_is_empty_has_no_fields(text: str) -> None:
     assert resource(text).text("stage") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "read", "words"),
+    [
+        ("controlplane", lambda r: r.text("stage"), 'MachineStatuses has "controlplane" where a mapping is due'),
+        ("- a\n", lambda r: r.text("stage"), "MachineStatuses has a list where a mapping is due"),
+        ("a: off", lambda r: r.text("a", "deeper"), 'MachineStatuses.a has "off" where a mapping is due'),
+        ("stage: [a]", lambda r: r.text("stage"), "MachineStatuses.stage has a list where a text"),
+        (f"stage: {'x' * 300}", lambda r: r.text("stage"), "(300 characters) where a text of at most 256 characters"),
+        ("size: 1e9", lambda r: r.number("size"), 'MachineStatuses.size has "1e9" where a whole number is due'),
+        ("size: ²", lambda r: r.number("size"), "where a whole number is due"),
+        ("ready: yes", lambda r: r.flag("ready"), 'MachineStatuses.ready has "yes" where true or false is due'),
+        ("s: {u: [a]}", lambda r: r.each("s", "u", most=9), "MachineStatuses.s.u has a list where a list of at most 9 mappings"),
+        ("u: [{}, {}]", lambda r: r.each("u", most=1), "where a list of at most 1 mappings is due"),
+        ("u: all", lambda r: r.each("u", most=1), 'MachineStatuses.u has "all" where a list'),
+    ],
+)  # fmt: skip
+def test_what_is_of_another_form_is_no_absence(text: str, read: Callable[[Resource], Any], words: str) -> None:
+    with pytest.raises(Malformed, match=re.escape(words)):
+        read(resource(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[a",
+        "a: *b",
+        "&a [*a]",
+        "? [a]: b",
+        "a: !!python/object:x",
+        "a:\tb\n\t- c",
+        "\x07",
+        "[" * 100_000,
+        "x" * 300_000,
+    ],
+    ids=["open", "alias", "within itself", "key", "tag", "tabs", "control", "deep", "long"],
+)
+def test_yaml_that_cannot_be_read_says_what_came(text: str) -> None:
+    with contextlib.suppress(Malformed):  # what a reader that makes text alone can read is no harm
+        assert len(resource(text).text("a")) < 300
+        return
+    with pytest.raises(
+        Malformed, match=r"MachineStatuses with .{1,200} where YAML is due|MachineStatuses with 300,000 characters"
+    ):
+        resource(text)
 
 
 def test_physical_links_by_talos_own_rule() -> None:
@@ -62,38 +110,6 @@ def test_physical_links_by_talos_own_rule() -> None:
         resource("type: ether\nkind: ''\nhardwareAddr: 80:00:00:48:fe:80:00:00:00:00:00:00:00:02:c9:03:00:00:00:01\n"),
     ]
     assert list(_physical_macs(links)) == ["02155D000011", "02155D000012"]
-
-
-def archive(name: str = "kubeconfig", content: bytes = b"apiVersion: v1\n") -> bytes:
-    """As Talos sends it: header and content, no padding, no end blocks."""
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = len(content), 0o600
-    return gzip.compress(entry.tobuf() + content)
-
-
-def test_the_kubeconfig_of_an_archive_without_an_end() -> None:
-    assert unpack_kubeconfig(archive()) == b"apiVersion: v1\n"
-    with (
-        tarfile.open(fileobj=io.BytesIO(gzip.decompress(archive()))) as opened,
-        pytest.raises(tarfile.ReadError),  # what the usual way would do
-    ):
-        opened.getmembers()
-
-
-@pytest.mark.parametrize(
-    "packed",
-    [b"", b"no gzip", gzip.compress(b""), gzip.compress(b"x" * 600), archive()[:30]],
-    ids=[
-        "nothing",
-        "no gzip",
-        "no archive",
-        "no entry",
-        "cut",
-    ],  # gzip stamps the time: names made of it differ by worker
-)
-def test_a_kubeconfig_that_did_not_arrive_whole(packed: bytes) -> None:
-    with pytest.raises(Unreachable, match="kubeconfig"):
-        unpack_kubeconfig(packed)
 
 
 @pytest.mark.parametrize("label", [b"PRIVATE KEY", b"ED25519 PRIVATE KEY"], ids=["PKCS8", "Talos"])
