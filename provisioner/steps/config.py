@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.errors import Dropped, Fault, Malformed, NotTrusted, Rejected, TalosRefused, TransportError, Unreachable
+from provisioner.errors import (
+    Dropped,
+    Fault,
+    Malformed,
+    NotTrusted,
+    Rejected,
+    TalosRefused,
+    TransportError,
+    Unreachable,
+)
 from provisioner.model.facts import MachineFacts, Observed
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb

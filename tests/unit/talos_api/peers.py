@@ -96,8 +96,8 @@ class Peer:
             path: Handler(
                 self._answering(path),
                 Cardinality.UNARY_STREAM,  # then nobody minds how many messages there are
-                None,  # type: ignore[arg-type]  # the codec knows no types
-                None,  # type: ignore[arg-type]
+                bytes,
+                bytes,
             )
             for path in (GET, LIST, WATCH, APPLY, BOOTSTRAP, MEMBERS, SERVICES)
         }
@@ -147,9 +147,9 @@ async def speaking_grpc() -> AsyncIterator[tuple[Peer, TalosMachines]]:
     peer = Peer()
     server = Server([peer], codec=RawCodec())
     await server.start("127.0.0.1", 0, ssl=server_context())
-    assert server._server is not None
+    bound: Any = server._server
     try:
-        async with met(server._server.sockets[0].getsockname()[1]) as machines:
+        async with met(bound.sockets[0].getsockname()[1]) as machines:
             yield peer, machines
     finally:
         server.close()
