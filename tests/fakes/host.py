@@ -61,6 +61,8 @@ class FakeHost(Scripted):
         """How the job of a switch ends when it is confirmed: `Done`, `Failed`, `Undone`."""
         self.stuck_drives = False
         """Whether drives keep their ISO whatever they are told."""
+        self.power: Callable[[VmFacts], None] = lambda _vm: None
+        """Told of a VM that was made, started, stopped, changed or (as Off) removed: what runs in it is not this fake's business."""
         self._numbers = itertools.count(1)
 
     # -- for tests
@@ -286,7 +288,9 @@ class FakeHost(Scripted):
             vm = self.vms.get(id)
             if vm is not None and (vm.mark is None or mark not in (vm.mark.cluster_id, str(vm.mark))):
                 raise _refused("VMNotOurs", "Remove-TalosVM", id)
-            self.vms.pop(id, None)
+            if vm is not None:
+                del self.vms[id]
+                self.power(replace(vm, state="Off"))
             for folder in [folder for folder in self.folders.values() if folder.vm_id == id]:
                 self._delete(folder, "Remove-TalosVM")
 
@@ -316,6 +320,7 @@ class FakeHost(Scripted):
 
     def _keep(self, vm: VmFacts) -> VmFacts:
         self.vms[vm.id] = vm
+        self.power(vm)
         return vm
 
     def _delete(self, folder: FolderFacts, function: str) -> None:

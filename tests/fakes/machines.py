@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,6 +56,8 @@ class FakeMachines(Scripted):
     def __init__(self, *boxes: Box) -> None:
         super().__init__()
         self.boxes = {box.facts.address: box for box in boxes}
+        self.settle: Callable[[], None] = lambda: None
+        """Called when a machine took its config or was bootstrapped: the cluster that they make is not this fake's business."""
 
     def named(self, hostname: str) -> Box:
         return next(box for box in self.boxes.values() if box.facts.hostname == hostname)
@@ -85,6 +87,7 @@ class FakeMachines(Scripted):
             box = self._reached(address, access, pin)
             if not dry_run:
                 box.takes(config)
+                self.settle()
             return ApplyOutcome(warnings=box.warnings, mode="REBOOT", details="")
 
     async def bootstrap(self, address: str, access: TalosAccess) -> None:
@@ -94,6 +97,7 @@ class FakeMachines(Scripted):
                 raise TalosRefused(status="ALREADY_EXISTS", message="etcd data directory is not empty")
             box.etcd = "Running"
             box.members = (EtcdMemberFacts(id=1, hostname=box.facts.hostname),)
+            self.settle()
 
     async def etcd_members(self, address: str, access: TalosAccess) -> tuple[EtcdMemberFacts, ...]:
         async with self._asked("etcd_members", address=address, access=access):

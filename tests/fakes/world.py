@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from provisioner.flow.session import Session
 from provisioner.model.events import Event
-from provisioner.model.facts import Observed
+from provisioner.model.facts import EtcdMemberFacts, NodeFacts, Observed, VmFacts
 from provisioner.model.plan import Action
 from provisioner.model.spec import Cluster
 from provisioner.model.wishes import Options
@@ -29,9 +29,9 @@ from tests.fakes.configs import OURS, FakeConfigs, access_of
 from tests.fakes.dialer import FakeDialer
 from tests.fakes.host import FakeHost
 from tests.fakes.kubernetes import FakeKubernetes
-from tests.fakes.machines import Box, FakeMachines
+from tests.fakes.machines import HALT, Box, FakeMachines
 from tests.fakes.store import FakeStore
-from tests.unit.steps.world import pods_of
+from tests.unit.steps.world import machine_of, pods_of
 
 E = TypeVar("E", bound=Event)
 
@@ -40,7 +40,7 @@ class FakeWorld:
     """Hosts, machines, the Kubernetes API and this computer, in the state that `seen` tells.
 
     The secrets of a world whose cluster is up are there, and its machines hang on them. Machines known by `seen.machines` answer, and the
-    host's neighbour table knows them. A test that needs a port to do what no fake does gives its own by `run(host=...)`.
+    host's neighbour table knows them. VMs that a run makes boot, take configs, and become a cluster, at once. A test that needs a port to do what no fake does gives its own by `run(host=...)`.
     """
 
     def __init__(self, cluster: Cluster, seen: Observed, *, notes: Mapping[str, Any] | None = None) -> None:
@@ -72,6 +72,11 @@ class FakeWorld:
                 box.etcd, box.members = "Running" if members is not None else "Preparing", members
             self.machines.boxes[facts.address] = box
             self.hosts[machine.host].knows(machine.mac, facts.address)
+        self._off: dict[str, Box] = {}
+        """By VM id: machines that do not run."""
+        for host in self.hosts.values():
+            host.power = self._power
+        self.machines.settle = self._settle
 
     @property
     def host(self) -> FakeHost:
@@ -141,6 +146,49 @@ class FakeWorld:
     def told(self, kind: type[E]) -> list[E]:
         """The events of that kind so far."""
         return [event for event in self.events if isinstance(event, kind)]
+
+    def _power(self, vm: VmFacts) -> None:
+        """A VM that runs boots: its disk if Talos is on it, else the ISO, which gets an address and waits in maintenance."""
+        machine = next((m for m in self.cluster.machines if m.mac == vm.mac), None)
+        if machine is None or vm.mark is None:
+            return
+        there = next((box for box in self.machines.boxes.values() if machine.mac in box.facts.macs), None)
+        if vm.state != "Running":
+            if there is not None:
+                self._off[vm.id] = self.machines.boxes.pop(there.facts.address)
+            if not any(vm.id in host.vms for host in self.hosts.values()):
+                self._off.pop(vm.id, None)  # removed, with its disk
+        elif there is None:
+            box = self._off.pop(vm.id, None) or self._booted(machine.name, vm)
+            self.machines.boxes[box.facts.address] = box
+            self.hosts[machine.host].knows(machine.mac, box.facts.address)
+        self._settle()
+
+    def _booted(self, name: str, vm: VmFacts) -> Box:
+        fresh = {
+            "mode": "maintenance",
+            "stage": "maintenance",
+            "uuid": vm.bios_uuid,
+            "system_disk": "",
+            "cmdline": HALT,
+        }
+        control_plane = name in {machine.name for machine in self.cluster.control_planes}
+        return Box(facts=machine_of(fresh, name, self.cluster), etcd="Preparing" if control_plane else "")
+
+    def _settle(self) -> None:
+        """Once etcd was begun on one control plane the others join it, and every configured machine becomes a node."""
+        configured = [box for box in self.machines.boxes.values() if box.facts.mode == "secure"]
+        begun = [box for box in configured if box.members]
+        joined = [box for box in configured if box.etcd] if begun else []
+        members = tuple(EtcdMemberFacts(id=n, hostname=box.facts.hostname) for n, box in enumerate(joined))
+        for box in joined:
+            box.etcd, box.members = "Running", members
+        if begun:
+            self.kubernetes.all_pods = pods_of(self.cluster)
+            self.kubernetes.show(tuple(NodeFacts(name=box.facts.hostname, ready=True) for box in configured))
+        elif not configured:
+            self.kubernetes.all_pods = ()
+            self.kubernetes.show(())
 
     async def _picture(self, machine: str) -> str:
         self.pictures.append(machine)
