@@ -1,0 +1,90 @@
+"""Whole runs over the fakes: what is made, what is kept, what is gone. The lab's tests do the same over the real protocols."""
+
+from __future__ import annotations
+
+from provisioner.model.wishes import Extent
+from tests.fakes.world import FakeWorld
+from tests.unit.steps.world import CLUSTER_ID, cluster_of, observed_of
+
+CLUSTER = cluster_of({"control_planes": 3, "workers": 2})
+NAMES = [machine.name for machine in CLUSTER.machines]
+
+
+def nothing() -> FakeWorld:
+    return FakeWorld(CLUSTER, observed_of({}, CLUSTER))
+
+
+async def test_up_makes_it_all_and_the_second_up_nothing() -> None:
+    world = nothing()
+    result = await world.session().up()
+    assert (result.outcome, result.fault) == ("ok", None)
+    assert sorted(vm.name for vm in world.host.vms.values()) == sorted(NAMES)
+    assert all(vm.mark is not None and not vm.iso for vm in world.host.vms.values())
+    assert {box.facts.mode for box in world.machines.boxes.values()} == {"secure"}
+    assert len(world.machines.made("bootstrap")) == 1
+    assert world.store.access == {"talosconfig": "current", "kubeconfig": "current"}
+    before = len(world.host.calls)
+    again = await world.session().up()
+    assert (again.outcome, again.fault) == ("unchanged", None)
+    assert {call.name for call in world.host.calls[before:]} == {"observe"}
+
+
+async def test_a_whole_cluster_is_only_looked_at() -> None:
+    cluster = cluster_of({})
+    world = FakeWorld(cluster, observed_of({"all": "up"}, cluster))
+    seen = {name: {"address": facts.address} for name, facts in world.seen.machines.items()}
+    world.store.notes = {"machines": seen}
+    result = await world.session().up()
+    assert (result.outcome, result.fault) == ("unchanged", None)
+    assert {call.name for call in world.host.calls} == {"observe"}
+    assert not world.machines.made("apply")
+
+
+async def test_down_removes_the_machines_and_keeps_the_rest() -> None:
+    world = nothing()
+    await world.session().up()
+    result = await world.session().down(Extent())
+    assert (result.outcome, result.fault) == ("ok", None)
+    assert world.host.vms == {}
+    assert world.machines.boxes == {}
+    assert world.host.switches["lab"].exists
+    assert [image.ours for image in world.host.images.values()] == [True]
+    assert world.store.secrets is not None
+    assert not any(world.store.access.values())
+    again = await world.session().down(Extent())
+    assert again.outcome == "unchanged"
+
+
+async def test_down_with_all_leaves_nothing() -> None:
+    world = nothing()
+    await world.session().up()
+    result = await world.session().down(Extent(switch=True, image=True, secrets=True))
+    assert (result.outcome, result.fault) == ("ok", None)
+    assert (world.host.vms, world.host.images) == ({}, {})
+    assert not world.host.switches["lab"].exists
+    assert world.store.secrets is None
+    assert len(world.store.aside) == 1
+
+
+async def test_rebuild_makes_other_machines_of_the_same_cluster() -> None:
+    world = nothing()
+    await world.session().up()
+    secrets, old = world.store.secrets, dict(world.host.vms)
+    result = await world.session().rebuild()
+    assert (result.outcome, result.fault) == ("ok", None)
+    assert len(world.host.made("remove_vm")) == len(old)
+    assert sorted(vm.name for vm in world.host.vms.values()) == sorted(NAMES)
+    assert world.store.secrets == secrets
+    assert len(world.machines.made("bootstrap")) == 2
+    assert all(access == "current" for access in world.store.access.values()), "the same contexts are needed again"
+
+
+async def test_another_clusters_machines_are_not_touched() -> None:
+    other = f"{CLUSTER_ID[::-1]}"
+    cluster = cluster_of({})
+    theirs = [
+        {"name": name, "mark": f"provision/1 cluster={other} machine={name}"} for name in ("x-cp-1", "x-worker-1")
+    ]
+    world = FakeWorld(cluster, observed_of({"all": "up", "vms": theirs}, cluster))
+    await world.session().down(Extent())
+    assert sorted(vm.name for vm in world.host.vms.values()) == ["x-cp-1", "x-worker-1"]
