@@ -1,6 +1,7 @@
 # make up      sets up and runs `provision up lab`
 # make test    sets up and runs the tests
 # make check   format, lint, types (tests too), imports, PowerShell, tests
+# make mutate  breaks the rules of tests/mutants.toml one by one; prints those that no fast test notices
 # make bench   measures and holds the figures against their limits
 # make fuzz    gives the fuzzers a hundred times their inputs (FUZZ=1000 for more)
 # make docs    writes what the docs take from the program: reference, screens
@@ -16,7 +17,7 @@ JOBS   ?= $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or 
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --maxschedchunk 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format bench fuzz docs proto clean
+.PHONY: help setup up test check format mutate bench fuzz docs proto clean
 
 help:                 ## these lines
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -49,6 +50,9 @@ endif
 format: setup
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+mutate: setup
+	@$(BIN)/python -m tests.mutate
 
 bench: setup
 	@$(BIN)/python -m tests.bench
