@@ -81,6 +81,8 @@ class Fault(ProvisionError):
     """What to do or to type, each a line. Only commands that exist."""
     look: Sequence[str] = ()
     """Commands that show more."""
+    resume: str = ""
+    """The command that goes on, where the same command again would be refused for the same reason."""
     picture: str = ""
     """Path of the picture of the VM's screen, when one was taken."""
     machine: str = ""

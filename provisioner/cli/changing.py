@@ -97,7 +97,13 @@ def plan_only(look: Look, wanted: Wanted, *, exit_code: bool = False) -> int:
     async def read(ports: Ports) -> tuple[Plan, float]:
         begun = time.monotonic()
         seen = await observe(context.cluster, ports)
-        plan = plan_up(context.cluster, seen, retry_switch=wanted.retry_switch, until=wanted.until_step)
+        plan = plan_up(
+            context.cluster,
+            seen,
+            retry_switch=wanted.retry_switch,
+            until=wanted.until_step,
+            wait_scale=wanted.wait_scale,
+        )
         return plan, time.monotonic() - begun
 
     plan, read_s = _with_ports(context, read)
@@ -110,7 +116,7 @@ def plan_only(look: Look, wanted: Wanted, *, exit_code: bool = False) -> int:
         )
     if plan.refusals:
         return _refusal_code(plan)
-    return Exit.PENDING if exit_code and plan.changes else Exit.DONE
+    return Exit.PENDING if exit_code and (plan.changes or plan.differences) else Exit.DONE
 
 
 def _refusal_code(plan: Plan) -> int:
@@ -291,6 +297,7 @@ async def _drive(
     *,
     stop: asyncio.Event,
 ) -> Result:
+    """All events of the run, those of calls too, count from one moment."""
     clock, begun = context.clock, context.clock.now()
 
     def stamp() -> dict[str, Any]:
@@ -332,6 +339,7 @@ async def _drive(
         ports=ports,
         emit=emit,
         stop=stop,
+        begun_s=begun,
         options=Options(wait_scale=wanted.wait_scale, retry_switch=wanted.retry_switch),
         run_number=journal.run,
         run_folder=journal.folder,

@@ -15,7 +15,9 @@ from provisioner.model.spec import Cluster, MachineSpec
 
 
 def status(look: Look, cluster: str, *, as_json: bool, exit_code: bool, host: str, user: str) -> int:
-    """Prints what is there. Exit 0 when it could be read; with `exit_code` 10 when something differs from the file."""
+    """Prints what is there. Exit 0 when all of it could be read, else 4; with `exit_code` 10 when it is not healthy or differs from the
+    file.
+    """
     from provisioner.cli.opening import open_cluster
     from provisioner.context import close_ports, open_ports
     from provisioner.flow.status import status as read_status
@@ -36,6 +38,8 @@ def status(look: Look, cluster: str, *, as_json: bool, exit_code: bool, host: st
         sys.stdout.write(redacted(json.dumps(report.to_json(), ensure_ascii=False)) + "\n")
     else:
         sys.stdout.write(render_status(report, paper=look.paper))
+    if not report.complete:
+        return Exit.NOT_READY
     return Exit.PENDING if exit_code and (report.drifted or not report.healthy) else Exit.DONE
 
 
@@ -74,5 +78,6 @@ def machine_config(cluster: Cluster, machine: MachineSpec) -> bytes:
     bundle = (
         configs.read_bundle(text) if text is not None else configs.new_bundle(cluster, store.secrets_facts().cluster_id)
     )
-    endpoint = expected_endpoint(cluster, store.read_notes())
+    config = configs.effective(cluster, cluster.control_planes[0])
+    endpoint = expected_endpoint(cluster, config, store.read_notes())
     return configs.machine_config(cluster, machine, bundle, endpoint=endpoint)

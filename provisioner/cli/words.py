@@ -22,6 +22,7 @@ def fault_object(fault: Fault) -> dict[str, Any]:
         "seen": list(fault.seen),
         "likely": fault.likely,
         "then": list(fault.then),
+        "resume": fault.resume,
         "look": list(fault.look),
         "picture": fault.picture,
         "machine": fault.machine,
@@ -40,4 +41,6 @@ def plan_object(plan: Plan, *, file: str, read_s: float) -> dict[str, Any]:
         "refusals": len(plan.refusals),
         "actions": [action_line(action) for action in plan.actions],
         "warnings": [asdict(warning) for warning in plan.warnings],
+        "differences": [asdict(each) for each in plan.differences],
+        "uncompared": list(plan.uncompared),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from provisioner.errors import Abandoned, Fault, Interrupted, ProvisionError
 from provisioner.model.events import ActionEnded, ActionStarted, StepEnded, StepStarted
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import STEP, STEPS, StepId
+from provisioner.steps.actions import Kept
 from provisioner.steps.run import Run
 
 Apply = Callable[[Action, Run], Awaitable[str]]
@@ -47,9 +49,16 @@ class Engine:
     _begun: dict[StepId, float] = field(default_factory=dict)
     _open: dict[StepId, int] = field(default_factory=dict)
     _failed: set[StepId] = field(default_factory=set)
+    """Steps with an action of their own that failed."""
+    _blocked: dict[StepId, list[Action]] = field(default_factory=dict)
+    """Actions that were not begun, since what they need did not come about."""
+    _worked_until: dict[StepId, float] = field(default_factory=dict)
+    """When the last action of a step that was begun ended."""
     _proofs: dict[StepId, list[str]] = field(default_factory=dict)
     _good: set[str] = field(default_factory=set)
     """Ids of the actions that are done."""
+    _found_kept: set[str] = field(default_factory=set)
+    """Ids of those that turned out to have nothing to do."""
 
     async def go(self) -> Outcome:
         """Does all actions; faults are in the outcome, and what else is raised comes as itself: a bug, or a screen that is gone."""
@@ -72,9 +81,11 @@ class Engine:
         try:
             if not ready or self.run.stop.is_set():
                 self.outcome.left.append(action)
+                self._blocked.setdefault(action.step, []).append(action)
                 self.outcome.interrupted |= self.run.stop.is_set()
             else:
                 good = await self._do(action)
+                self._worked_until[action.step] = self.run.ports.clock.now()
         finally:
             if good:
                 self._good.add(action.id)
@@ -82,7 +93,7 @@ class Engine:
                 self.run.failed.add(action.machine)
                 self.run.learned.set()
             self._ended[action.id].set_result(good)
-            self._step_done(action, good)
+            self._step_done(action)
 
     async def _do(self, action: Action) -> bool:
         self._step_begun(action)
@@ -95,17 +106,20 @@ class Engine:
         outcome, proof = "failed", ""
         try:
             proof = await self.appliers[action.step](action, self.run)
-            outcome = "done"
+            outcome = "kept" if isinstance(proof, Kept) else "done"
         except Interrupted:
             outcome = "stopped"
             self.outcome.interrupted = True
         except Abandoned as reason:
             outcome, proof = "stopped", str(reason)
             self.outcome.left.append(action)
+            self._blocked.setdefault(action.step, []).append(action)
         except Fault as fault:
+            self._failed.add(action.step)
             self.outcome.faults.append((action.step, fault))
             proof = fault.message
         except ProvisionError as error:
+            self._failed.add(action.step)
             self.outcome.faults.append((action.step, _unexpected(action, error)))
             proof = str(error)
         finally:
@@ -121,10 +135,11 @@ class Engine:
                     **self.run.waiter.stamp(),
                 )
             )
-        if outcome == "done":
+        if outcome in ("done", "kept"):
             self._proofs.setdefault(action.step, []).append(proof)
+            self._found_kept |= {action.id} if outcome == "kept" else set()
             self.outcome.done += 1
-        return outcome == "done"
+        return outcome in ("done", "kept")
 
     def _emit_started(self, action: Action) -> None:
         self.run.emit(
@@ -145,49 +160,50 @@ class Engine:
             machines = tuple(a.machine for a in self.actions if a.step is action.step and a.machine and a.kind)
             self.run.emit(StepStarted(step=action.step, machines=machines, **self.run.waiter.stamp()))
 
-    def _step_done(self, action: Action, good: bool) -> None:
+    def _step_done(self, action: Action) -> None:
         step = action.step
         self._open[step] -= 1
-        if not good:
-            self._failed.add(step)
         if self._open[step] or step not in self._begun:
             return
         own = [a for a in self.actions if a.step is step]
-        kept = all(not a.kind for a in own)
-        outcome = "kept" if kept else "done"
-        if step in self._failed:
-            outcome = "stopped" if self.run.stop.is_set() and not self._has_fault(step) else "failed"
+        good = [a for a in own if a.id in self._good]
+        kept = all(self._was_kept(a) for a in own)
+        outcome = (
+            "failed" if step in self._failed else "kept" if kept else "done" if len(good) == len(own) else "stopped"
+        )
+        said = [self._summary(good, self._proofs.get(step, []), kept=kept)] if good else []
+        blocked = [a.machine or a.object for a in self._blocked.get(step, ())]
+        if blocked:
+            said.append(f"not begun: {', '.join(blocked[:LISTED])}" + (" ..." if len(blocked) > LISTED else ""))
         self.run.emit(
             StepEnded(
                 step=step,
                 outcome=outcome,
-                elapsed_s=round(self.run.ports.clock.now() - self._begun[step], 3),
-                summary=_summary([a for a in own if a.id in self._good], self._proofs.get(step, []), kept=kept),
+                elapsed_s=round(self._worked_until.get(step, self.run.ports.clock.now()) - self._begun[step], 3),
+                summary="; ".join(filter(None, said)),
                 **self.run.waiter.stamp(),
             )
         )
 
-    def _has_fault(self, step: StepId) -> bool:
-        return any(where is step for where, _ in self.outcome.faults)
+    def _was_kept(self, action: Action) -> bool:
+        return not action.kind or action.id in self._found_kept
+
+    def _summary(self, actions: Sequence[Action], proofs: Sequence[str], *, kept: bool) -> str:
+        """One line for a finished step."""
+        if len(actions) == 1 and len(proofs) == 1:
+            text = proofs[0]
+            return f"kept: {text}" if kept and text else text
+        if kept:
+            return f"{len(actions)} kept"
+        words = Counter("kept" if self._was_kept(action) else _word(action) for action in actions)
+        return ", ".join(f"{count} {word}" for word, count in words.items())
 
 
-def _summary(actions: Sequence[Action], proofs: Sequence[str], *, kept: bool) -> str:
-    """One line for a finished step."""
-    if len(actions) == 1 and len(proofs) == 1:
-        text = proofs[0]
-        return f"kept: {text}" if kept and text else text
-    if kept:
-        return f"{len(actions)} kept"
-    verbs: dict[str, int] = {}
-    for action in actions:
-        word = _word(action)
-        verbs[word] = verbs.get(word, 0) + 1
-    return ", ".join(f"{count} {word}" for word, count in verbs.items())
+LISTED = 4
+"""Names that a summary gives at most."""
 
 
 def _word(action: Action) -> str:
-    if not action.kind:
-        return "kept"
     waited = action.verb is Verb.WAIT and STEP[action.step].done_word
     return waited or _DONE.get(action.verb, str(action.verb))
 

@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from provisioner.errors import Fault, NotTrusted, TransportError, Unreachable
+from provisioner.model.endpoint import endpoint_of
 from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, NodeFacts, Observed, SecretsFacts, VmFacts
 from provisioner.model.notes import etcd_began
+from provisioner.model.ownership import OnHost, our_vms
 from provisioner.model.spec import Cluster, HostSpec
 from provisioner.ports import Bundle, Clock, Host, ObserveQuery, Ports, TalosAccess
 from provisioner.steps.finder import same_uuid
@@ -24,6 +26,7 @@ T = TypeVar("T")
 
 READ_BOUND_S = 180.0
 """For one reading of a host, an outage as long as it is borne included."""
+NO_ADDRESS = "its address is not known"
 HTTP_PORT = 5985
 """WinRM's own port without TLS, where the messages themselves are encrypted."""
 
@@ -79,9 +82,10 @@ class _Looks:
         self.machines: dict[str, asyncio.Future[MachineFacts | str]] = {}
         """At the addresses where they are expected; one that is elsewhere is found by the run itself, by its MAC."""
         self.asked = ""
-        """Where the first control plane is expected: what is asked about the cluster is asked there."""
+        """Where the first control plane is expected: what is asked about the cluster is asked there, or at the first that answers."""
         self.etcd: asyncio.Future[tuple[EtcdMemberFacts, ...]] | None = None
         self.nodes: asyncio.Future[tuple[NodeFacts, ...]] | None = None
+        self.access: TalosAccess | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -105,6 +109,7 @@ class _Looks:
         to be ours.
         """
         bundle, access = read_keys(ports)
+        self.access = access
         addresses = _known_addresses(cluster, ports.store.read_notes())
         for name, places in addresses.items():
             self.machines[name] = self.begin(_read_machine(ports, places, access))
@@ -122,28 +127,56 @@ class _Looks:
 
 async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], looks: _Looks) -> Observed:
     secrets = ports.store.secrets_facts()
-    machines, unread = await _machines(cluster, hosts, secrets, looks)
-    first = machines.get(cluster.control_planes[0].name)
-    etcd, nodes = None, None
-    if first is not None and first.mode == "secure" and first.address != looks.asked:
+    notes = ports.store.read_notes()
+    placed = _placed(cluster, hosts, secrets)
+    machines, unread = await _machines(cluster, hosts, placed, looks)
+    await _look_elsewhere(ports, placed, machines, unread, looks)
+    configs = {machine.name: ports.configs.effective(cluster, machine) for machine in cluster.machines}
+    etcd: tuple[EtcdMemberFacts, ...] | None = None
+    nodes: tuple[NodeFacts, ...] | None = None
+    etcd_unread = nodes_unread = ""
+    leader = next((f for m in cluster.control_planes if (f := machines.get(m.name)) and f.mode == "secure"), None)
+    if leader is not None:
         bundle, access = read_keys(ports)
-        if access is not None:
-            looks.at_control_plane(cluster, ports, bundle, access, first.address)
-    if looks.etcd is not None and looks.nodes is not None and first is not None and first.mode == "secure":
-        etcd, nodes = await asyncio.gather(_or_none(looks.etcd), _or_none(looks.nodes))
+        if access is not None and leader.address != looks.asked:
+            looks.at_control_plane(cluster, ports, bundle, access, leader.address)
+        if looks.etcd is not None and looks.nodes is not None:
+            (etcd, etcd_unread), (nodes, nodes_unread) = await asyncio.gather(_or_why(looks.etcd), _or_why(looks.nodes))
+    elif any(machine.name in unread for machine in cluster.control_planes):
+        etcd_unread = nodes_unread = "no control plane answers"
     return Observed(
         hosts=hosts,
         secrets=secrets,
-        image_pin=image_pin(ports.store.read_notes(), cluster.image.file_name),
+        image_pin=image_pin(notes, cluster.image.file_name),
         machines=machines,
         unread=unread,
         etcd=etcd,
         etcd_began=etcd_began(ports.store.read_notes()),
+        etcd_unread=etcd_unread,
         nodes=nodes,
+        nodes_unread=nodes_unread,
+        configs=configs,
+        installed=frozenset(name for name, own in placed.items() if _was_installed(notes, name, own.vm)),
         access=ports.store.contexts(),
         kubeconfig=str(ports.store.folder / "kubeconfig"),
         read_utc=ports.clock.wall(),
     )
+
+
+def _placed(cluster: Cluster, hosts: Mapping[str, HostState], secrets: SecretsFacts) -> dict[str, OnHost]:
+    """The VM of each machine by the machine's name, also of those that the file does not name any more."""
+    found = {own.vm.mark.machine: own for own in our_vms(hosts, secrets) if own.vm.mark is not None}
+    for machine in cluster.machines:  # where the file puts it comes first: a plan refuses the others
+        state = hosts.get(machine.host)
+        vm = find_vm(machine, state, secrets) if state else None
+        if vm is not None:
+            found[machine.name] = OnHost(host=machine.host, vm=vm)
+    return found
+
+
+def _was_installed(notes: Mapping[str, Any], machine: str, vm: VmFacts) -> bool:
+    hint = machine_hint(notes, machine)
+    return hint.get("vm") == vm.id and hint.get("installed") is True
 
 
 def read_keys(ports: Ports) -> tuple[Bundle | None, TalosAccess | None]:
@@ -202,31 +235,64 @@ def host_fault(error: TransportError, spec: HostSpec) -> Fault:
 
 
 def _known_addresses(cluster: Cluster, notes: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Machine -> where it was in an earlier run, and where the file says; both are hints."""
+    """Machine -> where it was in an earlier run, and where the file says; both are hints. Machines that the file named once come too."""
+    in_notes = notes.get("machines")
     found = {m.name: (machine_hint(notes, m.name).get("address"), m.address) for m in cluster.machines}
+    for name in in_notes if isinstance(in_notes, dict) else ():
+        found.setdefault(str(name), (machine_hint(notes, str(name)).get("address"), ""))
     return {name: tuple(dict.fromkeys(str(a) for a in both if a)) for name, both in found.items() if any(both)}
 
 
 async def _machines(
-    cluster: Cluster, hosts: dict[str, HostState], secrets: SecretsFacts, looks: _Looks
+    cluster: Cluster, hosts: dict[str, HostState], placed: Mapping[str, OnHost], looks: _Looks
 ) -> tuple[dict[str, MachineFacts], dict[str, str]]:
-    """Machines that are proven to be the VMs of their names, and of the others why they were not read."""
+    """Machines that are proven to be the VMs of their names, and why others that may run were not read."""
     found: dict[str, MachineFacts] = {}
     unread: dict[str, str] = {}
-    for machine in cluster.machines:
-        state, look = hosts.get(machine.host), looks.machines.get(machine.name)
-        vm = find_vm(machine, state, secrets) if state else None
-        if state is not None and (vm is None or vm.state != "Running"):
-            unread[machine.name] = "no VM" if vm is None else f"the VM is {vm.state}"
-        elif look is None:
-            unread[machine.name] = "its address is not known yet"
+    known = {m.name for m in cluster.machines if m.host in hosts and hosts[m.host].whole}
+    for name in dict.fromkeys((*(m.name for m in cluster.machines), *placed)):
+        own, look = placed.get(name), looks.machines.get(name)
+        if (own is None and name in known) or (own is not None and own.vm.state != "Running"):
+            continue  # there is nothing that could answer
+        result = _judged(name, await look, own.vm if own else None) if look is not None else NO_ADDRESS
+        if isinstance(result, str):
+            unread[name] = result
         else:
-            result = _judged(machine.name, await look, vm)
-            if isinstance(result, str):
-                unread[machine.name] = result
-            else:
-                found[machine.name] = result
+            found[name] = result
     return found, unread
+
+
+async def _look_elsewhere(
+    ports: Ports,
+    placed: Mapping[str, OnHost],
+    machines: dict[str, MachineFacts],
+    unread: dict[str, str],
+    looks: _Looks,
+) -> None:
+    """Machines that did not answer where they were expected are looked for once more by their MAC addresses, in the hosts' own neighbour
+    tables: a lease moves, and the notes of earlier runs may be lost. Nothing is asked without keys: nobody could be proven then.
+    """
+    for name, host in ports.hosts.items() if looks.access is not None else ():
+        lost = {own.vm.mac: who for who, own in placed.items() if who in unread and own.host == name}
+        if not lost:
+            continue
+        asking = host.find_neighbors(sorted(lost), sweep=True)
+        try:
+            rows = await bounded(ports.clock, asking, what="neighbours", bound_s=READ_BOUND_S)
+        except TransportError:
+            continue  # the reasons that are known stand
+        places: dict[str, list[str]] = {}
+        for row in rows:
+            if row.mac in lost:
+                places.setdefault(lost[row.mac], []).append(row.address)
+        reads = {who: looks.begin(_read_machine(ports, found, looks.access)) for who, found in places.items()}
+        for who, read in reads.items():
+            result = _judged(who, await read, placed[who].vm)
+            if isinstance(result, MachineFacts):
+                machines[who] = result
+                del unread[who]
+            elif unread[who] == NO_ADDRESS:
+                unread[who] = result
 
 
 async def _read_machine(ports: Ports, addresses: Sequence[str], access: TalosAccess | None) -> MachineFacts | str:
@@ -261,15 +327,15 @@ async def _secure_or_maintenance(ports: Ports, address: str, access: TalosAccess
     return await ports.machines.read(address, None)
 
 
-async def _or_none(reading: Awaitable[T]) -> T | None:
-    """A part of the picture that may be missing while a cluster comes up; health says why."""
+async def _or_why(reading: Awaitable[T]) -> tuple[T | None, str]:
+    """A part of the picture that may be missing while a cluster comes up, or why it could not be read."""
     try:
-        return await reading
-    except TransportError:
-        return None
+        return await reading, ""
+    except TransportError as error:
+        return None, str(error)
 
 
 def _kubeconfig(cluster: Cluster, ports: Ports, bundle: Bundle | None, first: str) -> bytes:
     assert bundle is not None, "there is no access without a bundle"
-    server = cluster.endpoint or f"https://{cluster.vip or first}:6443"
-    return ports.configs.kubeconfig(cluster, bundle, server=server)
+    config = ports.configs.effective(cluster, cluster.control_planes[0])
+    return ports.configs.kubeconfig(cluster, bundle, server=endpoint_of(cluster, config, first) or "")

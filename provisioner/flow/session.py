@@ -16,9 +16,9 @@ from provisioner.flow.down import needs_of_removal, plan_down, without_machines
 from provisioner.flow.engine import Apply, Engine, Needs, Outcome, first_in_order
 from provisioner.flow.observe import observe, observe_hosts, read_keys
 from provisioner.flow.up import APPLY, needs_of, plan_up
-from provisioner.model.events import Event, FaultMet, PlanMade, RunEnded, RunStarted
+from provisioner.model.events import Event, FaultMet, Note, PlanMade, RunEnded, RunStarted
 from provisioner.model.facts import Observed
-from provisioner.model.plan import Action, Plan, Verb
+from provisioner.model.plan import AS_THE_FILE_SAYS, Action, Plan, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
 from provisioner.model.wishes import Extent, Options
@@ -60,7 +60,11 @@ class Session:
     run_number: int = 0
     run_folder: Path = Path()
     version: str = ""
+    begun_s: float | None = None
+    """When the run began, by the clock port; now, if not given. All of a run's events count from it."""
     _begun: float = 0.0
+    _machines_gone: bool = False
+    """Within a rebuild: the old machines are removed."""
     _command: str = ""
     _go_on: str = ""
     """What to type after a failure."""
@@ -88,7 +92,13 @@ class Session:
 
     async def _up(self, until: StepId | None) -> Result:
         seen = await self._unless_stopped(observe(self.cluster, self.ports))
-        plan = plan_up(self.cluster, seen, retry_switch=self.options.retry_switch, until=until)
+        plan = plan_up(
+            self.cluster,
+            seen,
+            retry_switch=self.options.retry_switch,
+            until=until,
+            wait_scale=self.options.wait_scale,
+        )
         self._tell(plan)
         if plan.refusals:
             return self._refused(plan)
@@ -116,17 +126,18 @@ class Session:
         outcome = await self._remove(seen, removing)
         if outcome.faults or outcome.interrupted:
             return self._ended(outcome, removing, "rebuild")
-        self._go_on = f"provision up {self.cluster.name}"  # there is nothing left to remove
+        self._machines_gone = True
+        self._go_on = f"provision up {self.cluster.name}"  # there is nothing left to remove, and new machines must stay
         seen = await self._unless_stopped(observe(self.cluster, self.ports))
         plan = plan_up(self.cluster, seen, retry_switch=self.options.retry_switch)
         if plan.refusals:
-            return self._refused(plan, "the old machines are removed, new ones were not made")
+            return self._refused(plan, GONE)
         return self._ended(await self._make(seen, plan), plan, "rebuild")
 
     # -- what they share
 
     def _start(self, command: str, more: str = "") -> None:
-        self._begun = self.ports.clock.now()
+        self._begun = self.ports.clock.now() if self.begun_s is None else self.begun_s
         self._command = command
         self._go_on = f"provision {command} {self.cluster.name} {more}".rstrip()
         self.emit(
@@ -163,7 +174,7 @@ class Session:
         except Fault as fault:
             return self._end("failed", exit_code(fault.id), "", fault=fault, step=step)
         except Interrupted:
-            return self._end("interrupted", Exit.INTERRUPTED, "stopped while reading")
+            return self._end("interrupted", Exit.INTERRUPTED, GONE if self._machines_gone else "stopped while reading")
         except Exception as error:
             # The journal must not end in the middle of a sentence; the traceback is the command line's business.
             bug = Fault("P-RUN-BUG", f"{type(error).__name__}: {error}")
@@ -171,6 +182,7 @@ class Session:
             raise
 
     def _tell(self, plan: Plan) -> None:
+        """The plan, and as warnings what it does not change."""
         keeps = sum(action.verb is Verb.KEEP for action in plan.actions)
         self.emit(
             PlanMade(
@@ -179,9 +191,13 @@ class Session:
                 destroys=len(plan.destroys),
                 actions=tuple(action_line(action) for action in plan.actions),
                 warnings=tuple(asdict(warning) for warning in plan.warnings),
+                differences=tuple(asdict(each) for each in plan.differences),
                 **self._waiter().stamp(),
             )
         )
+        for names, each in plan.told_differences:
+            message = f"{listed(names)}: {each.words}; {each.then}"
+            self.emit(Note(level="warning", message=message, **self._waiter().stamp()))
 
     async def _unless_stopped(self, reading: Coroutine[Any, Any, T]) -> T:
         """What was read; given up at the first Ctrl-C, for nothing is at work yet. Raises Interrupted."""
@@ -273,13 +289,12 @@ class Session:
         if outcome.interrupted:
             return self._end("interrupted", Exit.INTERRUPTED, self._what_stays(plan), left=left)
         if not any(action.kind for action in plan.actions):
-            why = "everything is as the file says"
-            if command == "down":
-                why = "no VM is proven to be ours" if plan.of(StepId.VM) else "nothing of it is there"
-            return self._end("unchanged", Exit.DONE, f"nothing to do: {why}")
+            return self._end("unchanged", Exit.DONE, f"nothing to do: {_why_nothing(command, plan)}")
         return self._end("ok", Exit.DONE, self._success(command, plan))
 
     def _what_stays(self, plan: Plan) -> str:
+        if self._machines_gone:
+            return GONE
         return "nothing was removed" if not plan.destroys else "what was not removed yet stays"
 
     def _success(self, command: str, plan: Plan) -> str:
@@ -289,11 +304,13 @@ class Session:
             return ", ".join(([f"{vms} VMs"] if vms else []) + others) + " removed"
         last = plan.actions[-1].step
         if last is StepId.ACCESS:
-            return f"{self.cluster.name} is up: {len(self.cluster.machines)} nodes Ready"
+            health = self._run.health if self._run and self._run.health else plan.of(StepId.HEALTH)[-1].why
+            return f"{self.cluster.name} is up: {health}"
         return f"{self.cluster.name} is done up to step {last}"
 
     def _tell_fault(self, fault: Fault, step: StepId) -> None:
         stamp = self._waiter().stamp()
+        go_on = fault.resume or self._go_on
         self.emit(
             FaultMet(
                 id=fault.id,
@@ -304,10 +321,11 @@ class Session:
                 expected=fault.expected,
                 seen=tuple(fault.seen),
                 likely=fault.likely,
-                then=tuple(line for line in fault.then if line != self._go_on),
+                then=tuple(line for line in fault.then if line != go_on),
                 look=tuple(fault.look),
-                go_on=(self._go_on,),
+                go_on=(go_on,),
                 picture=fault.picture,
+                findings=tuple(asdict(finding) for finding in fault.findings),
                 **stamp,
             )
         )
@@ -333,6 +351,7 @@ class Session:
                 fault=fault.id if fault else None,
                 summary=summary,
                 left=left,
+                go_on="" if outcome in ("ok", "unchanged") else self._go_on,
                 **self._waiter().stamp(),
             )
         )
@@ -345,6 +364,25 @@ class Session:
             fault=fault,
             left=left,
         )
+
+
+GONE = "the old machines are removed"
+"""What is left in place when a rebuild stops in its second half."""
+
+
+def _why_nothing(command: str, plan: Plan) -> str:
+    """Why a run had nothing to do, and of what that is not said."""
+    if command == "down":
+        return "no VM is proven to be ours" if plan.of(StepId.VM) else "nothing of it is there"
+    if plan.differences:
+        return f"differences that up does not change: {len(plan.differences)}, see provision plan {plan.cluster}"
+    configs = "; the configs of running machines are not compared" if plan.uncompared else ""
+    return f"{AS_THE_FILE_SAYS}{configs}"
+
+
+def listed(names: Sequence[str], *, at_most: int = 4) -> str:
+    """`a, b, c`, and how many more."""
+    return ", ".join(names[:at_most]) + (f" and {len(names) - at_most} more" if len(names) > at_most else "")
 
 
 def _flags(extent: Extent) -> str:

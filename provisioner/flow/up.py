@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from provisioner.flow.differences import differences, uncompared
 from provisioner.flow.engine import Apply
+from provisioner.model.effective import EffectiveConfig
+from provisioner.model.endpoint import endpoint_of, is_fixed
 from provisioner.model.facts import Observed
 from provisioner.model.naming import spaced_mac
-from provisioner.model.plan import Action, Plan, PlanWarning
+from provisioner.model.plan import Action, Plan, PlanWarning, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import STEP, STEPS, Scope, StepId
 from provisioner.steps import (
@@ -26,6 +30,7 @@ from provisioner.steps import (
     vm,
 )
 from provisioner.steps.run import machine_hint
+from provisioner.steps.waits import scaled_bound
 
 APPLY: Mapping[StepId, Apply] = {
     StepId.SWITCH: switch.apply,
@@ -42,9 +47,16 @@ APPLY: Mapping[StepId, Apply] = {
 }
 
 
-def plan_up(cluster: Cluster, seen: Observed, *, retry_switch: bool = False, until: StepId | None = None) -> Plan:
+def plan_up(
+    cluster: Cluster,
+    seen: Observed,
+    *,
+    retry_switch: bool = False,
+    until: StepId | None = None,
+    wait_scale: float = 1.0,
+) -> Plan:
     """What `up` would do. Pure. `until` leaves out the steps after that one; with `until=install` also the installation of workers,
-    which cannot be seen before bootstrap.
+    which cannot be seen before bootstrap. Waits carry the bounds that the run will have.
     """
     actions: list[Action] = []
 
@@ -72,12 +84,27 @@ def plan_up(cluster: Cluster, seen: Observed, *, retry_switch: bool = False, unt
     if until is StepId.INSTALL:
         workers = {machine.name for machine in cluster.workers}
         actions = [a for a in actions if a.step is not StepId.INSTALL or a.machine not in workers]
-    return Plan(cluster=cluster.name, actions=tuple(actions), warnings=tuple(_warnings(cluster, seen)))
+    return Plan(
+        cluster=cluster.name,
+        actions=tuple(_bounded(action, cluster, wait_scale) for action in actions),
+        warnings=tuple(_warnings(cluster, seen)),
+        differences=tuple(differences(cluster, seen)),
+        uncompared=uncompared(cluster, seen),
+    )
+
+
+def _bounded(action: Action, cluster: Cluster, scale: float) -> Action:
+    """A wait with the bound of the run: the step's own, or the one that the step has set."""
+    if action.verb is not Verb.WAIT:
+        return action
+    bound_s = action.bound_s or STEP[action.step].bound_s
+    speed = cluster.lab.speed if cluster.lab else 1.0
+    return replace(action, bound_s=scaled_bound(bound_s, scale=scale, rate=speed))
 
 
 def _warnings(cluster: Cluster, seen: Observed) -> list[PlanWarning]:
     first = cluster.control_planes[0]
-    if cluster.endpoint or cluster.vip or first.address or cluster.lab is not None:
+    if is_fixed(cluster, seen.configs.get(first.name)) or cluster.lab is not None:
         return []
     known = seen.machines.get(first.name)
     where = f" (now {known.address})" if known else ""
@@ -143,8 +170,7 @@ def _before(action: Action, after: Sequence[StepId], other: Action, first: str, 
     return True
 
 
-def expected_endpoint(cluster: Cluster, notes: Mapping[str, Any]) -> str:
+def expected_endpoint(cluster: Cluster, config: EffectiveConfig, notes: Mapping[str, Any]) -> str:
     """The endpoint as far as it is known before a run: the file's, or where the first control plane was last."""
-    first = cluster.control_planes[0]
-    known = machine_hint(notes, first.name).get("address")
-    return cluster.endpoint or f"https://{cluster.vip or first.address or known or 'FIRST-CONTROL-PLANE'}:6443"
+    known = machine_hint(notes, cluster.control_planes[0].name).get("address")
+    return endpoint_of(cluster, config, str(known or "FIRST-CONTROL-PLANE")) or ""

@@ -8,6 +8,11 @@ from provisioner.model.facts import NodeFacts, PodFacts
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 
+NO_NETWORK = "NetworkPluginNotReady"
+"""What the kubelet puts into the message of the condition Ready while no CNI has set itself up.
+Source: https://github.com/kubernetes/kubernetes/blob/v1.34.1/pkg/kubelet/container/runtime.go and the runtime's own status.
+"""
+
 
 def node_facts(node: dict[str, Any]) -> NodeFacts:
     status = node.get("status", {})
@@ -16,6 +21,7 @@ def node_facts(node: dict[str, Any]) -> NodeFacts:
         name=node["metadata"]["name"],
         ready=ready.get("status") == "True",
         reason="" if ready.get("status") == "True" else ready.get("message") or ready.get("reason") or "no status yet",
+        lacks_network=NO_NETWORK in (ready.get("message") or ""),
         schedulable=not node.get("spec", {}).get("unschedulable", False),
         version=status.get("nodeInfo", {}).get("kubeletVersion", ""),
         address=next((a["address"] for a in status.get("addresses", ()) if a["type"] == "InternalIP"), ""),

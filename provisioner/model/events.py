@@ -71,6 +71,8 @@ class RunEnded(Event):
     summary: str = ""
     left: tuple[str, ...] = ()
     """What is left to do, or what was left in place, in words."""
+    go_on: str = ""
+    """The command that goes on, after a run that did not get to its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,8 @@ class PlanMade(Event):
     destroys: int
     actions: tuple[Mapping[str, Any], ...]
     warnings: tuple[Mapping[str, Any], ...] = ()
+    differences: tuple[Mapping[str, Any], ...] = ()
+    """What differs from the file and is not changed: `object`, `what`, `seen`, `wanted`, `then`."""
 
 
 @dataclass(frozen=True, kw_only=True)

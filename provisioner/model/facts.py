@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from provisioner.model.effective import EffectiveConfig
 from provisioner.model.naming import Mark
 
 
@@ -303,6 +304,8 @@ class NodeFacts:
     name: str
     ready: bool
     reason: str = ""
+    lacks_network: bool = False
+    """Not Ready because no network plugin has set itself up on it."""
     schedulable: bool = True
     version: str = ""
     address: str = ""
@@ -388,10 +391,17 @@ class Observed:
     machines: Mapping[str, MachineFacts] = field(default_factory=dict)
     """By machine name; a machine that does not answer is missing here."""
     unread: Mapping[str, str] = field(default_factory=dict)
-    """By machine name: why it could not be read."""
+    """By machine name: why its VM runs and it could not be read all the same."""
     etcd: tuple[EtcdMemberFacts, ...] | None = None
+    etcd_unread: str = ""
+    """Why there is no member list, where one was asked for."""
     etcd_began: EtcdBegan | None = None
     nodes: tuple[NodeFacts, ...] | None = None
+    nodes_unread: str = ""
+    configs: Mapping[str, EffectiveConfig] = field(default_factory=dict)
+    """By machine name: what its config says after all patches."""
+    installed: frozenset[str] = frozenset()
+    """Machines on whose present VM Talos was seen installed before: a hint, for what a plan may expect of one that is silent now."""
     access: Mapping[str, ContextFacts] = field(default_factory=dict)
     """`talosconfig`, `kubeconfig`: our context in the user's own file."""
     kubeconfig: str = ""

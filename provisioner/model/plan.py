@@ -58,6 +58,8 @@ class Action:
     host: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     """Plain values that `apply` needs and screens may show; no secrets."""
+    bound_s: float = 0.0
+    """For a WAIT: how long the run will wait at most, seconds of the clock port, `--wait-scale` included."""
     destroys: str = ""
     """What is lost by it, in words; empty for most."""
     warning: str = ""
@@ -82,6 +84,32 @@ class PlanWarning:
     then: tuple[str, ...] = ()
 
 
+AS_THE_FILE_SAYS = "VMs, versions and access are as the file says"
+"""What may be said of a plan without changes and without differences."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What is there and what the file says, where `up` does not bring the two together."""
+
+    object: str
+    """A machine's name."""
+    what: str
+    """`Talos`, `Kubernetes` or `machine`."""
+    seen: str
+    wanted: str
+    then: str = ""
+    """What the user can do about it; one line."""
+
+    @property
+    def words(self) -> str:
+        return (
+            f"{self.what} {self.seen}, the file says {self.wanted}"
+            if self.what != "machine"
+            else f"{self.wanted}: {self.seen}"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """All actions in the order of the step table."""
@@ -89,6 +117,18 @@ class Plan:
     cluster: str
     actions: tuple[Action, ...]
     warnings: tuple[PlanWarning, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    """Told by plan, status and up; none of them is changed by up."""
+    uncompared: tuple[str, ...] = ()
+    """Machines that run with a config which was not compared with the file's."""
+
+    @property
+    def told_differences(self) -> tuple[tuple[tuple[str, ...], Difference], ...]:
+        """Differences that read the same but for their machines come as one, with all names."""
+        groups: dict[tuple[str, str, str], list[Difference]] = {}
+        for each in self.differences:
+            groups.setdefault((each.what, each.seen, each.wanted), []).append(each)
+        return tuple((tuple(each.object for each in group), group[0]) for group in groups.values())
 
     @property
     def changes(self) -> tuple[Action, ...]:

@@ -43,7 +43,9 @@ class StatusReport:
     lab_speed: float | None
     """The lab's speed, or None on a real host."""
     state: str
-    """`healthy`, `not healthy`, `absent` (nothing of it exists), `unknown` (its host cannot be read)."""
+    """`healthy`; `no CNI yet` (all that is missing is the CNI that its configs leave to the user); `not healthy`; `absent` (nothing of it
+    exists); `unknown` (what could be read is good or says nothing, and not all could be read).
+    """
     machines: tuple[MachineStatus, ...]
     unmet: tuple[str, ...] = ()
     """What keeps the cluster from being healthy beyond single machines."""
@@ -59,6 +61,10 @@ class StatusReport:
     """One line about our contexts in the user's files."""
     host_unread: tuple[str, ...] = ()
     """Why a host could not be read."""
+    unread: tuple[str, ...] = ()
+    """What else could not be read beyond single machines, and why."""
+    uncompared: tuple[str, ...] = ()
+    """Machines whose running config was not compared with the file's."""
     read_utc: datetime
     read_s: float
     """How long reading took, real seconds."""
@@ -66,6 +72,11 @@ class StatusReport:
     @property
     def healthy(self) -> bool:
         return self.state == "healthy"
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that this report should tell could be read."""
+        return not (self.host_unread or self.unread or any(machine.unread for machine in self.machines))
 
     @property
     def drifted(self) -> bool:
@@ -77,7 +88,13 @@ class StatusReport:
 
         line = asdict(self)
         line["read_utc"] = self.read_utc.isoformat().replace("+00:00", "Z")
-        return {"schema": "provision/status/1", **line, "healthy": self.healthy, "drifted": self.drifted}
+        return {
+            "schema": "provision/status/1",
+            **line,
+            "healthy": self.healthy,
+            "drifted": self.drifted,
+            "complete": self.complete,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

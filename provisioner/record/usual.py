@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-from provisioner.model.events import RunEnded, RunStarted, StepEnded
+from provisioner.model.events import PlanMade, RunEnded, RunStarted, StepEnded
+from provisioner.model.plan import Verb
+from provisioner.model.steps import STEPS, StepId
 from provisioner.record.journal import read_run, run_numbers
 
 RUN = "run"
@@ -18,7 +20,7 @@ ENOUGH = 5
 def usual_times(cluster_folder: Path, *, command: str) -> Mapping[str, float]:
     """Seconds of the clock port by step id, and of a whole run by `run`; empty without a record.
 
-    Only runs that did something count, and in them only steps that were not kept: a kept step takes no time.
+    Only whole runs count, which made every machine and got to the last step, and in them only steps that were not kept.
     """
     steps: dict[str, list[float]] = {}
     counted = 0
@@ -33,12 +35,15 @@ def usual_times(cluster_folder: Path, *, command: str) -> Mapping[str, float]:
 
 
 def _times(run_folder: Path, command: str) -> dict[str, float]:
+    """Of one run; empty for a run that did not do the whole of the command."""
     took: dict[str, float] = {}
     whole = good = False
     for event in read_run(run_folder):
         match event:
             case RunStarted():
                 whole = event.command == command
+            case PlanMade():
+                whole = whole and (command == "down" or _makes_all(event))
             case StepEnded(outcome="done"):
                 took[str(event.step)] = event.elapsed_s
             case RunEnded(outcome="ok"):
@@ -47,3 +52,11 @@ def _times(run_folder: Path, command: str) -> dict[str, float]:
             case _:
                 pass
     return took if whole and good else {}
+
+
+def _makes_all(plan: PlanMade) -> bool:
+    """Whether the plan goes to the last step and makes every machine: a run that resumes, or stops early, says nothing of a whole one."""
+    steps = {str(action.get("step")) for action in plan.actions}
+    vms = [str(action.get("verb")) for action in plan.actions if action.get("step") == StepId.VM]
+    made = [verb for verb in vms if verb != Verb.REMOVE]
+    return STEPS[-1].id in steps and bool(made) and all(verb == Verb.CREATE for verb in made)

@@ -11,6 +11,12 @@ from provisioner.model.spec import MachineSpec
 from provisioner.model.steps import StepId
 
 
+class Kept(str):
+    """What `apply` returns when it found that nothing had to be done after all: the reason why. Counted as a keep."""
+
+    __slots__ = ()
+
+
 def for_machine(
     step: StepId,
     machine: MachineSpec,
@@ -19,6 +25,7 @@ def for_machine(
     *,
     kind: str = "",
     details: Mapping[str, Any] | None = None,
+    bound_s: float = 0.0,
     warning: str = "",
     fault: Fault | None = None,
 ) -> Action:
@@ -32,6 +39,7 @@ def for_machine(
         why=why,
         kind=kind,
         details=details or {},
+        bound_s=bound_s,
         warning=warning,
         fault=fault,
     )

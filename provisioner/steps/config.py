@@ -19,7 +19,7 @@ from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import STEP, StepId
-from provisioner.steps.actions import for_machine
+from provisioner.steps.actions import Kept, for_machine
 from provisioner.steps.finder import identity_problem
 from provisioner.steps.run import Run
 from provisioner.steps.waits import Met, NotYet, TimedOut
@@ -30,6 +30,9 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         facts = seen.machines.get(machine.name)
         if facts is not None and facts.mode == "secure":
             yield for_machine(StepId.CONFIG, machine, Verb.KEEP, f"has its config, stage {facts.stage}")
+        elif facts is None and machine.name in seen.installed:
+            why = "has its config already; sent only if it comes up in maintenance"
+            yield for_machine(StepId.CONFIG, machine, Verb.WAIT, why, kind="apply")
         else:
             patches = len(cluster.patches) + len(machine.patches)
             patches += len(
@@ -42,7 +45,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
 async def apply(action: Action, run: Run) -> str:
     machine = run.cluster.machine(action.machine)
     if run.machines[machine.name].mode == "secure":
-        return "has its config already"
+        return Kept("has its config already")
     endpoint = await _endpoint(run, machine)
     bundle, _ = run.keys()
     config = run.ports.configs.machine_config(run.cluster, machine, bundle, endpoint=endpoint)
@@ -104,7 +107,10 @@ async def _endpoint(run: Run, machine: MachineSpec) -> str:
 
 def _check_disk(run: Run, machine: MachineSpec) -> None:
     """Talos accepts a config with a disk it does not have, and never installs (talos issue 11940): look first."""
-    disks, wanted = run.machines[machine.name].disks, run.cluster.install_disk
+    disks, wanted = (
+        run.machines[machine.name].disks,
+        run.config_of(machine).install_disk,
+    )  # empty where a selector chooses
     usable = [d for d in disks if not d.readonly and not d.cdrom]
     if wanted and disks and wanted not in {d.path for d in usable}:
         raise Fault(
@@ -112,7 +118,7 @@ def _check_disk(run: Run, machine: MachineSpec) -> None:
             f"{machine.name} has no disk {wanted}",
             expected=f"the install disk {wanted}",
             seen=tuple(f"{d.path}, {d.size_bytes / 1e9:.0f} GB" for d in usable) or ("no disk at all",),
-            then=("put one of them into install_disk:",),
+            then=("put one of them into install_disk:, or into the patch that names the disk",),
             machine=machine.name,
         )
 
@@ -120,8 +126,8 @@ def _check_disk(run: Run, machine: MachineSpec) -> None:
 def _check_address(run: Run, machine: MachineSpec) -> None:
     """`address:` is what the router shall hand out. Where it did not, and the endpoint hangs on it, no worker would ever come up."""
     cluster, seen = run.cluster, run.machines[machine.name].address
-    if machine.address in ("", seen) or _set_by_patch(cluster, machine):
-        return
+    if machine.address in ("", seen, *run.config_of(machine).addresses):
+        return  # a static one is taken when the machine has its config
     reserve = f"reserve {machine.address} for {spaced_mac(machine.mac)} on the router"
     if machine is not cluster.control_planes[0] or cluster.endpoint or cluster.vip:
         message = f"{machine.name} is at {seen}, the file says {machine.address}: {reserve}"
@@ -135,12 +141,6 @@ def _check_address(run: Run, machine: MachineSpec) -> None:
         then=(f"{reserve} and restart the VM, or put address: {seen} into {cluster.file.name}",),
         machine=machine.name,
     )
-
-
-def _set_by_patch(cluster: Cluster, machine: MachineSpec) -> bool:
-    """Whether a patch names the address: then the machine takes it when it has its config."""
-    of_role = cluster.control_plane_patches if machine in cluster.control_planes else cluster.worker_patches
-    return any(machine.address in str(p.documents) for p in (*cluster.patches, *of_role, *machine.patches))
 
 
 class _Delivery:

@@ -42,6 +42,8 @@ class Finder:
     """MAC -> addresses that the host's table maps to it, in the order seen."""
     trouble: str = ""
     """Why the host could not be asked, in its words."""
+    trouble_since: float | None = None
+    """Since when it cannot be asked, by the clock port."""
     _task: asyncio.Task[None] | None = None
     _call: asyncio.Task[None] | None = None
 
@@ -97,10 +99,15 @@ class Finder:
                 known = self.rows.setdefault(row.mac, {})
                 known.pop(row.address, None)
                 known[row.address] = None
-                self.trouble = ""
+                self._answered()
                 self.learned.set()
+            self._answered()
         except TransportError as error:
             self.trouble = str(error)
+            self.trouble_since = self.clock.now() if self.trouble_since is None else self.trouble_since
+
+    def _answered(self) -> None:
+        self.trouble, self.trouble_since = "", None
 
 
 def same_uuid(machine: str, vm: str) -> bool:

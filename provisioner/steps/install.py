@@ -8,11 +8,17 @@ from provisioner.errors import Dropped, Fault, Malformed, NotTrusted, Rejected, 
 from provisioner.model.facts import MachineFacts, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, MachineSpec
-from provisioner.model.steps import STEP, StepId
+from provisioner.model.steps import StepId
 from provisioner.steps.actions import for_machine
+from provisioner.steps.blame import ask_about, give_up_on_lost_host, vm_stopped
 from provisioner.steps.finder import same_uuid
 from provisioner.steps.run import Run
 from provisioner.steps.waits import Met, NotYet, TimedOut
+
+BACK_S = 180.0
+"""A machine that stands in maintenance this long after it took its config has lost it: nothing will change by waiting."""
+BACK_REAL_S = 4.0
+"""The same in real time at least."""
 
 MOVED_AFTER_S = 150.0
 """A machine that is silent this long, an installation and a reboot included, may have another address: look for it by its MAC."""
@@ -29,14 +35,15 @@ def plan(cluster: Cluster, seen: Observed, restarted: Collection[str] = ()) -> I
         elif facts is not None and installed:
             yield for_machine(StepId.INSTALL, machine, Verb.KEEP, f"{facts.talos} runs from {facts.system_disk}")
         else:
-            bound = STEP[StepId.INSTALL].bound_s / 60
-            yield for_machine(
-                StepId.INSTALL,
-                machine,
-                Verb.WAIT,
-                f"to {cluster.install_disk}, then reboot, at most {bound:g}m",
-                kind="wait",
-            )
+            yield for_machine(StepId.INSTALL, machine, Verb.WAIT, _why(machine, seen), kind="wait")
+
+
+def _why(machine: MachineSpec, seen: Observed) -> str:
+    if machine.name in seen.installed and machine.name not in seen.machines:
+        return "until it runs from its disk again"
+    config = seen.configs.get(machine.name)
+    disk = config.install_disk if config else ""
+    return f"to {disk}, then reboot" if disk else "to the disk that its diskSelector chooses, then reboot"
 
 
 async def apply(action: Action, run: Run) -> str:
@@ -54,7 +61,7 @@ async def apply(action: Action, run: Run) -> str:
             wake=run.learned,
         )
     except TimedOut as late:
-        raise await watcher.fault(late) from late
+        raise await watcher.fault(late.reason, within=f", within {late.bound}") from late
     finally:
         finder.enough(machine.mac)
     run.learn(machine.name, met.value)
@@ -71,7 +78,8 @@ class _Return:
         self.running = running
         self.heard = run.ports.clock.now()
         self.other_authority = False
-        self.back_in_maintenance = False
+        self.in_maintenance_since: float | None = None
+        """Since when it stands in maintenance again, without a break."""
 
     async def probe(self) -> Met[MachineFacts] | NotYet:
         run, machine = self.run, self.machine
@@ -86,6 +94,11 @@ class _Return:
             reasons.append(result.reason)
         if run.ports.clock.now() - self.heard > MOVED_AFTER_S:
             run.finder_of(machine).want(machine.mac)
+            await give_up_on_lost_host(run, machine)
+        if self.in_maintenance_since is not None:
+            waited = run.ports.clock.now() - self.in_maintenance_since
+            if waited > max(BACK_S, BACK_REAL_S * run.ports.clock.rate):
+                raise await self.fault(f"stage maintenance for {waited / run.ports.clock.rate:.0f} s")
         return NotYet("; ".join(reasons) or "no address known")
 
     async def _look(self, address: str) -> Met[MachineFacts] | NotYet:
@@ -104,7 +117,7 @@ class _Return:
             return NotYet(f"{address}: {error}")
         if not same_uuid(facts.uuid, run.vm_of(machine.name).bios_uuid):
             return NotYet(f"{address}: another machine of this cluster")
-        self.heard = run.ports.clock.now()
+        self.heard, self.in_maintenance_since = run.ports.clock.now(), None
         if not facts.from_disk:
             return NotYet(f"{address}: stage {facts.stage}, not from its disk yet")
         if self.running and facts.stage != "running":
@@ -123,18 +136,30 @@ class _Return:
         if not same_uuid(facts.uuid, self.run.vm_of(self.machine.name).bios_uuid):
             return NotYet(f"{address}: another machine, stage {facts.stage}")
         self.heard = self.run.ports.clock.now()
-        self.back_in_maintenance = facts.stage == "maintenance"
+        if facts.stage != "maintenance":
+            self.in_maintenance_since = None
+        elif self.in_maintenance_since is None:
+            self.in_maintenance_since = self.heard
         return NotYet(f"{address}: stage {facts.stage}")
 
-    async def fault(self, late: TimedOut) -> Fault:
+    async def fault(self, reason: str, *, within: str = "") -> Fault:
+        """What to tell of it. The host is asked first: a machine whose host is gone is silent too."""
         run, machine = self.run, self.machine
+        expected = f"Talos from its disk{within}"
+        try:
+            vm = await ask_about(run, machine)
+        except Fault as lost:
+            return lost
+        if vm is None or vm.state != "Running":
+            return vm_stopped(machine, vm, expected=expected)
         picture = await run.picture(machine.name)
-        if self.other_authority and not self.back_in_maintenance:
+        back = self.in_maintenance_since is not None
+        if self.other_authority and not back:
             return Fault(
                 "P-INSTALL-NOTOURS",
                 f"{machine.name} answers, but not under this cluster's authority",
                 expected="a certificate signed by the secrets of this cluster",
-                seen=(late.reason,),
+                seen=(reason,),
                 then=(f"restore the right secrets, or: provision down {run.cluster.name}",),
                 picture=picture,
                 machine=machine.name,
@@ -142,10 +167,10 @@ class _Return:
         return Fault(
             "P-INSTALL-STUCK",
             f"{machine.name} did not come back from its installation",
-            expected=f"Talos from its disk, within {late.bound}",
-            seen=(late.reason,),
+            expected=expected,
+            seen=(reason, f"VM {vm.state} for {vm.uptime_s} s, heartbeat {vm.heartbeat or 'none'}"),
             likely="its installation was cut short (no installer image, or a restart), and it went back to maintenance"
-            if self.back_in_maintenance
+            if back
             else "",
             then=("look at the picture of its screen; check that machines reach the registry",),
             picture=picture,

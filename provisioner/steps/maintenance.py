@@ -11,6 +11,7 @@ from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import STEP, StepId
 from provisioner.steps.actions import for_machine
+from provisioner.steps.blame import ask_about, give_up_on_lost_host, guest_runs, vm_stopped
 from provisioner.steps.finder import identity_problem, same_uuid
 from provisioner.steps.run import Run
 from provisioner.steps.vm import find_vm, restart_from_disk
@@ -31,15 +32,17 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
                 StepId.MAINTENANCE, machine, Verb.WAIT, f"in maintenance at {facts.address}: prove it", kind="find"
             )
         else:
-            bound = _bound_s(vm, seen)
-            why = "new" if vm is None else seen.unread.get(machine.name, "not seen yet")
             yield for_machine(
-                StepId.MAINTENANCE,
-                machine,
-                Verb.WAIT,
-                f"until maintenance, at most {bound / 60:g}m ({why})",
-                kind="find",
+                StepId.MAINTENANCE, machine, Verb.WAIT, _why(machine, vm, seen), kind="find", bound_s=_bound_s(vm, seen)
             )
+
+
+def _why(machine: MachineSpec, vm: VmFacts | None, seen: Observed) -> str:
+    if vm is None:
+        return "until maintenance"
+    if machine.name in seen.installed:
+        return "until it answers: Talos is on its disk"
+    return f"until it answers ({seen.unread.get(machine.name, f'the VM is {vm.state}')})"
 
 
 def _bound_s(vm: VmFacts | None, seen: Observed) -> float:
@@ -94,6 +97,8 @@ class _Search:
     async def probe(self) -> Met[MachineFacts] | NotYet:
         run, machine = self.run, self.machine
         vm, finder = run.vm_of(machine.name), run.finder_of(machine)
+        await give_up_on_lost_host(run, machine)
+        self.strangers = {}  # what answered earlier says nothing about now
         first = run.cluster.control_planes[0].name
         if first in run.failed and self.left_by_earlier_run:
             raise Abandoned(f"{machine.name} may wait for bootstrap, and {first} failed")
@@ -149,32 +154,38 @@ class _Search:
         waited = self.run.ports.clock.now() - self.begun
         if self.was_installed and not self.revived and vm.iso and waited > HALTED_AFTER_S:
             self.revived = True
-            await restart_from_disk(self.run, self.machine, f"nothing answers since {waited:.0f} s")
+            await restart_from_disk(
+                self.run, self.machine, f"nothing answers since {waited / self.run.ports.clock.rate:.0f} s"
+            )
 
     async def fault(self, late: TimedOut) -> Fault:
         run, machine = self.run, self.machine
         bound = f"within {late.bound} of its start"
+        try:
+            vm = await ask_about(run, machine)
+        except Fault as lost:
+            return lost
+        if vm is None or vm.state != "Running":
+            return vm_stopped(machine, vm, expected=f"the machine in stage maintenance, {bound}")
         picture = await run.picture(machine.name)
-        if self.strangers and not any(
-            a for a in run.finder_of(machine).addresses(machine.mac) if a not in self.strangers
-        ):
+        facts = self._facts_of_vm(vm, late)
+        if self._only_strangers(vm):
             address = next(iter(self.strangers))
             return Fault(
                 "P-BOOT-FOREIGN",
                 f"another machine answers at {address}, where {machine.name} should",
                 expected=f"MAC {spaced_mac(machine.mac)} and UUID {run.vm_of(machine.name).bios_uuid}, {bound}",
-                seen=(*self.strangers.values(), "no config was sent to it"),
+                seen=(*self.strangers.values(), "no config was sent to it", *facts),
                 then=(f"find out which machine it is, or set mac: for {machine.name} in the cluster file",),
                 picture=picture,
                 machine=machine.name,
             )
-        seen, halted = await self._facts_of_vm(late)
-        if self.was_installed and halted:
+        if self.was_installed and vm.iso:
             return Fault(
                 "P-BOOT-HALTED",
                 f"{machine.name} does not come up, although Talos was installed on it",
                 expected=f"its API, {bound}",
-                seen=seen,
+                seen=facts,
                 likely="it boots the ISO again and halts (talos.halt_if_installed)",
                 then=(f"provision up {run.cluster.name}",),
                 picture=picture,
@@ -184,33 +195,49 @@ class _Search:
             "P-BOOT-NOMAINT",
             f"{machine.name} runs, but no Talos API of it answers",
             expected=f"the machine in stage maintenance, {bound}",
-            seen=seen,
-            likely=self._likely(),
-            then=(
-                "look at the picture of its screen, and at the router's list of leases",
-                f"if it hangs, on the host: Stop-VM {machine.name} -TurnOff, then: provision up {run.cluster.name}",
-            ),
+            seen=(*facts, *(said for said in self.strangers.values() if said not in late.reason)),
+            likely=self._likely(vm),
+            then=self._then(vm),
             picture=picture,
             machine=machine.name,
         )
 
-    async def _facts_of_vm(self, late: TimedOut) -> tuple[tuple[str, ...], bool]:
-        run, machine = self.run, self.machine
-        vm = run.vm_of(machine.name)
-        try:
-            found = await run.host_of(machine).find_vms([vm.id])
-            vm = found[0] if found else vm
-        except TransportError as error:
-            return (late.reason, f"the host could not be asked: {error}"), False
-        lines = (
+    def _only_strangers(self, vm: VmFacts) -> bool:
+        """Whether another machine that answers where ours should is the cause: ours runs, and all its addresses are the other's. A VM in
+        which nothing runs is silent by itself, whoever else has its MAC address.
+        """
+        known = self.run.finder_of(self.machine).addresses(self.machine.mac)
+        return bool(self.strangers) and guest_runs(vm) and all(address in self.strangers for address in known)
+
+    def _facts_of_vm(self, vm: VmFacts, late: TimedOut) -> tuple[str, ...]:
+        return (
             f"VM {vm.state} for {vm.uptime_s} s, heartbeat {vm.heartbeat or 'none'}, ISO {'mounted' if vm.iso else 'not mounted'}",
             f"boot order: {', '.join(vm.boot_order)}",
             late.reason,
         )
-        return lines, bool(vm.iso)
 
-    def _likely(self) -> str:
-        """A rule over facts: only this machine is missing, or all are."""
+    def _then(self, vm: VmFacts) -> tuple[str, ...]:
+        if not vm.iso and not guest_runs(vm):
+            found = self.run.images.get(self.machine.host)
+            return (
+                f"on the host: Set-VMDvdDrive -VMName '{vm.name}' -Path '{found.path if found else 'PATH OF THE ISO'}'",
+                f"then: Stop-VM -Name '{vm.name}' -TurnOff, and the same command again",
+            )
+        if self.run.cluster.lab is not None:
+            return ("look at the picture of its screen; provision lab status tells which faults are at work",)
+        return (
+            "look at the picture of its screen, and at the router's list of leases",
+            f"if it hangs, on the host: Stop-VM -Name '{vm.name}' -TurnOff",
+        )
+
+    def _likely(self, vm: VmFacts) -> str:
+        """A rule over facts: nothing to boot from; only this machine is missing, or all are."""
+        if not vm.iso and not guest_runs(vm):
+            return "nothing runs in it: its disk does not boot, and there is no ISO in its drive"
+        if not guest_runs(vm):
+            return "nothing runs in it: it hangs in its firmware, or does not boot what is in its drives"
+        if self.strangers:
+            return "another machine has its MAC address, and may hold its lease"
         run, machine = self.run, self.machine
         others = [m for m in run.cluster.machines if m.name != machine.name and m.host == machine.host]
         up = [m for m in others if m.name in run.machines]

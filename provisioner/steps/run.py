@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provisioner.errors import Fault
+from provisioner.model.effective import EffectiveConfig
+from provisioner.model.endpoint import endpoint_of
 from provisioner.model.events import Event, Note
 from provisioner.model.facts import ImageFacts, MachineFacts, Observed, VmFacts
 from provisioner.model.naming import Mark
@@ -46,6 +48,8 @@ class Run:
     """Machines that took their config in this run: nothing was on their disks before."""
     failed: set[str] = field(default_factory=set)
     """Machines whose lane has failed."""
+    health: str = ""
+    """How healthy the cluster was found, in words: `4 nodes Ready`."""
     bundle: Bundle | None = None
     access: TalosAccess | None = None
     learned: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,12 +82,13 @@ class Run:
         return self.bundle, self.access
 
     def endpoint(self) -> str | None:
-        """URL of the Kubernetes API, once known: the file's, the VIP, or the first control plane's address."""
-        if self.cluster.endpoint:
-            return self.cluster.endpoint
+        """URL of the Kubernetes API, once known. See `model.endpoint`."""
         first = self.cluster.control_planes[0]
-        host = self.cluster.vip or first.address or self.addresses.get(first.name)
-        return f"https://{host}:6443" if host else None
+        return endpoint_of(self.cluster, self.config_of(first), self.addresses.get(first.name))
+
+    def config_of(self, machine: MachineSpec) -> EffectiveConfig:
+        """What the machine's config says after all patches."""
+        return self.ports.configs.effective(self.cluster, machine)
 
     def learn(self, machine: str, facts: MachineFacts) -> None:
         self.addresses[machine] = facts.address

@@ -118,7 +118,8 @@ def _impossible(cluster: Cluster, host: str, state: HostState, *, retry: bool) -
             f'an earlier attempt to make the switch "{want.name}" on {host} was undone by the host',
             expected="the host to keep its network with the switch",
             seen=(job.message or "the host had no default gateway when its watchdog looked",),
-            then=(f"mend the cause, then: provision up {cluster.name} --retry-switch",),
+            then=("remove the cause: the host's network must work with the switch",),
+            resume=f"provision up {cluster.name} --retry-switch",
         )
     return None
 
@@ -236,9 +237,8 @@ def _failed(action: Action, run: Run, switch: SwitchFacts) -> Fault:
             f"the host removed the switch {want.name} again",
             expected="a default gateway on the new switch",
             seen=(job.message or f"no default gateway for {WATCHDOG_S} s",),
-            then=(
-                f"mend the cause (DHCP, port security, driver), then: provision up {run.cluster.name} --retry-switch",
-            ),
+            then=("remove the cause: DHCP, port security, the adapter's driver",),
+            resume=f"provision up {run.cluster.name} --retry-switch",
         )
     return Fault(
         "P-SWITCH-FAILED",

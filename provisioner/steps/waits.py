@@ -34,6 +34,11 @@ CHECK_REAL_S = 0.5
 CALL_REAL_S = 60.0
 """Real seconds that any call is given, whatever the bound: a host under load is slow, and not sick. A lab's fast clock does not hurry it."""
 
+STOPPED_REAL_S = 5.0
+"""When this process was not scheduled for so long beyond what it slept (Ctrl-Z, a computer asleep), the world went on unseen: that time
+does not count against any bound.
+"""
+
 GRACE_REAL_S = 10.0
 """How long a probe at work may go on after Ctrl-C: a VM being made is made, a download of minutes is given up."""
 
@@ -54,18 +59,19 @@ class NotYet:
 
 
 class TimedOut(TransportError):
-    """A wait ended at its bound; `reason` is the last one seen."""
+    """A wait ended at its bound; `reason` is the last one seen. `rate`: seconds of the clock in a second of the wall."""
 
-    def __init__(self, what: str, bound_s: float, reason: str) -> None:
-        super().__init__(f"{what}: not within {bound_s:g} s: {reason}")
+    def __init__(self, what: str, bound_s: float, reason: str, *, rate: float = 1.0) -> None:
+        super().__init__(f"{what}: not within {bound_s / rate:g} s: {reason}")
         self.what = what
         self.bound_s = bound_s
         self.reason = reason
+        self.rate = rate
 
     @property
     def bound(self) -> str:
-        """In words: `45 s`, `20m`, `8m20s`."""
-        minutes, seconds = divmod(round(self.bound_s), 60)
+        """In words, by the wall's time: `45 s`, `20m`, `8m20s`."""
+        minutes, seconds = divmod(round(self.bound_s / self.rate), 60)
         if not minutes:
             return f"{seconds} s"
         return f"{minutes}m{seconds:02}s" if seconds else f"{minutes}m"
@@ -83,7 +89,12 @@ async def bounded(clock: Clock, call: Awaitable[T], *, what: str, bound_s: float
     except TimeoutError as error:
         if not limit.expired():
             raise
-        raise TimedOut(what, bound_s, "no answer to a call that was begun") from error
+        raise TimedOut(what, bound_s, "no answer to a call that was begun", rate=clock.rate) from error
+
+
+def scaled_bound(bound_s: float, *, scale: float, rate: float) -> float:
+    """The bound of a wait, in seconds of the clock: stretched as asked, and never under `FLOOR_REAL_S` of real time."""
+    return max(bound_s * scale, FLOOR_REAL_S * rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +151,8 @@ class Waiter:
         takes long.
         """
         clock, begun = self.clock, self.clock.now()
-        bound = max(bound_s * self.scale, FLOOR_REAL_S * clock.rate)
-        tries, reason, told_at = 0, "", begun
+        bound = scaled_bound(bound_s, scale=self.scale, rate=clock.rate)
+        tries, reason, told_at, unseen_s = 0, "", begun, 0.0
 
         def event(kind: type[Event], **more: object) -> None:
             common = {"step": step, "what": what, "machine": machine, "bound_s": bound, **self.stamp()}
@@ -158,7 +169,11 @@ class Waiter:
             words = news()
             if (words and words != reason and silent_s >= NEWS_S) or silent_s >= REPEAT_S:
                 tell(words or reason or "no answer yet")
-            return clock.now() - begun < bound
+            return clock.now() - begun - unseen_s < bound
+
+        def missed(seconds: float) -> None:
+            nonlocal unseen_s
+            unseen_s += seconds
 
         event(WaitStarted, why=why)
         outcome, seen = "failed", ""
@@ -166,30 +181,41 @@ class Waiter:
             while True:
                 self.check()
                 tries += 1
-                result = await self._probed(probe, look_after)
+                result = await self._probed(probe, look_after, missed)
                 if isinstance(result, Met):
                     outcome, seen = "met", result.seen
                     return result
                 if result.reason != reason or clock.now() - told_at >= REPEAT_S:
                     tell(result.reason)
-                elapsed = clock.now() - begun
+                elapsed = clock.now() - begun - unseen_s
                 if elapsed >= bound:
                     outcome, seen = "timed_out", reason
-                    raise TimedOut(what, bound, reason)
-                await self.sleep(min(every_s, max(0.01, bound - elapsed)), wake)
+                    raise TimedOut(what, bound, reason, rate=clock.rate)
+                asleep_s, before = min(every_s, max(0.01, bound - elapsed)), clock.now()
+                await self.sleep(asleep_s, wake)
+                missed(self._stopped(clock.now() - before, asleep_s))
         except (Interrupted, asyncio.CancelledError):
             outcome = "stopped"
             raise
         finally:
             event(WaitEnded, outcome=outcome, elapsed_s=round(clock.now() - begun, 3), tries=tries, seen=seen or reason)
 
-    async def _probed(self, probe: Probe[T], look_after: Callable[[], bool]) -> Met[T] | NotYet:
+    def _stopped(self, took_s: float, planned_s: float) -> float:
+        """How long this process stood still while it meant to sleep, in seconds of the clock; 0 for what a busy computer does."""
+        over_s = took_s - planned_s
+        return over_s if over_s > STOPPED_REAL_S * self.clock.rate else 0.0
+
+    async def _probed(
+        self, probe: Probe[T], look_after: Callable[[], bool], missed: Callable[[float], None]
+    ) -> Met[T] | NotYet:
         """The answer of one probe; NotYet for one that was given up. Raises Interrupted when it outlasts its grace after Ctrl-C."""
         begun, at_work_s, stopped_s = self.clock.now(), 0.0, 0.0
         probing = asyncio.create_task(probe())
         try:
             while True:
+                before = self.clock.now()
                 await asyncio.wait({probing}, timeout=CHECK_REAL_S)
+                missed(self._stopped(self.clock.now() - before, CHECK_REAL_S * self.clock.rate))
                 if probing.done():
                     return probing.result()
                 at_work_s += CHECK_REAL_S
@@ -198,7 +224,7 @@ class Waiter:
                     if stopped_s > GRACE_REAL_S:
                         raise Interrupted
                 elif not look_after() and at_work_s >= CALL_REAL_S:
-                    return NotYet(f"no answer since {self.clock.now() - begun:.0f} s")
+                    return NotYet(f"no answer since {(self.clock.now() - begun) / self.clock.rate:.0f} s")
         finally:
             if not probing.done():
                 probing.cancel()

@@ -59,7 +59,7 @@ class Box:
             likely=fault.likely,
             then=tuple(fault.then),
             look=tuple(fault.look),
-            go_on=tuple(go_on),
+            go_on=tuple(go_on) or ((fault.resume,) if fault.resume else ()),
             picture=fault.picture,
             findings=tuple(fault.findings),
         )
@@ -97,7 +97,7 @@ def _rows(box: Box, inner: Paper) -> Iterator[Line]:
         ("expected", [box.expected] if box.expected else []),
         ("seen", box.seen),
         ("screen", [box.picture] if box.picture else []),
-        ("likely", [box.likely] if box.likely else ["not known"] if box.seen and not box.findings else []),
+        ("likely", [box.likely] if box.likely else []),
         ("then", box.then or _remedy(box)),
         ("look", box.look),
         ("go on", box.go_on),

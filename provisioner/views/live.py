@@ -107,16 +107,16 @@ class LiveView:
         self._err.flush()
 
     def _now_s(self) -> float:
-        """The clock port's time: that of the last event, and what has passed since at that clock's pace."""
-        speed = self._screen.run.speed if self._screen.run else 1.0
-        return self._screen.at_s + (self._monotonic() - self._heard) * speed
+        """That of the last event, and what has passed since."""
+        return self._screen.at_s + (self._monotonic() - self._heard)
 
     def _paint(self, height: int | None = None) -> None:
         self._painted_at = self._monotonic()
         self._fit()
         rows = self._rows if height is None else height
         now_s = self._screen.ended.at_s if self._screen.ended else self._now_s()
-        show = Show(now_s=now_s, usual=self._usual, height=rows, verbosity=self._verbosity)
+        usual = {key: seconds / self._screen.speed for key, seconds in self._usual.items()}
+        show = Show(now_s=now_s, usual=usual, height=rows, verbosity=self._verbosity)
         lines = [self._paper.render_line(each) for each in render_screen(self._screen, self._paper, show)]
         self._replace(lines)
 

@@ -30,7 +30,7 @@ from provisioner.model.steps import NUMBER, STEP, STEPS, StepId
 from provisioner.views.box import Box, render_box
 from provisioner.views.final import render_final
 from provisioner.views.paper import Paper, Span, Style, line
-from provisioner.views.screen import Screen, Wait
+from provisioner.views.screen import Screen, Wait, in_wall_time
 from provisioner.views.table import done_of, elapsed_of, lab_words
 from provisioner.views.ticking import Ticker
 from provisioner.views.words import clock_time, count, duration
@@ -70,6 +70,7 @@ class PlainView:
 
     def emit(self, event: Event) -> None:
         self._screen = self._screen.after(event)
+        event = in_wall_time(event, self._screen.speed)
         self._heard = self._monotonic()
         self._last_t = event.t
         if self._verbosity >= 0:
@@ -171,8 +172,7 @@ class PlainView:
 
     def _still(self) -> Iterator[Words]:
         """What is at work, the waits with their reasons."""
-        speed = self._screen.run.speed if self._screen.run else 1.0
-        now_s = self._screen.at_s + (self._monotonic() - self._heard) * speed
+        now_s = self._screen.at_s + (self._monotonic() - self._heard)
         for row in self._screen.at_work:
             waiting = [lane for lane in row.lanes.values() if lane.wait]
             for lane in waiting:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from provisioner.model.naming import spaced_mac
-from provisioner.model.plan import Action, Plan, Verb
+from provisioner.model.plan import AS_THE_FILE_SAYS, Action, Plan, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import NUMBER, STEP, STEPS, Scope, StepId
 from provisioner.views.paper import BLANK, Line, Paper, Span, Style, cells, line, pad
@@ -16,7 +16,8 @@ from provisioner.views.words import about, count, counted, duration, gib, listed
 _TITLE = max(len(step.title) for step in STEPS) + 2
 _VERB = max(len(verb) for verb in Verb)
 
-_WHOLE = "Nothing to do: everything is as the file says."
+_WHOLE = f"Nothing to do: {AS_THE_FILE_SAYS}."
+_UNCOMPARED = "Not compared yet: the configs of running machines (patches, certificate SANs, networks, taints)."
 
 _STYLES: Mapping[Verb, Style] = {
     Verb.KEEP: Style.KEPT,
@@ -38,7 +39,8 @@ def render_plan(
     usual: Mapping[str, float] | None = None,
 ) -> str:
     """The whole screen. With `verbosity`, machines that are kept are listed one by one."""
-    usual = usual or {}
+    speed = cluster.lab.speed if cluster.lab else 1.0
+    usual = {key: seconds / speed for key, seconds in (usual or {}).items()}
     lines = [*_head(cluster, read_s, paper), BLANK]
     for step in STEPS:
         lines += _step(plan.of(step.id), step.id, cluster, paper, usual, each=verbosity > 0)
@@ -71,7 +73,7 @@ def _step(
     widest = max((cells(action.object) for action in actions if action.machine), default=0)
     for action, number in _together(actions, each=each):
         machine = next((machine for machine in cluster.machines if machine.name == action.machine), None)
-        yield from _row(label, action, _text(action, number, machine, widest), _right(action, usual), paper)
+        yield from _row(label, action, _text(action, number, machine, widest), _right(action, cluster, usual), paper)
         label = " " * len(label)
 
 
@@ -118,23 +120,33 @@ def _text(action: Action, number: int, machine: MachineSpec | None, widest: int)
     return action.why if action.why.startswith(action.object) else f"{action.object}: {action.why}"
 
 
-def _right(action: Action, usual: Mapping[str, float]) -> str:
-    if action.verb is not Verb.WAIT:
+def _right(action: Action, cluster: Cluster, usual: Mapping[str, float]) -> str:
+    """The bound of a wait as the run will have it, by the wall's time."""
+    if action.verb is not Verb.WAIT or not action.bound_s:
         return ""
     known = f", usually {about(usual[action.step])}" if action.step in usual else ""
-    bound = duration(STEP[action.step].bound_s)
-    return known.lstrip(", ") if f"at most {bound}" in action.why else f"at most {bound}{known}"
+    return f"at most {duration(action.bound_s / (cluster.lab.speed if cluster.lab else 1.0))}{known}"
 
 
 def _foot(plan: Plan, cluster: Cluster, paper: Paper, usual: Mapping[str, float]) -> Iterator[Line]:
+    for names, each in plan.told_differences:
+        said = f"differs: {listed(names)}: {each.words}"
+        yield from paper.wrapped(line(Span("! ", Style.SLOW), said), indent=4)
+        yield from paper.wrapped(line("    ", Span(f"up does not change it: {each.then}", Style.KEPT)), indent=6)
     if plan.refusals:
-        said = f"{count(len(plan.refusals), 'refusal')}: up would change nothing until mended."
+        said = f"{count(len(plan.refusals), 'refusal')}: up would change nothing until that is fixed."
         yield from paper.wrapped(line(Span(said, Style.BAD)), indent=0)
         return
     if not plan.changes:
         waits = [STEP[action.step].title for action in plan.actions if action.verb is Verb.WAIT]
-        said = f"Nothing to change; up would wait for {listed(list(dict.fromkeys(waits)))}." if waits else _WHOLE
+        if waits:
+            said = f"Nothing to change; up would wait for {listed(list(dict.fromkeys(waits)))}."
+        else:
+            count_ = count(len(plan.differences), "difference")
+            said = f"Nothing that up would do; {count_} from the file." if plan.differences else _WHOLE
         yield from paper.wrapped(line(said), indent=2)
+        if plan.uncompared:
+            yield from paper.wrapped(line(Span(_UNCOMPARED, Style.KEPT)), indent=2)
         return
     verbs: dict[str, int] = {}
     for action in plan.changes:
@@ -143,4 +155,6 @@ def _foot(plan: Plan, cluster: Cluster, paper: Paper, usual: Mapping[str, float]
     done = f"To do: {counted(verbs)}; {len(plan.destroys)} destroyed; {count(kept, 'step')} kept."
     guess = f"about {about(usual[RUN])}" if RUN in usual else ""
     yield from paper.between(line(done), line(Span(guess, Style.KEPT)), indent=2)
+    if plan.uncompared:
+        yield from paper.wrapped(line(Span(_UNCOMPARED, Style.KEPT)), indent=2)
     yield line(f"Next: provision up {cluster.name}")

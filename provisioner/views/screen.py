@@ -1,6 +1,7 @@
 """The picture of a run: a pure fold of its events. Live screen, plain lines and report are renderings of this.
 
-`Screen.after(event)` gives the next picture and changes nothing. Times are seconds of the clock port since the run began.
+`Screen.after(event)` gives the next picture and changes nothing. Times are seconds of the wall since the run began; events count those of
+the clock port, which runs faster in a lab.
 """
 
 from __future__ import annotations
@@ -144,8 +145,14 @@ class Screen:
     def at_work(self) -> tuple[StepRow, ...]:
         return tuple(row for row in self.steps.values() if row.state is State.WORKING)
 
+    @property
+    def speed(self) -> float:
+        """Seconds of the clock port in a second of the wall: 1 but for a lab."""
+        return self.run.speed if self.run else 1.0
+
     def after(self, event: Event) -> Screen:
-        """The picture after one more event."""
+        """The picture after one more event. All its times are the wall's."""
+        event = in_wall_time(event, self.speed)
         screen = replace(self, at_s=max(self.at_s, event.at_s))
         match event:
             case RunStarted():
@@ -207,6 +214,17 @@ class Screen:
         if isinstance(event, ActionStarted):
             row = replace(row, verb=event.verb)
         return self._with_row(replace(row, lanes={**row.lanes, name: moved}))
+
+
+def in_wall_time(event: Event, speed: float) -> Event:
+    """The event with its durations by the wall: people have one clock, however fast a lab's world runs."""
+    if speed == 1.0:
+        return event
+    times = {name: getattr(event, name) / speed for name in _TIMES if hasattr(event, name)}
+    return replace(event, **times)
+
+
+_TIMES = ("at_s", "elapsed_s", "bound_s")
 
 
 def _moved(lane: Lane, event: ActionStarted | ActionEnded | WaitStarted | WaitProgressed | WaitEnded) -> Lane:

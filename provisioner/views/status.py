@@ -12,6 +12,7 @@ from provisioner.views.words import count, gib, listed
 _STATES = {
     "healthy": (Glyph.DONE, Style.GOOD),
     "not healthy": (Glyph.WARNING, Style.SLOW),
+    "no CNI yet": (Glyph.WARNING, Style.SLOW),
     "absent": (Glyph.WAITING, Style.KEPT),
     "unknown": (Glyph.WARNING, Style.SLOW),
 }
@@ -102,12 +103,13 @@ def _joined(parts: Sequence[str]) -> str:
 
 
 def _foot(report: StatusReport, paper: Paper) -> Iterator[Line]:
-    for label, words in (("unmet", report.unmet), ("drift", report.drift)):
+    for label, words in (("unmet", report.unmet), ("unread", report.unread), ("drift", report.drift)):
         for said in words:
             yield from paper.wrapped(line(Span(f"{label}: ", Style.SLOW), said), indent=2)
     etcd = "etcd not read" if report.etcd_members is None else f"etcd {report.etcd_members} of {report.control_planes}"
     isos = f"ISO in {listed(report.isos_mounted)}" if report.isos_mounted else "no ISO mounted"
-    parts = [etcd, report.switch, "" if report.host_unread else isos, report.access]
+    configs = "configs not compared" if report.uncompared else ""
+    parts = [etcd, report.switch, "" if report.host_unread else isos, report.access, configs]
     current = ""
     for part in (part for part in parts if part):
         joined = f"{current}    {part}" if current else part

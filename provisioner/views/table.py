@@ -37,7 +37,7 @@ class Show:
     """How a picture is shown, beside the paper."""
 
     now_s: float
-    """Seconds of the clock port since the run began."""
+    """Seconds since the run began."""
     usual: Mapping[str, float] = field(default_factory=dict)
     """How long steps took in earlier runs, by step id, and a whole one by `run`."""
     height: int = 0

@@ -15,6 +15,7 @@ from provisioner.flow.up import needs_of, plan_up
 from provisioner.model.events import ActionEnded, ActionStarted, Event, StepEnded, StepStarted
 from provisioner.model.plan import Action
 from provisioner.model.steps import STEPS, StepId
+from provisioner.steps.actions import Kept
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, observed_of
 
@@ -183,3 +184,29 @@ async def test_a_machine_that_does_not_come_back_keeps_the_others_from_their_res
     bench.fails("install/wait/home-cp-1", "P-INSTALL-STUCK")
     await bench.go()
     assert not [line for line in bench.log if line.startswith("begin vm/change/home-worker")]
+
+
+async def test_what_was_only_blocked_is_not_told_as_failed() -> None:
+    """One dead machine is one failure: the steps behind it were not begun for it, and took no time of it."""
+    bench = Bench()
+    bench.fails("maintenance/find/home-worker-2", "P-BOOT-NOMAINT")
+    await bench.go()
+    ended = {event.step: event for event in bench.events if isinstance(event, StepEnded)}
+    assert {step for step, event in ended.items() if event.outcome == "failed"} == {StepId.MAINTENANCE}
+    for step in (StepId.CONFIG, StepId.INSTALL, StepId.EJECT):
+        assert ended[step].outcome == "stopped"
+        assert "not begun: home-worker-2" in ended[step].summary
+
+
+async def test_what_turned_out_to_need_nothing_is_a_keep() -> None:
+    bench = Bench(workers=1)
+    first = next(a for a in bench.plan.actions if a.step is StepId.CONFIG)
+
+    async def apply(action: Action, _run: Any) -> str:
+        return Kept("has its config already") if action.step is StepId.CONFIG else "proven"
+
+    bench.apply = apply  # type: ignore[method-assign]  # the bench's own applier is the subject
+    await bench.go()
+    ended = next(e for e in bench.events if isinstance(e, ActionEnded) and e.action == first.id)
+    step = next(e for e in bench.events if isinstance(e, StepEnded) and e.step is StepId.CONFIG)
+    assert (ended.outcome, step.outcome, step.summary) == ("kept", "kept", "2 kept")

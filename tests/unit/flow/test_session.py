@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from provisioner.errors import Dropped, HostRefused, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.errors import Dropped, Fault, Finding, HostRefused, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.flow.down import plan_down
-from provisioner.model.events import FaultMet, RunEnded
+from provisioner.model.events import FaultMet, Note, RunEnded
 from provisioner.model.wishes import Extent
 from tests.fakes.world import FakeWorld
-from tests.unit.steps.world import cluster_of, observed_of
+from tests.unit.steps.world import PLACE, cluster_of, observed_of
 
 CLUSTER = cluster_of({})
 WHOLE = observed_of({"all": "up"}, CLUSTER)
@@ -93,3 +93,73 @@ async def test_whatever_becomes_of_the_host_in_the_middle_is_no_bug(error: Trans
     result = await world.session().down(Extent())
     assert result.fault is not None
     assert result.fault.id == fault
+
+
+# --- what is said at the end ------------------------------------------------------------------------------------------
+
+
+def unmakeable(world: FakeWorld) -> None:
+    """VMs can be removed, and new ones are refused."""
+    world.host.fail("new_vm", HostRefused(id="VMNoSpace", message="no space", function="New-TalosVM"), forever=True)
+
+
+async def test_a_rebuild_that_fails_in_its_second_half_says_that_the_machines_are_gone() -> None:
+    """And sends nobody back to `rebuild`, which would destroy the new machines too."""
+    world = FakeWorld(CLUSTER, WHOLE)
+    unmakeable(world)
+    result = await world.session().rebuild()
+    assert (result.outcome, result.summary) == ("failed", "the old machines are removed")
+    assert world.host.made("remove_vm"), "they were"
+    assert {go_on for fault in world.told(FaultMet) for go_on in fault.go_on} == {"provision up home"}
+
+
+async def test_ctrl_c_in_the_second_half_of_a_rebuild_says_so_too() -> None:
+    world = FakeWorld(CLUSTER, WHOLE)
+    session = world.session()
+    world.host.before("new_vm", lambda _call: session.stop.set())
+    result = await session.rebuild()
+    ended = world.told(RunEnded)[-1]
+    assert (result.outcome, ended.summary) == ("interrupted", "the old machines are removed")
+    assert ended.go_on == "provision up home"
+
+
+async def test_an_idle_up_says_what_it_did_not_compare() -> None:
+    result = await FakeWorld(CLUSTER, WHOLE, notes=addresses()).session().up()
+    assert result.outcome == "unchanged"
+    assert result.summary == (
+        "nothing to do: VMs, versions and access are as the file says; the configs of running machines are not compared"
+    )
+
+
+async def test_an_idle_up_tells_the_differences_that_it_leaves() -> None:
+    changed = replace(CLUSTER, kubernetes="v1.33.0")
+    nodes = tuple(replace(node, version="v1.34.1") for node in WHOLE.nodes or ())
+    world = FakeWorld(changed, replace(WHOLE, nodes=nodes), notes=addresses())
+    result = await world.session().up()
+    assert result.outcome == "unchanged"
+    assert "as the file says" not in result.summary
+    told = [note.message for note in world.told(Note) if note.level == "warning"]
+    assert len(told) == 1
+    assert told[0].startswith("home-cp-1, home-worker-1: Kubernetes v1.34.1, the file says v1.33.0")
+
+
+def addresses() -> dict[str, object]:
+    return {"machines": {name: {"address": facts.address} for name, facts in WHOLE.machines.items()}}
+
+
+async def test_the_findings_of_a_fault_are_told_with_it() -> None:
+    finding = Finding(place=PLACE, path="machine.install.disk", problem="no such disk")
+    world = FakeWorld(CLUSTER, observed_of({}, CLUSTER))
+    fault = Fault("P-CONFIG-REFUSED", "the config has a finding", findings=(finding,))
+    world.host.fail("new_switch", fault)
+    await world.session().up()
+    assert [met.findings[0]["problem"] for met in world.told(FaultMet) if met.findings] == ["no such disk"]
+
+
+async def test_all_events_count_from_the_begin_that_was_given() -> None:
+    world = FakeWorld(CLUSTER, WHOLE)
+    await world.clock.sleep(100)
+    session = world.session()
+    session.begun_s = 40.0
+    await session.up()
+    assert world.events[0].at_s == 60.0

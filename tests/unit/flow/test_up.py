@@ -30,7 +30,8 @@ def test_three_control_planes_with_a_virtual_address_can_be_planned() -> None:
     assert [a.machine for a in plan.of(StepId.VM) if a.verb is Verb.CREATE] == [m.name for m in cluster.machines]
     (bootstrap,) = plan.of(StepId.BOOTSTRAP)
     assert bootstrap.machine == "ha-cp-1"
-    assert expected_endpoint(cluster, {}) == "https://192.168.1.40:6443"
+    config = new_configs(WorldClock()).effective(cluster, cluster.control_planes[0])
+    assert expected_endpoint(cluster, config, {}) == "https://192.168.1.40:6443"
 
 
 @pytest.mark.parametrize("step", [step.id for step in STEPS])

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from provisioner.errors import Fault
-from provisioner.model.events import Note, RunEnded, RunStarted
+from provisioner.model.events import Event, Note, PlanMade, RunEnded, RunStarted
 from provisioner.model.facts import ConsoleFacts
 from provisioner.record.files import make_private_folder, write_atomically
 from provisioner.record.journal import FileJournal, read_run, run_numbers
@@ -133,6 +134,22 @@ def test_usual_times_are_medians_of_good_runs_of_that_command(tmp_path: Path) ->
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["resumed", "until"])
+def test_a_run_that_did_a_part_says_nothing_of_a_whole_one(part: str, tmp_path: Path) -> None:
+    def partly(event: Event) -> Event:
+        if not isinstance(event, PlanMade):
+            return event
+        if part == "until":
+            return replace(event, actions=tuple(a for a in event.actions if a["step"] != "access"))
+        return replace(event, actions=tuple({**a, "verb": "keep"} if a["step"] == "vm" else a for a in event.actions))
+
+    journal = FileJournal(tmp_path)
+    for event in STREAMS["good"]():
+        journal.emit(partly(event))
+    journal.close()
+    assert usual_times(tmp_path, command="up") == {}
 
 
 def test_a_file_is_written_whole_with_its_mode(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ async def test_an_endpoint_where_the_control_plane_is_not_is_found_before_a_conf
 )
 async def test_where_it_does_not_decide_the_config_is_sent(cluster: Cluster) -> None:
     world, run = at_work(cluster, CP)
+    world.configs.patched[CP] = {"addresses": ("192.168.1.41",)} if cluster.control_plane_patches else {}
     assert await config.apply(of(CP), run) == "dry run and config taken"
     assert sent(world, dry=True) == sent(world, dry=False) == [world.store.machine_configs[CP]]
 

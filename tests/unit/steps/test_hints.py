@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from provisioner.flow.up import expected_endpoint
+from provisioner.model.effective import EffectiveConfig
 from provisioner.steps.image import image_pin
 from provisioner.steps.run import machine_hint
 from tests.unit.steps.running import run_of
@@ -35,7 +36,7 @@ def test_notes_of_another_form_are_no_hint(notes: dict[str, Any]) -> None:
     assert machine_hint(notes, CP) == {}
     assert image_pin(notes, "a.iso") == ""
     cluster = cluster_of({})
-    assert expected_endpoint(cluster, notes) == "https://FIRST-CONTROL-PLANE:6443"
+    assert expected_endpoint(cluster, EffectiveConfig(), notes) == "https://FIRST-CONTROL-PLANE:6443"
     run, _ = run_of(cluster, observed_of({"all": "up"}, cluster), notes=notes)
     assert not run.was_installed(CP)
     run.remember_address(CP, "192.168.1.101", installed=True)

@@ -214,3 +214,40 @@ async def test_a_slow_call_is_not_taken_for_one_that_hangs(monkeypatch: pytest.M
 
     wait = Waiter(clock=RunningClock(), started_s=0.0, emit=lambda _event: None, stop=asyncio.Event())
     assert (await wait.until(slow, step=StepId.VM, what="VM", bound_s=20, why="")).value == 1
+
+
+class StoppedClock(FakeClock):
+    """The process stands still for an hour in its third sleep, as after Ctrl-Z; the world goes on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sleeps = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps += 1
+        await super().sleep(seconds + (3600 if self.sleeps == 3 else 0))
+
+
+async def test_time_in_which_this_process_stood_still_counts_against_no_bound() -> None:
+    clock, looks = StoppedClock(), 0
+
+    async def probe() -> Met[int] | NotYet:
+        nonlocal looks
+        looks += 1
+        return Met(looks) if looks == 6 else NotYet("not yet")
+
+    wait = Waiter(clock=clock, started_s=0.0, emit=lambda _event: None, stop=asyncio.Event())
+    met = await wait.until(probe, step=StepId.INSTALL, what="installed", bound_s=60, why="it reboots")
+    assert met.value == 6
+
+
+async def test_a_world_that_stands_still_with_us_still_ends_at_its_bound() -> None:
+    clock = StoppedClock()
+
+    async def probe() -> Met[int] | NotYet:
+        return NotYet("never")
+
+    wait = Waiter(clock=clock, started_s=0.0, emit=lambda _event: None, stop=asyncio.Event())
+    with pytest.raises(TimedOut):
+        await wait.until(probe, step=StepId.INSTALL, what="installed", bound_s=60, why="it reboots")
+    assert clock.time < 3600 + 70

@@ -1,0 +1,90 @@
+"""Before a machine is blamed, its host is asked: a machine whose host is gone is silent too, and nothing is wrong with it."""
+
+from __future__ import annotations
+
+from provisioner.errors import Answered, Fault, TransportError
+from provisioner.model.facts import VmFacts
+from provisioner.model.spec import MachineSpec
+from provisioner.steps.refusals import fault_of
+from provisioner.steps.run import Run
+from provisioner.steps.waits import TimedOut, bounded
+
+GONE_S = 120.0
+"""A host that could not be asked for so long is asked once more by itself, and blamed if that fails too."""
+GONE_REAL_S = 10.0
+"""The same in real time at least: connections take real time, also where a lab's clock runs fast."""
+
+ASK_S = 60.0
+"""For one question to a host, in seconds of the clock port; an outage that the session bears comes on top."""
+
+
+async def ask_about(run: Run, machine: MachineSpec) -> VmFacts | None:
+    """The machine's VM as it is at this moment; None when it is gone, or never was.
+
+    Raises the Fault that the host deserves when it cannot be asked: P-HOST-LOST, or what it answers instead of the VM.
+    """
+    known = run.vms.get(machine.name)
+    if known is None:
+        return None
+    asking = run.host_of(machine).find_vms([known.id])
+    try:
+        found = await bounded(run.ports.clock, asking, what=f"VM {machine.name}", bound_s=ASK_S)
+    except Answered as refusal:
+        raise fault_of(refusal, host=machine.host, machine=machine.name) from refusal
+    except TransportError as error:
+        raise _lost(error, machine.host) from error
+    return found[0] if found else None
+
+
+async def give_up_on_lost_host(run: Run, machine: MachineSpec) -> None:
+    """For waits whose search on the host fails: after `GONE_S` the host itself is asked. Raises its Fault when it is gone."""
+    finder, clock = run.finder_of(machine), run.ports.clock
+    if finder.trouble_since is not None and clock.now() - finder.trouble_since > max(GONE_S, GONE_REAL_S * clock.rate):
+        await ask_about(run, machine)
+        finder.trouble_since = None
+
+
+def guest_runs(vm: VmFacts) -> bool:
+    """Whether an operating system is at work in the VM, by its heartbeat. A hint for what a fault names, never a proof of identity.
+
+    Source: https://learn.microsoft.com/powershell/module/hyper-v/get-vm; Linux answers it by its module hv_utils.
+    """
+    return vm.heartbeat.startswith("Ok")
+
+
+def vm_stopped(machine: MachineSpec, vm: VmFacts | None, *, expected: str) -> Fault:
+    """A machine that cannot answer, since its VM does not run any more."""
+    seen = f"VM {vm.name} is {vm.state}" if vm is not None else f"its VM is not on {machine.host} any more"
+    return Fault(
+        "P-VM-STUCK",
+        f"{machine.name} does not run: " + (f"its VM is {vm.state}" if vm is not None else "its VM is gone"),
+        expected=expected,
+        seen=(seen, "it ran when this step began"),
+        likely="somebody, or the host itself, stopped or removed the VM meanwhile",
+        machine=machine.name,
+    )
+
+
+async def lost_hosts(run: Run) -> Fault | None:
+    """The fault of the first host that cannot be asked; None when all hosts answer."""
+    asked: set[str] = set()
+    for machine in run.cluster.machines:
+        if machine.host in asked or machine.name not in run.vms:
+            continue
+        asked.add(machine.host)
+        try:
+            await ask_about(run, machine)
+        except Fault as fault:
+            return fault
+    return None
+
+
+def _lost(error: TransportError, host: str) -> Fault:
+    reason = error.reason if isinstance(error, TimedOut) else str(error)
+    return Fault(
+        "P-HOST-LOST",
+        f"{host} does not answer any more, and its machines with it",
+        expected="an answer of the host about its VMs",
+        seen=(reason,),
+        then=("look at the host: its power, its network, the services WinRM and vmms",),
+    )

@@ -1,0 +1,108 @@
+"""Finding a machine: what is blamed when it does not come up, and only what is so now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from provisioner.errors import Dropped, Fault, Unreachable
+from provisioner.model.plan import Action, Verb
+from provisioner.model.steps import StepId
+from provisioner.steps import install, maintenance
+from provisioner.steps.run import Run
+from tests.fakes.machines import Box
+from tests.fakes.world import FakeWorld
+from tests.unit.steps.world import cluster_of, machine_of, observed_of
+
+CLUSTER = cluster_of({})
+CP, WORKER = "home-cp-1", "home-worker-1"
+MAC = CLUSTER.machine(WORKER).mac
+THERE = "192.168.1.161"
+FIND = Action(step=StepId.MAINTENANCE, verb=Verb.WAIT, object=WORKER, kind="find", machine=WORKER, host="hv01", why="")
+RETURN = replace(FIND, step=StepId.INSTALL, kind="wait")
+
+
+def at_work(*, heartbeat: str = "OkApplicationsUnknown", iso: bool = True) -> tuple[FakeWorld, Run]:
+    """The worker's VM runs, and no machine of ours answers."""
+    seen = observed_of({"all": "up", "machines": {WORKER: None}, "etcd": None, "nodes": None}, CLUSTER)
+    world = FakeWorld(CLUSTER, seen)
+    vm = world.host.vm(WORKER)
+    drives = tuple(replace(d, path="C:\\talos.iso" if iso else "") if d.kind == "dvd" else d for d in vm.drives)
+    world.host.vms[vm.id] = replace(vm, heartbeat=heartbeat, drives=drives)
+    return world, world.run()
+
+
+def stranger_appears(world: FakeWorld) -> None:
+    """Somebody else's machine in maintenance, with our MAC address."""
+    facts = machine_of({"mode": "maintenance", "stage": "maintenance"}, WORKER, CLUSTER)
+    facts = replace(facts, address=THERE, uuid="5a6b7c8d-0000-4000-8000-000000000002")
+    world.machines.boxes[THERE] = Box(facts=facts)
+    world.host.knows(MAC, THERE)
+
+
+async def fault_of(run: Run, action: Action = FIND) -> Fault:
+    apply = maintenance.apply if action.step is StepId.MAINTENANCE else install.apply
+    with pytest.raises(Fault) as caught:
+        await apply(action, run)
+    return caught.value
+
+
+async def test_a_stranger_where_ours_should_be_is_named_when_ours_runs() -> None:
+    world, run = at_work()
+    stranger_appears(world)
+    fault = await fault_of(run)
+    assert fault.id == "P-BOOT-FOREIGN"
+    assert world.machines.made("apply") == []
+
+
+async def test_a_stranger_is_not_blamed_for_a_vm_in_which_nothing_runs() -> None:
+    world, run = at_work(heartbeat="NoContact")
+    stranger_appears(world)
+    fault = await fault_of(run)
+    assert fault.id == "P-BOOT-NOMAINT"
+    assert any(THERE in line for line in fault.seen), "it is told, all the same"
+
+
+async def test_a_stranger_that_left_decides_nothing() -> None:
+    world, run = at_work()
+    stranger_appears(world)
+    world.machines.fail("read", Dropped("gone"), forever=True, address=THERE)
+    assert (await fault_of(run)).id == "P-BOOT-NOMAINT"
+
+
+async def test_a_vm_with_nothing_to_boot_from_says_so() -> None:
+    _, run = at_work(heartbeat="NoContact", iso=False)
+    fault = await fault_of(run)
+    assert "no ISO in its drive" in fault.likely
+    assert not any("rebuild" in line for line in fault.then)
+
+
+@pytest.mark.parametrize("action", [FIND, RETURN])
+async def test_a_lost_host_is_blamed_before_the_machine(action: Action) -> None:
+    world, run = at_work()
+    for call in ("find_vms", "watch_neighbors"):
+        world.host.fail(call, Unreachable("no route"), forever=True)
+    fault = await fault_of(run, action)
+    assert (fault.id, fault.seen) == ("P-HOST-LOST", ("no route",))
+
+
+@pytest.mark.parametrize("action", [FIND, RETURN])
+async def test_a_vm_that_was_stopped_meanwhile_is_told_as_that(action: Action) -> None:
+    world, run = at_work()
+    vm = world.host.vm(WORKER)
+    world.host.vms[vm.id] = replace(vm, state="Off")
+    fault = await fault_of(run, action)
+    assert (fault.id, "Off" in fault.message) == ("P-VM-STUCK", True)
+
+
+async def test_a_machine_that_fell_back_to_maintenance_is_told_at_once() -> None:
+    """Nothing changes by waiting: its config is lost, as can be seen in the first minutes."""
+    world, run = at_work()
+    facts = replace(machine_of({"mode": "maintenance", "stage": "maintenance"}, WORKER, CLUSTER), address=THERE)
+    world.machines.boxes[THERE] = Box(facts=facts)
+    run.addresses[WORKER] = THERE
+    fault = await fault_of(run, RETURN)
+    assert fault.id == "P-INSTALL-STUCK"
+    assert "back to maintenance" in fault.likely
+    assert world.clock.now() < 400, "not after the whole bound of 20 minutes"
