@@ -14,7 +14,7 @@ from provisioner.model.facts import Observed
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Plan, PlanWarning, Verb
 from provisioner.model.spec import Cluster
-from provisioner.model.steps import STEP, STEPS, Scope, StepId
+from provisioner.model.steps import STEP, STEPS, Scope, Step, StepId
 from provisioner.steps import (
     access,
     bootstrap,
@@ -134,7 +134,7 @@ def needs_of(cluster: Cluster) -> Callable[[Action, Sequence[Action]], Sequence[
             for other in actions
             if other is not action
             and (
-                _before(action, step.after, other, first, workers)
+                _before(action, step, other, first, workers)
                 or (turn and other.machine == turn and other.step in (StepId.VM, StepId.INSTALL))
             )
         ]
@@ -152,16 +152,16 @@ def _turn_before(action: Action, actions: Sequence[Action], ranks: Mapping[str, 
 
 def restarts(action: Action) -> bool:
     """Whether a machine that may be at work is shut down and started by it."""
-    return action.step is StepId.VM and bool(action.details.get("restart"))
+    return STEP[action.step].restarts_in_turns and bool(action.details.get("restart"))
 
 
-def _before(action: Action, after: Sequence[StepId], other: Action, first: str, workers: set[str]) -> bool:
-    if action.step is StepId.INSTALL and action.machine in workers and other.step is StepId.BOOTSTRAP:
-        return True  # a worker's API opens only after a control plane's trustd answers
-    if other.step not in after:
+def _before(action: Action, step: Step, other: Action, first: str, workers: set[str]) -> bool:
+    if action.machine in workers and other.step in step.workers_after:
+        return True
+    if other.step in step.after_first:
+        return other.machine == first
+    if other.step not in step.after:
         return False
-    if action.step is StepId.BOOTSTRAP:
-        return other.machine == first  # nobody else needs to be installed for etcd to begin
     scope = STEP[other.step].scope
     if scope is Scope.MACHINE and action.machine:
         return other.machine == action.machine

@@ -46,6 +46,13 @@ class Step:
     title: str
     scope: Scope
     after: tuple[StepId, ...]
+    """Of the same machine or host, where both are done per machine or host; else of all."""
+    after_first: tuple[StepId, ...] = ()
+    """Of the first control plane alone."""
+    workers_after: tuple[StepId, ...] = ()
+    """For workers too."""
+    restarts_in_turns: bool = False
+    """Machines that it stops and starts do so one after the other, the first control plane first."""
     bound_s: float
     does: str
     proven_by: str
@@ -95,6 +102,7 @@ STEPS: tuple[Step, ...] = (
         title="VMs",
         scope=Scope.MACHINE,
         after=(StepId.SWITCH, StepId.IMAGE, StepId.SECRETS),
+        restarts_in_turns=True,  # etcd and the pods bear the loss of one
         bound_s=300,
         does="make the Generation 2 VM with its disk, ISO, MAC address and mark, and start it",
         proven_by="read back from the host",
@@ -125,6 +133,7 @@ STEPS: tuple[Step, ...] = (
         title="Install",
         scope=Scope.MACHINE,
         after=(StepId.CONFIG,),
+        workers_after=(StepId.BOOTSTRAP,),  # a worker's API opens only after a control plane's trustd answers
         bound_s=1200,  # Talos retries the pull of its installer image for 20 minutes by itself
         does="Talos installs itself to disk and reboots",
         proven_by="certificate of our own CA, a system disk, no talos.halt_if_installed on the kernel command line",
@@ -134,7 +143,8 @@ STEPS: tuple[Step, ...] = (
         id=StepId.BOOTSTRAP,
         title="Bootstrap",
         scope=Scope.CLUSTER,
-        after=(StepId.INSTALL,),
+        after=(),
+        after_first=(StepId.INSTALL,),  # nobody else needs to be installed for etcd to begin
         bound_s=600,
         does="start etcd, exactly once, on the first control plane machine",
         proven_by="etcd's member list names that machine",

@@ -14,7 +14,7 @@ from provisioner.cli.app import app
 from provisioner.clusterfile import json_schema
 from provisioner.faults import FAULTS, Exit
 from provisioner.model import events
-from provisioner.model.steps import STEPS
+from provisioner.model.steps import STEPS, Step
 from provisioner.views.words import duration
 
 MADE = "<!-- made by `make docs` from the program; changes here are lost -->\n"
@@ -69,10 +69,19 @@ EXITS: Mapping[Exit, str] = {
     Exit.NOT_READY: "the host, this computer or the network is not ready",
     Exit.TIMED_OUT: "something did not get where it should in time",
     Exit.REFUSED: "refused: not ours, protected, another run at work, a confirmation missing",
-    Exit.PENDING: "with `--exit-code`: `plan` has changes to make, or `status` found something that differs or is not healthy",
+    Exit.PENDING: "with `--exit-code`: `plan` has changes to make or something differs from the file, or `status` found something that differs or is not healthy",
     Exit.BUG: "a bug of ours; the traceback is in a file, and the message names it",
     Exit.INTERRUPTED: "interrupted with Ctrl-C or SIGTERM",
 }
+
+
+def _order(step: Step) -> str:
+    """What a step waits for, as the engine does."""
+    parts = [f"`{before}`" for before in step.after]
+    parts += [f"`{before}` of the first control plane" for before in step.after_first]
+    parts += [f"on workers `{before}`" for before in step.workers_after]
+    turns = "; machines that it restarts take turns" if step.restarts_in_turns else ""
+    return ", ".join(parts) + turns
 
 
 def exit_codes() -> str:
@@ -109,7 +118,7 @@ def steps() -> str:
                 f"`{step.id}`",
                 step.title,
                 str(step.scope),
-                ", ".join(f"`{before}`" for before in step.after),
+                _order(step),
                 step.does,
                 step.proven_by,
                 duration(step.bound_s),

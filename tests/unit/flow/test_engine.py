@@ -14,7 +14,7 @@ from provisioner.flow.engine import Engine, Outcome, first_in_order
 from provisioner.flow.up import needs_of, plan_up
 from provisioner.model.events import ActionEnded, ActionStarted, Event, StepEnded, StepStarted
 from provisioner.model.plan import Action
-from provisioner.model.steps import STEPS, StepId
+from provisioner.model.steps import STEP, STEPS, Scope, StepId
 from provisioner.steps.actions import Kept
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, observed_of
@@ -210,3 +210,20 @@ async def test_what_turned_out_to_need_nothing_is_a_keep() -> None:
     ended = next(e for e in bench.events if isinstance(e, ActionEnded) and e.action == first.id)
     step = next(e for e in bench.events if isinstance(e, StepEnded) and e.step is StepId.CONFIG)
     assert (ended.outcome, step.outcome, step.summary) == ("kept", "kept", "2 kept")
+
+
+async def test_the_table_of_steps_is_the_order_of_the_engine() -> None:
+    """The page of steps is made from the table: what stands there must be what actions wait for, no more and no less."""
+    cluster = cluster_of({"control_planes": 2, "workers": 2})
+    first, workers = cluster.control_planes[0].name, {machine.name for machine in cluster.workers}
+    actions = plan_up(cluster, observed_of({}, cluster)).actions
+    needs = needs_of(cluster)
+    for action in actions:
+        step, waits_for = STEP[action.step], needs(action, actions)
+        expected = set(step.after) | set(step.after_first)
+        expected |= set(step.workers_after) if action.machine in workers else set()
+        assert {other.step for other in waits_for} == expected, action.id
+        assert all(other.machine == first for other in waits_for if other.step in step.after_first)
+        if step.scope is Scope.MACHINE:
+            own = [other for other in waits_for if STEP[other.step].scope is Scope.MACHINE]
+            assert {other.machine for other in own} <= {action.machine}
