@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+
+from provisioner.cli.signals import stop_as_at_ctrl_c
 
 
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
     _open_closed_streams()
-    from provisioner.cli.app import run
+    _take_any_character()
+    try:
+        stop_as_at_ctrl_c()
+        from provisioner.cli.app import run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # before there was anybody to take it, or after
+        sys.exit(130)
+
+
+def _take_any_character() -> None:
+    """On a terminal of another encoding a character that it lacks is spelled out; no command fails for a name."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _open_closed_streams() -> None:

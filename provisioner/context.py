@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -120,7 +122,7 @@ def open_context(
     cluster = loaded.cluster
     store = open_store(settings, cluster, environment)
     if cluster.lab is not None:
-        return _lab_context(settings, loaded, store, environment, start=start_lab)
+        return _lab_context(settings, loaded, store, start=start_lab)
     passwords = {name: find_password(host, ask, environment) for name, host in cluster.hosts.items()}
     return Context(
         settings=settings,
@@ -153,9 +155,8 @@ def client_files() -> Mapping[str, ContextFile]:
     return {"talosconfig": TalosconfigFile(), "kubeconfig": KubeconfigFile()}
 
 
-def _lab_context(
-    settings: Settings, loaded: Loaded, store: FileStore, environment: Mapping[str, str], *, start: bool
-) -> Context:
+def _lab_context(settings: Settings, loaded: Loaded, store: FileStore, *, start: bool) -> Context:
+    """A lab has a password of its own: what the environment says is meant for a real host, and never sent to another."""
     from provisioner.lab import card as cards
 
     folder = lab_folder(settings, loaded.cluster)
@@ -178,7 +179,6 @@ def _lab_context(
         )
         for name, spec in loaded.cluster.hosts.items()
     }
-    password = environment.get("PROVISION_PASSWORD") or password
     return Context(
         settings=settings,
         loaded=replace(loaded, cluster=replace(loaded.cluster, hosts=hosts)),
@@ -236,34 +236,58 @@ def find_password(host: HostSpec, ask: Callable[[str], str] | None, environment:
     given = environment.get("PROVISION_PASSWORD")
     if given:
         return given
-    stored = _from_keychain(host)
+    stored, problem = _from_keychain(host)
     if stored:
         return stored
     if ask is not None:
-        return ask(f"Password of {host.user} on {host.name}")
+        said = f" ({problem})" if problem else ""
+        return ask(f"Password of {host.user} on {host.name}{said}")
     raise Fault(
         "P-LOCAL-PASSWORD",
         f"no password for {host.user or 'the user'} on {host.name}",
         expected="PROVISION_PASSWORD, a keychain item, or a terminal to ask in",
-        then=("set PROVISION_PASSWORD in the environment of this command",),
+        seen=(problem or "no such item in the keychain",),
+        then=(
+            "set PROVISION_PASSWORD in the environment of this command",
+            f"or put it into the keychain, which asks for it: {keychain_command(host)}",
+        ),
     )
 
 
-_KEYCHAINS = ("macOS", "SecretService", "Windows", "kwallet")
-"""Backends that keep a secret secret; others of keyring's write plain files."""
+_KEYCHAINS = frozenset(
+    f"keyring.backends.{name}" for name in ("macOS", "SecretService", "libsecret", "Windows", "kwallet")
+)
+"""Backends that keep a secret secret; others of keyring's write plain files, or are somebody else's programs."""
 
 
-def _from_keychain(host: HostSpec) -> str | None:
+def keychain_command(host: HostSpec) -> str:
+    """What to type to keep the password of a host."""
+    service, user = shlex.quote(f"provision:{host.name}"), shlex.quote(host.user)
+    if sys.platform == "darwin":
+        return f"security add-generic-password -s {service} -a {user} -w"
+    return f"keyring set {service} {user}"
+
+
+def _from_keychain(host: HostSpec) -> tuple[str | None, str]:
+    """The password, and why the keychain could not be asked; empty where it could be, or where there is none."""
     import keyring
     from keyring.errors import KeyringError
 
     backend = keyring.get_keyring()
-    if not any(name in type(backend).__module__ for name in _KEYCHAINS):
-        return None
-    try:
-        return keyring.get_password(f"provision:{host.name}", host.user)
-    except KeyringError:
-        return None
+    # With several at hand keyring's own choice is a chain of them, which may contain what is refused here.
+    chain = getattr(backend, "backends", None) if type(backend).__module__ == "keyring.backends.chainer" else [backend]
+    problem = ""
+    for each in chain or ():
+        if type(each).__module__ not in _KEYCHAINS:
+            continue
+        try:
+            stored = each.get_password(f"provision:{host.name}", host.user)
+        except KeyringError as error:
+            problem = f"the keychain cannot be read: {error or type(error).__name__}"
+            continue
+        if stored:
+            return stored, ""
+    return None, problem
 
 
 @contextmanager
@@ -274,13 +298,16 @@ def locked(folder: Path, cluster: str) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    from provisioner.record.files import read_plain, refuse_links, write_in_place
+
     lock, holder = FileLock(folder / "lock", timeout=LOCK_WAIT_S), folder / "lock.pid"
     try:
+        refuse_links(folder / "lock")
         lock.acquire()
     except Timeout as error:
         pid = "unknown"
         with suppress(OSError):  # it begins, or ends, at this moment
-            pid = holder.read_text().strip() or pid
+            pid = (read_plain(holder) or b"").decode(errors="replace").strip() or pid
         raise Fault(
             "P-RUN-LOCKED",
             f"another run is at work on {cluster}",
@@ -298,7 +325,7 @@ def locked(folder: Path, cluster: str) -> Iterator[None]:
         ) from error
     try:
         with suppress(OSError):  # told to others alone
-            holder.write_text(f"{os.getpid()}\n")
+            write_in_place(holder, f"{os.getpid()}\n".encode())
         yield
     finally:
         with suppress(OSError):

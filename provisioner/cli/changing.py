@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 import os
@@ -20,6 +19,7 @@ import provisioner
 from provisioner.cli.hearing import Outages, Screen
 from provisioner.cli.opening import open_cluster
 from provisioner.cli.options import PROGRESS, STEP_NAMES, Look
+from provisioner.cli.signals import heeded, stop_as_at_ctrl_c
 from provisioner.cli.words import fault_object, plan_object
 from provisioner.context import Context, close_ports, locked, open_ports
 from provisioner.errors import Fault
@@ -30,6 +30,7 @@ from provisioner.flow.observe import observe, observe_hosts
 from provisioner.flow.session import Result, Session
 from provisioner.flow.up import plan_up
 from provisioner.model.events import CallEnded, Event, Note
+from provisioner.model.jsontext import json_text
 from provisioner.model.plan import Plan
 from provisioner.model.redaction import redacted
 from provisioner.model.status import FinalObject
@@ -268,6 +269,7 @@ def _run(
         try:
             result = asyncio.run(_drive(wanted, context, journal, emit, story, stop=stop))
         finally:
+            stop_as_at_ctrl_c()
             journal.close()
         final = FinalObject(
             command=result.command,
@@ -317,7 +319,9 @@ async def _drive(
 
     outages = Outages(emit, stamp)
 
-    def interrupt() -> None:
+    def interrupt(number: signal.Signals) -> None:
+        if stop.is_set() and number is signal.SIGHUP:
+            return  # a terminal that closes tells it more than once
         if stop.is_set():
             journal.close()
             sys.stderr.write(
@@ -331,8 +335,8 @@ async def _drive(
 
     logging.getLogger().addHandler(logging.NullHandler())  # what libraries log must not break into the screen
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt)
+    for number in heeded():
+        loop.add_signal_handler(number, interrupt, number)
     ports = open_ports(context, on_call=on_call, on_away=outages.heard)
     session = Session(
         cluster=context.cluster,
@@ -352,4 +356,4 @@ async def _drive(
 
 
 def _print_json(value: Mapping[str, object]) -> None:
-    sys.stdout.write(redacted(json.dumps(value, ensure_ascii=False)) + "\n")
+    sys.stdout.write(redacted(json_text(value, encoding=sys.stdout.encoding or "utf-8")) + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +14,7 @@ from provisioner.cli.config import Needs
 from provisioner.clusterfile import Loaded, effective, find_cluster_file, json_schema, load_cluster
 from provisioner.errors import Fault
 from provisioner.faults import Exit, exit_code
+from provisioner.model.jsontext import json_text
 from provisioner.model.spec import Origin
 from provisioner.views.box import Box, finding_json, found, render_box, render_findings
 from provisioner.views.paper import Glyph, Line, Paper, Span, Style, line, pad
@@ -89,7 +90,7 @@ def _file(needs: Needs, cluster: str) -> Path:
 
 
 def _write_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json_text(value, indent=2, encoding=sys.stdout.encoding or "utf-8"))
 
 
 def _checked_json(path: Path, fault: Fault | None, loaded: Loaded | None) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -20,29 +20,55 @@ from provisioner.model.redaction import redacted
 
 
 def guarded(app: Callable[..., Any]) -> int:
-    """Runs the typer app and gives the exit code."""
+    """Runs the typer app and gives the exit code. What cannot be printed any more changes no code but that of success."""
+    return _flushed(_code_of(app))
+
+
+def _code_of(app: Callable[..., Any]) -> int:
     from provisioner.cli.options import in_front
 
     try:
         result = app(args=in_front(sys.argv[1:]), standalone_mode=False)
     except typer.TyperException as error:
-        _show_usage(error)
+        _tell(functools.partial(_show_usage, error))
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt, Interrupted):
         return Exit.INTERRUPTED
     except Fault as fault:
-        show_fault(fault)
+        _tell(functools.partial(show_fault, fault))
         return exit_code(fault.id)
     except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
-    except Exception as error:  # noqa: BLE001 - the last net: whatever falls in here is a bug of ours, but for a full disk
-        told = _full_disk(error) or _bug(error)
-        with contextlib.suppress(OSError):  # where nothing can be shown the exit code has to do
-            show_fault(told)
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer's own answer to a reader who has left
+            return Exit.DONE
+        raise
+    except Exception as error:  # noqa: BLE001 - the last net: whatever falls in here is a bug of ours, but for what this computer refuses
+        told = _surroundings(error) or _bug(error)
+        _tell(functools.partial(show_fault, told))
         return exit_code(told.id)
     return int(result or 0)
+
+
+def _tell(show: Callable[[], None]) -> None:
+    """Where nothing can be shown the exit code has to do."""
+    with contextlib.suppress(OSError, UnicodeError):
+        show()
+
+
+def _flushed(code: int) -> int:
+    """What is still in the buffers goes out now, where a failure can be told, and not when the interpreter has ended."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            with contextlib.suppress(OSError, ValueError):  # what is left in the buffer must not fail once more
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            fault = None if isinstance(error, BrokenPipeError) else _surroundings(error)
+            if fault is not None and code == Exit.DONE:
+                _tell(functools.partial(show_fault, fault))
+                code = exit_code(fault.id)
+    return code
 
 
 def _show_usage(error: typer.TyperException) -> None:
@@ -58,11 +84,10 @@ def show_fault(fault: Fault) -> None:
     """The box on stderr; one JSON object on stdout where the command was asked for JSON, be it the result or the events."""
     words = " ".join(sys.argv[1:])
     if "--json" in sys.argv or "--progress json" in words or "--progress=json" in words:
-        import json
-
         from provisioner.cli.words import fault_object
+        from provisioner.model.jsontext import json_text
 
-        sys.stdout.write(redacted(json.dumps(fault_object(fault))) + "\n")
+        sys.stdout.write(redacted(json_text(fault_object(fault), encoding=sys.stdout.encoding or "utf-8")) + "\n")
         return
     from provisioner.cli.options import look_of
     from provisioner.views.box import Box, render_box
@@ -71,10 +96,10 @@ def show_fault(fault: Fault) -> None:
     sys.stderr.write(paper.render(render_box(Box.of_fault(fault), paper)))
 
 
-def _full_disk(error: BaseException) -> Fault | None:
+def _surroundings(error: BaseException) -> Fault | None:
     """No space, no quota or a read-only disk on this computer is nobody's bug, wherever it is met."""
     if isinstance(error, BaseExceptionGroup):
-        return next((fault for inner in error.exceptions if (fault := _full_disk(inner)) is not None), None)
+        return next((fault for inner in error.exceptions if (fault := _surroundings(inner)) is not None), None)
     if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return None
     return Fault(
@@ -88,15 +113,19 @@ def _full_disk(error: BaseException) -> Fault | None:
 
 def _bug(error: Exception) -> Fault:
     """The traceback goes to a file: without local variables, and with what looks secret in its messages hidden."""
-    from provisioner.record.files import write_atomically
+    from provisioner.cli.opening import working_folder
+    from provisioner.clusterfile.settings import provision_home
+    from provisioner.record.files import make_private_folder, write_atomically
 
-    folder = Path(os.environ.get("PROVISION_HOME") or "~/.provision").expanduser() / "bugs"
-    path = folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.txt"
-    where = str(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomically(path, redacted("".join(traceback.format_exception(error))).encode(), mode=0o600)
-    except OSError:
+        folder = provision_home(os.environ, working_folder()) / "bugs"
+        path = folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.txt"
+        make_private_folder(folder)
+        write_atomically(
+            path, redacted("".join(traceback.format_exception(error))).encode(errors="replace"), mode=0o600
+        )
+        where = str(path)
+    except (OSError, Fault):
         where = "nowhere: the provision home cannot be written"
     return Fault(
         "P-RUN-BUG",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -27,23 +28,25 @@ class Screen:
         if not self._left:
             try:
                 self._view.emit(event)
-            except BrokenPipeError:
-                self._leave()
+            except OSError as error:
+                self._leave(error)
 
     def close(self, final: FinalObject) -> None:
         if not self._left:
             try:
                 self._view.close(final)
-            except BrokenPipeError:
-                self._leave()
+            except OSError as error:
+                self._leave(error)
 
-    def _leave(self) -> None:
+    def _leave(self, error: OSError) -> None:
+        if error.errno not in (errno.EPIPE, errno.EIO):  # EIO: the terminal was closed
+            raise error
         self._left = True
         self._stop.set()
         for stream in (sys.stdout, sys.stderr):  # what is still in their buffers would fail again at the end
             try:
                 stream.flush()
-            except BrokenPipeError:
+            except OSError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,9 +43,9 @@ def _lab_of(cluster: str) -> tuple[Path, Cluster]:
 
 def _print(as_json: bool, line: str, values: dict[str, Any]) -> None:
     if as_json:
-        import json
+        from provisioner.model.jsontext import json_text
 
-        typer.echo(json.dumps({"schema": "provision/lab-status/1", **values}))
+        typer.echo(json_text({"schema": "provision/lab-status/1", **values}, encoding=sys.stdout.encoding or "utf-8"))
     else:
         typer.echo(line)
 

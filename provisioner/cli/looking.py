@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 
 from provisioner.cli.options import Look
 from provisioner.errors import Fault
 from provisioner.faults import FAULTS, Exit
+from provisioner.model.jsontext import json_text
 from provisioner.model.redaction import redacted
 from provisioner.model.spec import Cluster, MachineSpec
 
@@ -35,7 +35,7 @@ def status(look: Look, cluster: str, *, as_json: bool, exit_code: bool, host: st
 
     report = asyncio.run(go())
     if as_json:
-        sys.stdout.write(redacted(json.dumps(report.to_json(), ensure_ascii=False)) + "\n")
+        sys.stdout.write(redacted(json_text(report.to_json(), encoding=sys.stdout.encoding or "utf-8")) + "\n")
     else:
         sys.stdout.write(render_status(report, paper=look.paper))
     if not report.complete:

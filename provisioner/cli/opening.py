@@ -14,12 +14,21 @@ from provisioner.clusterfile import Loaded, Settings, find_cluster_file, list_cl
 from provisioner.context import Context, WorldClock, new_configs, open_context
 from provisioner.data import data_folder
 from provisioner.errors import Fault
+from provisioner.views.paper import printable
 
 
 def read_all_settings(cluster: str, host: str = "", user: str = "") -> Settings:
     """Options, then environment, then defaults; the clusters that come with the product are found last."""
-    settings = read_settings(os.environ, cwd=Path.cwd(), cluster=cluster, host=host, user=user)
+    settings = read_settings(os.environ, cwd=working_folder(), cluster=cluster, host=host, user=user)
     return replace(settings, folders=(*settings.folders, data_folder("clusters")))
+
+
+def working_folder() -> Path | None:
+    """None where it was deleted."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
 
 
 def load(settings: Settings) -> Loaded:
@@ -28,13 +37,20 @@ def load(settings: Settings) -> Loaded:
     if not name:
         own = list_clusters(settings.folders[:-1])
         if len(own) != 1:
-            listed = ", ".join(found.name for found in own or list_clusters(settings.folders))
+            folders = ", ".join(str(folder) for folder in settings.folders[:-1])
+            examples = ", ".join(found.name for found in list_clusters(settings.folders[-1:]))
             raise Fault(
                 "P-FILE-NOTFOUND",
-                "which cluster?" if own else "no cluster was named, and there are no cluster files here",
+                "which cluster?" if own else "no cluster was named, and there is no cluster file of yours",
                 expected="a name or a path",
-                seen=(f"there are: {listed}",) if listed else (),
-                then=("provision up lab",),
+                seen=(
+                    (f"there are {', '.join(found.name for found in own)}",)
+                    if own
+                    else (f"looked in {folders}", f"examples that come with provision: {examples}")
+                ),
+                then=("the same command with one of the names",)
+                if own
+                else ("provision plan lab    is an example that needs no file of yours",),
             )
         name = own[0].name
     path = find_cluster_file(name, folders=settings.folders)
@@ -77,6 +93,6 @@ def check_configs(loaded: Loaded) -> None:
 def _ask(question: str) -> str:
     """Asked before any work, on the terminal itself; never echoed."""
     try:
-        return getpass.getpass(f"{question}: ")
+        return getpass.getpass(f"{printable(question)}: ")
     except EOFError as error:
         raise typer.Abort from error

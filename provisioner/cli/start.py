@@ -9,12 +9,13 @@ def first_minutes() -> None:
     from provisioner.cli.opening import read_all_settings
     from provisioner.clusterfile import list_clusters
     from provisioner.data import data_folder
+    from provisioner.views.paper import printable
 
     own = list_clusters(read_all_settings("").folders[:-1])
     if own:
         sys.stdout.write("Clusters here:\n")
         for found in own:
-            sys.stdout.write(f"  provision status {found.name}\n")
+            sys.stdout.write(f"  provision status {printable(found.name)}\n")
     else:
         sys.stdout.write(
             "No cluster files here. Look at the embedded lab first:\n"

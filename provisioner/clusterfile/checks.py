@@ -27,6 +27,8 @@ GOOD_MEMORY_MIB = {Role.CONTROL_PLANE: 4096, Role.WORKER: 2048}
 LEAST_DISK_GIB = 6
 GOOD_DISK_GIB = 10
 DEFAULT_SWITCH = "Default Switch"
+RESERVED_NAMES = frozenset({"clusters", "bugs"})
+"""Folders of the provision home that belong to no cluster."""
 HYPERV_POOL = "00155D"
 """Hyper-V gives its dynamic MAC addresses from 00-15-5D."""
 
@@ -73,6 +75,9 @@ def _name(checked: Checked, draft: Draft) -> Iterator[Finding]:
             yield _finding(
                 checked, ("name",), f"the file's name {name!r} is no name for a cluster", expected="name: a DNS label"
             )
+    if name in RESERVED_NAMES:
+        problem = f"{name} is the name of a folder that is kept for other things"
+        yield _finding(checked, ("name",), problem, expected=f"another name, as {name}-1")
     longest = max((len(machine.name) for machine in draft.cluster.machines), default=0)
     if isinstance(checked.fields.machines, Counts) and longest > 63:
         yield _finding(

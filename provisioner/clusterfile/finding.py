@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,11 +25,15 @@ class ClusterFileName:
 
 
 def list_clusters(folders: Sequence[Path]) -> tuple[ClusterFileName, ...]:
-    """All cluster files of the folders, by name; of two with one name the first folder's. Opens none of them."""
+    """All cluster files of the folders, by name; of two with one name the first folder's. Opens none of them.
+
+    A folder that cannot be read has none to list; `find_cluster_file` refuses to go past it.
+    """
     found: dict[str, Path] = {}
     for folder in folders:
-        for path in _files(folder):
-            found.setdefault(path.stem, path)
+        with contextlib.suppress(OSError):
+            for path in _files(folder):
+                found.setdefault(path.stem, path)
     return tuple(ClusterFileName(name=name, path=path) for name, path in sorted(found.items()))
 
 
@@ -38,29 +43,73 @@ def find_cluster_file(ref: str, *, folders: Sequence[Path]) -> Path:
     Raises a Fault P-FILE-NOTFOUND that lists what there is.
     """
     known = list_clusters(folders)
+    if "/" in ref or "\\" in ref or ref.endswith(_SUFFIXES):
+        path = _by_path(ref)
+        if path is not None and _is_file(path):
+            return path
+        problem = f"{ref} is no plain file" if path is not None and _is_there(path) else f"there is no file {ref}"
+        raise _not_found(problem, known, folders, Path(ref).stem)
+    for folder in folders:
+        try:
+            found = {path.stem: path for path in reversed(list(_files(folder)))}
+        except OSError as error:  # what is in it is not known, and it comes before the others
+            raise _unreadable(folder, error, known, folders) from error
+        if ref in found:
+            return found[ref]
     if not ref:
         if len(known) == 1:
             return known[0].path
         which = f"which of {', '.join(item.name for item in known)}?" if known else "no cluster files here"
         raise _not_found(f"no cluster was named: {which}", known, folders, "")
-    if "/" in ref or "\\" in ref or ref.endswith(_SUFFIXES):
-        path = Path(ref).expanduser()
-        if path.is_file():
-            return path
-        problem = f"{ref} is no plain file" if path.exists() else f"there is no file {ref}"
-        raise _not_found(problem, known, folders, Path(ref).stem)
-    for item in known:
-        if item.name == ref:
-            return item.path
     own = data_folder("clusters") / f"{LAB}.yaml"
     if ref == LAB and own.is_file():
         return own
     raise _not_found(f"no cluster file for {ref}", known, folders, ref)
 
 
+def _by_path(ref: str) -> Path | None:
+    """The path that was typed; None for one that cannot be, as `~nobody/x`."""
+    try:
+        return Path(ref).expanduser()
+    except RuntimeError:
+        return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a folder on the way that may not be searched, a name that cannot be one
+        return False
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _files(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+    """Raises OSError for a folder that is there and cannot be read."""
+    try:
+        paths = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    yield from (path for path in paths if path.suffix in _SUFFIXES and not path.name.startswith(".") and _is_file(path))
+
+
+def _unreadable(folder: Path, error: OSError, known: Sequence[ClusterFileName], folders: Sequence[Path]) -> Fault:
+    others = ", ".join(str(other) for other in folders if other != folder)
+    return Fault(
+        id="P-FILE-NOTFOUND",
+        message=f"{folder} cannot be read",
+        expected="a folder of cluster files that you may read, or none",
+        seen=[
+            error.strerror or str(error),
+            f"there are {', '.join(item.name for item in known) or 'none'} in {others}",
+        ],
+        then=["name the file by its path", "or go to another folder"],
+    )
 
 
 def _not_found(message: str, known: Sequence[ClusterFileName], folders: Sequence[Path], word: str) -> Fault:
@@ -72,5 +121,5 @@ def _not_found(message: str, known: Sequence[ClusterFileName], folders: Sequence
         expected="a name or a path of a cluster file",
         seen=[f"looked in {', '.join(str(folder) for folder in folders)}", f"there are {', '.join(names)}"],
         likely=f"{near[0]} was meant" if near else "",
-        then=[] if word == LAB else ["provision up lab    needs no file of yours"],
+        then=[] if word == LAB else [f"name one of them; {LAB} needs no file of yours"],
     )

@@ -117,7 +117,7 @@ def _shown(path: Path) -> str:
     """As a user would name it: relative to where they stand, when it lies below."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # below another folder; the working folder is gone
         return str(path)
 
 

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from provisioner.data import home_folder
+from provisioner.errors import Fault
+
 HOME = "PROVISION_HOME"
 CLUSTER = "PROVISION_CLUSTER"
 HOST = "PROVISION_HOST"
@@ -41,10 +44,13 @@ class Settings:
 
 
 def read_settings(
-    environment: Mapping[str, str], *, cwd: Path, cluster: str = "", host: str = "", user: str = ""
+    environment: Mapping[str, str], *, cwd: Path | None, cluster: str = "", host: str = "", user: str = ""
 ) -> Settings:
-    """Merges options and environment; an empty text is no value."""
-    home = Path(environment.get(HOME) or "~/.provision").expanduser().absolute()
+    """Merges options and environment; an empty text is no value. Raises a Fault P-LOCAL-HOME where there is no home.
+
+    `cwd` is None where the working folder is gone: then only the home is looked in.
+    """
+    home = provision_home(environment, cwd)
     overrides = {
         key: found
         for key, option, variable in (("host", host, HOST), ("user", user, USER))
@@ -52,10 +58,38 @@ def read_settings(
     }
     return Settings(
         home=home,
-        folders=(cwd / "clusters", home / "clusters"),
+        folders=(*((cwd / "clusters",) if cwd else ()), home / "clusters"),
         cluster=cluster or environment.get(CLUSTER, ""),
         overrides=overrides,
     )
+
+
+def provision_home(environment: Mapping[str, str], cwd: Path | None) -> Path:
+    """`PROVISION_HOME`, else `~/.provision`; absolute. Raises a Fault P-LOCAL-HOME."""
+    given = environment.get(HOME) or "~/.provision"
+    path = Path(given)
+    problem = ""
+    if path.parts[:1] == ("~",):
+        own = home_folder(environment)
+        path = Path(own or "", *path.parts[1:])
+        problem = "" if own else "HOME is not set, and this account has no home folder"
+    elif given.startswith("~"):
+        try:
+            path = path.expanduser()
+        except RuntimeError:
+            problem = f"there is no user {path.parts[0].removeprefix('~')}"
+    if not problem and not path.is_absolute():
+        problem = "" if cwd else "the working folder is gone, and the name is relative to it"
+        path = Path(cwd or "/", path)
+    if problem:
+        raise Fault(
+            "P-LOCAL-HOME",
+            f"there is no place for {given}",
+            expected="a folder of yours for secrets, journals and client files",
+            seen=(problem,),
+            then=("set HOME, or PROVISION_HOME to a folder of yours",),
+        )
+    return path
 
 
 def _choose(option: str, flag: str, variable: str, environment: Mapping[str, str]) -> Setting | None:

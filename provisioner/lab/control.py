@@ -120,6 +120,7 @@ def _start(folder: Path, speed: float, engine: str, seed: int, twin_mac: str) ->
         with (folder / LOG).open("ab") as log:
             process = subprocess.Popen(
                 command,
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -138,6 +139,20 @@ def _start(folder: Path, speed: float, engine: str, seed: int, twin_mac: str) ->
     if card is None:
         raise LabError(f"the lab said that it is ready, but does not answer; its log is {folder / LOG}")
     return card
+
+
+_INHERITED = frozenset(
+    {
+        *("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE", "USER", "LOGNAME", "SYSTEMROOT"),
+        *("PYTHONPATH", "PYTHONHOME", "PYTHONUTF8", "PYTHONIOENCODING", "VIRTUAL_ENV"),
+        *("DOTNET_ROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
+    }
+)
+
+
+def _environment() -> dict[str, str]:
+    """What a process needs that lives for days: never the passwords and tokens that a shell may hold."""
+    return {name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith("LC_")}
 
 
 def _wait_ready(read_end: int, process: subprocess.Popen[bytes], folder: Path) -> None:

@@ -117,8 +117,6 @@ class ImageFacts:
     ours: bool = False
     """We downloaded it: its record lies beside it."""
     url: str = ""
-    download: str = ""
-    """`Running`: somebody is bringing it now; `Left`: a download of it was killed; or empty."""
     vm_names: tuple[str, ...] = ()
     """VMs whose DVD drive holds it."""
 
@@ -334,6 +332,8 @@ class SecretsFacts:
     former_ids: tuple[str, ...] = ()
     """Ids of earlier lives of this cluster that something on a host still bore when its secrets were given up."""
     path: str = ""
+    opened: tuple[str, ...] = ()
+    """Files with keys that others could read, each with its mode; they are closed now."""
 
 
 @dataclass(frozen=True, kw_only=True)

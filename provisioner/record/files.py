@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 import tempfile
 from enum import Enum
@@ -58,6 +59,52 @@ def target_of(path: Path) -> Target:
         return Target.NOWHERE
     kind = next((words for is_kind, words in _KINDS if is_kind(found.st_mode)), "something else")
     raise NotPlain(f"{kind}, not a file", path)
+
+
+def refuse_links(path: Path) -> None:
+    """For a file that another library opens: raises `NotPlain` for a link, and for what is no file."""
+    if path.is_symlink():
+        raise NotPlain("a link, not a file", path)
+    target_of(path)
+
+
+class NotOurs(OSError):
+    """Somebody else could have put there, or can change, what is to be trusted. `remedy` is what to type."""
+
+    def __init__(self, problem: str, path: Path, remedy: str) -> None:
+        super().__init__(errno.EPERM, problem, str(path))
+        self.remedy = remedy
+
+
+def check_ours(path: Path) -> None:
+    """As ssh does with its own files: raises `NotOurs` for what belongs to another user, or that others may write to.
+
+    Root is trusted: it may do everything anyway. What is not there is nobody's. Raises OSError.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    name = shlex.quote(str(path))
+    if found.st_uid not in (os.geteuid(), 0):
+        raise NotOurs(f"it belongs to user {found.st_uid}", path, f"if it is yours: sudo chown -R $(id -u) {name}")
+    if stat.S_ISDIR(found.st_mode) and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        mode = stat.S_IMODE(found.st_mode)
+        raise NotOurs(
+            f"others may write to it (mode {mode:04o})", path, f"look at what is in it, then: chmod go-w {name}"
+        )
+
+
+def close_to_others(path: Path) -> int:
+    """Takes all rights of others away from a file or folder of ours; the mode it had, or 0 where it was closed or is not there."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if not mode & 0o077 or not (path.is_dir() or path.is_file()):
+            return 0
+        path.chmod(mode & 0o700)
+    except OSError:
+        return 0
+    return mode
 
 
 def _is_null(found: os.stat_result) -> bool:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from provisioner.errors import Fault
 from provisioner.model.events import Event, from_json
+from provisioner.model.jsontext import json_text
 from provisioner.model.redaction import redacted
-from provisioner.record.files import make_private_folder
+from provisioner.record.files import make_private_folder, read_plain
 
 EVENTS = "events.jsonl"
 _KEPT_MODE = 0o600
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class FileJournal:
@@ -43,7 +46,7 @@ class FileJournal:
     def emit(self, event: Event) -> None:
         """One line, handed to the system at once: a killed run has told all that it began. After `close`, nothing."""
         if not self._stream.closed:
-            line = json.dumps(event.to_json(), ensure_ascii=False, separators=(",", ":"))
+            line = json_text(event.to_json(), compact=True)
             self._stream.write(f"{redacted(line)}\n")
             self._stream.flush()
 
@@ -64,19 +67,20 @@ def _next_run(runs: Path) -> tuple[int, Path]:
 
 def run_numbers(cluster_folder: Path) -> list[int]:
     """The runs of which there is a record, oldest first."""
-    runs = cluster_folder / "runs"
-    if not runs.is_dir():
+    try:
+        folders = [folder for folder in (cluster_folder / "runs").iterdir() if _NUMBER.fullmatch(folder.name)]
+        return sorted(int(folder.name) for folder in folders if folder.is_dir())
+    except OSError:
         return []
-    return sorted(int(folder.name) for folder in runs.iterdir() if folder.name.isdecimal() and folder.is_dir())
 
 
 def read_run(run_folder: Path) -> Iterator[Event]:
-    """The events of a run. A line that a kill tore, or that another version wrote, is left out; no file, no events."""
+    """The events of a run. A line that a kill tore, or that another version wrote, is left out; no file that can be read, no events."""
     try:
-        lines = (run_folder / EVENTS).read_bytes().splitlines()
-    except FileNotFoundError:
+        lines = (read_plain(run_folder / EVENTS) or b"").splitlines()
+    except OSError:
         return
     for line in lines:
-        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
             if event := from_json(json.loads(line)):
                 yield event

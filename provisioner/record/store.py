@@ -26,7 +26,16 @@ from provisioner.model import naming
 from provisioner.model.facts import ConsoleFacts, ContextFacts, SecretsFacts
 from provisioner.ports import ContextFile
 from provisioner.record.contexts import KUBECONFIG, TALOSCONFIG, UserContexts, words_of
-from provisioner.record.files import Target, make_private_folder, read_plain, target_of, write_atomically
+from provisioner.record.files import (
+    NotOurs,
+    Target,
+    check_ours,
+    close_to_others,
+    make_private_folder,
+    read_plain,
+    target_of,
+    write_atomically,
+)
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """What an id in a mark may look like."""
@@ -60,9 +69,20 @@ class FileStore:
             keeps_own=lambda name: target_of(self.folder / name) is not Target.NOWHERE,
             secrets=self._secrets_if_readable,
         )
+        self._opened: tuple[str, ...] = ()
+        """Files with keys that others could read until now."""
         try:
             make_private_folder(home)
             make_private_folder(self.folder)
+            self._check_ours(home)
+        except NotOurs as error:
+            raise Fault(
+                "P-LOCAL-HOME",
+                f"{error.filename} is not yours alone",
+                expected="a folder and files of yours that nobody else can write to: keys are read from there",
+                seen=(words_of(error),),
+                then=(error.remedy, "or set PROVISION_HOME to another folder"),
+            ) from error
         except OSError as error:
             raise Fault(
                 "P-LOCAL-HOME",
@@ -71,6 +91,16 @@ class FileStore:
                 seen=(str(error),),
                 then=("make it writable for you, or set PROVISION_HOME",),
             ) from error
+
+    def _check_ours(self, home: Path) -> None:
+        """Nobody else can have put keys there, and nobody else reads them. Raises OSError."""
+        files = [self.folder / name for name in ("secrets.yaml", "cluster-id", KUBECONFIG, TALOSCONFIG, "notes.json")]
+        for path in (home, self.folder, *files):
+            check_ours(path)
+        close_to_others(self.folder)
+        machines = sorted((self.folder / "machines").glob("*.yaml"))
+        modes = {path: close_to_others(path) for path in (*files, *machines)}
+        self._opened = tuple(f"{path} (mode {mode:04o})" for path, mode in modes.items() if mode)
 
     # -- secrets
 
@@ -103,7 +133,8 @@ class FileStore:
             exists = True  # something is there; whoever reads it says what
         known, told = self._known_id(), self._id_of_secrets()
         former = (told,) if told and told != known else ()
-        return SecretsFacts(exists=exists, cluster_id=known, former_ids=former, path=str(self._secrets))
+        path = str(self._secrets)
+        return SecretsFacts(exists=exists, cluster_id=known, former_ids=former, path=path, opened=self._opened)
 
     def _secrets_if_readable(self) -> bytes | None:
         try:
@@ -173,10 +204,10 @@ class FileStore:
     # -- notes and pictures
 
     def read_notes(self) -> dict[str, Any]:
-        text = _read(self._notes)
         try:
+            text = _read(self._notes)
             notes = json.loads(text) if text else {}
-        except ValueError:
+        except (Fault, ValueError, RecursionError):
             return {}  # a hint that cannot be read is no hint
         return notes if isinstance(notes, dict) else {}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from statistics import median
 
@@ -25,7 +27,9 @@ def usual_times(cluster_folder: Path, *, command: str) -> Mapping[str, float]:
     steps: dict[str, list[float]] = {}
     counted = 0
     for number in reversed(run_numbers(cluster_folder)[-LOOKED_AT:]):
-        took = _times(cluster_folder / "runs" / str(number), command)
+        took: Mapping[str, float] = {}
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # events that somebody else wrote
+            took = _times(cluster_folder / "runs" / str(number), command)
         for key, seconds in took.items():
             steps.setdefault(key, []).append(seconds)
         counted += bool(took)
@@ -51,7 +55,8 @@ def _times(run_folder: Path, command: str) -> dict[str, float]:
                 good = True
             case _:
                 pass
-    return took if whole and good else {}
+    sound = all(isinstance(seconds, int | float) and isfinite(seconds) for seconds in took.values())
+    return took if whole and good and sound else {}
 
 
 def _makes_all(plan: PlanMade) -> bool:

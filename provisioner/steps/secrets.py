@@ -16,7 +16,10 @@ from provisioner.steps.run import Run
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     if seen.secrets.exists:
-        yield Action(step=StepId.SECRETS, verb=Verb.KEEP, object="secrets", why=f"read from {seen.secrets.path}")
+        opened = f"; others could read {', '.join(seen.secrets.opened)}: closed now" if seen.secrets.opened else ""
+        yield Action(
+            step=StepId.SECRETS, verb=Verb.KEEP, object="secrets", why=f"read from {seen.secrets.path}{opened}"
+        )
         return
     alive = _living(cluster, seen)
     if alive:

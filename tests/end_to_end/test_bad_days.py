@@ -66,7 +66,8 @@ def test_no_such_cluster(desk: Desk) -> None:
 
 def test_wrong_password(quick: Desk) -> None:
     before = quick.ask_lab("stats")["stats"]["sign_in_failures"]
-    fault = expect(quick.run("up", "lab", "--json", PROVISION_PASSWORD="wrong-horse"), "P-HOST-SIGNIN", 4)
+    (quick.lab_folder() / "password").write_text("wrong-horse")
+    fault = expect(quick.run("up", "lab", "--json"), "P-HOST-SIGNIN", 4)
     assert "wrong-horse" not in json.dumps(fault)
     assert quick.ask_lab("stats")["stats"]["sign_in_failures"] - before <= 1, (
         "tried once: repeated failures lock accounts"

@@ -7,10 +7,12 @@ import signal
 import subprocess
 from typing import Any
 
+import pytest
+
 from tests.end_to_end.conftest import BOUND_S, Desk
 
 
-def interrupted_at(desk: Desk, action: str) -> tuple[list[dict[str, Any]], int]:
+def interrupted_at(desk: Desk, action: str, number: signal.Signals = signal.SIGINT) -> tuple[list[dict[str, Any]], int]:
     process = subprocess.Popen(
         desk.command("up", "lab", "--progress", "json"),
         cwd=desk.folder,
@@ -27,15 +29,17 @@ def interrupted_at(desk: Desk, action: str) -> tuple[list[dict[str, Any]], int]:
             for line in process.stdout:
                 events.append(json.loads(line))
                 if events[-1].get("type") == "action_started" and events[-1].get("action") == action:
-                    process.send_signal(signal.SIGINT)
+                    process.send_signal(number)
         return events, process.wait(BOUND_S)
     finally:
         process.kill()
         process.wait(10)
 
 
-def test_first_ctrl_c_in_a_wait(desk: Desk) -> None:
-    events, code = interrupted_at(desk, "maintenance/find/lab-cp-1")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_first_ctrl_c_in_a_wait(desk: Desk, number: signal.Signals) -> None:
+    """SIGTERM, and SIGHUP of a closed terminal, do the same."""
+    events, code = interrupted_at(desk, "maintenance/find/lab-cp-1", number)
     assert code == 130
     ended = next(e for e in events if e.get("type") == "run_ended")
     assert ended["outcome"] == "interrupted"

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,6 +132,23 @@ def test_usual_times_are_medians_of_good_runs_of_that_command(tmp_path: Path) ->
     assert "host" not in usual  # it was kept: that took no time
     assert usual_times(tmp_path, command="down") == {"run": 1.0}
     assert usual_times(tmp_path / "nowhere", command="up") == {}
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: os.mkfifo(path), lambda path: path.write_text("[" * 5000)])
+def test_an_old_journal_never_matters(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    """A folder or a FIFO in its place, or what nests for ever: it is a record for people."""
+    runs = tmp_path / "runs"
+    for name in ("1", "٣", "9" * 200):
+        (runs / name).mkdir(parents=True)
+    make(runs / "1" / "events.jsonl")
+    (runs / "2").mkdir()
+    started = (
+        '{"t":"2026-05-23T12:04:08Z","type":"run_started","at_s":0,"command":"up","cluster":"c","host":"h","run":2}'
+    )
+    plan = '{"t":"2026-05-23T12:04:08Z","type":"plan_made","at_s":0,"changes":1,"keeps":0,"destroys":0,"actions":["a"],"warnings":[]}'
+    (runs / "2" / "events.jsonl").write_text(f"{started}\n{plan}\n")
+    assert usual_times(tmp_path, command="up") == {}
+    assert opened(tmp_path).run == 3
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
