@@ -282,8 +282,12 @@ class Session:
         found = first_in_order(outcome)
         if found is not None:
             step, fault = found
+            told = [fault]
             for other_step, other in outcome.faults:
-                if other is not fault:
+                if not any(
+                    _same(other, earlier) for earlier in told
+                ):  # one lost host is one box, however many waited for it
+                    told.append(other)
                     self._tell_fault(other, other_step)
             return self._end("failed", exit_code(fault.id), self._what_stays(plan), fault=fault, step=step, left=left)
         if outcome.interrupted:
@@ -383,6 +387,13 @@ def _why_nothing(command: str, plan: Plan) -> str:
 def listed(names: Sequence[str], *, at_most: int = 4) -> str:
     """`a, b, c`, and how many more."""
     return ", ".join(names[:at_most]) + (f" and {len(names) - at_most} more" if len(names) > at_most else "")
+
+
+def _same(fault: Fault, other: Fault) -> bool:
+    """Whether both tell the same, for no machine in particular."""
+    if fault is other:
+        return True
+    return not fault.machine and (fault.id, fault.message, *fault.seen) == (other.id, other.message, *other.seen)
 
 
 def _flags(extent: Extent) -> str:

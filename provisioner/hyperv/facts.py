@@ -196,6 +196,7 @@ def image_facts(values: Mapping[str, Any], function: str) -> ImageFacts:
         sha256=got.text("Sha256"),
         ours=got.flag("Ours"),
         url=got.text("Uri"),
+        download=got.text("Download"),
         vm_names=got.texts("VMNames"),
     )
 

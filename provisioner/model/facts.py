@@ -117,6 +117,8 @@ class ImageFacts:
     ours: bool = False
     """We downloaded it: its record lies beside it."""
     url: str = ""
+    download: str = ""
+    """`Running`: somebody is bringing it now; `Left`: a download of it was killed; or empty."""
     vm_names: tuple[str, ...] = ()
     """VMs whose DVD drive holds it."""
 

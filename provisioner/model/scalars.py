@@ -107,7 +107,7 @@ def written_float(value: float) -> str:
     if power < -4 or power >= _MOST_DIGITS:
         point = f".{shown[1:]}" if len(shown) > 1 else ""
         return f"{minus}{shown[0]}{point}e{'-' if power < 0 else '+'}{abs(power):02}"
-    return minus + format(Decimal(repr(value)).normalize(), "f")
+    return minus + format(Decimal(repr(abs(value))).normalize(), "f")
 
 
 def _number(digits: str) -> int | float | None:

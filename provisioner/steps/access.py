@@ -9,6 +9,7 @@ from provisioner.model.facts import ContextFacts, ContextState, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
+from provisioner.steps.blame import unless_host_lost
 from provisioner.steps.run import Run
 from provisioner.steps.waits import Met, NotYet, TimedOut
 
@@ -68,13 +69,14 @@ async def apply(action: Action, run: Run) -> str:
             every_s=1.0,
         )
     except TimedOut as late:
-        raise Fault(
+        fault = Fault(
             "P-KUBE-ACCESS",
             f"the files for clients of {run.cluster.name} do not work",
             expected=f"an answer through each within {late.bound}",
             seen=(late.reason,),
             look=(f"the files lie in {run.ports.store.folder}",),
-        ) from late
+        )
+        raise await unless_host_lost(run, fault) from late
     return met.seen
 
 

@@ -79,6 +79,11 @@ async def lost_hosts(run: Run) -> Fault | None:
     return None
 
 
+async def unless_host_lost(run: Run, fault: Fault) -> Fault:
+    """The fault of a wait that ended at its bound, or that of the host when it is the host that is gone."""
+    return await lost_hosts(run) or fault
+
+
 def _lost(error: TransportError, host: str) -> Fault:
     reason = error.reason if isinstance(error, TimedOut) else str(error)
     return Fault(

@@ -17,6 +17,7 @@ from provisioner.model.notes import etcd_began
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import StepId
+from provisioner.steps.blame import unless_host_lost
 from provisioner.steps.etcd_life import fault_of_loss, in_kubernetes, lost, signs_of_life
 from provisioner.steps.left_disks import to_attach
 from provisioner.steps.run import Run
@@ -66,7 +67,7 @@ async def apply(action: Action, run: Run) -> str:
             every_s=1.0,
         )
     except TimedOut as late:
-        raise Fault(
+        fault = Fault(
             "P-ETCD-STUCK",
             f"etcd did not start on {action.machine}",
             expected=f"etcd's member list naming {action.machine}, within {late.bound}",
@@ -74,7 +75,8 @@ async def apply(action: Action, run: Run) -> str:
             likely="machines do not reach a time server" if await bootstrap.waits_for_time() else "",
             then=bootstrap.way_out(),
             machine=action.machine,
-        ) from late
+        )
+        raise await unless_host_lost(run, fault) from late
     run.remember_bootstrap()
     return met.seen
 

@@ -20,6 +20,7 @@ from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import STEP, StepId
 from provisioner.steps.actions import Kept, for_machine
+from provisioner.steps.blame import unless_host_lost
 from provisioner.steps.finder import identity_problem
 from provisioner.steps.run import Run
 from provisioner.steps.waits import Met, NotYet, TimedOut
@@ -62,7 +63,7 @@ async def apply(action: Action, run: Run) -> str:
             machine=machine.name,
         )
     except TimedOut as late:
-        raise Fault(
+        fault = Fault(
             "P-CONFIG-LOSTANSWER",
             f"whether {machine.name} took its config cannot be told"
             if delivery.sent
@@ -70,7 +71,8 @@ async def apply(action: Action, run: Run) -> str:
             expected=f"an answer within {late.bound}",
             seen=(late.reason,),
             machine=machine.name,
-        ) from late
+        )
+        raise await unless_host_lost(run, fault) from late
     return met.seen
 
 

@@ -18,7 +18,7 @@ from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import StepId
 from provisioner.model.unmet import Layer, Unmet
-from provisioner.steps.blame import lost_hosts
+from provisioner.steps.blame import lost_hosts, unless_host_lost
 from provisioner.steps.run import Run
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waits import Met, NotYet, TimedOut
@@ -217,16 +217,14 @@ async def apply(_action: Action, run: Run) -> str:
                 wake=watch.bell,
             )
     except TimedOut as late:
-        gone = await lost_hosts(run)
-        if gone is not None:
-            raise gone from late
-        raise Fault(
+        fault = Fault(
             "P-KUBE-NOTREADY",
             f"{run.cluster.name} did not become healthy",
             expected=f"every condition met within {late.bound}",
             seen=tuple(str(each) for each in watch.unmet) or (late.reason,),
             then=(f"provision up {run.cluster.name} --wait-scale 2", f"provision status {run.cluster.name}"),
-        ) from late
+        )
+        raise await unless_host_lost(run, fault) from late
     return met.seen
 
 

@@ -44,6 +44,9 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
 def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None, *, pinned: str, needed: bool) -> Action:
     """`needed`: some machine of the host is yet to be made from it."""
     image = cluster.image
+    if found is None and not needed:
+        why = f"{image.file_name} is not there, and no machine is to be made from it"
+        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=image.file_name, host=host, why=why)
     if found is None and image.path:
         fault = Fault(
             "P-ISO-DOWNLOAD",

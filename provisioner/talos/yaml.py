@@ -172,19 +172,25 @@ def _is_doubtful(dumper: yaml.SafeDumper, text: str) -> bool:
     return bool(resolved != "tag:yaml.org,2002:str")
 
 
-def _represent_float(dumper: yaml.SafeDumper, value: WrittenFloat) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", value.text)
+def _plain(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """The text as it is, whatever PyYAML takes it for."""
+    tag = dumper.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call] # types-PyYAML leaves it open
+    return dumper.represent_scalar(str(tag), text)
 
 
-def _represent_plain_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", written_float(value))
+def _represent_written_float(dumper: yaml.SafeDumper, value: WrittenFloat) -> yaml.ScalarNode:
+    return _plain(dumper, value.text)
+
+
+def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    return _plain(dumper, written_float(value))
 
 
 def _represent_octal(dumper: yaml.SafeDumper, value: Octal) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:int", f"0o{value:o}")
+    return _plain(dumper, f"0o{value:o}")
 
 
 _TalosDumper.add_representer(str, _represent_str)
-_TalosDumper.add_representer(float, _represent_plain_float)
+_TalosDumper.add_representer(float, _represent_float)
 _TalosDumper.add_representer(Octal, _represent_octal)
-_TalosDumper.add_representer(WrittenFloat, _represent_float)
+_TalosDumper.add_representer(WrittenFloat, _represent_written_float)

@@ -75,7 +75,8 @@ def _iso(world: World, path: str) -> None:
 
 def _file(world: World, said: dict[str, Any]) -> None:
     content = said.get("text", "").encode()
-    file = HostFile(path=said["path"], size_bytes=len(content), modified=0.0, content=content)
+    written = world.kernel.now() - said["age_s"] if "age_s" in said else 0.0
+    file = HostFile(path=said["path"], size_bytes=len(content), modified=written, content=content)
     if "disk_gib" in said:
         taken = said.get("written_mib", 8) * 1024**2  # 8: a dynamic disk that nothing was written to
         file = HostFile(path=said["path"], size_bytes=taken, modified=0.0, vhd=Vhd(size_bytes=said["disk_gib"] * GIB))

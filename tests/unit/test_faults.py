@@ -96,3 +96,29 @@ def test_commands_that_are_advised_exist() -> None:
 )
 def test_a_command_that_does_not_exist_is_noticed(line: str) -> None:
     assert line in command_problem(line)
+
+
+# --- each is met by a test of what the program does -----------------------------------------------------------------
+
+TESTS = Path(__file__).resolve().parents[1]
+LISTS = ("docs", "bench", "unit/views", "unit/test_faults.py", "unit/test_docs.py", "mutants.toml")
+"""Tests of texts: a fault that stands only there was never met."""
+
+
+def behaviours() -> Iterator[str]:
+    """The tests and case files that make the program do something."""
+    for path in sorted([*TESTS.rglob("*.py"), *TESTS.glob("cases/**/*.yaml")]):
+        if not path.relative_to(TESTS).as_posix().startswith(LISTS):
+            yield path.read_text(errors="replace")
+
+
+def asserted(text: str) -> Iterator[str]:
+    """Ids within a line that says what came: an assertion, a row of a table, an expected value of a case. Prose is none of these."""
+    for line in text.splitlines():
+        if '"""' not in line and not line.lstrip().startswith("#"):
+            yield from ID.findall(line)
+
+
+def test_every_fault_is_met_by_a_test_of_behaviour() -> None:
+    met = {found for text in behaviours() for found in asserted(text)}
+    assert sorted(set(FAULTS) - met) == []

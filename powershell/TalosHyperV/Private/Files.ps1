@@ -63,14 +63,40 @@ function Get-TalosMember {
 }
 
 function Write-TalosJson {
-    # Writes a small JSON file whole: who reads meanwhile sees the old one or the new one.
+    # Writes a small JSON file whole: who reads meanwhile sees the old one or the new one. Two who write the same file do not meet.
     [CmdletBinding()]
     param(
         [string]$Path,
         [System.Collections.IDictionary]$Value
     )
-    Set-Content -LiteralPath "$Path.new" -Value (ConvertTo-Json -InputObject $Value -Compress) -Encoding UTF8
-    Move-Item -LiteralPath "$Path.new" -Destination $Path -Force
+    $new = "$Path.$(New-TalosName).new"
+    try {
+        Set-Content -LiteralPath $new -Value (ConvertTo-Json -InputObject $Value -Compress) -Encoding UTF8
+        Move-Item -LiteralPath $new -Destination $Path -Force
+    }
+    catch {
+        Remove-TalosFile -Path $new
+        throw
+    }
+}
+
+function New-TalosName {
+    # Part of a file's name that no other has: 32 hex digits.
+    [CmdletBinding()]
+    param()
+    ([string](New-Guid)).Replace('-', '')
+}
+
+function Remove-TalosEmptyFolder {
+    # Removes a folder of this module's own, and then its parent, as far as nothing is in them.
+    [CmdletBinding()]
+    param([string]$Path)
+    foreach ($folder in $Path, (Get-TalosParentPath -Path $Path)) {
+        if (-not (Test-Path -LiteralPath $folder -PathType Container) -or @(Get-ChildItem -LiteralPath $folder -Force).Count -gt 0) {
+            return
+        }
+        Remove-Item -LiteralPath $folder -Force
+    }
 }
 
 function Remove-TalosFile {

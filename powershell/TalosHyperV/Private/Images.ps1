@@ -22,6 +22,49 @@ function Get-TalosImageRecord {
     Read-TalosJson -Path "$Path.provision.json"
 }
 
+function Get-TalosImagePart {
+    # The files in which downloads of an image load, or have loaded before they were killed: each has a name of its own, so that two who load the
+    # same image do not meet. Fresh: written to within ten minutes.
+    [CmdletBinding()]
+    param([string]$Path)
+    $folder = Get-TalosParentPath -Path $Path
+    if ($folder -eq '' -or -not (Test-Path -LiteralPath $folder -PathType Container)) {
+        return
+    }
+    $pattern = '^' + [regex]::Escape($Path.Substring($folder.Length + 1)) + '((\.[0-9a-f]{32})?\.(partial|sums)|\.provision\.json(\.[0-9a-f]{32})?\.new)$'
+    foreach ($file in @(Get-ChildItem -LiteralPath $folder -File -Force)) {
+        if ($file.Name -match $pattern) {
+            [pscustomobject]@{
+                Path  = Join-TalosPath -Parent $folder -Child $file.Name
+                Fresh = ((Get-Date).ToUniversalTime() - $file.LastWriteTimeUtc).TotalMinutes -lt 10
+            }
+        }
+    }
+}
+
+function Remove-TalosImagePart {
+    # Deletes what killed downloads of an image left. One that is at work keeps its file: Windows deletes none that is open, and between loading,
+    # hashing and renaming the file is fresh. Tells whether there is one.
+    [CmdletBinding()]
+    param([string]$Path)
+    $working = $false
+    foreach ($part in @(Get-TalosImagePart -Path $Path)) {
+        try {
+            if ($part.Fresh) {
+                $working = $true
+            }
+            else {
+                Remove-TalosFile -Path $part.Path
+            }
+        }
+        catch {
+            Write-Verbose -Message "$($part.Path) is in use: $_"
+            $working = $true
+        }
+    }
+    $working
+}
+
 function Get-TalosImageHolder {
     # Lower-case path -> names of the VMs with a DVD drive that holds it.
     [CmdletBinding()]
@@ -68,6 +111,7 @@ function Get-TalosImageResult {
     )
     $exists = Test-TalosFile -Path $Path
     $record = Get-TalosImageRecord -Path $Path
+    $parts = @(Get-TalosImagePart -Path $Path)
     [pscustomobject]@{
         PSTypeName = 'TalosHyperV.Image'
         Path       = $Path
@@ -76,6 +120,7 @@ function Get-TalosImageResult {
         Sha256     = $Sha256
         Ours       = $null -ne $record
         Uri        = Get-TalosMember -InputObject $record -Name 'uri'
+        Download   = if (@($parts | Where-Object -FilterScript { $_.Fresh }).Count -gt 0) { 'Running' } elseif ($parts.Count -gt 0) { 'Left' } else { '' }
         VMNames    = [string[]]@($VMName | Where-Object -FilterScript { "$_" -ne '' })
         Changed    = $Changed
     }

@@ -159,6 +159,19 @@ function Invoke-TalosSwitchJob {
         $record.Message = $_.Exception.Message
     }
     $record.EndedUtc = Get-UtcText
-    Save-Record -Record $record -Path $ask.RecordPath
+    # What the job needed goes. The record stays for who asks how it went, but not that of a removal without a word: of it nothing is left.
+    $silent = $ask.Kind -eq 'Remove' -and $record.State -eq 'Done' -and "$($record.Message)" -eq ''
+    foreach ($path in @($ask.ConfirmPath, $ask.ScriptPath, $ParameterFile) + @(if ($silent) { $ask.RecordPath })) {
+        Remove-Item -LiteralPath $path -Force -ErrorAction SilentlyContinue
+    }
+    if (-not $silent) {
+        Save-Record -Record $record -Path $ask.RecordPath
+    }
+    else {
+        foreach ($folder in $ask.Folders) {
+            if (@(Get-ChildItem -LiteralPath $folder -Force -ErrorAction SilentlyContinue).Count -gt 0) { break }
+            Remove-Item -LiteralPath $folder -Force -ErrorAction SilentlyContinue
+        }
+    }
     Unregister-ScheduledTask -TaskName $ask.TaskName -TaskPath $ask.TaskPath -Confirm:$false -ErrorAction SilentlyContinue
 }

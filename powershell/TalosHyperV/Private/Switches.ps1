@@ -79,6 +79,9 @@ function Start-TalosSwitchJob {
     $Request.TaskPath = '\TalosHyperV\'
     $Request.RecordPath = $recordPath
     $Request.ConfirmPath = $confirmPath
+    $Request.ScriptPath = $scriptPath
+    $folder = Get-TalosParentPath -Path $recordPath
+    $Request.Folders = @($folder, (Get-TalosParentPath -Path $folder))  # of this module alone, removed once they are empty
     Set-Content -LiteralPath $scriptPath -Value ${function:Invoke-TalosSwitchJob}.ToString() -Encoding UTF8
     Write-TalosJson -Path $parameterPath -Value $Request
     $record = [ordered]@{ Id = $id; Kind = $Request.Kind; State = 'Running'; ErrorId = ''; Message = ''; StartedUtc = ConvertTo-TalosTime -Date (Get-Date); EndedUtc = '' }

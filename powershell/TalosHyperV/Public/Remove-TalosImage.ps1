@@ -3,7 +3,8 @@ function Remove-TalosImage {
     .SYNOPSIS
         Removes an image that we downloaded. One that is not there is success.
     .DESCRIPTION
-        An image without the record of our download, and one that a DVD drive of any VM holds, is refused.
+        An image without the record of our download is refused, and one that a DVD drive of any VM holds or that another download is bringing.
+        What killed downloads left goes too, and the folder for images with the last one.
     .PARAMETER Path
         Path of the image; a bare file name lies in the host's folder for images.
     .EXAMPLE
@@ -29,13 +30,23 @@ function Remove-TalosImage {
                 throw (New-TalosError -Id 'ImageInUse' -Category ResourceBusy -Target $Path -Message "'$full' is in the DVD drive of $($names -join ', ').")
             }
         }
-        if ($result.Exists -or $result.Ours) {
-            if ($PSCmdlet.ShouldProcess($full, 'Remove the image')) {
+        if ($result.Exists -or $result.Ours -or $result.Download -ne '') {
+            $working = $result.Download -eq 'Running'
+            $may = (-not $working) -and $PSCmdlet.ShouldProcess($full, 'Remove the image')
+            if ($may) {
                 $ConfirmPreference = 'None'  # asked once, for all of it
+                $working = Remove-TalosImagePart -Path $full
+            }
+            if ($working) {
+                throw (New-TalosError -Id 'ImageInUse' -Category ResourceBusy -Target $Path -Message "'$full' is being downloaded by somebody else.")
+            }
+            if ($may) {
                 # The record last: until then the rest is known as ours.
-                Remove-TalosFile -Path "$full.partial"
                 Remove-TalosFile -Path $full
                 Remove-TalosFile -Path "$full.provision.json"
+                if ((Get-TalosParentPath -Path $full) -eq (Get-TalosImageFolder)) {
+                    Remove-TalosEmptyFolder -Path (Get-TalosImageFolder)
+                }
                 $result.Changed = $true
             }
             elseif (-not $WhatIfPreference) {
@@ -46,6 +57,7 @@ function Remove-TalosImage {
         $result.Ours = $false
         $result.SizeBytes = [int64]0
         $result.Uri = ''
+        $result.Download = ''
         $result
     }
     catch {

@@ -3,7 +3,8 @@ function Save-TalosImage {
     .SYNOPSIS
         Downloads an image to this host and checks its hash; one that is there with the right hash is kept.
     .DESCRIPTION
-        Loads to <Path>.partial, hashes, renames, and writes a record beside it. Until the hash is found right nothing is at Path.
+        Loads to a file of its own beside Path, hashes, renames, and writes a record beside it: until the hash is found right nothing is at Path.
+        Where another one has loaded the same image meanwhile, that is kept.
     .PARAMETER Uri
         Where the image is.
     .PARAMETER Path
@@ -31,7 +32,8 @@ function Save-TalosImage {
     Set-StrictMode -Version 3.0
     $ErrorActionPreference = 'Stop'
     $full = Resolve-TalosImagePath -Path $Path
-    $partial = "$full.partial"
+    $partial = "$full.$(New-TalosName).partial"
+    $sums = "$full.$(New-TalosName).sums"
     $fileName = ($Uri -split '[?#]')[0] -replace '^.*/', ''
     $activity = "Image $fileName"
     try {
@@ -57,13 +59,16 @@ function Save-TalosImage {
         $ConfirmPreference = 'None'  # asked once, for all of it
         Confirm-TalosFolder -Path (Get-TalosParentPath -Path $full)
         if ($wanted -eq '' -and $Sha256Uri -ne '') {
-            $wanted = Find-TalosChecksum -Uri $Sha256Uri -FileName $fileName -TemporaryPath "$full.sums" -Target $Path
+            $wanted = Find-TalosChecksum -Uri $Sha256Uri -FileName $fileName -TemporaryPath $sums -Target $Path
             if ($exists -and (Get-TalosImageHash -Path $full -Verify) -eq $wanted) {
                 return Get-TalosImageResult -Path $full -Sha256 $wanted -VMName @((Get-TalosImageHolder)[$full.ToLowerInvariant()]) -Changed $false
             }
         }
-        Remove-TalosFile -Path $full
-        Remove-TalosFile -Path "$full.provision.json"
+        $null = Remove-TalosImagePart -Path $full
+        if ($exists) {
+            Remove-TalosFile -Path $full
+            Remove-TalosFile -Path "$full.provision.json"
+        }
 
         Write-Progress -Activity $activity -Status "from $Uri" -PercentComplete 0
         Save-TalosWebFile -Uri $Uri -OutFile $partial -Target $Path
@@ -71,6 +76,10 @@ function Save-TalosImage {
         $hash = (Get-FileHash -LiteralPath $partial -Algorithm SHA256).Hash.ToLowerInvariant()
         if ($wanted -ne '' -and $hash -ne $wanted) {
             throw (New-TalosError -Id 'ImageChecksum' -Category InvalidData -Target $Path -Message "The SHA-256 of $Uri is $hash; expected is $wanted.")
+        }
+        if ((Test-TalosFile -Path $full) -and (Get-TalosImageHash -Path $full -Verify) -eq $hash) {
+            # Another one was first, and machines may have the file in their drives already.
+            return Get-TalosImageResult -Path $full -Sha256 $hash -VMName @((Get-TalosImageHolder)[$full.ToLowerInvariant()]) -Changed $false
         }
         Move-Item -LiteralPath $partial -Destination $full -Force
         $file = Get-Item -LiteralPath $full -Force
@@ -85,14 +94,16 @@ function Save-TalosImage {
         Get-TalosImageResult -Path $full -Sha256 $hash -Changed $true
     }
     catch {
-        $failure = $_
+        $PSCmdlet.ThrowTerminatingError((ConvertTo-TalosError -Failure $_ -Target $Path))
+    }
+    finally {
+        # Also when the call is stopped. Each has its own: nobody else's download is touched.
         try {
             Remove-TalosFile -Path $partial
-            Remove-TalosFile -Path "$full.sums"
+            Remove-TalosFile -Path $sums
         }
         catch {
             Write-Warning -Message "What was loaded of $Uri could not be removed: $_"
         }
-        $PSCmdlet.ThrowTerminatingError((ConvertTo-TalosError -Failure $failure -Target $Path))
     }
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 from provisioner.lab.functions.api import ErrorRecord, Streams, Terminating
 from provisioner.lab.world.hyperv import Caller, CmdletError, HyperV
-from provisioner.lab.world.storage import FileFault
+from provisioner.lab.world.storage import FileFault, Storage
 from provisioner.lab.world.vmms import SECONDS, VmView
 from provisioner.lab.world.world import World
 
@@ -124,6 +124,14 @@ def find_mark(text: str) -> str:
 def cluster_of(mark: str) -> str:
     found = _MARK.fullmatch(mark)
     return found[1] if found else ""
+
+
+def remove_empty(storage: Storage, folder: str) -> None:
+    """Removes a folder of the functions' own, and then its parent, as far as nothing is in them."""
+    for path in (folder, folder.rpartition("\\")[0]):
+        if not storage.is_folder(path) or storage.children(path):
+            return
+        storage.delete(path)
 
 
 def compact(value: object) -> str:

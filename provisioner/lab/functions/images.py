@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import ntpath
 import re
+import uuid
 from collections.abc import Iterator
 
-from provisioner.lab.functions.api import Terminating
-from provisioner.lab.functions.call import Arguments, Call, Result, compact, iso, refuse
+from provisioner.lab.functions.call import Arguments, Call, Result, compact, iso, refuse, remove_empty
 from provisioner.lab.functions.hosts import image_folder
 from provisioner.lab.world.downloads import DownloadFailed, sha256_of
 from provisioner.lab.world.state import HostFile
@@ -16,6 +16,8 @@ from provisioner.lab.world.storage import FileFault, key
 from provisioner.lab.world.vmms import VmView
 
 HASH_BYTES_PER_S = 150_000_000.0
+FRESH_S = 600.0
+"""Who has not written to its file for that long has been killed."""
 
 
 def get_image(call: Call, arguments: Arguments) -> Iterator[Result]:
@@ -54,7 +56,7 @@ def save_image(call: Call, arguments: Arguments) -> Iterator[Result]:
             if file is not None and _hash(call, file) == wanted:
                 yield _result(call, path, wanted, call.vms(), changed=False)
                 return
-        digest = _download(call, uri, path, wanted)
+        digest, changed = _download(call, uri, path, wanted)
     except DownloadFailed as failed:
         status = f"HTTP status {failed.status}: " if failed.status else ""
         text = f"{uri} could not be downloaded. {status}{failed}"
@@ -63,14 +65,17 @@ def save_image(call: Call, arguments: Arguments) -> Iterator[Result]:
         if fault.kind != "no-space":
             raise
         raise refuse("ImageNoSpace", "ResourceUnavailable", str(fault), arguments["Path"]) from fault
-    yield _result(call, path, digest, [], changed=True)
+    yield _result(call, path, digest, [] if changed else call.vms(), changed=changed)
 
 
-def _download(call: Call, uri: str, path: str, wanted: str) -> str:
-    """To `<path>.partial`, hashed, renamed, recorded; gives the hash. Whatever goes wrong leaves nothing behind."""
+def _download(call: Call, uri: str, path: str, wanted: str) -> tuple[str, bool]:
+    """To a file of its own, hashed, renamed, recorded; gives the hash, and whether it was this download that brought the file. Whatever
+    goes wrong leaves nothing behind.
+    """
     storage, activity = call.world.storage, f"Image {_name_of(uri)}"
-    partial, record = f"{path}.partial", f"{path}.provision.json"
+    partial, record = f"{path}.{uuid.uuid4().hex}.partial", f"{path}.provision.json"
     storage.make_folder(ntpath.dirname(path))
+    _tidy(call, path)
     for left in (path, record):
         if storage.find(left) is not None:
             storage.delete(left)
@@ -85,11 +90,13 @@ def _download(call: Call, uri: str, path: str, wanted: str) -> str:
         if wanted and digest != wanted:
             text = f"The SHA-256 of {uri} is {digest}; expected is {wanted}."
             raise refuse("ImageChecksum", "InvalidData", text, path)
-    except (DownloadFailed, FileFault, Terminating):
+        there = storage.find(path)
+        if there is not None and _hash(call, there) == digest:  # another one was first
+            return digest, False
+        file = storage.rename(partial, path)
+    finally:
         if storage.find(partial) is not None:
             storage.delete(partial)
-        raise
-    file = storage.rename(partial, path)
     text = compact(
         {
             "uri": uri,
@@ -99,7 +106,32 @@ def _download(call: Call, uri: str, path: str, wanted: str) -> str:
         }
     )
     storage.write(record, text.encode())
-    return digest
+    return digest, True
+
+
+def _parts(call: Call, path: str) -> list[HostFile]:
+    """The files into which downloads of an image load, or loaded before they were killed."""
+    name = re.escape(ntpath.basename(path))
+    pattern = re.compile(
+        rf"{name}((\.[0-9a-f]{{32}})?\.(partial|sums)|\.provision\.json(\.[0-9a-f]{{32}})?\.new)", re.IGNORECASE
+    )
+    files = (call.world.storage.find(child) for child in call.world.storage.children(ntpath.dirname(path)))
+    return [file for file in files if file is not None and pattern.fullmatch(ntpath.basename(file.path))]
+
+
+def _fresh(call: Call, file: HostFile) -> bool:
+    return call.world.kernel.now() - file.modified < FRESH_S
+
+
+def _tidy(call: Call, path: str) -> bool:
+    """Deletes what killed downloads left; tells whether one is at work."""
+    working = False
+    for file in _parts(call, path):
+        if _fresh(call, file) or call.world.storage.locked(file.path):
+            working = True
+        else:
+            call.world.storage.delete(file.path)
+    return working
 
 
 def remove_image(call: Call, arguments: Arguments) -> Iterator[Result]:
@@ -113,17 +145,25 @@ def remove_image(call: Call, arguments: Arguments) -> Iterator[Result]:
     if there and holders:
         text = f"'{path}' is in the DVD drive of {', '.join(holders)}."
         raise refuse("ImageInUse", "ResourceBusy", text, arguments["Path"])
-    changed = (there or ours) and not call.what_if
+    parts = _parts(call, path)
+    working = any(_fresh(call, file) for file in parts)
+    changed = bool(there or ours or parts) and not call.what_if
+    if working or (changed and _tidy(call, path)):
+        text = f"'{path}' is being downloaded by somebody else."
+        raise refuse("ImageInUse", "ResourceBusy", text, arguments["Path"])
     if changed:
-        for left in (f"{path}.partial", path, record):  # the record last: until then the rest is known as ours
+        for left in (path, record):  # the record last: until then the rest is known as ours
             if storage.find(left) is not None:
                 storage.delete(left)
+        if key(ntpath.dirname(path)) == key(image_folder(call)):
+            remove_empty(storage, image_folder(call))
     yield {
         **_result(call, path, "", [], changed=changed),
         "Exists": False,
         "SizeBytes": 0,
         "Ours": False,
         "Uri": "",
+        "Download": "",
     }
 
 
@@ -178,6 +218,8 @@ def _holders(vms: list[VmView], path: str) -> list[str]:
 def _result(call: Call, path: str, digest: str, vms: list[VmView], *, changed: bool) -> Result:
     file = call.world.storage.find(path)
     record = _record(call, path)
+    parts = _parts(call, path)
+    download = "Running" if any(_fresh(call, part) for part in parts) else "Left" if parts else ""
     return {
         "Path": path,
         "Exists": file is not None,
@@ -185,6 +227,7 @@ def _result(call: Call, path: str, digest: str, vms: list[VmView], *, changed: b
         "Sha256": digest,
         "Ours": bool(record),
         "Uri": str(record.get("uri", "")),
+        "Download": download,
         "VMNames": _holders(vms, path),
         "Changed": changed,
     }

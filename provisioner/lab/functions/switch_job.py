@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from provisioner.lab.functions.call import compact, iso
+from provisioner.lab.functions.call import compact, iso, remove_empty
 from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.state import NetAdapter, VirtualSwitch
 from provisioner.lab.world.storage import FileFault
@@ -194,7 +194,16 @@ class _Job:
         self._record = replace(
             self._record, state=state, error_id=error_id, message=message, ended_utc=_now(self._world)
         )
-        self._write()
+        storage, record = self._world.storage, _path(self._world, self._name, ".json")
+        silent = (self._record.kind, state, message) == ("Remove", "Done", "")
+        confirm = _path(self._world, self._name, ".confirm")
+        for left in (confirm, record) if silent else (confirm,):  # of a removal without a word nothing is left
+            if storage.find(left) is not None:
+                storage.delete(left)
+        if silent:
+            remove_empty(storage, ntpath.dirname(record))
+        else:
+            self._write()
         self._world.tasks.finish(_task_name(self._name))
         self._world.tasks.unregister(_task_name(self._name))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+import yaml
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from provisioner.lab.machines import config_check
 from provisioner.lab.machines.calls import Answerer
-from provisioner.lab.world.guests import install, sequences, times
+from provisioner.lab.world.guests import decode, install, sequences, times
 from provisioner.lab.world.guests.config import MachineConfig, dig
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.talos.api.gen import machine_pb2 as pb
@@ -95,10 +96,14 @@ def on_configured(answerer: Answerer, request: pb.ApplyConfigurationRequest, act
             Status.INVALID_ARGUMENT, f"this config change can't be applied in immediate mode: {', '.join(late)}"
         )
     seconds = request.try_mode_timeout.ToTimedelta().total_seconds() or times.TRY_TIMEOUT
-    said = _said(mode, seconds) + details
+    said = _said(mode) + details
     if request.dry_run:
-        said = f"Dry run summary:\n{said} (skipped in dry-run).\n{_diff(machine.running_config.data, request.data)}"
+        said = f"Dry run summary:\n{said} (skipped in dry-run).\n{_diff(machine.running_config, checked.config)}"
     else:
+        if mode == pb.ApplyConfigurationRequest.TRY:
+            said += (
+                f"\nThe config is applied in 'try' mode and will be automatically reverted back in {_in_go(seconds)}"
+            )
         _take(machine, checked.config, mode, seconds, actor)
     return pb.ApplyConfiguration(warnings=checked.warnings, mode=mode, mode_details=said)
 
@@ -138,22 +143,27 @@ def _differing(old: Any, new: Any) -> list[str]:
     return [key for key in keys if dig(old, key) != dig(new, key)]
 
 
-def _said(mode: Mode, seconds: float) -> str:
+def _said(mode: Mode) -> str:
     match mode:
         case pb.ApplyConfigurationRequest.REBOOT:
             return "Applied configuration with a reboot"
         case pb.ApplyConfigurationRequest.STAGED:
             return "Staged configuration to be applied after the next reboot"
-        case pb.ApplyConfigurationRequest.TRY:
-            return f"Applied configuration without a reboot\nThe config is applied in 'try' mode and will be reverted in {seconds:g}s"
         case _:
             return "Applied configuration without a reboot"
 
 
-def _diff(old: bytes, new: bytes) -> str:
-    lines = difflib.unified_diff(
-        old.decode().splitlines(), new.decode().splitlines(), "current", "new", lineterm="", n=3
-    )
+def _in_go(seconds: float) -> str:
+    """As Go prints a duration: 1m0s."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest:g}s"
+
+
+def _diff(old: MachineConfig, new: MachineConfig) -> str:
+    """Of what the configs mean: empty lines, quotes, comments and the order of keys are no change."""
+    texts = [yaml.safe_dump_all(map(decode.meant, config.documents)).splitlines() for config in (old, new)]
+    lines = difflib.unified_diff(texts[0], texts[1], "current", "new", lineterm="", n=3)
     return "Config diff:\n\n" + ("\n".join(lines) or "No changes.")
 
 

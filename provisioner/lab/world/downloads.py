@@ -46,31 +46,32 @@ class Downloads:
     ) -> HostFile:
         """Streams a URL into a file; `progress(done, all)` in bytes.
 
-        Raises DownloadFailed and FileFault (no-space, in-use, no-folder). What had come until then stays in the file, as with any
+        Raises DownloadFailed and FileFault (no-space, in-use, no-folder). The file is held open until the end: a second download into it
+        is refused, as Windows does. What had come until then stays in the file, as with any
         download. A host that goes off the network in the middle, as at the making of a switch, breaks it.
         """
         begun, found = self._kernel.now(), self._connect(url)
         slower = self._kernel.injected("image-slow", url) or 1.0
         wrong = self._kernel.injected("image-checksum", url) is not None
-        file = self._storage.put(HostFile(path=path, size_bytes=0, modified=self._kernel.now()))
-        done = 0
-        while done < found.size_bytes:
-            step = min(found.size_bytes - done, max(1, int(found.bytes_per_s / slower * STEP_S)))
-            self._kernel.spend(step * slower / found.bytes_per_s)
-            if stopping is not None and stopping.is_set():
-                raise DownloadFailed("The operation was stopped.")
-            if not self._network.has_gateway():
-                raise DownloadFailed("Unable to read data from the transport connection: it was closed.")
-            done += step
-            self._storage.grow(path, done)
-            progress(done, found.size_bytes)
-        with self._kernel.lock:
-            file.modified = self._kernel.now()
-            if wrong:
-                file.sha256 = hashlib.sha256(b"other bytes than the server has").hexdigest()
-            else:
-                file.sha256, file.content, file.talos_iso = found.sha256, found.content, found.talos_iso
-            self._kernel.changed("file", file.path)
+        with self._storage.writing(HostFile(path=path, size_bytes=0, modified=self._kernel.now())) as file:
+            done = 0
+            while done < found.size_bytes:
+                step = min(found.size_bytes - done, max(1, int(found.bytes_per_s / slower * STEP_S)))
+                self._kernel.spend(step * slower / found.bytes_per_s)
+                if stopping is not None and stopping.is_set():
+                    raise DownloadFailed("The operation was stopped.")
+                if not self._network.has_gateway():
+                    raise DownloadFailed("Unable to read data from the transport connection: it was closed.")
+                done += step
+                self._storage.grow(path, done)
+                progress(done, found.size_bytes)
+            with self._kernel.lock:
+                file.modified = self._kernel.now()
+                if wrong:
+                    file.sha256 = hashlib.sha256(b"other bytes than the server has").hexdigest()
+                else:
+                    file.sha256, file.content, file.talos_iso = found.sha256, found.content, found.talos_iso
+                self._kernel.changed("file", file.path)
         self._kernel.note("download", url, seconds=self._kernel.now() - begun)
         return file
 

@@ -5,8 +5,9 @@ Thin disks take the room of what was written to them, so a volume can run full l
 
 from __future__ import annotations
 
+import contextlib
 import ntpath
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from provisioner.lab.world.kernel import Kernel
@@ -64,6 +65,8 @@ class Storage:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._written: set[str] = set()
+        """Files that are open for writing. Handles do not outlive the process."""
         self.disk_deleted: Callable[[HostFile], None] = lambda _file: None
         """Called under the lock with each virtual disk that is gone for good."""
 
@@ -132,7 +135,9 @@ class Storage:
         """Whether the file can be neither deleted nor overwritten now."""
         with self._kernel.lock:
             file = self.find(path)
-            return file is not None and (file.locked_until > self._kernel.now() or bool(self.holders(path)))
+            return file is not None and (
+                file.locked_until > self._kernel.now() or key(path) in self._written or bool(self.holders(path))
+            )
 
     # -- changing
 
@@ -163,6 +168,18 @@ class Storage:
         """A small file with its content."""
         now = self._kernel.now()
         return self.put(HostFile(path=ntpath.normpath(path), size_bytes=len(content), modified=now, content=content))
+
+    @contextlib.contextmanager
+    def writing(self, file: HostFile) -> Iterator[HostFile]:
+        """A new file, held open: meanwhile nobody else writes, deletes or renames it (0x80070020)."""
+        with self._kernel.lock:
+            self.put(file)
+            self._written.add(key(file.path))
+        try:
+            yield file
+        finally:
+            with self._kernel.lock:
+                self._written.discard(key(file.path))
 
     def read(self, path: str) -> bytes:
         """The content of a small file; FileFault when it is not there."""

@@ -139,7 +139,10 @@ class Schema:
         if document.get("kind") and document.get("apiVersion") != "v1alpha1":
             problems.append(Problem("apiVersion", f"must be v1alpha1 in a {document['kind']} document"))
             return {}
-        if not document.get("kind") and not {"version", "machine", "cluster", "debug", "persist"} & document.keys():
+        legacy = {"machine", "cluster", "debug", "persist"} & document.keys() or document.get(
+            "apiVersion"
+        ) == "v1alpha1"
+        if not document.get("kind") and not legacy:
             problems.append(Problem("kind", "is missing, and this is no document with machine and cluster either"))
             return {}
         decoded = self._decode(document, kind, "", problems)

@@ -140,7 +140,7 @@ def _humanized(value: int) -> str:
     """As go-humanize's Bytes."""
     if value < 10:
         return f"{value} B"
-    power = int(math.log(value) / math.log(1000))  # as Go computes it: 1e9 comes out as 1000 MB
+    power = int(math.log(value) / math.log(1000))  # as go-humanize computes it
     scaled = int(value / 1000**power * 10 + 0.5) / 10
     number = f"{scaled:.1f}" if scaled < 10 else f"{scaled:.0f}"
     return f"{number} {'kMGTPE'[power - 1]}B" if power else f"{number} B"

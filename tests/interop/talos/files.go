@@ -54,16 +54,25 @@ func bundle(args []string) (any, error) {
 }
 
 func validate(args []string) (any, error) {
+	return validateFiles(args, validation.WithStrict())
+}
+
+// accept is the check of a machine that is given a config: warnings do not refuse it.
+func accept(args []string) (any, error) {
+	return validateFiles(args)
+}
+
+func validateFiles(paths []string, options ...validation.Option) (any, error) {
 	verdicts := map[string]verdict{}
 
-	for _, path := range args {
-		verdicts[path] = validateFile(path)
+	for _, path := range paths {
+		verdicts[path] = validateFile(path, options...)
 	}
 
 	return verdicts, nil
 }
 
-func validateFile(path string) (found verdict) {
+func validateFile(path string, options ...validation.Option) (found verdict) {
 	// Some mistakes, a null in the list of interfaces for one, end Talos' own check in a panic.
 	defer func() {
 		if reason := recover(); reason != nil {
@@ -76,7 +85,7 @@ func validateFile(path string) (found verdict) {
 		return judge(nil, err)
 	}
 
-	return judge(provider.Validate(metal{}, validation.WithStrict()))
+	return judge(provider.Validate(metal{}, options...))
 }
 
 // inputs are those of Talos' generator.

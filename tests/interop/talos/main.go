@@ -12,6 +12,7 @@ var commands = map[string]struct {
 	usage string
 	run   func(args []string) (any, error)
 }{
+	"accept":      {"accept FILE...: validate machine configs as a machine does that is given them", accept},
 	"bundle":      {"bundle FILE: load a secrets bundle and validate it", bundle},
 	"validate":    {"validate FILE...: validate machine configs strictly, in metal mode", validate},
 	"generate":    {"generate: make configs from the inputs given as JSON on standard input", generateConfigs},

@@ -162,7 +162,7 @@ def patched_by_us(config: str, patch_text: str) -> bytes | None:
     try:
         patch = patches.load_patch(documents_of(patch_text), SCHEMA)
         documents = patches.apply_patch(documents, patch, SCHEMA)
-    except patches.PatchError:
+    except ValueError:  # no YAML of ours, or a PatchError
         return None
     return yaml.dump_documents(SCHEMA.encode(document) for document in documents)
 

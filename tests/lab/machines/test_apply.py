@@ -41,10 +41,10 @@ def changed_config(cluster: Cluster, **machine: Any) -> bytes:
             {"nodeLabels": {"a": "b"}},
             "TRY",
             "TRY",
-            "Applied configuration without a reboot\nThe config is applied in 'try' mode",
+            "Applied configuration without a reboot\nThe config is applied in 'try' mode and will be automatically reverted back in 1m0s",
         ),
         ({"udev": {"rules": ["x"]}}, "NO_REBOOT", None, "can't be applied in immediate mode: machine.udev"),
-        ({"nonsense": 1}, "AUTO", None, "unknown keys found during decoding:\nmachine:\n  nonsense: 1"),
+        ({"nonsense": 1}, "AUTO", None, "unknown keys found during decoding:\nmachine:\n    nonsense: 1"),
         ({"type": "worker"}, "AUTO", None, "issuing Talos API CA key is not allowed on non-controlplane nodes"),
     ],
 )
@@ -71,6 +71,7 @@ def test_another_config_for_a_configured_machine(
             details = (await api.ApplyConfiguration(request)).messages[0].mode_details
             assert details.startswith("Dry run summary:\nApplied" if "Applied" in said else "Dry run summary:\nStaged")
             assert "Config diff:" in details
+            assert "try" not in details
             assert system.config != config, "a dry run changes nothing"
             request.dry_run = False
             reply = (await api.ApplyConfiguration(request)).messages[0]
@@ -106,3 +107,26 @@ def test_new_sans_of_the_config_come_into_the_certificate(lan: Lan, served: Serv
     with socket.create_connection(("127.0.0.1", served.port(vm)), timeout=5) as bare:
         with context.wrap_socket(bare, server_hostname="talos.example.org") as connection:
             assert connection.recv(1)
+
+
+def test_what_means_the_same_is_no_change(lan: Lan, served: Served) -> None:
+    """Empty lines, quotes, comments, the order of keys, and values that Talos takes for absent."""
+    cluster = Cluster()
+    (vm,) = lan.to_maintenance("a")
+    lan.installed(vm, cluster.config("controlplane", "cp"))
+    served.servers.settle()
+    document = cluster.document("controlplane", "cp")
+    document["machine"] |= {"sysctls": {}, "udev": None}
+    same = "# ours\n\n" + yaml.safe_dump(dict(reversed(document.items())), default_style='"').replace('"true"', "true")
+    other = changed_config(cluster, nodeLabels={"a": "b"})
+
+    async def work() -> None:
+        async with served.channel(served.port(vm), secure(cluster, cluster.client())) as channel:
+            api = MachineServiceStub(channel)
+            for data, changes in ((same.encode(), False), (other, True)):
+                request = pb.ApplyConfigurationRequest(data=data, mode="AUTO", dry_run=True)
+                details = (await api.ApplyConfiguration(request)).messages[0].mode_details
+                assert details.endswith("Config diff:\n\nNo changes.") == (not changes)
+                assert ("+    a: b" in details) == changes
+
+    run(work())

@@ -128,11 +128,11 @@ def test_modes_and_dry_runs_in_maintenance(
 @pytest.mark.parametrize(
     ("data", "status", "text"),
     [
-        (b"\tnot: yaml", Status.UNKNOWN, "failed to parse config: yaml: line 1"),
+        (b"\tnot: yaml", Status.UNKNOWN, "failed to parse config: decode error: yaml: "),
         (
             b"version: v1alpha1\nmachine: {type: worker}\n",
             Status.INVALID_ARGUMENT,
-            "configuration validation failed: 1 error",
+            "configuration validation failed: 3 errors",
         ),
     ],
 )

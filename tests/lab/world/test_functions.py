@@ -16,6 +16,7 @@ from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.world.build import FOREIGN_VM_ID
 from provisioner.lab.world.checker import check
 from provisioner.lab.world.faults import inject
+from provisioner.lab.world.storage import FileFault
 from provisioner.lab.world.world import World
 from tests.lab.world.helpers import (
     CLUSTER,
@@ -106,6 +107,75 @@ def a_call_of_each(vm_id: str) -> dict[str, dict[str, Any]]:
         "Remove-TalosVM": {"Id": [vm_id], "ClusterId": CLUSTER},
         "Remove-TalosFolder": {"Path": LEFT, "ClusterId": CLUSTER},
     }
+
+
+class Meanwhile(list[tuple[str, str, int]]):
+    """Progress records of a download, in the middle of which something happens once."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        super().__init__()
+        self._happens = happens
+
+    def append(self, record: tuple[str, str, int]) -> None:
+        super().append(record)
+        if len(self) == 3:
+            self._happens()
+
+
+def test_two_who_download_the_same_image_do_not_meet(world: World) -> None:
+    """The second begins while the first is at work, ends before it, and its file may be in drives already: it is kept."""
+    brought: list[dict[str, Any]] = []
+    given = {"Uri": ISO_URL, "Sha256Uri": SUMS_URL, "Path": ISO}
+    first = Shell(world, progress=Meanwhile(lambda: brought.append(Shell(world).one("Save-TalosImage", **given))))
+    saved = first.one("Save-TalosImage", **given)
+    assert (brought[0]["Changed"], saved["Changed"]) == (True, False)
+    assert saved["Sha256"] == brought[0]["Sha256"]
+    file = world.storage.find(ISO)
+    assert file is not None
+    assert file.talos_iso == "v1.11.5", "a machine boots from it"
+    assert [
+        child for child in world.storage.children("C:\\ProgramData\\TalosHyperV\\images") if "partial" in child
+    ] == []
+
+
+def test_a_download_that_fails_takes_nothing_of_another_one(world: World) -> None:
+    inject(world, "image-checksum", ISO_URL)
+    given = {"Uri": ISO_URL, "Sha256Uri": SUMS_URL, "Path": ISO}
+    first = Shell(world, progress=Meanwhile(lambda: Shell(world).one("Save-TalosImage", **given)))
+    assert first.refused("Save-TalosImage", **given).id == "ImageChecksum"
+    assert Shell(world).one("Get-TalosImage", Path=[ISO])["Sha256"]
+
+
+def test_an_image_that_is_being_downloaded_is_not_removed(world: World) -> None:
+    refused: list[str] = []
+    given = {"Uri": ISO_URL, "Sha256Uri": SUMS_URL, "Path": ISO}
+
+    def remove() -> None:
+        refused.append(Shell(world).refused("Remove-TalosImage", Path=ISO).id)
+
+    Shell(world, progress=Meanwhile(remove)).one("Save-TalosImage", **given)
+    assert refused == ["ImageInUse"]
+
+
+def test_a_file_that_is_being_written_is_held(world: World) -> None:
+    """As Windows holds it: nobody else writes, deletes or renames it."""
+    found: list[str] = []
+
+    def meddle() -> None:
+        (partial,) = (
+            child for child in world.storage.children("C:\\ProgramData\\TalosHyperV\\images") if "partial" in child
+        )
+        for act in (
+            lambda: world.storage.delete(partial),
+            lambda: world.storage.rename(partial, ISO),
+            lambda: world.storage.write(partial, b""),
+        ):
+            with pytest.raises(FileFault, match="0x80070020") as caught:
+                act()
+            found.append(caught.value.kind)
+
+    Shell(world, progress=Meanwhile(meddle)).one("Save-TalosImage", Uri=ISO_URL, Sha256Uri=SUMS_URL, Path=ISO)
+    assert found == ["in-use"] * 3
 
 
 def test_every_function_of_the_contract_is_there_with_its_parameters(world: World) -> None:

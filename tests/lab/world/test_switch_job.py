@@ -170,5 +170,6 @@ def test_removal_is_a_job_too_and_only_of_what_is_ours_and_unused(world: World, 
     assert shell.one("Remove-TalosSwitch", Name="LAB", ClusterId=CLUSTER)["JobState"] == "Running"
     settle(world, 30)
     found = shell.one("Get-TalosSwitch", Name="LAB")
-    assert (found["Exists"], found["JobKind"], found["JobState"]) == (False, "Remove", "Done")
+    assert (found["Exists"], found["JobId"]) == (False, "")
+    assert not world.storage.exists("C:\\Program Files\\TalosHyperV"), "nothing of a removal without a word is left"
     assert world.state.host.adapters[0].addresses == ["192.0.2.10/24"]

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from provisioner.cli.app import app
 from provisioner.errors import Fault
+from provisioner.faults import exit_code
 from provisioner.lab import control
 from provisioner.lab.card import Card
 from provisioner.lab.world.faults import FAULTS
@@ -127,3 +128,36 @@ def test_a_lab_is_deleted_on_consent_alone(asked: list[dict[str, Any]], monkeypa
     assert deleted == []
     assert run("reset", "--yes").stdout == "lab deleted; provision up lab begins anew\n"
     assert [folder.name for folder in deleted] == ["lab"]
+
+
+# --- a lab that is not there ------------------------------------------------------------------------------------------
+
+
+def test_a_real_host_has_no_lab(asked: list[dict[str, Any]]) -> None:
+    Path("clusters/home.yaml").write_text("version: 1\nhost: hv01.lan\n")
+    fault = fault_of(run("start", "home"))
+    assert (fault.id, exit_code(fault.id)) == ("P-LAB-START", 4)
+    assert "real host" in fault.message
+
+
+@pytest.mark.parametrize("command", [("up", "lab"), ("plan", "lab"), ("lab", "start", "lab")])
+def test_a_lab_that_does_not_start_says_why(
+    asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    def ended(*_arguments: Any, **_more: Any) -> Any:
+        raise control.LabError("it ended with 1, see lab.log")
+
+    monkeypatch.setattr(control, "start", ended)
+    fault = fault_of(CliRunner().invoke(app, list(command)))
+    assert fault.id == "P-LAB-START"
+    assert fault.seen == ("it ended with 1, see lab.log",)
+
+
+def test_a_lab_that_does_not_run_is_not_read(asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`status` looks, and starts nothing."""
+    started: list[str] = []
+    monkeypatch.setattr(control, "start", lambda *_a, **_k: started.append("lab"))
+    fault = fault_of(CliRunner().invoke(app, ["status", "lab"]))
+    assert fault.id == "P-LAB-START"
+    assert fault.then == ("provision lab start lab",)
+    assert not started

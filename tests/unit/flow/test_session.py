@@ -163,3 +163,15 @@ async def test_all_events_count_from_the_begin_that_was_given() -> None:
     session.begun_s = 40.0
     await session.up()
     assert world.events[0].at_s == 60.0
+
+
+async def test_one_lost_host_is_one_box() -> None:
+    """However many machines waited for it."""
+    world = FakeWorld(
+        CLUSTER, observed_of({"all": "up", "machines": {"home-cp-1": None, "home-worker-1": None}}, CLUSTER)
+    )
+    for call in ("find_vms", "watch_neighbors"):
+        world.host.fail(call, Unreachable("no route"), forever=True)
+    result = await world.session().up()
+    assert (result.outcome, result.exit) == ("failed", 5)
+    assert [met.id for met in world.told(FaultMet)] == ["P-HOST-LOST"]

@@ -13,7 +13,7 @@ from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.steps import install
 from provisioner.steps.run import Run
-from tests.fakes.machines import Box
+from tests.fakes.machines import HALT, Box
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import HOST, cluster_of, machine_of, observed_of
 
@@ -69,3 +69,31 @@ async def test_after_a_restart_it_must_run_not_only_answer() -> None:
         await install.apply(action(running=True), run)
     await run.finders[HOST].close()
     assert "runs from /dev/sda" in await install.apply(action(), run)
+
+
+async def test_a_machine_under_another_authority_is_not_ours_and_stays_as_it_is() -> None:
+    """Secrets that were restored from another cluster's backup look like this: nothing is sent, and nothing removed."""
+    world, run = waiting(at("192.168.1.101"))
+    world.machines.boxes["192.168.1.101"].authority = "another"
+    with pytest.raises(Fault) as caught:
+        await install.apply(action(), run)
+    await run.finders[HOST].close()
+    assert caught.value.id == "P-INSTALL-NOTOURS"
+    assert "restore the right secrets" in caught.value.then[0]
+    assert not world.machines.made("apply")
+
+
+async def test_another_machine_of_the_same_cluster_is_not_this_one() -> None:
+    """It answers under our authority at the address where this one was: the lease has moved."""
+    world, run = waiting(at("192.168.1.101", uuid=STRANGERS), at("192.168.1.102"))
+    world.host.knows(CLUSTER.machine(CP).mac, "192.168.1.102")
+    assert "at 192.168.1.102" in await install.apply(action(), run)
+    assert run.addresses[CP] == "192.168.1.102"
+
+
+async def test_a_machine_that_still_runs_from_the_iso_is_not_installed() -> None:
+    _, run = waiting(at("192.168.1.101", cmdline=HALT))
+    with pytest.raises(Fault) as caught:
+        await install.apply(action(), run)
+    await run.finders[HOST].close()
+    assert any("not from its disk" in line for line in caught.value.seen)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import ModuleType
 
 import pytest
 
 from provisioner.errors import Dropped, Fault, Unreachable
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
-from provisioner.steps import install, maintenance
+from provisioner.steps import access, bootstrap, config, install, maintenance
 from provisioner.steps.run import Run
 from tests.fakes.machines import Box
 from tests.fakes.world import FakeWorld
@@ -106,3 +107,20 @@ async def test_a_machine_that_fell_back_to_maintenance_is_told_at_once() -> None
     assert fault.id == "P-INSTALL-STUCK"
     assert "back to maintenance" in fault.likely
     assert world.clock.now() < 400, "not after the whole bound of 20 minutes"
+
+
+@pytest.mark.parametrize(
+    ("step", "call"),
+    [(bootstrap, "etcd_members"), (access, "read"), (config, "read")],
+)
+async def test_no_step_blames_a_machine_whose_host_is_gone(step: ModuleType, call: str) -> None:
+    seen = observed_of({"all": "up", "etcd": None}, CLUSTER)
+    world = FakeWorld(CLUSTER, seen)
+    run = world.run()
+    run.machines[CP] = replace(run.machines[CP], mode="maintenance", stage="maintenance")
+    world.machines.fail(call, Unreachable("silent"), forever=True)
+    world.host.fail("find_vms", Unreachable("no route"), forever=True)
+    action = replace(FIND, object=CP, machine=CP, step=StepId.ACCESS, kind="once")
+    with pytest.raises(Fault) as caught:
+        await step.apply(action, run)
+    assert caught.value.id == "P-HOST-LOST"

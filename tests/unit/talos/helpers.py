@@ -55,10 +55,11 @@ def place(line: int) -> Place:
 
 
 def documents_of(text: str | bytes) -> list[Any]:
-    """Documents as the patches of a cluster file are read."""
+    """Documents as the patches of a cluster file are read. Raises ValueError."""
     raw = text if isinstance(text, bytes) else text.encode()
     trees = read_trees(raw, "patch.yaml", several=True)
-    assert [finding.problem for tree in trees for finding in tree.findings] == []
+    if found := [finding.problem for tree in trees for finding in tree.findings]:
+        raise ValueError(found)
     return [value for tree in trees if (value := tree.as_talos_reads()) is not None]
 
 

@@ -146,6 +146,26 @@ CASES = {
             }
         },
     ),
+    "a pair of certificate and key is read as a whole": (
+        "machine: {ca: {crt: YQ==, key: YQ==}}",
+        "machine: {ca: {crt: Yg==}}",
+        {"machine": {"ca": {"crt": "Yg==", "key": ""}}},
+    ),
+    "an empty text empties base64": (
+        "machine: {registries: {config: {a: {tls: {ca: YQ==}}}}}",
+        "machine: {registries: {config: {a: {tls: {ca: ''}}}}}",
+        {"machine": {"registries": {"config": {"a": {"tls": {"ca": ""}}}}}},
+    ),
+    "URLs merge part by part": (
+        "cluster: {controlPlane: {endpoint: 'https://127.0.0.1:6643/'}}",
+        "cluster: {controlPlane: {endpoint: 'https://10.0.0.1'}}",
+        {"cluster": {"controlPlane": {"endpoint": "https://10.0.0.1/"}}},
+    ),
+    "a duration of zero is ignored": (
+        "machine: {time: {bootTimeout: 5m}}",
+        "machine: {time: {bootTimeout: 0s}}",
+        {"machine": {"time": {"bootTimeout": 300000000000}}},
+    ),
     "a key is deleted": (
         "machine: {network: {hostname: a}, type: worker}",
         "machine: {network: {hostname: {$patch: delete}}}",

@@ -4,33 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
-
-class _Loader(yaml.CSafeLoader):
-    """Scalars as YAML 1.2 reads them: a MAC address is no sexagesimal number, and `off` is a word (facts/talos.md 15)."""
-
-
-_RETYPED = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:timestamp")
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _RETYPED]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_RETYPED[0], re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    _RETYPED[1], re.compile(r"^(?:[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+)$"), list("-+0123456789")
-)
-
-
-def load_documents(data: bytes) -> list[Any]:
-    """All documents of a config. Raises yaml.YAMLError."""
-    return [document for document in yaml.load_all(data, _Loader) if document is not None]
+from provisioner.lab.world.guests import decode
 
 
 def dig(value: Any, *path: str) -> Any:
@@ -51,27 +30,27 @@ def _pem(text: Any) -> bytes:
 
 @dataclass(frozen=True)
 class MachineConfig:
-    """A whole config, as bytes, and what Talos takes from it. Fields are read once: a hundred machines compare them often."""
+    """A whole config, as bytes, and what Talos takes from it. Fields are read once: a hundred machines compare them often.
+
+    Each of them raises NotDecoded for bytes that are no config; one that a machine runs by was checked before.
+    """
 
     data: bytes
 
     @cached_property
-    def documents(self) -> list[Any]:
-        return load_documents(self.data)
+    def documents(self) -> list[dict[str, Any]]:
+        return decode.decode(self.data)
 
     @cached_property
     def v1alpha1(self) -> dict[str, Any] | None:
         """The main document, or None in a partial config."""
-        for document in self.documents:
-            if isinstance(document, dict) and "kind" not in document:
-                return document
-        return None
+        return next((document for document in self.documents if "kind" not in document), None)
 
     def get(self, *path: str) -> Any:
         return dig(self.v1alpha1, *path)
 
     def document(self, kind: str) -> dict[str, Any]:
-        return next((d for d in self.documents if isinstance(d, dict) and d.get("kind") == kind), {})
+        return next((d for d in self.documents if d.get("kind") == kind), {})
 
     @cached_property
     def control_plane(self) -> bool:
@@ -156,6 +135,11 @@ class MachineConfig:
     @property
     def rbac(self) -> bool:
         return self.get("machine", "features", "rbac") is not False
+
+    @property
+    def cni(self) -> str:
+        """`flannel`, `custom` or `none`."""
+        return str(self.get("cluster", "network", "cni", "name") or "flannel")
 
     @property
     def install_image(self) -> str:
