@@ -117,8 +117,18 @@ class VmChange:
     memory_mib: int | None = None
     disk_gib: int | None = None
     vlan: int | None = None
+    switch: str | None = None
+    mac: str | None = None
+    """Static."""
+    start_delay_s: int | None = None
+    static_memory: bool = False
+    secure_boot_off: bool = False
     boot_order: bool = False
     """Put the boot order right: disk, DVD, network."""
+    actions: bool = False
+    """Start with the host, shut down with it, no checkpoints."""
+    notes: bool = False
+    """Write the mark into the Notes again, below what is there."""
 
 
 @dataclass(frozen=True, kw_only=True)

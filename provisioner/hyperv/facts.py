@@ -224,6 +224,8 @@ def vm_facts(values: Mapping[str, Any], function: str) -> VmFacts:
                 controller_number=item.number("ControllerNumber"),
                 controller_location=item.number("ControllerLocation"),
                 size_bytes=item.number("SizeBytes"),
+                file_bytes=item.number("FileBytes") if "FileBytes" in item.values else None,
+                exists=item.flag("Exists") if "Exists" in item.values else True,
             )
             for item in got.objects("Drives")
         ),

@@ -95,7 +95,14 @@ def set_vm(change: VmChange) -> Statement:
         MemoryBytes=Int64(value=change.memory_mib * MIB) if change.memory_mib is not None else None,
         DiskBytes=Int64(value=change.disk_gib * GIB) if change.disk_gib is not None else None,
         VlanId=change.vlan,
+        SwitchName=change.switch,
+        MacAddress=change.mac,
+        StartDelaySeconds=change.start_delay_s,
+        StaticMemory=change.static_memory or None,
+        SecureBootOff=change.secure_boot_off or None,
         FixBootOrder=change.boot_order or None,
+        FixActions=change.actions or None,
+        FixNotes=change.notes or None,
     )
 
 

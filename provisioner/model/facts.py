@@ -132,9 +132,9 @@ class DriveFacts:
     controller_number: int
     controller_location: int
     size_bytes: int = 0
-    """Virtual size of a disk."""
+    """Virtual size of a disk; 0: it could not be read."""
     file_bytes: int | None = None
-    """What a disk takes on its volume; None: not known."""
+    """What a disk takes on its volume; None or 0: not known."""
     exists: bool = True
     """False: the file of the disk is gone. Its folder was read."""
 

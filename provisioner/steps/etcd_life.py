@@ -84,7 +84,7 @@ def _why_empty(cluster: Cluster, machine: MachineSpec, seen: Observed) -> str:
     disk = next((drive for drive in vm.drives if drive.kind == "disk"), None)
     if disk is None and not vm.complete:
         return f"{machine.name}: VM {vm.id} is half-made, and has no disk"
-    if disk is not None and disk.exists and disk.file_bytes is not None and disk.file_bytes < BLOCK_BYTES:
+    if disk is not None and 0 < (disk.file_bytes or 0) < BLOCK_BYTES:
         return f"{machine.name}: nothing was ever written to {disk.path}"
     return ""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 
-from provisioner.errors import Dropped, Fault, TransportError, Unreachable
+from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
 from provisioner.model.facts import HostState, Observed, SecretsFacts, VmFacts
 from provisioner.model.naming import Mark, spaced_mac
 from provisioner.model.ownership import vm_of
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster, MachineSpec, Role
+from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import StepId
 from provisioner.ports import VmChange, VmRequest
 from provisioner.steps.actions import for_machine, refuse
@@ -19,15 +20,17 @@ from provisioner.steps.etcd_life import lost
 from provisioner.steps.left_disks import fault_of_left_disks, to_attach
 from provisioner.steps.refusals import fault_of
 from provisioner.steps.run import Run
+from provisioner.steps.vm_policy import GIB, differences, disk_of, start_delay_s, unchangeable
 from provisioner.steps.waits import Met, NotYet, TimedOut
-
-GIB = 1024**3
 
 FIRST_DISK_BYTES = 6 * GIB
 """What a Talos disk takes in its first hour; Talos' own minimum. Disks are thin, so this is checked, not their full size."""
 
-WORKER_DELAY_S = 20
-"""After a reboot of the host control planes go first: etcd and the API are up when workers ask for them."""
+CRITICAL = "Critical"
+"""Ends the states of a VM under which storage failed; Hyper-V itself lets it go on when the volume is back. Source: VMState."""
+
+BUSY = "HyperV.InvalidState"
+"""What the host answers of a VM that is between two states: it passes by itself."""
 
 
 def find_vm(machine: MachineSpec, state: HostState, secrets: SecretsFacts) -> VmFacts | None:
@@ -48,10 +51,19 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
             yield refuse(StepId.VM, machine, fault)
         elif vm is None:
             yield _elsewhere(cluster, machine, seen) or _missing(cluster, machine, seen)
-        elif not vm.complete:
+        elif _half_made(cluster, machine, vm):
             yield _create(machine, "half-made by an earlier run: finish it")
         else:
-            yield from _existing(cluster, machine, vm)
+            yield _existing(cluster, machine, vm)
+
+
+def _half_made(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> bool:
+    """Left by a kill between New-VM and the Notes: never started, and something is missing. A whole one whose Notes lost our mark only
+    needs them back.
+    """
+    if vm.complete or vm.state != "Off":
+        return False
+    return disk_of(vm) is None or any(not one.change.get("notes") for one in differences(cluster, machine, vm))
 
 
 def _elsewhere(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action | None:
@@ -110,70 +122,97 @@ def _create(machine: MachineSpec, why: str, *, attach: str = "") -> Action:
     return for_machine(StepId.VM, machine, Verb.CREATE, why, kind="create", details=details)
 
 
-def _existing(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Iterator[Action]:
-    fixed = _unchangeable(cluster, machine, vm)
-    if fixed:
-        fault = Fault(
-            "P-VM-DRIFT",
-            f"{machine.name} differs from the file in what cannot be changed while it exists",
-            expected=", ".join(want for want, _ in fixed),
-            seen=tuple(have for _, have in fixed),
-            then=(f"change the file back, or: provision rebuild {cluster.name}",),
-            machine=machine.name,
-        )
-        yield refuse(StepId.VM, machine, fault)
-        return
-    drift = _drift(machine, vm)
-    if drift:
-        needs_off = vm.state != "Off" and any(name in ("cpus", "memory_mib") for name in drift)
-        why = ", ".join(f"{name} {have} -> {want}" for name, (have, want) in drift.items())
-        yield for_machine(
+def _existing(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Action:
+    fault = (
+        _fault_of_disk(cluster, machine, vm) or _fault_of_storage(machine, vm) or _fault_of_drift(cluster, machine, vm)
+    )
+    if fault is not None:
+        return refuse(StepId.VM, machine, fault)
+    found = differences(cluster, machine, vm)
+    if found:
+        restart = vm.state != "Off" and any(one.needs_off for one in found)
+        changes = {name: value for one in found for name, value in one.change.items()}
+        return for_machine(
             StepId.VM,
             machine,
             Verb.CHANGE,
-            why,
+            ", ".join(map(str, found)),
             kind="change",
-            details={"id": vm.id, "restart": needs_off, **{name: want for name, (_, want) in drift.items()}},
-            warning="stops the node for about a minute" if needs_off else "",
+            details={"id": vm.id, "restart": restart, **changes},
+            warning="stops the node for about a minute" if restart else "",
         )
-    elif vm.state == "Running":
-        yield for_machine(
-            StepId.VM, machine, Verb.KEEP, f"as the file says: {vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB, running"
+    if vm.state == "Running":
+        size = f"{vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB"
+        return for_machine(StepId.VM, machine, Verb.KEEP, f"as the file says: {size}, running")
+    return for_machine(StepId.VM, machine, Verb.START, f"the VM is {vm.state}", kind="start", details={"id": vm.id})
+
+
+def _fault_of_disk(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Fault | None:
+    """The disk was taken away or deleted: what is lost with it, and how this one machine is made anew."""
+    disk = disk_of(vm)
+    if disk is not None and disk.exists:
+        return None
+    only = cluster.control_planes == (machine,)
+    lost_with_it = "what its pods kept on it"
+    if machine in cluster.control_planes:
+        lost_with_it = (
+            "etcd, and all that was in the cluster"
+            if only
+            else "its copy of etcd; the other control planes have theirs"
         )
-    else:
-        yield for_machine(StepId.VM, machine, Verb.START, f"the VM is {vm.state}", kind="start", details={"id": vm.id})
-
-
-def _unchangeable(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> list[tuple[str, str]]:
-    disk = next((d for d in vm.drives if d.kind == "disk"), None)
-    pairs = [
-        (vm.generation == 2, "generation 2", f"generation {vm.generation}"),
-        (vm.mac == machine.mac, f"MAC {spaced_mac(machine.mac)}", f"MAC {spaced_mac(vm.mac)}"),
-        (
-            vm.switch.lower() == cluster.switch.name.lower(),
-            f"switch {cluster.switch.name}",
-            f"switch {vm.switch or 'none'}",
+    anew = f"on {machine.host} remove the VM {vm.name} in Hyper-V Manager, then: provision up {cluster.name}"
+    return Fault(
+        "P-VM-NODISK",
+        f"{machine.name} has lost its disk, and with it {lost_with_it}",
+        expected=f"the disk {disk.path}" if disk else "a disk in the VM",
+        seen=(
+            f"VM {vm.name} ({vm.id}) on {machine.host}, {vm.state}",
+            "no such file" if disk else "no disk is attached",
         ),
-        (
-            disk is None or disk.size_bytes <= machine.disk_gib * GIB,
-            f"disk {machine.disk_gib} GiB",
-            f"disk {disk.size_bytes / GIB:g} GiB" if disk else "",
+        then=(
+            "put the file back where it was, from a backup" if disk else "attach its disk again in Hyper-V Manager",
+            f"to begin anew, with an empty cluster: provision rebuild {cluster.name}"
+            if only
+            else f"or let it be made anew: {anew}",
         ),
-    ]
-    return [(want, have) for good, want, have in pairs if not good]
+        machine=machine.name,
+    )
 
 
-def _drift(machine: MachineSpec, vm: VmFacts) -> dict[str, tuple[object, object]]:
-    """What differs and can be changed: name -> (seen, wanted)."""
-    disk = next((d for d in vm.drives if d.kind == "disk"), None)
-    pairs: dict[str, tuple[object, object]] = {
-        "cpus": (vm.cpus, machine.cpus),
-        "memory_mib": (vm.memory_mib, machine.memory_mib),
-        "vlan": (vm.vlan or 0, machine.vlan or 0),
-    }
-    if disk is not None:
-        pairs["disk_gib"] = (disk.size_bytes // GIB, machine.disk_gib)
-    return {name: (have, want) for name, (have, want) in pairs.items() if have != want}
+def _fault_of_storage(machine: MachineSpec, vm: VmFacts) -> Fault | None:
+    if not vm.state.endswith(CRITICAL):
+        return None
+    disk = disk_of(vm)
+    return Fault(
+        "P-VM-CRITICAL",
+        f"{machine.name} is {vm.state}: Hyper-V cannot reach or write its disk, and holds the VM",
+        expected=f"a VM that is Running, its volume there and with space left: {disk.path if disk else vm.folder}",
+        seen=(f"VM {vm.name} ({vm.id}) on {machine.host}, {vm.state}",),
+        then=(
+            f"on {machine.host}: free space on that volume, or bring it back; Hyper-V then lets the VM go on, with all that is in it",
+            f"if it stays: Resume-VM {vm.name}; where Hyper-V refuses that, Restart-Service vmms",
+        ),
+        machine=machine.name,
+    )
+
+
+def _fault_of_drift(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Fault | None:
+    fixed = unchangeable(machine, vm)
+    if not fixed:
+        return None
+    larger = any(one.what == "disk" for one in fixed)
+    gentle = ("put disk: back to what it is: disks only grow",) if larger else ()
+    return Fault(
+        "P-VM-DRIFT",
+        f"{machine.name} differs from the file in what cannot be changed while it exists",
+        expected=", ".join(f"{one.what} {one.wanted}" for one in fixed),
+        seen=tuple(f"{one.what} {one.seen}" for one in fixed),
+        then=(
+            *gentle,
+            f"only another VM can have that, and an empty cluster with it: provision rebuild {cluster.name}",
+        ),
+        machine=machine.name,
+    )
 
 
 async def apply(action: Action, run: Run) -> str:
@@ -183,11 +222,21 @@ async def apply(action: Action, run: Run) -> str:
 
 
 async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], Awaitable[VmFacts]]) -> VmFacts:
-    """Does an idempotent call until it was answered: a lost answer is asked for again, within the step's bound."""
+    """Does an idempotent call until it was answered, within the step's bound: a lost answer is asked for again, and a VM between two states
+    is left to settle.
+    """
+    busy = ""
 
     async def probe() -> Met[VmFacts] | NotYet:
+        nonlocal busy
+        busy = ""
         try:
             vm = await call()
+        except HostRefused as refusal:
+            if refusal.id != BUSY:
+                raise fault_of(refusal, host=machine.host, machine=machine.name) from refusal
+            busy = refusal.message
+            return NotYet(busy)
         except (Dropped, Unreachable) as gone:
             return NotYet(f"{machine.host} is away ({gone})")
         except TransportError as error:
@@ -197,6 +246,15 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
     try:
         met = await run.wait(probe, step=StepId.VM, what=what, why="Hyper-V does it", machine=machine.name, every_s=2.0)
     except TimedOut as late:
+        if busy:
+            raise Fault(
+                "P-VM-STUCK",
+                f"the VM of {machine.name} does not leave the state that it is in: {what} failed",
+                expected=f"a VM that Hyper-V can act on, within {late.bound}",
+                seen=(busy,),
+                then=("look at the VM in Hyper-V Manager",),
+                machine=machine.name,
+            ) from late
         raise Fault(
             "P-HOST-LOST",
             f"{machine.host} did not answer about {machine.name}",
@@ -208,7 +266,7 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
     return met.value
 
 
-async def _do_create(_action: Action, machine: MachineSpec, run: Run) -> str:
+async def _do_create(action: Action, machine: MachineSpec, run: Run) -> str:
     host = run.host_of(machine)
     request = VmRequest(
         name=machine.name,
@@ -221,32 +279,30 @@ async def _do_create(_action: Action, machine: MachineSpec, run: Run) -> str:
         iso_path=run.images[machine.host].path,
         folder=run.cluster.folder,
         mark=run.mark_of(machine.name),
-        start_delay_s=0 if machine.role is Role.CONTROL_PLANE else WORKER_DELAY_S,
+        start_delay_s=start_delay_s(machine),
     )
     vm = await _settle(run, machine, f"VM {machine.name}", lambda: host.new_vm(request))
-    _check_made(machine, vm)
+    disk = disk_of(vm)
+    if action.details.get("attach") and disk is not None and disk.size_bytes < machine.disk_gib * GIB:
+        growth = VmChange(id=vm.id, mark=request.mark, disk_gib=machine.disk_gib)
+        vm = await _settle(run, machine, f"disk of {machine.name}", lambda: host.set_vm(growth))
+    _check_made(run.cluster, machine, vm)
     return f"{vm.state}, {vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB, boot order {', '.join(vm.boot_order)}"
 
 
-def _check_made(machine: MachineSpec, vm: VmFacts) -> None:
-    """What was read back must be what was asked for: these decide whether Talos boots, and boots again."""
-    wrong = [
-        what
-        for good, what in (
-            (vm.state == "Running", f"state {vm.state}"),
-            (vm.mac == machine.mac, f"MAC {vm.mac}"),
-            (not vm.secure_boot, "Secure Boot is on"),
-            (not vm.dynamic_memory, "memory is dynamic"),
-            (tuple(vm.boot_order[:2]) == ("disk", "dvd"), f"boot order {', '.join(vm.boot_order)}"),
-            (vm.complete and vm.mark is not None, "no mark"),
-        )
-        if not good
-    ]
+def _check_made(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> None:
+    """What was read back must be what was asked for: it decides whether Talos boots, and boots again. Sizes are the next plan's work: a VM
+    that was finished may have been begun by an older file.
+    """
+    sizes = ("cpus", "memory_mib", "disk_gib")
+    wrong = [str(one) for one in differences(cluster, machine, vm) if one.what not in sizes]
+    if vm.state != "Running":
+        wrong.append(f"state {vm.state}")
     if wrong:
         raise Fault(
             "P-VM-STUCK",
             f"{machine.name} was made, but reads back otherwise than asked",
-            expected="running, static MAC and memory, Secure Boot off, boot order disk then DVD, our mark",
+            expected="running, and set as asked",
             seen=tuple(wrong),
             machine=machine.name,
         )
@@ -260,19 +316,29 @@ async def _do_start(action: Action, machine: MachineSpec, run: Run) -> str:
 
 async def _do_change(action: Action, machine: MachineSpec, run: Run) -> str:
     """Shuts the guest down where the change needs it, changes, starts again. Asked, never cut: the node keeps its data."""
-    host, vm_id = run.host_of(machine), str(action.details["id"])
-    details = action.details
+    host, vm_id, details = run.host_of(machine), str(action.details["id"]), action.details
     if details["restart"]:
+        if run.vm_of(machine.name).state != "Running":  # only a guest that runs can be asked
+            await _settle(run, machine, f"start {machine.name}", lambda: host.start_vm(vm_id))
         await _settle(run, machine, f"shut down {machine.name}", lambda: host.stop_vm(vm_id, turn_off=False))
-    change = VmChange(
-        id=vm_id,
-        mark=run.mark_of(machine.name),
-        cpus=details.get("cpus"),
-        memory_mib=details.get("memory_mib"),
-        disk_gib=details.get("disk_gib"),
-        vlan=details.get("vlan"),
-    )
-    await _settle(run, machine, f"change {machine.name}", lambda: host.set_vm(change))
+    names = {item.name for item in fields(VmChange)} & details.keys()
+    change = VmChange(mark=run.mark_of(machine.name), **{name: details[name] for name in names})
+
+    async def set_vm() -> VmFacts:
+        try:
+            return await host.set_vm(change)
+        except HostRefused as refusal:
+            if refusal.id != "VMMustBeOff" or refusal.target != "FixActions":
+                raise
+            run.note(
+                "warning",
+                f"{machine.name}: this host changes the stop action only of a VM that is Off; it stays for now",
+                step=StepId.VM,
+                machine=machine.name,
+            )
+            return await host.set_vm(replace(change, actions=False))
+
+    await _settle(run, machine, f"change {machine.name}", set_vm)
     vm = await _settle(run, machine, f"start {machine.name}", lambda: host.start_vm(vm_id))
     return f"{vm.state}, {vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB"
 

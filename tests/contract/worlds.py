@@ -145,6 +145,23 @@ def _forget_vm(world: World, name: str) -> None:
     world.kernel.changed("vm")
 
 
+def _edit_nic(world: World, said: dict[str, Any]) -> None:
+    """The same for its first network adapter."""
+    vm = _vm(world, said["name"])
+    for field, value in said.items():
+        if field != "name":
+            assert hasattr(vm.nics[0], field), field
+            setattr(vm.nics[0], field, value)
+    world.kernel.changed("vm", vm.id)
+
+
+def _edit_disk(world: World, said: dict[str, str]) -> None:
+    """Its first disk is another file."""
+    vm = _vm(world, said["name"])
+    vm.hard_drives[0].path = said["path"]
+    world.kernel.changed("vm", vm.id)
+
+
 def _vm(world: World, name: str) -> Vm:
     return next(vm for vm in world.state.host.vms.values() if vm.name == name)
 
@@ -168,6 +185,8 @@ _SET_UP: dict[str, Callable[[World, Any], None]] = {
     "job": _job,
     "twin": _twin,
     "edit_vm": _edit_vm,
+    "edit_disk": _edit_disk,
+    "edit_nic": _edit_nic,
     "forget_vm": _forget_vm,
     "neighbor": _neighbor,
     "switch_notes": _switch_notes,

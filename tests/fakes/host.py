@@ -263,8 +263,18 @@ class FakeHost(Scripted):
             if vm.mark != find_mark(change.mark):
                 raise _refused("VMNotOurs", function, change.id)
             cpus, memory_mib = change.cpus or vm.cpus, change.memory_mib or vm.memory_mib
-            if vm.state != "Off" and (cpus, memory_mib) != (vm.cpus, vm.memory_mib):
-                raise _refused("VMMustBeOff", function, "Cpus" if cpus != vm.cpus else "MemoryBytes")
+            must_be_off = {
+                "Cpus": cpus != vm.cpus,
+                "MemoryBytes": memory_mib != vm.memory_mib,
+                "StaticMemory": change.static_memory and vm.dynamic_memory,
+                "MacAddress": change.mac is not None and (change.mac != vm.mac or not vm.static_mac),
+                "SecureBootOff": change.secure_boot_off and vm.secure_boot,
+                "FixBootOrder": change.boot_order and vm.boot_order != ("disk", "dvd", "network"),
+            }
+            if vm.state != "Off" and any(must_be_off.values()):
+                raise _refused("VMMustBeOff", function, next(name for name, so in must_be_off.items() if so))
+            if change.switch is not None and not self._switch(change.switch).exists:
+                raise _refused("VMSwitchNotFound", function, change.switch)
             drives = vm.drives
             if change.disk_gib is not None:
                 size = change.disk_gib * GIB
@@ -273,11 +283,15 @@ class FakeHost(Scripted):
                 drives = tuple(replace(d, size_bytes=size) if d.kind == "disk" else d for d in drives)
             vlan = vm.vlan if change.vlan is None else change.vlan or None
             order = ("disk", "dvd", "network") if change.boot_order else vm.boot_order
-            return self._keep(replace(vm, cpus=cpus, memory_mib=memory_mib, drives=drives, vlan=vlan, boot_order=order))
+            done = replace(vm, cpus=cpus, memory_mib=memory_mib, drives=drives, vlan=vlan, boot_order=order)
+            return self._keep(_with_rest(done, change))
 
     async def start_vm(self, id: str) -> VmFacts:
         async with self._asked("start_vm", id=id):
-            return self._keep(replace(self._vm(id, "Start-TalosVM"), state="Running"))
+            vm = self._vm(id, "Start-TalosVM")
+            if vm.state not in ("Off", "Saved", "Paused", "Running", "Starting"):
+                raise _refused("HyperV.InvalidState", "Start-TalosVM", id)
+            return self._keep(replace(vm, state="Running"))
 
     async def stop_vm(self, id: str, *, turn_off: bool) -> VmFacts:
         async with self._asked("stop_vm", id=id, turn_off=turn_off):
@@ -389,6 +403,31 @@ def _vm_of(request: VmRequest, default_folder: str) -> VmFacts:
         folder=folder,
         complete=True,
     )
+
+
+def _with_rest(vm: VmFacts, change: VmChange) -> VmFacts:
+    """What is a plain value of the VM."""
+    if change.switch is not None:
+        vm = replace(vm, switch=change.switch, connected=True)
+    if change.mac is not None:
+        vm = replace(vm, mac=change.mac, static_mac=True)
+    if change.start_delay_s is not None:
+        vm = replace(vm, start_delay_s=change.start_delay_s)
+    if change.static_memory:
+        vm = replace(vm, dynamic_memory=False)
+    if change.secure_boot_off:
+        vm = replace(vm, secure_boot=False)
+    if change.actions:
+        vm = replace(
+            vm,
+            start_action="Start",
+            stop_action="ShutDown",
+            checkpoint_type="Disabled",
+            automatic_checkpoints=False,
+        )
+    if change.notes:
+        vm = replace(vm, notes=f"{vm.notes}\n{change.mark}".lstrip(), complete=True)
+    return vm
 
 
 def _with_iso(vm: VmFacts, path: str) -> VmFacts:

@@ -24,6 +24,28 @@ function Test-TalosFile {
     ($Path -ne '') -and (Test-Path -LiteralPath $Path -PathType Leaf)
 }
 
+function Test-TalosGone {
+    # Whether a file is certainly not there: the nearest folder above it that is there can be listed, and does not lead to it. A volume that
+    # is away, or a folder that may not be read, proves nothing.
+    [CmdletBinding()]
+    param([string]$Path)
+    try {
+        if (Test-Path -LiteralPath $Path) {
+            return $false
+        }
+        for ($folder = Get-TalosParentPath -Path $Path; $folder -ne ''; $folder = Get-TalosParentPath -Path $folder) {
+            if (Test-Path -LiteralPath "$folder\" -PathType Container) {
+                $null = Get-ChildItem -LiteralPath "$folder\" -Force
+                return $true
+            }
+        }
+    }
+    catch {
+        Write-Verbose -Message "$Path cannot be looked for: $_"
+    }
+    $false
+}
+
 function Confirm-TalosFolder {
     # Makes a folder and its parents where they are missing.
     [CmdletBinding()]

@@ -10,7 +10,7 @@ function Get-TalosNewVMForecast {
         [string]$DiskPath
     )
     $drives = @(
-        [ordered]@{ Kind = 'disk'; Path = $DiskPath; ControllerNumber = 0; ControllerLocation = 0; SizeBytes = [int64]$Request.DiskBytes }
+        [ordered]@{ Kind = 'disk'; Path = $DiskPath; ControllerNumber = 0; ControllerLocation = 0; SizeBytes = [int64]$Request.DiskBytes; FileBytes = [int64]0; Exists = $true }
         [ordered]@{ Kind = 'dvd'; Path = $Request.IsoPath; ControllerNumber = 0; ControllerLocation = 1; SizeBytes = [int64]0 }
     )
     [pscustomobject]@{
@@ -71,7 +71,7 @@ function Get-TalosIsoForecast {
         [string]$IsoPath
     )
     $result = Get-TalosVMResult -VM $VM -Changed $false
-    $drives = @(Get-TalosVMDrive -VM $VM -DiskSize (Get-TalosDiskSize -VM @($VM)))
+    $drives = @(Get-TalosVMDrive -VM $VM -Disk (Get-TalosDisk -VM @($VM)))
     $dvds = @($drives | Where-Object -FilterScript { $_.Kind -eq 'dvd' })
     if ($IsoPath -eq '') {
         foreach ($drive in $dvds) { $drive.Path = '' }

@@ -82,20 +82,22 @@ function ConvertTo-TalosBootKind {
 }
 
 function Get-TalosVMDrive {
-    # The drives of a VM as plain tables, disks first. -DiskSize maps lower-case paths to virtual sizes.
+    # The drives of a VM as plain tables, disks first. -Disk maps lower-case paths to what Get-TalosDisk tells of them.
     [CmdletBinding()]
     param(
         [object]$VM,
-        [System.Collections.IDictionary]$DiskSize
+        [System.Collections.IDictionary]$Disk
     )
     foreach ($drive in @($VM.HardDrives)) {
-        $size = $DiskSize["$($drive.Path)".ToLowerInvariant()]
+        $seen = $Disk["$($drive.Path)".ToLowerInvariant()]
         [ordered]@{
             Kind               = 'disk'
             Path               = "$($drive.Path)"
             ControllerNumber   = $drive.ControllerNumber
             ControllerLocation = $drive.ControllerLocation
-            SizeBytes          = if ($null -eq $size) { [int64]0 } else { [int64]$size }
+            SizeBytes          = if ($null -eq $seen) { [int64]0 } else { [int64]$seen.Size }
+            FileBytes          = if ($null -eq $seen) { [int64]0 } else { [int64]$seen.FileSize }
+            Exists             = ($null -ne $seen) -or -not (Test-TalosGone -Path "$($drive.Path)")
         }
     }
     foreach ($drive in @($VM.DVDDrives)) {
@@ -109,18 +111,18 @@ function Get-TalosVMDrive {
     }
 }
 
-function Get-TalosDiskSize {
-    # Lower-case path -> virtual size of all disks of these VMs, by one call. A disk that cannot be read is left out.
+function Get-TalosDisk {
+    # Lower-case path -> virtual size, and size on the volume, of all disks of these VMs, by one call. A disk that cannot be read is left out.
     [CmdletBinding()]
     param([object[]]$VM)
     $paths = @(foreach ($one in $VM) { foreach ($drive in @($one.HardDrives)) { if ("$($drive.Path)" -ne '') { "$($drive.Path)" } } })
-    $sizes = @{}
+    $found = @{}
     if ($paths.Count -gt 0) {
         foreach ($disk in (Hyper-V\Get-VHD -Path $paths -ErrorAction SilentlyContinue)) {
-            $sizes["$($disk.Path)".ToLowerInvariant()] = $disk.Size
+            $found["$($disk.Path)".ToLowerInvariant()] = @{ Size = $disk.Size; FileSize = $disk.FileSize }
         }
     }
-    $sizes
+    $found
 }
 
 function ConvertTo-TalosVM {
@@ -145,7 +147,7 @@ function ConvertTo-TalosVM {
             $firmware[(ConvertTo-TalosId -Id $one.VMId)] = $one
         }
     }
-    $sizes = Get-TalosDiskSize -VM $VM
+    $disks = Get-TalosDisk -VM $VM
 
     foreach ($one in $VM) {
         $id = ConvertTo-TalosId -Id $one.Id
@@ -172,7 +174,7 @@ function ConvertTo-TalosVM {
             VlanId               = $vlan
             Connected            = ($null -ne $nic) -and [bool]$nic.Connected
             Addresses            = [string[]]@(if ($null -ne $nic) { $nic.IPAddresses })
-            Drives               = ConvertTo-TalosJson -Item @(Get-TalosVMDrive -VM $one -DiskSize $sizes)
+            Drives               = ConvertTo-TalosJson -Item @(Get-TalosVMDrive -VM $one -Disk $disks)
             BootOrder            = [string[]]@(if ($firmware.ContainsKey($id)) { foreach ($entry in @($firmware[$id].BootOrder)) { ConvertTo-TalosBootKind -Source $entry } })
             SecureBoot           = $firmware.ContainsKey($id) -and "$($firmware[$id].SecureBoot)" -eq 'On'
             AutomaticCheckpoints = ($null -ne $automatic) -and [bool]$automatic.Value
@@ -203,14 +205,19 @@ function Get-TalosVMResult {
 }
 
 function Start-TalosOneVM {
-    # Starts a VM, and says what it lacks where it does not start.
+    # Starts a VM, or lets a paused one go on, and says what it lacks where it does not start.
     [CmdletBinding()]
     param(
         [object]$VM,
         [string]$Target
     )
     try {
-        Hyper-V\Start-VM -VM $VM -Confirm:$false
+        if ("$($VM.State)" -eq 'Paused') {
+            Hyper-V\Resume-VM -VM $VM -Confirm:$false
+        }
+        else {
+            Hyper-V\Start-VM -VM $VM -Confirm:$false
+        }
     }
     catch {
         # 0x8007000E and 0x800705AA: out of memory, by the hypervisor and by Windows.
@@ -227,8 +234,8 @@ function Start-TalosOneVM {
 }
 
 function Test-TalosVMStopped {
-    # Whether Start-VM would bring it up: Off, or saved to disk.
+    # Whether it can be brought up: Off, saved to disk, or paused.
     [CmdletBinding()]
     param([object]$VM)
-    "$($VM.State)" -in 'Off', 'Saved'
+    "$($VM.State)" -in 'Off', 'Saved', 'Paused'
 }

@@ -14,6 +14,17 @@ function Assert-TalosVMParts {
     if (-not (Test-TalosFile -Path $IsoPath)) {
         throw (New-TalosError -Id 'VMIsoNotFound' -Category ObjectNotFound -Target $IsoPath -Message "There is no ISO '$IsoPath'.")
     }
+    Assert-TalosMacFree -VM $VM -VMId $VMId -MacAddress $MacAddress
+}
+
+function Assert-TalosMacFree {
+    # Ends with VMMacInUse where another VM has that MAC address.
+    [CmdletBinding()]
+    param(
+        [object[]]$VM,
+        [string]$VMId,
+        [string]$MacAddress
+    )
     $mac = ConvertTo-TalosMac -MacAddress $MacAddress
     foreach ($other in $VM) {
         foreach ($nic in @($other.NetworkAdapters)) {
@@ -106,20 +117,19 @@ function Set-TalosVMBasics {
         [int32]$Cpus,
         [int32]$StartDelaySeconds
     )
-    $settings = @{
-        VM                   = $VM
-        StaticMemory         = $true
-        MemoryStartupBytes   = $MemoryBytes
-        ProcessorCount       = $Cpus
-        AutomaticStartAction = 'Start'
-        AutomaticStartDelay  = $StartDelaySeconds
-        AutomaticStopAction  = 'ShutDown'
-        CheckpointType       = 'Disabled'
-    }
+    $settings = Get-TalosVMAction
+    Hyper-V\Set-VM -VM $VM -StaticMemory -MemoryStartupBytes $MemoryBytes -ProcessorCount $Cpus -AutomaticStartDelay $StartDelaySeconds @settings
+}
+
+function Get-TalosVMAction {
+    # What Hyper-V does by itself with a VM of ours, as settings of Set-VM.
+    [CmdletBinding()]
+    param()
+    $settings = @{ AutomaticStartAction = 'Start'; AutomaticStopAction = 'ShutDown'; CheckpointType = 'Disabled' }
     if ((Get-Command -Name 'Hyper-V\Set-VM').Parameters.ContainsKey('AutomaticCheckpointsEnabled')) {
         $settings.AutomaticCheckpointsEnabled = $false
     }
-    Hyper-V\Set-VM @settings
+    $settings
 }
 
 function Add-TalosVMDisk {
@@ -170,7 +180,7 @@ function Set-TalosVMIso {
 }
 
 function Set-TalosVMNetwork {
-    # The first network adapter on its switch, with its own MAC address and VLAN.
+    # The first network adapter on its switch, with its own MAC address and VLAN. It is made where there is none.
     [CmdletBinding()]
     param(
         [object]$VM,
@@ -178,12 +188,51 @@ function Set-TalosVMNetwork {
         [string]$MacAddress,
         [int32]$VlanId
     )
-    $nic = @(Hyper-V\Get-VMNetworkAdapter -VM $VM)[0]
+    Set-TalosVMSwitch -VM $VM -SwitchName $SwitchName
+    Set-TalosVMMac -VM $VM -MacAddress $MacAddress
+    Set-TalosVMVlan -VM $VM -VlanId $VlanId
+}
+
+function Get-TalosVMAdapter {
+    # The first network adapter, made where there is none.
+    [CmdletBinding()]
+    param([object]$VM)
+    $nics = @(Hyper-V\Get-VMNetworkAdapter -VM $VM)
+    if ($nics.Count -eq 0) {
+        $nics = @(Hyper-V\Add-VMNetworkAdapter -VM $VM -Passthru)
+    }
+    $nics[0]
+}
+
+function Set-TalosVMSwitch {
+    [CmdletBinding()]
+    param(
+        [object]$VM,
+        [string]$SwitchName
+    )
+    $nic = Get-TalosVMAdapter -VM $VM
     if ($nic.SwitchName -ne $SwitchName) {
         Hyper-V\Connect-VMNetworkAdapter -VMNetworkAdapter $nic -VMSwitch (Find-TalosSwitch -Name $SwitchName)
     }
-    Hyper-V\Set-VMNetworkAdapter -VMNetworkAdapter $nic -StaticMacAddress (ConvertTo-TalosMac -MacAddress $MacAddress)
-    Set-TalosVMVlan -VM $VM -VlanId $VlanId
+}
+
+function Set-TalosVMMac {
+    [CmdletBinding()]
+    param(
+        [object]$VM,
+        [string]$MacAddress
+    )
+    Hyper-V\Set-VMNetworkAdapter -VMNetworkAdapter (Get-TalosVMAdapter -VM $VM) -StaticMacAddress (ConvertTo-TalosMac -MacAddress $MacAddress)
+}
+
+function Set-TalosVMNote {
+    # The mark into the Notes, below whatever else is written there.
+    [CmdletBinding()]
+    param(
+        [object]$VM,
+        [string]$Mark
+    )
+    Hyper-V\Set-VM -VM $VM -Notes ("$($VM.Notes)".TrimEnd() + "`n$Mark").TrimStart()
 }
 
 function Set-TalosVMVlan {
@@ -193,7 +242,7 @@ function Set-TalosVMVlan {
         [object]$VM,
         [int32]$VlanId
     )
-    $nic = @(Hyper-V\Get-VMNetworkAdapter -VM $VM)[0]
+    $nic = Get-TalosVMAdapter -VM $VM
     if ($VlanId -eq 0) {
         Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $nic -Untagged
     }

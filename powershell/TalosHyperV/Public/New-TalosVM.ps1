@@ -128,8 +128,7 @@ function New-TalosVM {
                 $null = Set-TalosVMIso -VM $vm -IsoPath $IsoPath
                 Set-TalosVMNetwork -VM $vm -SwitchName $SwitchName -MacAddress $MacAddress -VlanId $VlanId
                 Hyper-V\Set-VMFirmware -VM $vm -EnableSecureBoot Off -BootOrder @(Get-TalosBootOrder -VM $vm)
-                $notes = ("$($vm.Notes)".TrimEnd() + "`n$Mark").TrimStart()
-                Hyper-V\Set-VM -VM $vm -Notes $notes
+                Set-TalosVMNote -VM $vm -Mark $Mark
             }
             catch {
                 if ($null -ne $made) {

@@ -1,7 +1,7 @@
 function Start-TalosVM {
     <#
     .SYNOPSIS
-        Starts VMs; one that runs is kept.
+        Starts VMs, and lets paused ones go on; one that runs is kept.
     .DESCRIPTION
         Writes one object or one error per id, in the order of the ids. Returns when Hyper-V runs the VM, which is long before its guest is up.
     .PARAMETER Id

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from provisioner.lab.functions.api import ErrorRecord, Terminating
-from provisioner.lab.functions.call import Arguments, Call, Result, compact, record_of, refuse
+from provisioner.lab.functions.call import (
+    Arguments,
+    Call,
+    Result,
+    bare_mac,
+    by_id,
+    compact,
+    find_mark,
+    record_of,
+    refuse,
+)
 from provisioner.lab.functions.vms_get import drive_rows, mark_of, vm_again, vm_result
 from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.hyperv_settings import boot_entry
+from provisioner.lab.world.hyperv_vms import VmSettings
 from provisioner.lab.world.vmms import VmView
 
 SHUTDOWN_BOUND_S = 120.0
+ACTIONS = VmSettings(
+    start_action="Start", stop_action="ShutDown", checkpoint_type="Disabled", automatic_checkpoints=False
+)
+"""What Hyper-V does by itself with a VM of ours."""
+ACTIONS_TOLD = {
+    "StartAction": "Start",
+    "StopAction": "ShutDown",
+    "CheckpointType": "Disabled",
+    "AutomaticCheckpoints": False,
+}
 BOOT_RANK = {"file": 0, "disk": 1, "dvd": 2, "network": 3, "unknown": 4}
 """What an installed system put in front stays there; an empty disk falls through to the DVD."""
 
@@ -30,11 +52,14 @@ class _Change:
 
 
 def set_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
-    view = call.vm(arguments["Id"])
+    vms = call.vms()
+    view = by_id(vms, arguments["Id"])
+    if view is None:
+        raise refuse("VMNotFound", "ObjectNotFound", f"There is no VM with the id {arguments['Id']}.", arguments["Id"])
     if mark_of(call, view) != arguments["Mark"]:
         text = f"The VM '{view.name}' does not bear the mark '{arguments['Mark']}'."
         raise refuse("VMNotOurs", "ResourceExists", text, arguments["Id"])
-    changes = list(_changes(call, arguments, view))
+    changes = list(_changes(call, arguments, view, vms))
     for change in changes:
         if change.needs_off and view.vm.state != "Off":
             text = f"{change.parameter} of '{view.name}' can be changed only while it is Off; it is {view.vm.state}."
@@ -55,32 +80,106 @@ def set_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
     yield vm_again(call, view.id, changed=bool(changes))
 
 
-def _changes(call: Call, arguments: Arguments, view: VmView) -> Iterator[_Change]:
+def _changes(call: Call, arguments: Arguments, view: VmView, vms: list[VmView]) -> Iterator[_Change]:
     """What differs from what is asked for, in the order in which it is done."""
     vm, hyperv = view.vm, call.hyperv
-    cpus, memory = arguments.get("Cpus", vm.cpus), arguments.get("MemoryBytes", vm.memory_bytes)
-    if cpus != vm.cpus:
-        yield _Change("Cpus", True, lambda: hyperv.set_vm(vm.id, cpus=cpus), lambda result: result.update(Cpus=cpus))
-    if memory != vm.memory_bytes:
-        yield _Change(
-            "MemoryBytes",
-            True,
-            lambda: hyperv.set_vm(vm.id, memory_bytes=memory),
-            lambda result: result.update(MemoryBytes=memory),
-        )
+    nic = vm.nics[0] if vm.nics else None
+
+    def differs(parameter: str, now: object) -> bool:
+        return parameter in arguments and arguments[parameter] != now
+
+    if "SwitchName" in arguments:
+        yield from _connection(call, arguments["SwitchName"], view)
+    if differs("Cpus", vm.cpus):
+        cpus = arguments["Cpus"]
+        yield _Change("Cpus", True, lambda: hyperv.set_vm(vm.id, cpus=cpus), _told(Cpus=cpus))
+    if differs("MemoryBytes", vm.memory_bytes):
+        memory = arguments["MemoryBytes"]
+        apply = partial(hyperv.set_vm, vm.id, memory_bytes=memory)
+        yield _Change("MemoryBytes", True, apply, _told(MemoryBytes=memory))
+    if arguments["StaticMemory"] and vm.dynamic_memory:
+        apply = partial(hyperv.set_vm, vm.id, dynamic_memory=False)
+        yield _Change("StaticMemory", True, apply, _told(DynamicMemory=False))
+    if "MacAddress" in arguments:
+        mac = bare_mac(arguments["MacAddress"])
+        if nic is None or nic.mac != mac or not nic.static_mac:
+            check_mac(vms, arguments["MacAddress"], view.id)
+            yield _Change(
+                "MacAddress", True, partial(_set_mac, call, vm.id, mac), _told(MacAddress=mac, StaticMac=True)
+            )
+    if arguments["SecureBootOff"] and vm.generation != 1 and vm.secure_boot:
+        apply_off = partial(hyperv.set_firmware, vm.id, secure_boot=False)
+        yield _Change("SecureBootOff", True, apply_off, _told(SecureBoot=False))
     wanted = wanted_boot_order(view)
     if arguments["FixBootOrder"] and _kinds(view, wanted) != _kinds(view, vm.boot_order):
-        yield _Change(
-            "FixBootOrder",
-            True,
-            lambda: hyperv.set_firmware(vm.id, boot_order=wanted),
-            lambda result: result.update(BootOrder=_kinds(view, wanted)),
-        )
-    nic = vm.nics[0] if vm.nics else None
-    vlan = arguments.get("VlanId", nic.vlan_id if nic else 0)
-    if nic is not None and vlan != nic.vlan_id:
-        yield _Change("VlanId", False, lambda: hyperv.set_vlan(vm.id, vlan), lambda result: result.update(VlanId=vlan))
+        apply_order = partial(hyperv.set_firmware, vm.id, boot_order=wanted)
+        yield _Change("FixBootOrder", True, apply_order, _told(BootOrder=_kinds(view, wanted)))
+    if differs("VlanId", nic.vlan_id if nic else 0):
+        vlan = arguments["VlanId"]
+        yield _Change("VlanId", False, lambda: hyperv.set_vlan(vm.id, vlan), _told(VlanId=vlan))
+    if differs("StartDelaySeconds", vm.start_delay_s):
+        delay = arguments["StartDelaySeconds"]
+        apply = partial(hyperv.set_vm, vm.id, start_delay_s=delay)
+        yield _Change("StartDelaySeconds", False, apply, _told(StartDelaySeconds=delay))
+    if arguments["FixActions"] and any(getattr(vm, field) != value for field, value in ACTIONS.items()):
+        yield _Change("FixActions", False, partial(hyperv.set_vm, vm.id, **ACTIONS), _told(**ACTIONS_TOLD))
+    if arguments["FixNotes"] and find_mark(vm.notes) != arguments["Mark"]:
+        notes = with_mark(vm.notes, arguments["Mark"])
+        yield _Change("FixNotes", False, partial(hyperv.set_vm, vm.id, notes=notes), _told(Notes=notes, Complete=True))
     yield from _growth(call, arguments, view)
+
+
+def _told(**fields: object) -> Callable[[Result], None]:
+    return lambda result: result.update(fields)
+
+
+def _connection(call: Call, name: str, view: VmView) -> Iterator[_Change]:
+    nic = view.vm.nics[0] if view.vm.nics else None
+    now = view.switch_names.get(nic.switch_id, "") if nic else ""
+    if now.lower() != name.lower():
+        check_switch(call, name)
+        apply = partial(_connect, call, view.id, name)
+        yield _Change("SwitchName", False, apply, _told(Switch=name, Connected=True))
+
+
+def _connect(call: Call, vm_id: str, name: str) -> None:
+    _with_adapter(call, vm_id)
+    call.hyperv.connect_adapter(vm_id, no_pattern(name))
+
+
+def _set_mac(call: Call, vm_id: str, mac: str) -> None:
+    _with_adapter(call, vm_id)
+    call.hyperv.set_mac(vm_id, mac)
+
+
+def _with_adapter(call: Call, vm_id: str) -> None:
+    """A VM has a network adapter afterwards."""
+    if not call.hyperv.get_vm(vm_id).vm.nics:
+        call.hyperv.add_adapter(vm_id)
+
+
+def check_switch(call: Call, name: str) -> None:
+    if not any(other.name.lower() == name.lower() for other in call.hyperv.get_switches()):
+        raise refuse("VMSwitchNotFound", "ObjectNotFound", f"There is no virtual switch '{name}'.", name)
+
+
+def check_mac(vms: list[VmView], given: str, own_id: str) -> None:
+    """No other VM has that MAC address."""
+    mac = bare_mac(given)
+    for other in vms:
+        if other.id != own_id and any(nic.mac == mac for nic in other.vm.nics):
+            text = f"The VM '{other.name}' has the MAC address {mac}."
+            raise refuse("VMMacInUse", "ResourceExists", text, given)
+
+
+def no_pattern(name: str) -> str:
+    """A name as an argument of a cmdlet that would take it as a pattern."""
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def with_mark(notes: str, mark: str) -> str:
+    """The Notes with the mark, below what is there."""
+    return f"{notes.rstrip()}\n{mark}".lstrip()
 
 
 def _growth(call: Call, arguments: Arguments, view: VmView) -> Iterator[_Change]:
@@ -127,9 +226,12 @@ def start_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
 
 
 def start_one(call: Call, view: VmView, target: str) -> None:
-    """Starts a VM, and says what it lacks where it does not start."""
+    """Starts a VM, or lets a paused one go on, and says what it lacks where it does not start."""
     try:
-        call.hyperv.start_vm(view.id)
+        if view.vm.state == "Paused":
+            call.hyperv.resume_vm(view.id)
+        else:
+            call.hyperv.start_vm(view.id)
     except CmdletError as error:
         if error.id == "OutOfMemory" or "0x800705AA" in error.message:
             raise refuse("VMNoMemory", "ResourceUnavailable", error.message, target) from error

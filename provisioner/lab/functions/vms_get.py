@@ -92,8 +92,20 @@ def folder_record(call: Call, folder: str) -> dict[str, str]:
 
 def drive_rows(call: Call, view: VmView) -> list[Result]:
     """The drives as plain tables, disks first."""
-    disks = [_drive_row("disk", drive, _virtual_size(call, drive.path)) for drive in view.vm.hard_drives]
+    disks = [_disk_row(call, drive) for drive in view.vm.hard_drives]
     return disks + [_drive_row("dvd", drive, 0) for drive in view.vm.dvd_drives]
+
+
+def _disk_row(call: Call, drive: HardDrive) -> Result:
+    storage = call.world.storage
+    file = storage.find(drive.path)
+    vhd = file.vhd if file is not None else None
+    row = _drive_row("disk", drive, vhd.size_bytes if vhd else 0)
+    return {
+        **row,
+        "FileBytes": file.size_bytes if file is not None and vhd is not None else 0,
+        "Exists": file is not None or not storage.has_volume(drive.path),
+    }
 
 
 def _drive_row(kind: str, drive: HardDrive | DvdDrive, size: int) -> Result:
@@ -104,8 +116,3 @@ def _drive_row(kind: str, drive: HardDrive | DvdDrive, size: int) -> Result:
         "ControllerLocation": drive.controller_location,
         "SizeBytes": size,
     }
-
-
-def _virtual_size(call: Call, path: str) -> int:
-    file = call.world.storage.find(path)
-    return file.vhd.size_bytes if file is not None and file.vhd is not None else 0

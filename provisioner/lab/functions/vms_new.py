@@ -21,7 +21,15 @@ from provisioner.lab.functions.call import (
 )
 from provisioner.lab.functions.folders import delete_folder
 from provisioner.lab.functions.isos import insert_iso
-from provisioner.lab.functions.vms_change import start_one, wanted_boot_order
+from provisioner.lab.functions.vms_change import (
+    ACTIONS,
+    check_mac,
+    check_switch,
+    no_pattern,
+    start_one,
+    wanted_boot_order,
+    with_mark,
+)
 from provisioner.lab.functions.vms_get import RECORD, folder_mark, mark_of, vm_again
 from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.storage import FileFault, key
@@ -44,7 +52,7 @@ def new_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
             return
         view = _make(call, arguments, vms, view, folder)
         changed = True
-    starts = arguments["Start"] and view.vm.state in ("Off", "Saved")
+    starts = arguments["Start"] and view.vm.state in ("Off", "Saved", "Paused")
     if starts and not call.what_if:
         start_one(call, view, name)
         changed = True
@@ -75,15 +83,11 @@ def _new_folder(call: Call, arguments: Arguments) -> str:
 
 def _check_parts(call: Call, arguments: Arguments, vms: list[VmView], view: VmView | None) -> None:
     """What a new machine needs from the host must be there, and its MAC address free."""
-    switch, iso, mac = arguments["SwitchName"], arguments["IsoPath"], bare_mac(arguments["MacAddress"])
-    if not any(other.name.lower() == switch.lower() for other in call.hyperv.get_switches()):
-        raise refuse("VMSwitchNotFound", "ObjectNotFound", f"There is no virtual switch '{switch}'.", switch)
+    iso = arguments["IsoPath"]
+    check_switch(call, arguments["SwitchName"])
     if call.world.storage.find(iso) is None:
         raise refuse("VMIsoNotFound", "ObjectNotFound", f"There is no ISO '{iso}'.", iso)
-    for other in vms:
-        if (view is None or other.id != view.id) and any(nic.mac == mac for nic in other.vm.nics):
-            text = f"The VM '{other.name}' has the MAC address {mac}."
-            raise refuse("VMMacInUse", "ResourceExists", text, arguments["MacAddress"])
+    check_mac(vms, arguments["MacAddress"], view.id if view else "")
 
 
 def _make(call: Call, arguments: Arguments, vms: list[VmView], view: VmView | None, folder: str) -> VmView:
@@ -164,7 +168,7 @@ def _new_vm(call: Call, arguments: Arguments, folder: str) -> VmView:
             generation=2,
             memory_bytes=arguments["MemoryBytes"],
             path=ntpath.dirname(folder),
-            switch_name=_no_pattern(arguments["SwitchName"]),
+            switch_name=no_pattern(arguments["SwitchName"]),
         )
     except CmdletError as error:
         if "0x80070002" in error.message or "0x80070003" in error.message:
@@ -179,33 +183,24 @@ def _equip(call: Call, arguments: Arguments, vm_id: str, disk: str) -> None:
         dynamic_memory=False,
         memory_bytes=arguments["MemoryBytes"],
         cpus=arguments["Cpus"],
-        start_action="Start",
         start_delay_s=arguments["StartDelaySeconds"],
-        stop_action="ShutDown",
-        checkpoint_type="Disabled",
-        automatic_checkpoints=False,
     )
+    hyperv.set_vm(vm_id, **ACTIONS)
     if not view.vm.hard_drives:
         if call.world.storage.find(disk) is None:
             hyperv.new_vhd(disk, arguments["DiskBytes"])
         hyperv.add_hard_drive(vm_id, disk, number=0, location=0)
     insert_iso(call, view, arguments["IsoPath"])
-    hyperv.connect_adapter(vm_id, _no_pattern(arguments["SwitchName"]))
+    hyperv.connect_adapter(vm_id, no_pattern(arguments["SwitchName"]))
     hyperv.set_mac(vm_id, bare_mac(arguments["MacAddress"]))
     hyperv.set_vlan(vm_id, arguments["VlanId"])
     hyperv.set_firmware(vm_id, secure_boot=False, boot_order=wanted_boot_order(hyperv.get_vm(vm_id)))
-    notes = f"{view.vm.notes.rstrip()}\n{arguments['Mark']}".lstrip()
-    hyperv.set_vm(vm_id, notes=notes)
+    hyperv.set_vm(vm_id, notes=with_mark(view.vm.notes, arguments["Mark"]))
 
 
 def _switch_name(call: Call, name: str) -> str:
     """The switch's own spelling."""
     return next(switch.name for switch in call.hyperv.get_switches() if switch.name.lower() == name.lower())
-
-
-def _no_pattern(name: str) -> str:
-    """A name as an argument of a cmdlet that would take it as a pattern."""
-    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def _undo(call: Call, made: VmView, folder: str, *, keep_disk: bool) -> None:
@@ -234,6 +229,8 @@ def _forecast(call: Call, arguments: Arguments, view: VmView | None, folder: str
             "ControllerNumber": 0,
             "ControllerLocation": 0,
             "SizeBytes": arguments["DiskBytes"],
+            "FileBytes": 0,
+            "Exists": True,
         },
         {
             "Kind": "dvd",

@@ -52,7 +52,24 @@ FULL: list[Statement] = [
         )
     ),
     verbs.get_vm(["a"], cluster_id="c"),
-    verbs.set_vm(VmChange(id="a", mark="m", cpus=2, memory_mib=1, disk_gib=1, vlan=1, boot_order=True)),
+    verbs.set_vm(
+        VmChange(
+            id="a",
+            mark="m",
+            cpus=2,
+            memory_mib=1,
+            disk_gib=1,
+            vlan=1,
+            switch="s",
+            mac="m",
+            start_delay_s=1,
+            static_memory=True,
+            secure_boot_off=True,
+            boot_order=True,
+            actions=True,
+            notes=True,
+        )
+    ),
     verbs.start_vm(["a"]),
     verbs.stop_vm(["a"], turn_off=True),
     verbs.remove_vm(["a"], mark="c"),

@@ -40,6 +40,7 @@ def matches(action: Action, wanted: dict[str, Any]) -> bool:
         and ("kind" not in wanted or action.kind == wanted["kind"])
         and ("fault" not in wanted or fault == wanted["fault"])
         and wanted.get("why", "") in action.why
+        and wanted.get("warning", "") in action.warning
         and wanted.get("then", "") in "\n".join(action.fault.then if action.fault else ())
         and all(str(action.details.get(key)) == str(value) for key, value in wanted.get("details", {}).items())
     )

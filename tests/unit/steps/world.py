@@ -227,6 +227,7 @@ def vm_of(given: dict[str, Any], cluster: Cluster) -> VmFacts:
     mark = given.pop("mark", f"provision/1 cluster={CLUSTER_ID} machine={name}" if spec else "")
     iso = given.pop("iso", "")
     disk_gib = given.pop("disk_gib", 20)
+    disk = {key: given.pop(key) for key in ("exists", "file_bytes") if key in given}
     values: dict[str, Any] = {
         "id": f"id-{name}",
         "name": name,
@@ -248,6 +249,7 @@ def vm_of(given: dict[str, Any], cluster: Cluster) -> VmFacts:
                 controller_number=0,
                 controller_location=0,
                 size_bytes=disk_gib * GIB,
+                **disk,
             ),
             DriveFacts(kind="dvd", path=iso, controller_number=0, controller_location=1),
         ),
@@ -257,7 +259,7 @@ def vm_of(given: dict[str, Any], cluster: Cluster) -> VmFacts:
         "checkpoint_type": "Disabled",
         "start_action": "Start",
         "stop_action": "ShutDown",
-        "start_delay_s": 0,
+        "start_delay_s": 20 if spec and spec.role is Role.WORKER else 0,
         "heartbeat": "OkApplicationsUnknown",
         "uptime_s": 600,
         "bios_uuid": uuid_of(name),

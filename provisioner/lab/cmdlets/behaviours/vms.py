@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from provisioner.lab.cmdlets import objects
@@ -147,17 +147,24 @@ def already(call: Call, view: VmView) -> None:
 
 @behaviour("Start-VM", "VM Name Passthru")
 def start_vm(call: Call, around: Surroundings) -> None:
-    hyperv = around.hyperv_of(call)
+    _bring_up(call, around, around.hyperv_of(call).start_vm)
 
-    def start(view: VmView) -> None:
+
+@behaviour("Resume-VM", "VM Name Passthru")
+def resume_vm(call: Call, around: Surroundings) -> None:
+    _bring_up(call, around, around.hyperv_of(call).resume_vm)
+
+
+def _bring_up(call: Call, around: Surroundings, how: Callable[[str], bool]) -> None:
+    def bring_up(view: VmView) -> None:
         if not call.should(view.name):
             return
-        if not hyperv.start_vm(view.id):
+        if not how(view.id):
             already(call, view)
         if call.switch("Passthru"):
-            vm_out(call, around, hyperv.get_vm(view.id))
+            vm_out(call, around, around.hyperv_of(call).get_vm(view.id))
 
-    call.each(selected(call, around), start)
+    call.each(selected(call, around), bring_up)
 
 
 @behaviour("Stop-VM", "VM Name Save TurnOff Force Passthru")
