@@ -217,8 +217,10 @@ class Host(Protocol):
     async def set_vm(self, change: VmChange) -> VmFacts: ...
     async def start_vm(self, id: str) -> VmFacts: ...
     async def stop_vm(self, id: str, *, turn_off: bool) -> VmFacts: ...
-    async def remove_vm(self, id: str, *, mark: str) -> None:
-        """VM, disks and folder, only with the mark. What is gone already is success."""
+    async def remove_vm(self, id: str, *, cluster_id: str, keep_mark: bool = False) -> None:
+        """VM, disks and folder, only with a mark of that cluster. What is gone already is success. `keep_mark`: the folder stays with its
+        record alone, which tells the machine from its copies. Raises `HostRefused`: VMNotOurs, VMFilesLocked (the VM is gone, the mark stays).
+        """
 
     async def remove_folder(self, path: str, *, cluster_id: str) -> None:
         """A folder with a mark of that cluster whose VM is gone, with the disks in it; one that is not there is success. Raises
@@ -356,8 +358,10 @@ class Store(Protocol):
     def ensure_cluster_id(self) -> str:
         """The id in our marks. Kept beside the secrets, so that `down` needs none; else told by them; else made, for new secrets to tell."""
 
-    def forget_cluster(self) -> None:
-        """After `down --secrets`: client files, machine configs, notes and the id; the secrets were moved aside before."""
+    def forget_cluster(self, *, keep_id: str = "") -> None:
+        """After `down --secrets`: client files, machine configs, notes and the id; the secrets were moved aside before. `keep_id`: the id
+        that something on a host still bears; the next secrets are made for it.
+        """
 
     def write_client_files(self, *, talosconfig: bytes, kubeconfig: bytes) -> None: ...
     def read_client_file(self, name: str) -> bytes | None:

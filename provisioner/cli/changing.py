@@ -170,8 +170,9 @@ def rebuild(look: Look, wanted: Wanted, *, dry_run: bool) -> int:
     if dry_run:
         if wanted.as_json:
             _print_json(plan_object(after, file=str(context.cluster.file), read_s=0.0))
-        return _refusal_code(after)
-    refused = after.refusals[0].fault if after.refusals else None
+        return _refusal_code(after) or _refusal_code(removing)
+    refusals = (*after.refusals, *removing.refusals)
+    refused = refusals[0].fault if refusals else None
     if refused is not None:  # before anybody is asked to give up what could not be made again
         raise refused
     if removing.destroys:

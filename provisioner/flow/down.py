@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from provisioner.model.facts import Observed
-from provisioner.model.ownership import our_ids
+from provisioner.model.ownership import copies_of, our_ids
 from provisioner.model.plan import Action, Plan
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
@@ -26,7 +26,12 @@ def without_machines(seen: Observed) -> Observed:
         ours = removal.our_vms(state, seen)
         freed = sum(vm.memory_mib for vm in ours if vm.state == "Running") * 1024**2
         ids = our_ids(seen.secrets)
-        others = tuple(folder for folder in state.folders if folder.mark.cluster_id not in ids)
+        others = tuple(
+            folder
+            for folder in state.folders
+            if folder.mark.cluster_id not in ids
+            or copies_of(seen.hosts, folder.mark)  # the record that tells them apart
+        )
         host = replace(state.host, memory_free_bytes=state.host.memory_free_bytes + freed)
         hosts[name] = replace(state, host=host, vms=tuple(vm for vm in state.vms if vm not in ours), folders=others)
     return replace(seen, hosts=hosts, machines={}, unread={}, etcd=None, etcd_began=None, nodes=None)

@@ -8,27 +8,23 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
-from provisioner.errors import Fault, NotTrusted, TransportError, Unreachable
+from provisioner.errors import Fault, NotTrusted, TransportError
 from provisioner.model.endpoint import endpoint_of
 from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, NodeFacts, Observed, SecretsFacts, VmFacts
 from provisioner.model.notes import etcd_began
 from provisioner.model.ownership import OnHost, our_vms
-from provisioner.model.spec import Cluster, HostSpec
-from provisioner.ports import Bundle, Clock, Host, ObserveQuery, Ports, TalosAccess
+from provisioner.model.spec import Cluster
+from provisioner.ports import Bundle, Ports, TalosAccess
 from provisioner.steps.finder import same_uuid
 from provisioner.steps.image import image_pin
-from provisioner.steps.refusals import fault_of, hyperv_fault
+from provisioner.steps.reading import READ_BOUND_S, read_host
 from provisioner.steps.run import machine_hint
 from provisioner.steps.vm import find_vm
-from provisioner.steps.waits import TimedOut, bounded
+from provisioner.steps.waits import bounded
 
 T = TypeVar("T")
 
-READ_BOUND_S = 180.0
-"""For one reading of a host, an outage as long as it is borne included."""
 NO_ADDRESS = "its address is not known"
-HTTP_PORT = 5985
-"""WinRM's own port without TLS, where the messages themselves are encrypted."""
 
 
 async def observe(cluster: Cluster, ports: Ports) -> Observed:
@@ -102,7 +98,7 @@ class _Looks:
 
     def at_hosts(self, cluster: Cluster, ports: Ports) -> list[asyncio.Future[HostState]]:
         """All hosts, in the order of the ports."""
-        return [self.begin(_host(cluster, name, host, ports.clock)) for name, host in ports.hosts.items()]
+        return [self.begin(read_host(cluster, name, host, ports.clock)) for name, host in ports.hosts.items()]
 
     def at_cluster(self, cluster: Cluster, ports: Ports) -> None:
         """Machines, etcd and the Kubernetes API, as far as keys and addresses are known. What is read counts only if the machine turns out
@@ -186,52 +182,6 @@ def read_keys(ports: Ports) -> tuple[Bundle | None, TalosAccess | None]:
         return None, None
     bundle = ports.configs.read_bundle(text)
     return bundle, ports.configs.access(bundle)
-
-
-async def _host(cluster: Cluster, name: str, host: Host, clock: Clock) -> HostState:
-    spec = cluster.hosts[name]
-    query = ObserveQuery(
-        switch=cluster.switch.name,
-        image_path=cluster.image.path,
-        image_name=cluster.image.file_name,
-        folder=cluster.folder,
-    )
-    try:
-        state = await bounded(clock, host.observe(query), what=f"facts of {name}", bound_s=READ_BOUND_S)
-    except TransportError as error:
-        raise host_fault(error, spec) from error
-    if not state.whole:
-        raise unread_fault(state, spec)
-    return state
-
-
-def unread_fault(state: HostState, spec: HostSpec) -> Fault:
-    """Why only the host's own facts were read: what is on it is not known then, and never taken for nothing."""
-    fault = hyperv_fault(spec.name, state.host, user=spec.user)
-    assert fault is not None, "the facts say why Hyper-V could not be read"
-    return fault
-
-
-def host_fault(error: TransportError, spec: HostSpec) -> Fault:
-    """What a failed read of a host means."""
-    if isinstance(error, TimedOut):
-        return Fault(
-            "P-HOST-LOST",
-            f"{spec.name} does not answer what it was asked",
-            expected=f"the facts of the host and its VMs within {error.bound}",
-            seen=(error.reason,),
-            likely="its management service hangs, and Hyper-V Manager on it with it",
-            then=("on the host: Restart-Service vmms; running VMs go on",),
-        )
-    if isinstance(error, Unreachable):
-        return Fault(
-            "P-HOST-UNREACHABLE",
-            f"{spec.name} does not answer at {spec.address}",
-            expected=f"WinRM over HTTPS, port {spec.port}" if spec.port != HTTP_PORT else f"WinRM, port {spec.port}",
-            seen=(str(error),),
-            then=(f"check that the host is on, and that its firewall lets port {spec.port} through",),
-        )
-    return fault_of(error, host=spec.name, user=spec.user or "no user")
 
 
 def _known_addresses(cluster: Cluster, notes: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -23,7 +23,7 @@ from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
 from provisioner.model.wishes import Extent, Options
 from provisioner.ports import Ports
-from provisioner.steps import removal
+from provisioner.steps import removing
 from provisioner.steps.begin import new_run
 from provisioner.steps.run import Run
 from provisioner.steps.waits import Waiter, bounded
@@ -111,7 +111,8 @@ class Session:
         self._tell(plan)
         outcome = await self._remove(seen, plan)
         if plan.refusals and not outcome.faults and not outcome.interrupted:
-            return self._refused(plan, "what bears this cluster's mark and is not proven to be its own was kept")
+            done = f"{self._success('down', plan)}; " if plan.changes else ""
+            return self._refused(plan, f"{done}VMs that bear its mark and are not proven to be its machines stay")
         return self._ended(outcome, plan, "down")
 
     async def _rebuild(self, shown: Plan | None) -> Result:
@@ -120,12 +121,15 @@ class Session:
         if after.refusals:
             self._tell(after)
             return self._refused(after)
-        removing = plan_down(self.cluster, seen, Extent(contexts=False))
-        self._check_shown(removing, shown)
-        self._tell(replace(removing, actions=removing.changes + after.actions))
-        outcome = await self._remove(seen, removing)
+        going = plan_down(self.cluster, seen, Extent(contexts=False))
+        if going.refusals:
+            self._tell(going)
+            return self._refused(going)
+        self._check_shown(going, shown)
+        self._tell(replace(going, actions=going.changes + after.actions))
+        outcome = await self._remove(seen, going)
         if outcome.faults or outcome.interrupted:
-            return self._ended(outcome, removing, "rebuild")
+            return self._ended(outcome, going, "rebuild")
         self._machines_gone = True
         self._go_on = f"provision up {self.cluster.name}"  # there is nothing left to remove, and new machines must stay
         seen = await self._unless_stopped(observe(self.cluster, self.ports))
@@ -402,7 +406,7 @@ def _flags(extent: Extent) -> str:
     return "--all" if len(given) == 3 else " ".join(given)
 
 
-_REMOVE: Mapping[StepId, Apply] = dict.fromkeys(StepId, removal.apply)
+_REMOVE: Mapping[StepId, Apply] = dict.fromkeys(StepId, removing.apply)
 
 
 def action_line(action: Action) -> dict[str, Any]:

@@ -197,10 +197,11 @@ class HyperVHost:
     async def stop_vm(self, id: str, *, turn_off: bool) -> VmFacts:
         return await self._by_id(id, lambda ids: verbs.stop_vm(ids, turn_off=turn_off), long=not turn_off)
 
-    async def remove_vm(self, id: str, *, mark: str) -> None:
-        """`mark`: a machine's mark line, or its cluster's id."""
-        batch = OfItems(lambda ids: verbs.remove_vm(ids, mark=mark), named="Id", changes=True)
-        await self._ask(batch, Caller(verbs.remove_vm([id], mark=mark), items=(id,)))
+    async def remove_vm(self, id: str, *, cluster_id: str, keep_mark: bool = False) -> None:
+        def make(ids: Sequence[str]) -> Statement:
+            return verbs.remove_vm(ids, cluster_id=cluster_id, keep_mark=keep_mark)
+
+        await self._ask(OfItems(make, named="Id", changes=True), Caller(make([id]), items=(id,)))
 
     async def remove_folder(self, path: str, *, cluster_id: str) -> None:
         statement = verbs.remove_folder(path, cluster_id=cluster_id)

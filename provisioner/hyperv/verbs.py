@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from provisioner.hyperv.transport import ASK_FOR_HOST, Int64, Statement
-from provisioner.model.naming import find_mark
 from provisioner.ports import VmChange, VmRequest
 
 MIB = 2**20
@@ -114,10 +113,8 @@ def stop_vm(ids: Sequence[str], *, turn_off: bool) -> Statement:
     return _statement("Stop-TalosVM", Id=list(ids), TurnOff=turn_off or None)
 
 
-def remove_vm(ids: Sequence[str], *, mark: str) -> Statement:
-    """`mark`: a machine's mark line or its cluster's id; the cluster is what counts."""
-    found = find_mark(mark)
-    return _statement("Remove-TalosVM", Id=list(ids), ClusterId=found.cluster_id if found else mark)
+def remove_vm(ids: Sequence[str], *, cluster_id: str, keep_mark: bool = False) -> Statement:
+    return _statement("Remove-TalosVM", Id=list(ids), ClusterId=cluster_id, KeepMark=keep_mark or None)
 
 
 def get_folder(path: str = "") -> Statement:

@@ -162,9 +162,13 @@ class FileStore:
         text = self._secrets_if_readable()
         return naming.id_from_secrets(self._cluster, self._talos_id(text)) if text else ""
 
-    def forget_cluster(self) -> None:
+    def forget_cluster(self, *, keep_id: str = "") -> None:
         with _ours(self.folder):
-            for path in (self.folder / KUBECONFIG, self.folder / TALOSCONFIG, self._notes, self.folder / "cluster-id"):
+            cluster_id = self.folder / "cluster-id"
+            if keep_id:
+                write_atomically(cluster_id, f"{keep_id}\n".encode(), mode=0o600)
+            gone = () if keep_id else (cluster_id,)
+            for path in (self.folder / KUBECONFIG, self.folder / TALOSCONFIG, self._notes, *gone):
                 path.unlink(missing_ok=True)
             for path in (self.folder / "machines").glob("*.yaml"):
                 path.unlink()

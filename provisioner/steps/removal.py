@@ -1,5 +1,7 @@
 """What `down` removes: VMs with our mark, their disks and folders, our contexts. What it keeps, unless told otherwise: switch,
 image, secrets; and each of them only if we made it and nobody else uses it.
+
+What bears our mark and cannot be proven to be ours is kept as a refusal: the run ends with its fault, never as if nothing were left.
 """
 
 from __future__ import annotations
@@ -8,65 +10,112 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
+from provisioner.errors import Fault
 from provisioner.model import ownership
 from provisioner.model.facts import HostState, Observed, SwitchFacts, VmFacts
+from provisioner.model.naming import Mark
+from provisioner.model.ownership import OnHost
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
 from provisioner.model.wishes import Extent
 from provisioner.steps.copies import fault_of_copies
 from provisioner.steps.image import image_path
-from provisioner.steps.refusals import fault_of
-from provisioner.steps.run import Run
-from provisioner.steps.waits import Met, NotYet, Probe, TimedOut
 
 GIB = 1024**3
 
 
 def our_vms(state: HostState, seen: Observed) -> tuple[VmFacts, ...]:
-    """VMs that bear this cluster's mark, also those that the file does not name any more."""
+    """VMs of that host that are this cluster's machines, also those that the file does not name any more."""
     return tuple(one.vm for one in ownership.our_vms(seen.hosts, seen.secrets) if one.vm in state.vms)
 
 
 def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
-    names = Counter(vm.name for state in seen.hosts.values() for vm in our_vms(state, seen))
+    ours = ownership.our_vms(seen.hosts, seen.secrets)
+    names = Counter(one.vm.name for one in ours)
+    strange = list(_strange(cluster, seen))
+    switches: dict[str, Action] = {}
     for host, state in seen.hosts.items():
-        for vm in our_vms(state, seen):
-            disks = sum(drive.size_bytes for drive in vm.drives if drive.kind == "disk")
-            name = vm.mark.machine if vm.mark else vm.name
-            yield Action(
-                step=StepId.VM,
-                verb=Verb.REMOVE,
-                object=vm.name if names[vm.name] == 1 else f"{vm.name} ({vm.id})",
-                machine=name,
-                host=host,
-                kind="remove_vm",
-                why=f"{vm.state}, marked as {name}",
-                details={"id": vm.id, "disk_bytes": disks},
-                destroys=f"its disk of {disks // GIB} GiB" if disks else "the VM",
-            )
-        yield from _copies(host, seen)
-        yield from _unknown(cluster, host, state, seen)
-        yield _switch(cluster, host, state, seen, extent)
+        yield from (_vm(one, seen, unique=names[one.vm.name] == 1) for one in ours if one.host == host)
+        yield from (action for action in strange if action.host == host)
+        yield from _folders(host, state, seen)
+        switches[host] = _switch(cluster, host, state, seen, extent)
+        yield switches[host]
         yield _image(cluster, host, state, seen, extent)
     if seen.etcd_began is not None and not names:
         why = "no machine of it is left: the next up begins a new one"
         yield Action(step=StepId.BOOTSTRAP, verb=Verb.REMOVE, object="note of etcd's start", kind="forget", why=why)
     if extent.contexts:
         yield from _contexts(cluster, seen)
-    if extent.secrets and (seen.secrets.exists or seen.secrets.cluster_id):
+    yield from _secrets(seen, extent, strange, switches)
+
+
+def _vm(one: OnHost, seen: Observed, *, unique: bool) -> Action:
+    vm = one.vm
+    assert vm.mark is not None, "ours bears a mark"
+    disks = sum(drive.size_bytes for drive in vm.drives if drive.kind == "disk")
+    return Action(
+        step=StepId.VM,
+        verb=Verb.REMOVE,
+        object=vm.name if unique else f"{vm.name} ({vm.id})",
+        machine=vm.mark.machine,
+        host=one.host,
+        kind="remove_vm",
+        why=f"{vm.state}, marked as {vm.mark.machine}",
+        details={
+            "id": vm.id,
+            "cluster": vm.mark.cluster_id,
+            "disk_bytes": disks,
+            "keep_mark": bool(ownership.copies_of(seen.hosts, vm.mark)),
+        },
+        destroys=f"its disk of {disks // GIB} GiB" if disks else "the VM",
+    )
+
+
+def _strange(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+    """VMs with our mark that are not proven to be ours: copies, and machines of a cluster whose id is not here."""
+    for one in ownership.our_copies(seen.hosts, seen.secrets):
+        assert one.vm.mark is not None, "a claim bears a mark"
+        fault = fault_of_copies(seen.hosts, one.vm.mark)
+        assert fault is not None, "a copy has a fault"
+        yield _left(one, fault)
+    names = {machine.name for machine in cluster.machines}
+    place = Path(seen.secrets.path).with_name("cluster-id")
+    for host, state in seen.hosts.items() if not ownership.our_ids(seen.secrets) else ():
+        for vm in state.vms:
+            if vm.mark is not None and vm.mark.machine in names:
+                fault = Fault(
+                    "P-VM-FOREIGN",
+                    f"{vm.name} is marked as {vm.mark.machine} of a cluster whose id is not here",
+                    expected=f"the id of the marks, in {place} or told by secrets.yaml beside it",
+                    seen=(f"VM {vm.name} ({vm.id}) on {host}, {vm.state}, marked {vm.mark}",),
+                    then=(f"to remove it: write {vm.mark.cluster_id} into {place}, or restore secrets.yaml there",),
+                    machine=vm.mark.machine,
+                )
+                yield _left(OnHost(host=host, vm=vm), fault)
+
+
+def _left(one: OnHost, fault: Fault) -> Action:
+    what = f"{one.vm.name} ({one.vm.id})"
+    return Action(step=StepId.VM, verb=Verb.REFUSE, object=what, host=one.host, why=fault.message, fault=fault)
+
+
+def _folders(host: str, state: HostState, seen: Observed) -> Iterator[Action]:
+    """Folders of ours whose VM is gone, but for those that tell which of several VMs is no machine."""
+    for folder in ownership.left_folders(state, seen.secrets):
+        if ownership.copies_of(seen.hosts, folder.mark):
+            continue
+        disk = f"a disk that takes {folder.disk_bytes / GIB:.1f} GiB" if folder.disk_bytes else ""
         yield Action(
-            step=StepId.SECRETS,
+            step=StepId.VM,
             verb=Verb.REMOVE,
-            object="secrets",
-            kind="secrets",
-            why=f"moved aside beside {seen.secrets.path}",
-            destroys="the cluster's keys",
+            object=folder.path,
+            host=host,
+            kind="folder",
+            why=f"left of {folder.mark.machine}, whose VM is gone",
+            details={"path": folder.path, "cluster": folder.mark.cluster_id},
+            destroys=f"{disk}, left of {folder.mark.machine}" if disk else "",
         )
-    elif seen.secrets.exists:
-        why = f"{seen.secrets.path} (remove with --secrets)"
-        yield Action(step=StepId.SECRETS, verb=Verb.KEEP, object="secrets", why=why)
 
 
 def _contexts(cluster: Cluster, seen: Observed) -> Iterator[Action]:
@@ -80,32 +129,34 @@ def _contexts(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         yield Action(step=StepId.ACCESS, verb=Verb.REMOVE, object=context, kind="contexts", why="our contexts")
 
 
-def _copies(host: str, seen: Observed) -> Iterator[Action]:
-    """VMs with our mark that are not proven to be ours are kept, and the run does not end as if nothing were left."""
-    for one in ownership.our_copies(seen.hosts, seen.secrets):
-        assert one.vm.mark is not None, "a claim bears a mark"
-        fault = fault_of_copies(seen.hosts, one.vm.mark)
-        if one.host == host and fault is not None:
-            what = f"{one.vm.name} ({one.vm.id})"
-            yield Action(step=StepId.VM, verb=Verb.REFUSE, object=what, host=host, why=fault.message, fault=fault)
-
-
-def _unknown(cluster: Cluster, host: str, state: HostState, seen: Observed) -> Iterator[Action]:
-    """Machines of a cluster of this name, where the id that would prove them ours was lost: kept, and said how to get at them."""
-    names = {machine.name for machine in cluster.machines}
-    place = Path(seen.secrets.path).with_name("cluster-id")
-    for vm in state.vms if not seen.secrets.cluster_id else ():
-        if vm.mark is not None and vm.mark.machine in names:
-            why = f"marked {vm.mark}, whose id is not here: write it into {place} to remove the VM"
-            yield Action(step=StepId.VM, verb=Verb.KEEP, object=f"{vm.name} ({vm.id})", host=host, why=why)
-
-
 def _switch(cluster: Cluster, host: str, state: HostState, seen: Observed, extent: Extent) -> Action:
     switch, name = state.switch, cluster.switch.name
-    why = _why_switch_stays(switch, state, seen)
-    if why or not extent.switch:
-        why = why or "we made it (remove with --switch)"
-        return Action(step=StepId.SWITCH, verb=Verb.KEEP, object=name, host=host, why=why)
+    if switch is None or not switch.exists:
+        return _absent(StepId.SWITCH, name, host)
+    if switch.mark is None:
+        return _keep(StepId.SWITCH, name, host, "existed before us")
+    if switch.mark.cluster_id not in ownership.our_ids(seen.secrets):
+        why = (
+            f"made by another cluster file, whose id is {switch.mark.cluster_id}: its down removes it, "
+            f'or on the host: Remove-VMSwitch "{switch.name}"'
+        )
+        return _keep(StepId.SWITCH, name, host, why)
+    users = _others(switch.vm_names, state, seen)
+    if users:
+        heir = _heir(switch, state, seen)
+        if heir is None or not extent.switch:
+            return _keep(StepId.SWITCH, name, host, f"used by {', '.join(users)}")
+        return Action(
+            step=StepId.SWITCH,
+            verb=Verb.CHANGE,
+            object=name,
+            host=host,
+            kind="hand_over",
+            why=f"used by {', '.join(users)}: handed over to their cluster, whose down removes it",
+            details={"cluster": switch.mark.cluster_id, "to": str(heir)},
+        )
+    if not extent.switch:
+        return _keep(StepId.SWITCH, name, host, "we made it (remove with --switch)")
     return Action(
         step=StepId.SWITCH,
         verb=Verb.REMOVE,
@@ -113,157 +164,94 @@ def _switch(cluster: Cluster, host: str, state: HostState, seen: Observed, exten
         host=host,
         kind="switch",
         why="we made it, and nobody else uses it",
+        details={"cluster": switch.mark.cluster_id},
         warning="the host's link drops for up to a minute",
     )
 
 
-def _why_switch_stays(switch: SwitchFacts | None, state: HostState, seen: Observed) -> str:
-    if switch is None or not switch.exists:
-        return "not there"
-    if switch.mark is None:
-        return "existed before us"
-    if switch.mark.cluster_id != seen.secrets.cluster_id:
-        return "made by another cluster file"
-    ours = {vm.name for vm in our_vms(state, seen)}
-    others = [name for name in switch.vm_names if name not in ours]
-    return f"used by {', '.join(others)}" if others else ""
+def _absent(step: StepId, what: str, host: str) -> Action:
+    """A keep that keeps nothing."""
+    return Action(step=step, verb=Verb.KEEP, object=what, host=host, why="not there", details={"absent": True})
+
+
+def _keep(step: StepId, what: str, host: str, why: str) -> Action:
+    return Action(step=step, verb=Verb.KEEP, object=what, host=host, why=why)
+
+
+def _others(names: tuple[str, ...], state: HostState, seen: Observed) -> list[str]:
+    """Of the names of VMs that use something, those that will be there after us. Hyper-V lets two VMs have one name."""
+    ours = our_vms(state, seen)
+    going = {vm.name for vm in ours} - {vm.name for vm in state.vms if vm not in ours}
+    return [name for name in dict.fromkeys(names) if name not in going]
+
+
+def _heir(switch: SwitchFacts, state: HostState, seen: Observed) -> Mark | None:
+    """The mark of another cluster of which a VM uses the switch."""
+    ids = ownership.our_ids(seen.secrets)
+    for vm in state.vms:
+        if vm.name in switch.vm_names and vm.mark is not None and vm.mark.cluster_id not in ids:
+            return Mark(cluster_id=vm.mark.cluster_id, machine=f"switch:{switch.name}")
+    return None
 
 
 def _image(cluster: Cluster, host: str, state: HostState, seen: Observed, extent: Extent) -> Action:
-    path = image_path(cluster, state)
-    found = next((i for i in state.images if i.path.lower() == path.lower() and i.exists), None)
-    ours = {vm.name for vm in our_vms(state, seen)}
-    if found is None:
-        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=cluster.image.file_name, host=host, why="not there")
-    others = [name for name in found.vm_names if name not in ours]
-    if not found.ours or others:
-        why = f"used by {', '.join(others)}" if others else "not downloaded by us"
-        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=cluster.image.file_name, host=host, why=why)
+    path, name = image_path(cluster, state), cluster.image.file_name
+    found = next((image for image in state.images if image.path.lower() == path.lower()), None)
+    if found is None or not (found.exists or found.download):
+        return _absent(StepId.IMAGE, name, host)
+    others = _others(found.vm_names, state, seen)
+    if found.exists and not found.ours:
+        return _keep(StepId.IMAGE, name, host, "not downloaded by us")
+    if others:
+        return _keep(StepId.IMAGE, name, host, f"used by {', '.join(others)}")
+    if found.download == "Running":
+        return _keep(StepId.IMAGE, name, host, "a download of it is at work, or was within ten minutes")
     if not extent.image:
-        return Action(
-            step=StepId.IMAGE,
-            verb=Verb.KEEP,
-            object=cluster.image.file_name,
-            host=host,
-            why="in the cache (remove with --image)",
+        why = (
+            "in the cache (remove with --image)"
+            if found.exists
+            else "what a killed download left (remove with --image)"
         )
-    why = "we downloaded it, and nobody else uses it"
+        return _keep(StepId.IMAGE, name, host, why)
     return Action(
         step=StepId.IMAGE,
         verb=Verb.REMOVE,
-        object=cluster.image.file_name,
+        object=name,
         host=host,
         kind="image",
-        why=why,
+        why="we downloaded it, and nobody else uses it" if found.exists else "what a killed download left",
         details={"path": path},
     )
 
 
-async def apply(action: Action, run: Run) -> str:
-    doing = {
-        "remove_vm": _remove_vm,
-        "switch": _remove_switch,
-        "image": _remove_image,
-        "contexts": _remove_contexts,
-        "forget": _forget_bootstrap,
-        "secrets": _remove_secrets,
-    }[action.kind]
-    if action.step is StepId.VM:
-        run.forget_bootstrap()
-    return await doing(action, run)
-
-
-async def _remove_vm(action: Action, run: Run) -> str:
-    host, vm_id = run.ports.hosts[action.host], str(action.details["id"])
-
-    async def probe() -> Met[None] | NotYet:
-        try:
-            await host.remove_vm(vm_id, mark=run.ports.store.ensure_cluster_id())
-        except (Dropped, Unreachable) as gone:
-            return NotYet(f"{action.host} is away ({gone})")
-        except TransportError as error:
-            raise fault_of(error, host=action.host, machine=action.object) from error
-        return Met(None, "VM, disk and folder are gone")
-
-    return await _until_gone(probe, action, run, 120.0)
-
-
-async def _remove_switch(action: Action, run: Run) -> str:
-    host, name = run.ports.hosts[action.host], action.object
-    started = [False]
-
-    async def probe() -> Met[None] | NotYet:
-        try:
-            if not started[0]:
-                await host.remove_switch(name=name, cluster_id=run.ports.store.ensure_cluster_id())
-                started[0] = True
-            switch = await host.find_switch(name)
-        except (Dropped, Unreachable) as gone:
-            return NotYet(f"{action.host} is away ({gone}); its link comes back by itself")
-        except TransportError as error:
-            if isinstance(error, HostRefused) and error.id == "SwitchJobRunning":
-                return NotYet("a job on the host is at work on the switch")
-            raise fault_of(error, host=action.host) from error
-        if switch.job is not None and (switch.job.kind, switch.job.state) == ("Remove", "Failed"):
-            raise Fault(
-                "P-SWITCH-FAILED",
-                f"the switch {name} could not be removed",
-                expected="no such switch",
-                seen=(f"{switch.job.error_id}: {switch.job.message}",),
-            )
-        busy = switch.job is not None and switch.job.state == "Running"
-        return NotYet("the host's job is at work") if switch.exists or busy else Met(None, "gone")
-
-    return await _until_gone(probe, action, run, 150.0, every_s=5.0)
-
-
-async def _remove_image(action: Action, run: Run) -> str:
-    host = run.ports.hosts[action.host]
-
-    async def probe() -> Met[None] | NotYet:
-        try:
-            await host.remove_image(str(action.details["path"]))
-        except (Dropped, Unreachable) as gone:
-            return NotYet(f"{action.host} is away ({gone})")
-        except TransportError as error:
-            raise fault_of(error, host=action.host) from error
-        return Met(None, "gone")
-
-    return await _until_gone(probe, action, run, 60.0)
-
-
-async def _until_gone(probe: Probe[None], action: Action, run: Run, bound_s: float, every_s: float = 2.0) -> str:
-    try:
-        met = await run.wait(
-            probe,
-            step=action.step,
-            what=f"{action.object} removed",
-            why="the host removes it",
-            machine=action.machine or None,
-            bound_s=bound_s,
-            every_s=every_s,
+def _secrets(seen: Observed, extent: Extent, strange: list[Action], switches: dict[str, Action]) -> Iterator[Action]:
+    """Keys go only when no VM is left that bears our mark; the id in the marks only when nothing at all is."""
+    secrets = seen.secrets
+    known = secrets.exists or ownership.our_ids(secrets)
+    if not known or not (secrets.exists or extent.secrets):
+        return
+    staying = [action.object for host, action in switches.items() if not action.kind and _bears(seen.hosts[host], seen)]
+    if not extent.secrets:
+        yield _keep(StepId.SECRETS, "secrets", "", f"{secrets.path} (remove with --secrets)")
+    elif strange:
+        names = ", ".join(action.object for action in strange)
+        yield _keep(StepId.SECRETS, "secrets", "", f"{secrets.path}: the mark of this cluster is on {names}")
+    elif staying and not secrets.exists:
+        why = f"the id in the mark of the switch {', '.join(staying)}, which stays (remove with --switch)"
+        yield _keep(StepId.SECRETS, "cluster-id", "", why)
+    else:
+        note = f"; the id stays, for it is in the mark of the switch {', '.join(staying)}" if staying else ""
+        yield Action(
+            step=StepId.SECRETS,
+            verb=Verb.REMOVE,
+            object="secrets",
+            kind="secrets",
+            why=f"moved aside beside {secrets.path}{note}",
+            destroys="the cluster's keys" if secrets.exists else "",
         )
-    except TimedOut as late:
-        raise Fault(
-            "P-HOST-LOST",
-            f"{action.object} could not be removed from {action.host}",
-            expected=f"an answer within {late.bound}",
-            seen=(late.reason,),
-        ) from late
-    return met.seen
 
 
-async def _forget_bootstrap(_action: Action, run: Run) -> str:
-    run.forget_bootstrap()
-    return "forgotten"
-
-
-async def _remove_contexts(_action: Action, run: Run) -> str:
-    removed = run.ports.store.remove_contexts()
-    return ", ".join(removed) or "nothing to remove"
-
-
-async def _remove_secrets(_action: Action, run: Run) -> str:
-    run.ports.store.remove_secrets()
-    run.ports.store.forget_cluster()
-    return "moved aside"
+def _bears(state: HostState, seen: Observed) -> bool:
+    """Whether the host's switch bears our mark."""
+    mark = state.switch.mark if state.switch is not None and state.switch.exists else None
+    return mark is not None and mark.cluster_id in ownership.our_ids(seen.secrets)

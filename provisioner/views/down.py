@@ -10,8 +10,6 @@ from provisioner.model.steps import StepId
 from provisioner.views.paper import Line, Paper, Span, Style, cells, line, pad
 from provisioner.views.words import count, listed
 
-_NOT_THERE = "not there"
-"""Why of a keep that keeps nothing."""
 _WIDEST = 34
 """Columns at most for names; one that is longer pushes its own text only."""
 _WORDS = {StepId.SWITCH: "switch", StepId.IMAGE: "ISO", StepId.ACCESS: "context"}
@@ -25,7 +23,7 @@ def render_down(plan: Plan, cluster: Cluster, *, paper: Paper) -> str:
 def _down(plan: Plan, cluster: Cluster, paper: Paper) -> Iterator[Line]:
     hosts = ", ".join(cluster.hosts)
     removed = [action for action in plan.actions if action.verb.changes]
-    kept = [action for action in plan.actions if action.verb is Verb.KEEP and action.why != _NOT_THERE]
+    kept = [action for action in plan.actions if action.verb is Verb.KEEP and not action.details.get("absent")]
     if not removed:
         yield line(f"{cluster.name} on {hosts}: nothing of it is there.")
     else:

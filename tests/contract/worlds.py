@@ -12,7 +12,7 @@ from provisioner.lab.world import faults
 from provisioner.lab.world.build import ISO_BYTES, new_world
 from provisioner.lab.world.clock import HandClock, RunningClock
 from provisioner.lab.world.plugs import NullGuests
-from provisioner.lab.world.state import Account, DvdDrive, HostFile, ScheduledTask, Vhd, Vm
+from provisioner.lab.world.state import Account, DvdDrive, HardDrive, HostFile, ScheduledTask, Vhd, Vm
 from provisioner.lab.world.storage import key
 from provisioner.lab.world.world import World
 
@@ -175,6 +175,13 @@ def _switch_notes(world: World, said: dict[str, str]) -> None:
     switch.notes = said["notes"]
 
 
+def _share_disk(world: World, said: dict[str, str]) -> None:
+    """A VM that is Off has a disk of another one, as a copy without files of its own has."""
+    vm = _vm(world, said["name"])
+    vm.state = "Off"
+    vm.hard_drives.append(HardDrive(0, 5, said["path"]))
+
+
 _SET_UP: dict[str, Callable[[World, Any], None]] = {
     "iso": _iso,
     "file": _file,
@@ -190,6 +197,7 @@ _SET_UP: dict[str, Callable[[World, Any], None]] = {
     "forget_vm": _forget_vm,
     "neighbor": _neighbor,
     "switch_notes": _switch_notes,
+    "share_disk": _share_disk,
     "two_dvds": lambda world, name: _vm(world, name).dvd_drives.append(DvdDrive(0, 2, "C:\\iso\\other.iso")),
 }
 

@@ -42,7 +42,7 @@ async def remove(name):
     ports = open_ports(context, on_call=lambda _info: None, on_away=lambda *_: None)
     seen = await observe_hosts(context.cluster, ports)
     (vm,) = (vm for vm in seen.hosts["hv01.lab"].vms if vm.name == name)
-    await ports.hosts["hv01.lab"].remove_vm(vm.id, mark=seen.secrets.cluster_id)
+    await ports.hosts["hv01.lab"].remove_vm(vm.id, cluster_id=seen.secrets.cluster_id)
     await close_ports(ports)
 
 asyncio.run(remove(sys.argv[1]))

@@ -297,15 +297,15 @@ class FakeHost(Scripted):
         async with self._asked("stop_vm", id=id, turn_off=turn_off):
             return self._keep(replace(self._vm(id, "Stop-TalosVM"), state="Off", uptime_s=0))
 
-    async def remove_vm(self, id: str, *, mark: str) -> None:
-        async with self._asked("remove_vm", id=id, mark=mark):
+    async def remove_vm(self, id: str, *, cluster_id: str, keep_mark: bool = False) -> None:
+        async with self._asked("remove_vm", id=id, cluster_id=cluster_id, keep_mark=keep_mark):
             vm = self.vms.get(id)
-            if vm is not None and (vm.mark is None or mark not in (vm.mark.cluster_id, str(vm.mark))):
+            if vm is not None and (vm.mark is None or vm.mark.cluster_id != cluster_id):
                 raise _refused("VMNotOurs", "Remove-TalosVM", id)
             if vm is not None:
                 del self.vms[id]
                 self.power(replace(vm, state="Off"))
-            for folder in [folder for folder in self.folders.values() if folder.vm_id == id]:
+            for folder in [folder for folder in self.folders.values() if folder.vm_id == id and not keep_mark]:
                 self._delete(folder, "Remove-TalosVM")
 
     async def remove_folder(self, path: str, *, cluster_id: str) -> None:

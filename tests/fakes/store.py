@@ -58,9 +58,9 @@ class FakeStore(Scripted):
         self.cluster_id = self.cluster_id or NEW_ID
         return self.cluster_id
 
-    def forget_cluster(self) -> None:
-        with self._told("forget_cluster"):
-            self.cluster_id, self.notes = "", {}
+    def forget_cluster(self, *, keep_id: str = "") -> None:
+        with self._told("forget_cluster", keep_id=keep_id):
+            self.cluster_id, self.notes = keep_id, {}
             self.files.clear()
             self.machine_configs.clear()
 

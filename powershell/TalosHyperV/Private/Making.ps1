@@ -298,11 +298,12 @@ function Undo-TalosNewVM {
 
 function Remove-TalosVMFolder {
     # Deletes a folder with all in it, or a file. A merge or a virus scanner holds files for a while: it is tried again each second. The mark goes
-    # last, so that what stays is still known as ours. Tells whether all is gone.
+    # last, so that what stays is still known as ours, or not at all. Tells whether all else is gone.
     [CmdletBinding()]
     param(
         [string]$Folder,
-        [int32]$Seconds
+        [int32]$Seconds,
+        [bool]$KeepMark
     )
     for ($second = 0; Test-Path -LiteralPath $Folder; $second++) {
         try {
@@ -318,6 +319,9 @@ function Remove-TalosVMFolder {
                 }
                 if ($null -ne $locked) {
                     throw $locked
+                }
+                if ($KeepMark) {
+                    return $true
                 }
             }
             Remove-Item -LiteralPath $Folder -Recurse -Force

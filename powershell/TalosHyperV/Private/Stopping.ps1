@@ -49,13 +49,14 @@ function Remove-TalosVMFile {
         [string]$VMId,
         [string]$ClusterId,
         [string]$Folder,
-        [string[]]$DiskPath
+        [string[]]$DiskPath,
+        [bool]$KeepMark
     )
     $inside = "$Folder\"
     $others = @(Hyper-V\Get-VM | Where-Object -FilterScript { "$($_.Id)" -ne $VMId })
     $gone = $true
     if (@(Get-TalosFolderUser -Folder $Folder -VM $others).Count -eq 0 -and (Get-TalosMarkCluster -Mark (Get-TalosFolderMark -Folder $Folder -VMId $VMId)) -ceq $ClusterId) {
-        $gone = Remove-TalosVMFolder -Folder $Folder -Seconds 30
+        $gone = Remove-TalosVMFolder -Folder $Folder -Seconds 30 -KeepMark $KeepMark
     }
     else {
         $used = @(foreach ($one in $others) { foreach ($drive in @($one.HardDrives)) { "$($drive.Path)" } })

@@ -10,6 +10,8 @@ function Remove-TalosVM {
         Ids of VMs.
     .PARAMETER ClusterId
         Cluster id that their mark must bear.
+    .PARAMETER KeepMark
+        The folder stays with its provision.json, and nothing else: it says which VM was the machine, where copies of it are left.
     .EXAMPLE
         Remove-TalosVM -Id 1b3c5a0e-7d0c-4c55-9a7e-0c9d2f6b1a11 -ClusterId 6f9d0c52
     #>
@@ -20,7 +22,9 @@ function Remove-TalosVM {
         [string[]]$Id,
 
         [Parameter(Mandatory = $true)]
-        [string]$ClusterId
+        [string]$ClusterId,
+
+        [switch]$KeepMark
     )
     Set-StrictMode -Version 3.0
     $preference = $ErrorActionPreference
@@ -32,7 +36,7 @@ function Remove-TalosVM {
             if ($null -eq $vm) {
                 foreach ($folder in @(Find-TalosLeftFolder -VMId (ConvertTo-TalosId -Id $one) -ClusterId $ClusterId -VM $all)) {
                     if ($PSCmdlet.ShouldProcess($folder, 'Remove the folder of a removed VM')) {
-                        Remove-TalosVMFile -VMId (ConvertTo-TalosId -Id $one) -ClusterId $ClusterId -Folder $folder
+                        Remove-TalosVMFile -VMId (ConvertTo-TalosId -Id $one) -ClusterId $ClusterId -Folder $folder -KeepMark $KeepMark
                     }
                 }
                 continue
@@ -46,7 +50,13 @@ function Remove-TalosVM {
                 $folder = [string]$vm.Path
                 Stop-TalosPower -VM $vm
                 Hyper-V\Remove-VM -VM $vm -Force -Confirm:$false
-                Remove-TalosVMFile -VMId $result.Id -ClusterId $ClusterId -Folder $folder -DiskPath $disks
+                Remove-TalosVMFile -VMId $result.Id -ClusterId $ClusterId -Folder $folder -DiskPath $disks -KeepMark $KeepMark
+                if (-not $KeepMark) {
+                    # Where its storage was moved, the record stayed behind.
+                    foreach ($left in @(Find-TalosLeftFolder -VMId $result.Id -ClusterId $ClusterId -VM $all)) {
+                        Remove-TalosVMFile -VMId $result.Id -ClusterId $ClusterId -Folder $left
+                    }
+                }
                 $result.Changed = $true
                 $result
             }

@@ -57,14 +57,14 @@ def users_of(vms: list[VmView], folder: str) -> list[str]:
     ]
 
 
-def delete_folder(call: Call, path: str, bound_s: float) -> bool:
-    """Deletes a folder with all in it, its record last, or a file; tried again each second. Tells whether it is gone."""
+def delete_folder(call: Call, path: str, bound_s: float, *, keep_record: bool = False) -> bool:
+    """Deletes a folder with all in it, its record last or not at all, or a file; tried again each second. Tells whether it is gone."""
     kernel, storage = call.world.kernel, call.world.storage
     until = kernel.now() + bound_s
     while storage.exists(path):
         records = {key(ntpath.join(path, RECORD))}
         held = [child for child in storage.children(path) if key(child) not in records and not _deleted(call, child)]
-        if not held and _deleted(call, path):
+        if not held and (keep_record or _deleted(call, path)):
             return True
         if kernel.now() >= until:
             return False

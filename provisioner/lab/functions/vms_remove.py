@@ -13,7 +13,7 @@ from provisioner.lab.world.vmms import VmView
 
 
 def remove_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
-    cluster = arguments["ClusterId"]
+    cluster, keep = arguments["ClusterId"], arguments["KeepMark"]
 
     def work(vm_id: str) -> Iterator[Result]:
         vms = call.vms()
@@ -21,7 +21,7 @@ def remove_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
         if view is None:
             for folder in _left_folders(call, vms, bare_id(vm_id), cluster):
                 if not call.what_if:
-                    _delete_files(call, bare_id(vm_id), cluster, folder, [])
+                    _delete_files(call, bare_id(vm_id), cluster, folder, [], keep_record=keep)
             return
         if cluster_of(mark_of(call, view)) != cluster:
             text = f"The VM '{view.name}' does not bear a mark of the cluster '{cluster}'."
@@ -31,18 +31,21 @@ def remove_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
             if view.vm.state != "Off":
                 call.hyperv.stop_vm(view.id, turn_off=True)
             call.hyperv.remove_vm(view.id)
-            _delete_files(call, view.id, cluster, view.vm.path, [drive.path for drive in view.vm.hard_drives])
+            disks = [drive.path for drive in view.vm.hard_drives]
+            _delete_files(call, view.id, cluster, view.vm.path, disks, keep_record=keep)
+            for folder in [] if keep else _left_folders(call, vms, view.id, cluster):  # its storage was moved
+                _delete_files(call, view.id, cluster, folder, [], keep_record=False)
             result["Changed"] = True
         yield result
 
     yield from call.each(arguments["Id"], work)
 
 
-def _delete_files(call: Call, vm_id: str, cluster: str, folder: str, disks: list[str]) -> None:
+def _delete_files(call: Call, vm_id: str, cluster: str, folder: str, disks: list[str], *, keep_record: bool) -> None:
     """The whole folder where its record bears our mark and no other VM is in it; else the VM's own disks that lie in it."""
     others = [view for view in call.hyperv.get_vms() if view.id != vm_id]
     if not users_of(others, folder) and cluster_of(folder_mark(call, folder, vm_id)) == cluster:
-        gone = delete_folder(call, folder, LOCKED_BOUND_S)
+        gone = delete_folder(call, folder, LOCKED_BOUND_S, keep_record=keep_record)
     else:
         inside, used = key(folder) + "\\", {key(drive.path) for view in others for drive in view.vm.hard_drives}
         own = [disk for disk in disks if key(disk).startswith(inside) and key(disk) not in used]

@@ -146,9 +146,9 @@ def test_a_cluster_of_one(lab: Served) -> None:
             assert (node.name, node.address, node.control_plane) == ("cp1", address, True)
             assert (await host.dismount_iso(vm.id)).iso == ""
 
-            await host.remove_vm(vm.id, mark=f"{MARK}cp1")
+            await host.remove_vm(vm.id, cluster_id="c1")
             assert await host.find_vms([vm.id]) == ()
-            await host.remove_vm(vm.id, mark="c1")  # what is gone already is success
+            await host.remove_vm(vm.id, cluster_id="c1")  # what is gone already is success
         finally:
             await host.close()
             await talos.close()

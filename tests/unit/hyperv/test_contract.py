@@ -72,7 +72,7 @@ FULL: list[Statement] = [
     ),
     verbs.start_vm(["a"]),
     verbs.stop_vm(["a"], turn_off=True),
-    verbs.remove_vm(["a"], mark="c"),
+    verbs.remove_vm(["a"], cluster_id="c", keep_mark=True),
     verbs.mount_iso(["a"], path="p"),
     verbs.dismount_iso(["a"]),
     verbs.get_neighbor(["m"], sweep=True, wait_s=5),
@@ -116,8 +116,3 @@ def test_what_is_not_asked_for_is_not_said(statement: Statement) -> None:
     assert mandatory <= set(statement.arguments)
     assert optional <= {"AllowManagementOS", "Mark", "WatchdogSeconds"}
     assert None not in statement.arguments.values()
-
-
-def test_a_machines_mark_stands_for_its_cluster() -> None:
-    by_line = verbs.remove_vm(["a"], mark="provision/1 cluster=c9 machine=cp1")
-    assert by_line.arguments["ClusterId"] == "c9" == verbs.remove_vm(["a"], mark="c9").arguments["ClusterId"]

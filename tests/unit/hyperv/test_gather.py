@@ -69,7 +69,7 @@ def test_a_result_with_an_error_is_an_error() -> None:
 
 def test_an_error_about_a_folder_is_of_all_that_have_no_result() -> None:
     async def test() -> None:
-        batch = OfItems(lambda ids: verbs.remove_vm(ids, mark="c"), named="Id", changes=True)
+        batch = OfItems(lambda ids: verbs.remove_vm(ids, cluster_id="c"), named="Id", changes=True)
         removed, locked = of_ids(batch, "a", "b")
         batch.result("VM", {"Id": "a"})
         batch.error(refused("VMFilesLocked", r"C:\VMs\b"))

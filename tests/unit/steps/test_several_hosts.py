@@ -39,7 +39,11 @@ def seen_on(cluster: Cluster, placed: dict[str, str], **more: Any) -> Observed:
     return replace(
         whole,
         hosts={
-            host: replace(state, vms=tuple(vm for vm in state.vms if placed.get(vm.name) == host))
+            host: replace(
+                state,
+                vms=tuple(vm for vm in state.vms if placed.get(vm.name) == host),
+                folders=tuple(folder for folder in state.folders if placed.get(folder.mark.machine) == host),
+            )
             for host in cluster.hosts
         },
     )

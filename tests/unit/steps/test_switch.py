@@ -10,10 +10,10 @@ from provisioner.errors import Dropped, Fault, HostRefused, Rejected, Unreachabl
 from provisioner.model.facts import SwitchJobFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
-from provisioner.steps import switch
+from provisioner.steps import removing, switch
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
-from tests.unit.steps.world import HOST, cluster_of, observed_of
+from tests.unit.steps.world import CLUSTER_ID, HOST, cluster_of, observed_of
 
 CLUSTER = cluster_of({})
 ACTION = Action(step=StepId.SWITCH, verb=Verb.CREATE, object="LAB", host=HOST, kind="create", why="")
@@ -76,3 +76,47 @@ async def test_what_ends_it(error: Exception, fault: str) -> None:
     with pytest.raises(Fault) as caught:
         await made(world)
     assert caught.value.id == fault
+
+
+async def test_the_host_watches_itself_for_a_minute_and_a_half() -> None:
+    """DHCP, spanning tree and the identification of the network take up to a minute after the link is back."""
+    world = fresh()
+    await made(world)
+    (call,) = world.host.made("new_switch")
+    assert call["watchdog_s"] == 90
+
+
+@pytest.mark.parametrize(("ends", "fault"), [("Failed", "P-SWITCH-FAILED"), ("Undone", "P-SWITCH-UNDONE")])
+async def test_a_job_that_ends_badly_ends_the_step(ends: str, fault: str) -> None:
+    world = fresh()
+    world.host.job_ends = ends
+    with pytest.raises(Fault) as caught:
+        await made(world)
+    assert caught.value.id == fault
+    assert len(world.host.made("confirm_switch")) == 1
+
+
+async def test_a_removal_whose_job_fails_is_told() -> None:
+    seen = observed_of(
+        {"all": "up", "switch": {"mark": f"provision/1 cluster={CLUSTER_ID} machine=switch:LAB"}}, CLUSTER
+    )
+    world = FakeWorld(CLUSTER, seen)
+    action = Action(
+        step=StepId.SWITCH,
+        verb=Verb.REMOVE,
+        object="LAB",
+        host=HOST,
+        kind="switch",
+        why="",
+        details={"cluster": CLUSTER_ID},
+    )
+    world.host.vms.clear()
+
+    def fails(_call: Call) -> None:
+        job = SwitchJobFacts(id="j2", kind="Remove", state="Failed", error_id="HyperV.InUse", message="in use")
+        world.host.switches["lab"] = replace(world.host.switches["lab"], exists=True, job=job)
+
+    world.host.before("find_switch", fails)
+    with pytest.raises(Fault, match="could not be removed") as caught:
+        await removing.apply(action, world.run())
+    assert caught.value.id == "P-SWITCH-FAILED"

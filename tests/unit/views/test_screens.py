@@ -527,7 +527,7 @@ def test_down(width: int, screen: SnapshotAssertion) -> None:
 
 
 def test_down_of_nothing() -> None:
-    gone = Action(step=StepId.SWITCH, verb=Verb.KEEP, object="LAB", why="not there")
+    gone = Action(step=StepId.SWITCH, verb=Verb.KEEP, object="LAB", why="not there", details={"absent": True})
     plan = Plan(cluster="home", actions=(gone,))
     assert render_down(plan, cluster(), paper=Paper()) == "home on hv01.lan: nothing of it is there.\n"
 

@@ -1,0 +1,187 @@
+"""How `down` removes what `removal` planned. Each action is proven by the host's own word, and keys go last, after another look."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
+from provisioner.model import ownership
+from provisioner.model.plan import Action
+from provisioner.model.steps import StepId
+from provisioner.steps.reading import read_host
+from provisioner.steps.refusals import fault_of
+from provisioner.steps.run import Run
+from provisioner.steps.waits import Met, NotYet, Probe, TimedOut
+
+
+async def apply(action: Action, run: Run) -> str:
+    doing = {
+        "remove_vm": _remove_vm,
+        "folder": _remove_folder,
+        "switch": _remove_switch,
+        "hand_over": _hand_over,
+        "image": _remove_image,
+        "contexts": _remove_contexts,
+        "forget": _forget_bootstrap,
+        "secrets": _remove_secrets,
+    }[action.kind]
+    if action.step is StepId.VM:
+        run.forget_bootstrap()
+    return await doing(action, run)
+
+
+async def _remove_vm(action: Action, run: Run) -> str:
+    host, details = run.ports.hosts[action.host], action.details
+    keep = bool(details["keep_mark"])
+    await _ask(
+        action, run, lambda: host.remove_vm(str(details["id"]), cluster_id=str(details["cluster"]), keep_mark=keep)
+    )
+    return "VM and disk are gone; its folder tells it from its copies" if keep else "VM, disk and folder are gone"
+
+
+async def _remove_folder(action: Action, run: Run) -> str:
+    host, details = run.ports.hosts[action.host], action.details
+    await _ask(action, run, lambda: host.remove_folder(str(details["path"]), cluster_id=str(details["cluster"])))
+    return "gone with all in it"
+
+
+async def _remove_switch(action: Action, run: Run) -> str:
+    removal = _SwitchRemoval(action, run)
+    return await _until_gone(removal.probe, action, run, 150.0, every_s=5.0)
+
+
+class _SwitchRemoval:
+    """Whether the job was begun is remembered: the answer that says so may be lost with the link."""
+
+    def __init__(self, action: Action, run: Run) -> None:
+        self.action = action
+        self.host = run.ports.hosts[action.host]
+        self.begun = False
+
+    async def probe(self) -> Met[None] | NotYet:
+        name, host = self.action.object, self.action.host
+        try:
+            if not self.begun:
+                await self.host.remove_switch(name=name, cluster_id=str(self.action.details["cluster"]))
+                self.begun = True
+            switch = await self.host.find_switch(name)
+        except (Dropped, Unreachable) as gone:
+            return NotYet(f"{host} is away ({gone}); its link comes back by itself")
+        except TransportError as error:
+            if isinstance(error, HostRefused) and error.id == "SwitchJobRunning":
+                return NotYet("a job on the host is at work on the switch")
+            raise fault_of(error, host=host) from error
+        if switch.job is not None and (switch.job.kind, switch.job.state) == ("Remove", "Failed"):
+            raise Fault(
+                "P-SWITCH-FAILED",
+                f"the switch {name} could not be removed",
+                expected="no such switch",
+                seen=(f"{switch.job.error_id}: {switch.job.message}",),
+            )
+        busy = switch.job is not None and switch.job.state == "Running"
+        return NotYet("the host's job is at work") if switch.exists or busy else Met(None, "gone")
+
+
+async def _hand_over(action: Action, run: Run) -> str:
+    host, details = run.ports.hosts[action.host], action.details
+    mark = str(details["to"])
+    await _ask(
+        action, run, lambda: host.hand_over_switch(name=action.object, cluster_id=str(details["cluster"]), mark=mark)
+    )
+    return f"marked {mark}"
+
+
+async def _remove_image(action: Action, run: Run) -> str:
+    host = run.ports.hosts[action.host]
+    try:
+        await _ask(action, run, lambda: host.remove_image(str(action.details["path"])), bound_s=60.0)
+    except Fault as fault:
+        refusal = fault.__cause__
+        if not isinstance(refusal, HostRefused) or refusal.id != "ImageInUse":
+            raise
+        run.note("warning", f"{action.object} is kept: {refusal.message}", step=StepId.IMAGE)
+        return f"kept: {refusal.message}"  # somebody took it since it was planned
+    return "gone"
+
+
+async def _ask(action: Action, run: Run, call: Callable[[], Awaitable[object]], *, bound_s: float = 120.0) -> None:
+    """Does an idempotent call until it was answered."""
+
+    async def probe() -> Met[None] | NotYet:
+        try:
+            await call()
+        except (Dropped, Unreachable) as gone:
+            return NotYet(f"{action.host} is away ({gone})")
+        except TransportError as error:
+            machine = action.object if action.step is StepId.VM else ""
+            raise fault_of(error, host=action.host, machine=machine) from error
+        return Met(None, "done")
+
+    await _until_gone(probe, action, run, bound_s)
+
+
+async def _until_gone(probe: Probe[None], action: Action, run: Run, bound_s: float, every_s: float = 2.0) -> str:
+    try:
+        met = await run.wait(
+            probe,
+            step=action.step,
+            what=f"{action.object} removed",
+            why="the host removes it",
+            machine=action.machine or None,
+            bound_s=bound_s,
+            every_s=every_s,
+        )
+    except TimedOut as late:
+        raise Fault(
+            "P-HOST-LOST",
+            f"{action.object} could not be removed from {action.host}",
+            expected=f"an answer within {late.bound}",
+            seen=(late.reason,),
+        ) from late
+    return met.seen
+
+
+async def _forget_bootstrap(_action: Action, run: Run) -> str:
+    run.forget_bootstrap()
+    return "forgotten"
+
+
+async def _remove_contexts(_action: Action, run: Run) -> str:
+    removed = run.ports.store.remove_contexts()
+    return ", ".join(removed) or "nothing to remove"
+
+
+async def _remove_secrets(_action: Action, run: Run) -> str:
+    """Only after another whole reading of every host: whatever still bears our mark can be told and removed by its id alone."""
+    ports, store = run.ports, run.ports.store
+    reading = [read_host(run.cluster, name, host, ports.clock) for name, host in ports.hosts.items()]
+    hosts = dict(zip(ports.hosts, await asyncio.gather(*reading), strict=True))
+    secrets = store.secrets_facts()
+    ids = ownership.our_ids(secrets)
+    left = [
+        *(
+            f"VM {vm.name} ({vm.id}) on {host}"
+            for host, state in hosts.items()
+            for vm in state.vms
+            if vm.mark is not None and vm.mark.cluster_id in ids
+        ),
+        *(
+            f"{folder.path} on {host}"
+            for host, state in hosts.items()
+            for folder in state.folders
+            if folder.mark.cluster_id in ids
+        ),
+    ]
+    if left:
+        raise Fault(
+            "P-VM-STUCK",
+            "the secrets are kept: not all that bears this cluster's mark is gone",
+            expected="no VM and no folder with its mark on any host",
+            seen=left,
+        )
+    borne = ownership.ids_left(hosts, secrets)
+    keep = secrets.cluster_id if secrets.cluster_id in borne else next(iter(sorted(borne)), "")
+    store.remove_secrets()
+    store.forget_cluster(keep_id=keep)
+    return "moved aside" + (f"; the id {keep} stays, for a switch bears it" if keep else "")
