@@ -9,8 +9,9 @@ function Get-TalosNewVMForecast {
         [string]$Folder,
         [string]$DiskPath
     )
+    # A new dynamic VHDX takes 4 MiB.
     $drives = @(
-        [ordered]@{ Kind = 'disk'; Path = $DiskPath; ControllerNumber = 0; ControllerLocation = 0; SizeBytes = [int64]$Request.DiskBytes; FileBytes = [int64]0; Exists = $true }
+        [ordered]@{ Kind = 'disk'; Path = $DiskPath; ControllerNumber = 0; ControllerLocation = 0; SizeBytes = [int64]$Request.DiskBytes; FileBytes = [int64]4MB; Exists = $true }
         [ordered]@{ Kind = 'dvd'; Path = $Request.IsoPath; ControllerNumber = 0; ControllerLocation = 1; SizeBytes = [int64]0 }
     )
     [pscustomobject]@{

@@ -32,6 +32,7 @@ from provisioner.lab.functions.vms_change import (
 )
 from provisioner.lab.functions.vms_get import RECORD, folder_mark, mark_of, vm_again
 from provisioner.lab.world.hyperv import CmdletError
+from provisioner.lab.world.hyperv_disks import THIN_BYTES
 from provisioner.lab.world.storage import FileFault, key
 from provisioner.lab.world.vmms import VmView
 
@@ -229,7 +230,7 @@ def _forecast(call: Call, arguments: Arguments, view: VmView | None, folder: str
             "ControllerNumber": 0,
             "ControllerLocation": 0,
             "SizeBytes": arguments["DiskBytes"],
-            "FileBytes": 0,
+            "FileBytes": THIN_BYTES,
             "Exists": True,
         },
         {

@@ -180,6 +180,7 @@ def test_arguments_arrive_with_their_types(endpoint: WinRmEndpoint, scripted: Sc
             "MemoryBytes": 2**30,
             "VlanId": 7,
             "FixBootOrder": True,
+            **dict.fromkeys(("StaticMemory", "SecureBootOff", "FixActions", "FixNotes"), False),
         }
 
     run(test())
