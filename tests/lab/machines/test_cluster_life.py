@@ -157,6 +157,20 @@ def test_a_cluster_comes_back_by_itself_after_all_power_was_lost(lan: Lan) -> No
     assert len(lan.noted("bootstrap")) == 1
 
 
+def test_a_disk_in_another_vm_brings_its_etcd_along(lan: Lan) -> None:
+    """Its VM was deleted, and the next one got the disk."""
+    cluster = Cluster()
+    control, worker = lan.running_cluster(cluster)
+    lan.power_off(control)
+    del lan.vms[control.id]
+    again = lan.add("again")
+    again.hard_drives[0].path, again.nics[0].mac = control.hard_drives[0].path, control.nics[0].mac
+    lan.power_on(again)
+    lan.advance(400)
+    assert [(lan.guest(vm).stage, lan.guest(vm).ready) for vm in (again, worker)] == [("running", True)] * 2
+    assert lan.guest(again).hostname == "cp0"
+
+
 def test_a_control_plane_whose_lease_moved_is_lost_to_its_workers_kubelets(lan: Lan) -> None:
     cp, worker = lan.running_cluster(Cluster())
     lan.inject("lease-moves", "cp0")

@@ -189,7 +189,10 @@ def _started(machine: Machine) -> None:
     if cluster is None or member_id(machine) not in cluster.roster:
         machine.service("etcd", "Failed", "the member has been permanently removed from the cluster", healthy=False)
         return
-    cluster.roster[member_id(machine)].address = machine.talos.address
+    number = member_id(machine)
+    cluster.roster[number].address = machine.talos.address
+    others = {owner: member for owner, member in cluster.members.items() if member != number}
+    cluster.members = others | {machine.owner: number}  # the disk may have come from a VM that is gone
     machine.etcd_running = True
     machine.service("etcd", "Running", "Started task etcd")
     machine.etcd_cause = machine.note("etcd_up", cluster=cluster.id)
