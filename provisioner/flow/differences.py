@@ -14,6 +14,15 @@ from provisioner.model.spec import Cluster
 
 def differences(cluster: Cluster, seen: Observed) -> Iterator[Difference]:
     """Pure. In the order of the file's machines, then the machines that it does not name."""
+    sent = seen.endpoint_sent
+    if sent and cluster.endpoint and cluster.endpoint != sent and seen.etcd is not None:
+        yield Difference(
+            object=cluster.name,
+            what="endpoint",
+            seen=sent,
+            wanted=cluster.endpoint,
+            then=f"put endpoint: {sent} back into {cluster.file.name}, or: provision rebuild {cluster.name}",
+        )
     nodes = {node.name: node for node in seen.nodes or ()}
     for machine in cluster.machines:
         facts, config = seen.machines.get(machine.name), seen.configs.get(machine.name)

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from provisioner.errors import Fault, NotTrusted, TransportError
+from provisioner.errors import Fault, NotTrusted, Rejected, TransportError
 from provisioner.model.endpoint import endpoint_of
 from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, NodeFacts, Observed, SecretsFacts, VmFacts
-from provisioner.model.notes import etcd_began
+from provisioner.model.notes import client_endpoint, endpoint_sent, etcd_began
 from provisioner.model.ownership import OnHost, our_vms
 from provisioner.model.spec import Cluster
 from provisioner.ports import Bundle, Ports, TalosAccess
@@ -75,7 +76,7 @@ class _Looks:
 
     def __init__(self) -> None:
         self._all: list[asyncio.Future[Any]] = []
-        self.machines: dict[str, asyncio.Future[MachineFacts | str]] = {}
+        self.machines: dict[str, asyncio.Future[MachineFacts | _Unread]] = {}
         """At the addresses where they are expected; one that is elsewhere is found by the run itself, by its MAC."""
         self.asked = ""
         """Where the first control plane is expected: what is asked about the cluster is asked there, or at the first that answers."""
@@ -126,7 +127,7 @@ async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], lo
     notes = ports.store.read_notes()
     placed = _placed(cluster, hosts, secrets)
     machines, unread = await _machines(cluster, hosts, placed, looks)
-    await _look_elsewhere(ports, placed, machines, unread, looks)
+    not_ours = await _look_elsewhere(ports, placed, machines, unread, looks)
     configs = {machine.name: ports.configs.effective(cluster, machine) for machine in cluster.machines}
     etcd: tuple[EtcdMemberFacts, ...] | None = None
     nodes: tuple[NodeFacts, ...] | None = None
@@ -147,7 +148,10 @@ async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], lo
         machines=machines,
         unread=unread,
         etcd=etcd,
-        etcd_began=etcd_began(ports.store.read_notes()),
+        etcd_began=etcd_began(notes),
+        endpoint_sent=endpoint_sent(notes),
+        client_endpoint=client_endpoint(notes),
+        not_ours=not_ours,
         etcd_unread=etcd_unread,
         nodes=nodes,
         nodes_unread=nodes_unread,
@@ -218,10 +222,13 @@ async def _look_elsewhere(
     machines: dict[str, MachineFacts],
     unread: dict[str, str],
     looks: _Looks,
-) -> None:
+) -> dict[str, str]:
     """Machines that did not answer where they were expected are looked for once more by their MAC addresses, in the hosts' own neighbour
     tables: a lease moves, and the notes of earlier runs may be lost. Nothing is asked without keys: nobody could be proven then.
+
+    Returns those that answer under another authority, at all addresses that the host maps to them.
     """
+    not_ours: dict[str, str] = {}
     for name, host in ports.hosts.items() if looks.access is not None else ():
         lost = {own.vm.mac: who for who, own in placed.items() if who in unread and own.host == name}
         if not lost:
@@ -237,15 +244,29 @@ async def _look_elsewhere(
                 places.setdefault(lost[row.mac], []).append(row.address)
         reads = {who: looks.begin(_read_machine(ports, found, looks.access)) for who, found in places.items()}
         for who, read in reads.items():
-            result = _judged(who, await read, placed[who].vm)
+            answer = await read
+            result = _judged(who, answer, placed[who].vm)
             if isinstance(result, MachineFacts):
                 machines[who] = result
                 del unread[who]
-            elif unread[who] == NO_ADDRESS:
+                continue
+            if unread[who] == NO_ADDRESS:
                 unread[who] = result
+            if isinstance(answer, _Unread) and answer.other_authority:
+                not_ours[who] = places[who][0]
+    return not_ours
 
 
-async def _read_machine(ports: Ports, addresses: Sequence[str], access: TalosAccess | None) -> MachineFacts | str:
+@dataclass(frozen=True, kw_only=True)
+class _Unread:
+    """Why a machine could not be read at any of its addresses."""
+
+    reason: str
+    other_authority: bool
+    """At all of them a machine answers that has a config, of another authority than ours."""
+
+
+async def _read_machine(ports: Ports, addresses: Sequence[str], access: TalosAccess | None) -> MachineFacts | _Unread:
     """Its facts by the first address where it answers, or why there are none."""
     reading = [_secure_or_maintenance(ports, address, access) for address in addresses]
     answers = await asyncio.gather(*reading, return_exceptions=True)
@@ -254,15 +275,18 @@ async def _read_machine(ports: Ports, addresses: Sequence[str], access: TalosAcc
             return answer
         if not isinstance(answer, TransportError):
             raise answer
-    return "; ".join(f"{address}: {answer}" for address, answer in zip(addresses, answers, strict=True))
+    return _Unread(
+        reason="; ".join(f"{address}: {answer}" for address, answer in zip(addresses, answers, strict=True)),
+        other_authority=access is not None and all(isinstance(answer, NotTrusted | Rejected) for answer in answers),
+    )
 
 
-def _judged(machine: str, facts: MachineFacts | str, vm: VmFacts | None) -> MachineFacts | str:
+def _judged(machine: str, facts: MachineFacts | _Unread, vm: VmFacts | None) -> MachineFacts | str:
     """The machine's facts when it is that VM, else the reason. Without a VM to compare with, our own authority must vouch for it, and the
     host name that its config gave it.
     """
-    if isinstance(facts, str):
-        return facts
+    if isinstance(facts, _Unread):
+        return facts.reason
     named = facts.mode == "secure" and facts.hostname in ("", machine)
     ours = named if vm is None else same_uuid(facts.uuid, vm.bios_uuid)
     return facts if ours else f"another machine answers at {facts.address}"

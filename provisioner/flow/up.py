@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from provisioner.flow.differences import differences, uncompared
 from provisioner.flow.engine import Apply
 from provisioner.model.effective import EffectiveConfig
-from provisioner.model.endpoint import endpoint_of, is_fixed
+from provisioner.model.endpoint import endpoint_of, is_fixed, moved_endpoint
 from provisioner.model.facts import Observed
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Plan, PlanWarning, Verb
@@ -104,6 +105,16 @@ def _bounded(action: Action, cluster: Cluster, scale: float) -> Action:
 
 def _warnings(cluster: Cluster, seen: Observed) -> list[PlanWarning]:
     first = cluster.control_planes[0]
+    if moved_endpoint(cluster, seen):
+        where = seen.machines[first.name].address
+        old = urlsplit(seen.endpoint_sent).hostname
+        return [
+            PlanWarning(
+                id="P-CONFIG-ENDPOINT",
+                message=f"the machines' configs name {seen.endpoint_sent}, but {first.name} is at {where} now: its lease has changed",
+                then=(f"reserve {old} for {spaced_mac(first.mac)} on the router, and restart the VM {first.name}",),
+            )
+        ]
     if is_fixed(cluster, seen.configs.get(first.name)) or cluster.lab is not None:
         return []
     known = seen.machines.get(first.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from provisioner.model.effective import EffectiveConfig
+from provisioner.model.facts import Observed
 from provisioner.model.spec import Cluster
 
 API_PORT = 6443
@@ -18,6 +19,18 @@ def endpoint_of(cluster: Cluster, config: EffectiveConfig | None, address: str |
     static = config.addresses[0] if config and config.addresses else ""
     host = cluster.vip or (config.vip if config else "") or first.address or static or address
     return f"https://{bracketed(host)}:{API_PORT}" if host else None
+
+
+def moved_endpoint(cluster: Cluster, seen: Observed) -> str:
+    """The endpoint as it would be now, where the machines' configs carry another since the first control plane's lease has changed;
+    empty where that did not happen, or is not known.
+    """
+    first = cluster.control_planes[0]
+    facts, config = seen.machines.get(first.name), seen.configs.get(first.name)
+    if not seen.endpoint_sent or facts is None or is_fixed(cluster, config):
+        return ""
+    now = endpoint_of(cluster, config, facts.address) or ""
+    return now if now != seen.endpoint_sent else ""
 
 
 def is_fixed(cluster: Cluster, config: EffectiveConfig | None) -> bool:

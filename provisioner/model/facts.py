@@ -404,6 +404,12 @@ class Observed:
     nodes_unread: str = ""
     configs: Mapping[str, EffectiveConfig] = field(default_factory=dict)
     """By machine name: what its config says after all patches."""
+    not_ours: Mapping[str, str] = field(default_factory=dict)
+    """Machines whose VM is ours, and which answer under another authority than our secrets': name -> address."""
+    endpoint_sent: str = ""
+    """The endpoint that the machines' configs carry, by the notes of earlier runs."""
+    client_endpoint: str = ""
+    """The endpoint that our files for clients name."""
     installed: frozenset[str] = frozenset()
     """Machines on whose present VM Talos was seen installed before: a hint, for what a plan may expect of one that is silent now."""
     access: Mapping[str, ContextFacts] = field(default_factory=dict)

@@ -17,6 +17,16 @@ def etcd_began(notes: Mapping[str, Any]) -> EtcdBegan | None:
     return EtcdBegan(vms=tuple(str(vm) for vm in vms) if isinstance(vms, list) else ())
 
 
+def endpoint_sent(notes: Mapping[str, Any]) -> str:
+    """The endpoint that the configs of the machines carry, as far as an earlier run sent them."""
+    return str(notes.get("endpoint") or "")
+
+
+def client_endpoint(notes: Mapping[str, Any]) -> str:
+    """The endpoint that the files for clients were written for."""
+    return str(notes.get("client_endpoint") or "")
+
+
 def without_beginning(notes: Mapping[str, Any]) -> dict[str, Any]:
     """The notes for a cluster whose machines, and etcd with them, are given up."""
-    return {key: value for key, value in notes.items() if key != "bootstrapped"}
+    return {key: value for key, value in notes.items() if key not in ("bootstrapped", "endpoint")}

@@ -95,7 +95,7 @@ class Difference:
     object: str
     """A machine's name."""
     what: str
-    """`Talos`, `Kubernetes` or `machine`."""
+    """`Talos`, `Kubernetes`, `endpoint` or `machine`."""
     seen: str
     wanted: str
     then: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Fault, TransportError
+from provisioner.model.endpoint import endpoint_of
 from provisioner.model.facts import ContextFacts, ContextState, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
@@ -32,6 +33,12 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     remarks = [remark for name, found in facts.items() if (remark := _remark(name, found))]
     missing = [name for name, found in facts.items() if found.state is not ContextState.CURRENT]
     details = {"kubectl": f"kubectl --kubeconfig {seen.kubeconfig}"} if kube.nowhere and seen.kubeconfig else {}
+    first = cluster.control_planes[0]
+    known = seen.machines.get(first.name)
+    endpoint = endpoint_of(cluster, seen.configs.get(first.name), known.address if known else None)
+    if not missing and seen.client_endpoint and endpoint and endpoint != seen.client_endpoint:
+        missing = [name for name, found in facts.items() if not found.nowhere]
+        remarks.append(f"the API is at {endpoint} now, no longer at {seen.client_endpoint}")
     if not missing:
         why = "; ".join(["contexts are in place and current", *remarks])
         yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=context, why=why, details=details)
@@ -118,4 +125,5 @@ class _Files:
             talosconfig=configs.talosconfig(cluster, bundle, endpoints=run.ports.outside(points), nodes=nodes),
             kubeconfig=configs.kubeconfig(cluster, bundle, server=server),
         )
+        run.remember_client_endpoint(endpoint)
         return run.ports.store.merge_contexts()

@@ -53,6 +53,7 @@ async def apply(action: Action, run: Run) -> str:
     _check_disk(run, machine)
     _check_address(run, machine)
     run.ports.store.write_machine_config(machine.name, config)
+    run.remember_endpoint(endpoint)
     delivery = _Delivery(run, machine, config)
     try:
         met = await run.wait(

@@ -10,10 +10,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from provisioner.errors import Fault, TransportError
 from provisioner.model.effective import EffectiveConfig
+from provisioner.model.endpoint import is_fixed
 from provisioner.model.facts import EtcdMemberFacts, MachineFacts, NodeFacts, Observed, PodFacts
+from provisioner.model.naming import spaced_mac
+from provisioner.model.notes import endpoint_sent
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import StepId
@@ -224,8 +228,27 @@ async def apply(_action: Action, run: Run) -> str:
             seen=tuple(str(each) for each in watch.unmet) or (late.reason,),
             then=(f"provision up {run.cluster.name} --wait-scale 2", f"provision status {run.cluster.name}"),
         )
-        raise await unless_host_lost(run, fault) from late
+        raise await unless_host_lost(run, _moved(run) or fault) from late
     return met.seen
+
+
+def _moved(run: Run) -> Fault | None:
+    """The cause, where the first control plane has another address than the one that all configs carry."""
+    first, sent = run.cluster.control_planes[0], endpoint_sent(run.ports.store.read_notes())
+    now = run.endpoint() or ""
+    if not sent or sent == now or is_fixed(run.cluster, run.config_of(first)):
+        return None
+    return Fault(
+        "P-CONFIG-ENDPOINT",
+        f"{first.name} has another address than the one in the machines' configs",
+        expected=f"the Kubernetes API at {sent}",
+        seen=(f"{first.name} is at {run.addresses[first.name]}: its lease has changed",),
+        then=(
+            f"reserve {urlsplit(sent).hostname} for {spaced_mac(first.mac)} on the router, and restart the VM {first.name}",
+            "so that it cannot happen again: endpoint:, vip: or address: in the cluster file, from the next rebuild on",
+        ),
+        machine=first.name,
+    )
 
 
 class _Watch:

@@ -140,6 +140,14 @@ class Run:
         vm, hint = self.vms.get(machine), machine_hint(self.ports.store.read_notes(), machine)
         return vm is not None and hint.get("vm") == vm.id and hint.get("installed") is True
 
+    def remember_endpoint(self, endpoint: str) -> None:
+        """What the configs that were sent carry."""
+        self.ports.store.write_notes(self.ports.store.read_notes() | {"endpoint": endpoint})
+
+    def remember_client_endpoint(self, endpoint: str) -> None:
+        """What the files for clients name."""
+        self.ports.store.write_notes(self.ports.store.read_notes() | {"client_endpoint": endpoint})
+
     def remember_bootstrap(self) -> None:
         vms = [self.vms[m.name].id for m in self.cluster.control_planes if m.name in self.vms]
         self.ports.store.write_notes(self.ports.store.read_notes() | {"bootstrapped": {"vms": vms}})

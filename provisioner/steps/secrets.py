@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from provisioner.errors import Fault
@@ -11,10 +11,15 @@ from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
+from provisioner.steps.blame import guest_runs
 from provisioner.steps.run import Run
+from provisioner.steps.vm import find_vm
 
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+    if seen.secrets.exists and (others := _under_other_keys(cluster, seen)):
+        yield _of_another(cluster, seen, others)
+        return
     if seen.secrets.exists:
         opened = f"; others could read {', '.join(seen.secrets.opened)}: closed now" if seen.secrets.opened else ""
         yield Action(
@@ -28,6 +33,33 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     yield Action(
         step=StepId.SECRETS, verb=Verb.CREATE, object="secrets", kind="create", why=f"new, to {seen.secrets.path}"
     )
+
+
+def _under_other_keys(cluster: Cluster, seen: Observed) -> dict[str, str]:
+    """Machines that run under another authority, where none answers under ours: the file is that of another cluster, or of another life."""
+    if any(facts.mode == "secure" for facts in seen.machines.values()):
+        return {}
+    found = {}
+    for machine in cluster.machines:
+        vm = find_vm(machine, seen.hosts[machine.host], seen.secrets)
+        if machine.name in seen.not_ours and vm is not None and guest_runs(vm):
+            found[machine.name] = seen.not_ours[machine.name]
+    return found
+
+
+def _of_another(cluster: Cluster, seen: Observed, others: Mapping[str, str]) -> Action:
+    fault = Fault(
+        "P-INSTALL-NOTOURS",
+        f"the machines of {cluster.name} do not answer under the secrets that are here",
+        expected=f"certificates signed by the authority in {seen.secrets.path}",
+        seen=tuple(f"{name} answers at {address}, under another authority" for name, address in others.items()),
+        likely="the file is another cluster's, or of this cluster before it was made anew",
+        then=(
+            f"put the right secrets.yaml back at {seen.secrets.path}",
+            f"or remove the machines: provision down {cluster.name}",
+        ),
+    )
+    return Action(step=StepId.SECRETS, verb=Verb.REFUSE, object="secrets", why=fault.message, fault=fault)
 
 
 def _lost(cluster: Cluster, seen: Observed, alive: list[VmFacts]) -> Action:
