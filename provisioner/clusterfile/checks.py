@@ -17,7 +17,8 @@ from provisioner.clusterfile.tree import dotted
 from provisioner.clusterfile.version1 import Counts, Hardware, Host
 from provisioner.errors import Finding
 from provisioner.model import versions
-from provisioner.model.naming import spaced_mac
+from provisioner.model.naming import is_windows_device, spaced_mac
+from provisioner.model.networks import IpAddress, network_of, network_problems, parsed_address
 from provisioner.model.spec import Role
 
 ALLOWANCE_MIB = 150
@@ -31,9 +32,6 @@ RESERVED_NAMES = frozenset({"clusters", "bugs"})
 """Folders of the provision home that belong to no cluster."""
 HYPERV_POOL = "00155D"
 """Hyper-V gives its dynamic MAC addresses from 00-15-5D."""
-
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def check(checked: Checked, draft: Draft) -> list[Finding]:
@@ -101,6 +99,15 @@ def _hosts(checked: Checked, draft: Draft) -> Iterator[Finding]:
     if (override := draft.address_override) and len(draft.cluster.hosts) > 1:
         problem = f"{override.name} gives one address for {len(draft.cluster.hosts)} hosts"
         yield _finding(checked, ("hosts",), problem, expected=f"one host, or no {override.name}")
+    for name, host in draft.cluster.hosts.items():
+        at = draft.host_paths[name]
+        if not host.user and not host.lab and checked.intact(*at):
+            yield _finding(
+                checked,
+                at,
+                "no user: who signs in there?",
+                expected=r"user: hv01\provision, or --user, or PROVISION_USER",
+            )
     with_lab = [name for name, host in draft.cluster.hosts.items() if host.lab]
     if with_lab and len(with_lab) < len(draft.cluster.hosts):
         yield _finding(
@@ -109,6 +116,8 @@ def _hosts(checked: Checked, draft: Draft) -> Iterator[Finding]:
             "the lab beside real hosts",
             expected="all hosts in the lab, or none",
         )
+    for name in with_lab[1:]:
+        yield _finding(checked, draft.host_paths[name], "a second lab", expected="one host with lab:, or real hosts")
     for at, given in _groups(checked):
         if given.host is not None and draft.cluster.hosts and given.host not in draft.cluster.hosts:
             known = ", ".join(draft.cluster.hosts)
@@ -273,6 +282,9 @@ def _machine_names(checked: Checked, draft: Draft) -> Iterator[Finding]:
     for at, machine in zip(draft.machine_paths, draft.cluster.machines, strict=True):
         if (*at, "name") in checked.dropped:
             continue
+        if is_windows_device(machine.name):
+            problem = f"no folder can be called {machine.name}: it is the name of a device to Windows"
+            yield _finding(checked, (*at, "name"), problem, expected="another name", meant=f"{machine.name}-1")
         first = seen.setdefault(machine.name, at)
         if first != at:
             line = checked.tree.place((*first, "name")).line
@@ -325,27 +337,21 @@ def _addresses(checked: Checked, draft: Draft) -> Iterator[Finding]:
 
 
 def _networks(checked: Checked, draft: Draft) -> Iterator[Finding]:
-    inside: list[tuple[At, str, IpNetwork]] = []
-    for key, words in (("pod_subnets", "pods"), ("service_subnets", "services")):
-        given = getattr(checked.fields.network, key)
-        at: At = ("network", key)
-        families: dict[int, str] = {}
-        for index, text in zip(checked.indices(at, len(given)), given, strict=True):
-            network = ipaddress.ip_network(text)
-            if (first := families.setdefault(network.version, text)) != text:
-                problem = f"a second network of IPv{network.version} for {words}, beside {first}"
-                yield _finding(checked, (*at, index), problem, expected="at most one IPv4 and one IPv6 network")
-            for other_at, other_words, other in inside:
-                if network.version == other.version and network.overlaps(other):
-                    line = checked.tree.place(other_at).line
-                    problem = f"{network} overlaps {other} of the {other_words}, line {line}"
-                    yield _finding(checked, (*at, index), problem, expected="networks that do not overlap")
-            inside.append(((*at, index), words, network))
-    for at, words, address in _on_the_lan(draft):
-        for _, other_words, network in inside:
-            if address in network:
-                problem = f"{words} {address} lies inside {network}, the network of the {other_words}"
-                yield _finding(checked, at, problem, expected="networks that do not overlap the LAN")
+    given = {key: getattr(checked.fields.network, key) for key in ("pod_subnets", "service_subnets")}
+    places = {key: checked.indices(("network", key), len(texts)) for key, texts in given.items()}
+    # How large the pods' network must be hangs on the whole config: where patches are, it is asked about that.
+    nodes = 0 if draft.cluster.has_patches else len(draft.cluster.machines)
+    for found in network_problems(given["pod_subnets"], given["service_subnets"], nodes=nodes):
+        beside = ""
+        if found.other:
+            key, index = found.other
+            beside = f", line {checked.tree.place(('network', key, places[key][index])).line}"
+        at = ("network", found.key, places[found.key][found.index])
+        yield _finding(checked, at, found.problem + beside, expected=found.expected)
+    for path, words, address in _on_the_lan(draft):
+        if inside := network_of(address, given["pod_subnets"], given["service_subnets"]):
+            problem = f"{words} {address} lies inside {inside[0]}, the network of the {inside[1]}"
+            yield _finding(checked, path, problem, expected="networks that do not overlap the LAN")
 
 
 def _on_the_lan(draft: Draft) -> Iterator[tuple[At, str, IpAddress]]:
@@ -360,10 +366,8 @@ def _on_the_lan(draft: Draft) -> Iterator[tuple[At, str, IpAddress]]:
         path = draft.host_paths[name]
         given.append(((*path, "address"), "the host's address", "" if host.lab else host.address))
     for path, words, text in given:
-        try:
-            yield path, words, ipaddress.ip_address(text)
-        except ValueError:
-            continue
+        if (address := parsed_address(text)) is not None:
+            yield path, words, address
 
 
 def _endpoint(checked: Checked, draft: Draft) -> Iterator[Finding]:

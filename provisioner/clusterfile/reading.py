@@ -164,6 +164,13 @@ def _words(kind: str, value: Any, context: Mapping[str, Any], loc: Path) -> tupl
         word = as_text(value).lower() if isinstance(value, str | int | float) else ""
         note = " (yes, no, on and off are texts in YAML 1.2)" if word in _TRUTHS else ""
         return f"{as_shown(value)} is no truth value{note}", "true or false", _TRUTHS.get(word, "")
+    if kind in ("int_type", "int_from_float") and isinstance(value, dict | list):
+        one_by_one = (
+            "; single machines stand in a list under machines:, each with its role"
+            if len(loc) > 1 and loc[-1] == f"{FORM}count"
+            else ""
+        )
+        return f"{kind_of(value)} in place of a number", f"a whole number{one_by_one}", ""
     if kind in ("int_type", "int_from_float"):
         digits = isinstance(value, str) and value.strip().isdigit()
         meant = str(value).strip() if digits else ""

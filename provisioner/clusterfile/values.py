@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from provisioner.clusterfile.tree import Float, Int
-from provisioner.model.naming import bare_mac
+from provisioner.model.disks import disk_problem, whole_disk
+from provisioner.model.naming import bare_mac, is_windows_device
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*\.?"
 )
+_LIKE_AN_ADDRESS = re.compile(r"(^|\.)([0-9]+|0[xX][0-9a-fA-F]*)\.?$")
+"""A last label that is a number: resolvers take such a name for an address, and no such domain exists (RFC 3696)."""
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+(-(alpha|beta|rc)\.[0-9]+)?")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 _MIB = {"MiB": 1, "GiB": 1024}
@@ -28,6 +32,9 @@ _MOST_MEMORY_GIB = 12 * 1024
 """Of a VM of generation 2, on Windows Server 2016 and later."""
 _MOST_DISK_GIB = 64 * 1024
 """Of a virtual hard disk in the format VHDX."""
+_LONGEST_ECHO = 60
+_LONGEST_PATH = 150
+"""Of a folder or an ISO: below it come the machine's name, its files, and Hyper-V's own folders with an id of 36 characters."""
 _WHY_GIB = "Hyper-V counts in 1024s; GB would mean 1000s to some and 1024s to others"
 
 
@@ -48,6 +55,12 @@ def as_text(value: Any) -> str:
     raise wrong(f"{kind_of(value)} in place of a text", expected="text")
 
 
+def shown(text: str) -> str:
+    """A text as a finding repeats it: quoted, since spaces matter, and not too long."""
+    short = text if len(text) <= _LONGEST_ECHO else f"{text[: _LONGEST_ECHO - 3]}..."
+    return f"'{short}'" if short.isprintable() else ascii(short)
+
+
 def kind_of(value: Any) -> str:
     """What a value is, to people."""
     if isinstance(value, dict):
@@ -66,7 +79,7 @@ def _label(value: Any) -> str:
     if not _LABEL.fullmatch(text):
         guess = re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")[:63]
         raise wrong(
-            f"{text!r} is no DNS label",
+            f"{shown(text)} is no DNS label",
             expected="a to z, 0 to 9 and hyphens, at most 63, as home-cp-1",
             meant=guess if _LABEL.fullmatch(guess) else "",
         )
@@ -75,38 +88,80 @@ def _label(value: Any) -> str:
 
 def _host_name(value: Any) -> str:
     text = as_text(value)
-    if found := re.fullmatch(r"([^:/\s]+):([0-9]+)", text):
-        raise wrong(f"{text!r} carries a port", expected="a name or address; the port goes to port:", meant=found[1])
+    expected = "a name as hv01.lan, or an address"
+    if found := re.fullmatch(r"([^:/\s\[\]]+|\[[^\]]*\]):([0-9]+)", text):
+        raise wrong(
+            f"{shown(text)} carries a port",
+            expected="a name or address; the port goes to port:",
+            meant=found[1].strip("[]"),
+        )
     if "://" in text:
-        raise wrong(f"{text!r} is a URL", expected="a name or address", meant=_host_of(text))
-    if not _is_address(text) and not _NAME.fullmatch(text):
-        raise wrong(f"{text!r} is neither a DNS name nor an address", expected="a name as hv01.lan, or an address")
+        raise wrong(f"{shown(text)} is a URL", expected="a name or address", meant=_host_of(text))
+    if problem := host_problem(text):
+        raise wrong(f"{shown(text)} {problem}", expected=expected, meant=_without_dressing(text, is_host=True))
     return text
+
+
+def host_problem(text: str) -> str:
+    """Why nobody can connect to a host that is called so; empty where one could. Loopback is a host too: of a tunnel."""
+    address = _parsed_address(text)
+    if address is None:
+        if not _NAME.fullmatch(text):
+            return "is neither a DNS name nor an address"
+        return "" if not _LIKE_AN_ADDRESS.search(text) else "ends in a number, as an address does, and is none"
+    return _unusable(address)
+
+
+def _parsed_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _unusable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        return "names an adapter of this computer behind its %: no other computer knows it"
+    if address.is_unspecified or address.is_multicast or (address.version == 4 and address.is_reserved):
+        return "is no address of one computer"
+    return ""
+
+
+def _without_dressing(text: str, *, is_host: bool) -> str:
+    """The address or name inside of spaces or brackets, where there is one."""
+    bare = text.strip().removeprefix("[").removesuffix("]")
+    good = bare != text and (not host_problem(bare) if is_host else _parsed_address(bare) is not None)
+    return bare if good else ""
 
 
 def _domain(value: Any) -> str:
     text = as_text(value)
-    if not _NAME.fullmatch(text) or text != text.lower() or _is_address(text):
-        raise wrong(f"{text!r} is no DNS domain", expected="a domain, as cluster.local", meant=text.strip(".").lower())
+    if not _NAME.fullmatch(text) or text != text.lower() or _LIKE_AN_ADDRESS.search(text):
+        meant = text.strip(".").lower()
+        good = _NAME.fullmatch(meant) and not _LIKE_AN_ADDRESS.search(meant)
+        raise wrong(
+            f"{shown(text)} is no DNS domain", expected="a domain, as cluster.local", meant=meant if good else ""
+        )
     return text
 
 
 def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return _parsed_address(text) is not None
 
 
 def _address(value: Any) -> str:
     text = as_text(value)
-    if "/" in text and _is_address(text.split("/")[0]):
-        raise wrong(f"{text!r} carries a prefix length", expected="an address alone", meant=text.split("/")[0])
-    if not _is_address(text):
-        raise wrong(f"{text!r} is no IP address", expected="an address, as 192.168.1.21")
-    address = ipaddress.ip_address(text)
-    if address.is_multicast or address.is_unspecified or address.is_loopback:
+    if "/" in text and _is_address(text.split("/", maxsplit=1)[0]):
+        raise wrong(
+            f"{shown(text)} carries a prefix length",
+            expected="an address alone",
+            meant=text.split("/", maxsplit=1)[0],
+        )
+    address = _parsed_address(text)
+    if address is None:
+        meant = _without_dressing(text, is_host=False)
+        raise wrong(f"{shown(text)} is no IP address", expected="an address, as 192.168.1.21", meant=meant)
+    if _unusable(address) or address.is_loopback or address.is_link_local:
         raise wrong(f"{text} cannot be the address of a machine", expected="an address of the LAN")
     return str(address)
 
@@ -114,15 +169,19 @@ def _address(value: Any) -> str:
 def _network(value: Any) -> str:
     text = as_text(value)
     try:
-        return str(ipaddress.ip_network(text))
+        network = ipaddress.ip_network(text)
     except ValueError:
         pass
+    else:
+        if network.is_multicast or network.is_loopback or network.is_link_local or network.is_unspecified:
+            raise wrong(f"{text} has a meaning of its own to every computer", expected="a network, as 10.244.0.0/16")
+        return str(network)
     try:
         meant = str(ipaddress.ip_network(text, strict=False)) if "/" in text else ""
     except ValueError:
         meant = ""
     problem = "has bits set behind its prefix" if meant else "is no network"
-    raise wrong(f"{text!r} {problem}", expected="a network, as 10.244.0.0/16", meant=meant)
+    raise wrong(f"{shown(text)} {problem}", expected="a network, as 10.244.0.0/16", meant=meant)
 
 
 def _mac(value: Any) -> str:
@@ -130,7 +189,7 @@ def _mac(value: Any) -> str:
     try:
         bare = bare_mac(text)
     except ValueError:
-        raise wrong(f"{text!r} is no MAC address", expected="12 hex digits, as 02-15-3A-00-00-11") from None
+        raise wrong(f"{shown(text)} is no MAC address", expected="12 hex digits, as 02-15-3A-00-00-11") from None
     if int(bare[:2], 16) & 1:
         raise wrong(f"{text} is a multicast address", expected="a unicast one: the second digit even")
     if bare == "0" * 12:
@@ -144,7 +203,7 @@ def _version(value: Any) -> str:
     text = as_text(value)
     if not _VERSION.fullmatch(text):
         meant = f"v{text}" if _VERSION.fullmatch(f"v{text}") else ""
-        raise wrong(f"{text!r} is no version", expected="v and three numbers, as v1.2.3", meant=meant)
+        raise wrong(f"{shown(text)} is no version", expected="v and three numbers, as v1.2.3", meant=meant)
     return text
 
 
@@ -153,7 +212,7 @@ def _mib(value: Any, *, most_gib: int) -> int:
     text = as_text(value)
     found = _SIZE.fullmatch(text.strip())
     if not found:
-        raise wrong(f"{text!r} is no size", expected="a size, as 4 GiB or 4096 MiB")
+        raise wrong(f"{shown(text)} is no size", expected="a size, as 4 GiB or 4096 MiB")
     number, unit = found.groups()
     if not unit:
         many = float(number) > 512  # more GiB than any of our machines has
@@ -170,9 +229,9 @@ def _mib(value: Any, *, most_gib: int) -> int:
     if mib > most_gib * 1024:
         raise wrong(f"{text[:40]} is too large", expected=f"at most {most_gib} GiB")
     if mib != int(mib) or mib < 1:
-        raise wrong(f"{text!r} is no whole number of MiB", expected="whole MiB")
+        raise wrong(f"{shown(text)} is no whole number of MiB", expected="whole MiB")
     if unit == "GiB" and "." in number:
-        raise wrong(f"{text!r} has a fraction", expected="whole GiB, or MiB", meant=f"{int(mib)} MiB")
+        raise wrong(f"{shown(text)} has a fraction", expected="whole GiB, or MiB", meant=f"{int(mib)} MiB")
     return int(mib)
 
 
@@ -198,34 +257,55 @@ def _host_of(url: str) -> str:
         return ""
 
 
-def _endpoint(value: Any) -> str:
-    text = as_text(value)
-    expected = "https://NAME-OR-ADDRESS:PORT, as https://192.168.1.10:6443"
+def _url_parts(text: str, expected: str) -> SplitResult:
+    """The parts of a URL whose host and port can be used. Raises `wrong`."""
+    if re.search(r"\s", text) or not text.isprintable():
+        meant = re.sub(r"\s+", "", text) if re.search(r"^\s|\s$", text) else re.sub(r"\s", "%20", text)
+        good = meant.isprintable() and not _host_trouble(meant)
+        raise wrong(f"{shown(text)} has a space in it", expected=expected, meant=meant if good else "")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise wrong(f"{text!r} is no URL", expected=expected) from None
-    host = parts.hostname or ""
-    shown = f"[{host}]" if ":" in host else host
+        raise wrong(f"{shown(text)} is no URL", expected=expected) from None
+    if parts.scheme and parts.hostname and (trouble := _host_trouble(text)):
+        raise wrong(f"{shown(text)}: {parts.hostname} {trouble}", expected=expected)
+    if port == 0:
+        raise wrong(f"{shown(text)} has the port 0", expected=expected)
+    return parts
+
+
+def _host_trouble(url: str) -> str:
+    host = _host_of(url)
+    return host_problem(host) if host else "names no host"
+
+
+def _endpoint(value: Any) -> str:
+    text = as_text(value)
+    expected = "https://NAME-OR-ADDRESS:PORT, as https://192.168.1.10:6443"
+    parts = _url_parts(text, expected)
+    host, port = parts.hostname or "", parts.port
+    bracketed = f"[{host}]" if ":" in host else host
     if not parts.scheme or not host:
         guess = f"https://{text if ':' in text else text + ':6443'}"
-        raise wrong(f"{text!r} is no URL", expected=expected, meant=guess if _host_of(guess) else "")
+        raise wrong(f"{shown(text)} is no URL", expected=expected, meant="" if _host_trouble(guess) else guess)
+    usual = f"https://{bracketed}:{port or 6443}"
     if parts.scheme != "https":
-        raise wrong("the Kubernetes API speaks https only", expected=expected, meant=f"https://{shown}:{port or 6443}")
-    if parts.username or parts.query or parts.fragment or parts.path not in ("", "/"):
-        raise wrong(
-            f"{text!r} has more than a host and a port", expected=expected, meant=f"https://{shown}:{port or 6443}"
-        )
+        raise wrong("the Kubernetes API speaks https only", expected=expected, meant=usual)
+    if parts.username is not None or parts.query or parts.fragment or parts.path not in ("", "/"):
+        raise wrong(f"{shown(text)} has more than a host and a port", expected=expected, meant=usual)
     if port is None:
-        raise wrong(f"{text!r} has no port", expected=expected, meant=f"https://{shown}:6443")
-    return f"https://{shown}:{port}"
+        raise wrong(f"{shown(text)} has no port", expected=expected, meant=f"https://{bracketed}:6443")
+    return f"https://{bracketed}:{port}"
 
 
 def _iso_url(value: Any) -> str:
     text = as_text(value)
-    if not text.startswith(("https://", "http://")) or not _host_of(text):
-        raise wrong(f"{text!r} is no URL that the host can fetch", expected="https://... of an ISO")
+    expected = "https://... of an ISO"
+    if not text.strip().startswith(("https://", "http://")):
+        raise wrong(f"{shown(text)} is no URL that the host can fetch", expected=expected)
+    if not _url_parts(text, expected).hostname:
+        raise wrong(f"{shown(text)} is no URL that the host can fetch", expected=expected)
     return text
 
 
@@ -238,25 +318,39 @@ def _sha256(value: Any) -> str:
 
 def _device(value: Any) -> str:
     text = as_text(value)
-    if not re.fullmatch(r"/dev/[A-Za-z0-9/_.:-]+", text):
-        meant = f"/dev/{text}" if re.fullmatch(r"[a-z0-9]+", text) else ""
-        raise wrong(f"{text!r} is no disk as Talos names it", expected="a device, as /dev/sda", meant=meant)
+    expected = "a whole disk, as /dev/sda"
+    if problem := disk_problem(text):
+        raise wrong(f"{shown(text)} {problem}", expected=expected, meant=whole_disk(text))
     return text
 
 
 def _windows_path(value: Any) -> str:
     text = as_text(value)
-    if not re.match(r"[A-Za-z]:[\\/]|\\\\[^\\]+\\[^\\]+", text):
-        raise wrong(f"{text!r} is no absolute path on a Windows host", expected=r"a path as D:\vm")
-    if found := re.search(r'[<>"|?*\x00-\x1f]', text):
-        raise wrong(f"{found[0]!r} cannot be in a Windows path", expected=r"a path as D:\vm")
-    return text
+    expected = r"a path on a volume of the host, as D:\vm"
+    if re.match(r"[\\/]{2}", text):
+        raise wrong(
+            f"{shown(text)} is on a share: the host cannot pass your sign-in on to another computer", expected=expected
+        )
+    if not re.match(r"[A-Za-z]:[\\/]", text):
+        raise wrong(f"{shown(text)} is no absolute path on a Windows host", expected=expected)
+    drive, *parts = [part for part in re.split(r"[\\/]+", text) if part]
+    for part in parts:
+        if found := re.search(r'[<>"|?*:\x00-\x1f]', part):
+            raise wrong(f"{found[0]!r} cannot be in a Windows path", expected=expected)
+        if part.strip(". ") == "" or part != part.rstrip(". "):
+            raise wrong(f"{shown(part)} in a path is bent by Windows", expected=expected)
+        if is_windows_device(part):
+            raise wrong(f"{shown(part)} is the name of a device to Windows", expected=expected)
+    if len(text) > _LONGEST_PATH:
+        raise wrong(f"a path of {len(text)} characters", expected=f"at most {_LONGEST_PATH}: Windows stops at 260")
+    return "\\".join([drive, *parts]) if parts else f"{drive}\\"
 
 
 def _san(value: Any) -> str:
     text = as_text(value)
-    if not _is_address(text) and not _NAME.fullmatch(text.removeprefix("*.")):
-        raise wrong(f"{text!r} is neither a DNS name nor an address", expected="a name or an address")
+    if problem := host_problem(text.removeprefix("*.")):
+        meant = _without_dressing(text, is_host=True)
+        raise wrong(f"{shown(text)} {problem}", expected="a name or an address", meant=meant)
     return text
 
 
@@ -270,6 +364,19 @@ def _filled(value: Any) -> str:
     text = as_text(value)
     if not text.strip():
         raise wrong("an empty text", expected="a name")
+    if text != text.strip():
+        raise wrong(f"{shown(text)} begins or ends with a space", expected="a name", meant=text.strip())
+    if any(unicodedata.category(char) in ("Cc", "Cs") for char in text):
+        raise wrong(f"{shown(text)} has a control character", expected="a name")
+    return text
+
+
+def _user(value: Any) -> str:
+    text = _filled(value)
+    domain, slash, name = text.rpartition("\\")
+    account, at, suffix = text.partition("@")
+    if (slash and (not domain or not name or "\\" in domain)) or (at and not slash and not (account and suffix)):
+        raise wrong(f"{shown(text)} is no account's name", expected=r"as hv01\provision, or provision@example.lan")
     return text
 
 
@@ -294,6 +401,7 @@ def _texts(pattern: str = "", *examples: str) -> WithJsonSchema:
 
 Text = Annotated[str, BeforeValidator(as_text)]
 Filled = Annotated[str, BeforeValidator(_filled), _texts(r"\S")]
+User = Annotated[str, BeforeValidator(_user), _texts(r"\S", r"hv01\provision")]
 Label = Annotated[str, BeforeValidator(_label), _texts(rf"^{_LABEL.pattern}$", "home")]
 HostName = Annotated[str, BeforeValidator(_host_name), _texts("", "hv01.lan", "192.168.1.5")]
 DomainName = Annotated[str, BeforeValidator(_domain), _texts("", "cluster.local")]
@@ -307,7 +415,7 @@ Endpoint = Annotated[str, BeforeValidator(_endpoint), _texts("^https://.+:[0-9]+
 IsoUrl = Annotated[str, BeforeValidator(_iso_url), _texts("^https?://")]
 Sha256 = Annotated[str, BeforeValidator(_sha256), _texts("^([0-9A-Fa-f]{2}:?){32}$")]
 Device = Annotated[str, BeforeValidator(_device), _texts("^/dev/", "/dev/sda")]
-WindowsPath = Annotated[str, BeforeValidator(_windows_path), _texts(r"^([A-Za-z]:[\\/]|\\\\)", r"D:\vm")]
+WindowsPath = Annotated[str, BeforeValidator(_windows_path), _texts(r"^[A-Za-z]:[\\/]", r"D:\vm")]
 San = Annotated[str, BeforeValidator(_san), _texts("", "127.0.0.1", "api.home.lan")]
 Vlan = Annotated[int, Field(ge=1, le=4094), BeforeValidator(_vlan)]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -28,6 +28,7 @@ from provisioner.clusterfile.values import (
     San,
     Sha256,
     Text,
+    User,
     Version,
     Vlan,
     WindowsPath,
@@ -80,7 +81,7 @@ class Host(Fields):
     """DNS name or address; default: the host's name in this file."""
     port: Port = 5986
     """Port of WinRM over HTTPS."""
-    user: Filled | None = None
+    user: User | None = None
     r"""Account on the host, as `hv01\provision`. The password never stands in this file."""
     transport: Literal["psrp", "winrs"] = "psrp"
     """`psrp` is PowerShell remoting; `winrs` runs one process per call, for hosts that allow nothing else."""

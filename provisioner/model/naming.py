@@ -102,3 +102,14 @@ def bare_mac(text: str) -> str:
 def spaced_mac(bare: str, separator: str = "-") -> str:
     """`02155D000011` -> `02-15-5D-00-00-11`."""
     return separator.join(bare[i : i + 2] for i in range(0, 12, 2))
+
+
+_WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]", re.IGNORECASE)
+
+
+def is_windows_device(name: str) -> bool:
+    """Whether a file or folder of that name cannot be: Windows takes it for a device, whatever comes behind a dot.
+
+    Source: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+    """
+    return bool(_WINDOWS_DEVICES.fullmatch(name.partition(".")[0].rstrip()))

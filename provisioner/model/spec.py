@@ -173,6 +173,12 @@ class Cluster:
         return tuple(m for m in self.machines if m.role is Role.WORKER)
 
     @property
+    def has_patches(self) -> bool:
+        """Whether any machine's config is more than what is generated."""
+        groups = (self.patches, self.control_plane_patches, self.worker_patches, *(m.patches for m in self.machines))
+        return any(groups)
+
+    @property
     def installer(self) -> str:
         """Reference of the installer image: the ISO's own one, else that of the release."""
         return self.image.installer or f"{INSTALLER}:{self.talos}"

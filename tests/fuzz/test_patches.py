@@ -19,7 +19,7 @@ def loaded(folder: Path, patches: list[str]) -> Cluster | Fault:
     (folder / "last.yaml").write_text(patches[-1])
     lines = "".join(f"    - {text}\n" for text in patches[:-1])
     (folder / "home.yaml").write_text(
-        f"version: 1\nhost: hv01.lan\nmachines: {{workers: 1}}\npatches:\n  all:\n{lines}    - file: last.yaml\n"
+        f"version: 1\nhost: {{address: hv01.lan, user: u}}\nmachines: {{workers: 1}}\npatches:\n  all:\n{lines}    - file: last.yaml\n"
     )
     try:
         return load_cluster(folder / "home.yaml").cluster

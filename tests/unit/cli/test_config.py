@@ -64,8 +64,8 @@ def clusters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "clusters"
     folder.mkdir()
-    (folder / "home.yaml").write_text("version: 1\nhost: hv01.lan\nswitch: {adapter: Ethernet}\n")
-    (folder / "even.yaml").write_text("version: 1\nhost: hv01.lan\nmachines: {control_planes: 2}\n")
+    (folder / "home.yaml").write_text("version: 1\nhost: {address: hv01.lan, user: u}\nswitch: {adapter: Ethernet}\n")
+    (folder / "even.yaml").write_text("version: 1\nhost: {address: hv01.lan, user: u}\nmachines: {control_planes: 2}\n")
     (folder / "bad.yaml").write_text((CASES / "invalid-together.yaml").read_text())
     return folder
 
@@ -191,7 +191,7 @@ def test_check_tells_what_talos_would_refuse_in_a_patch(clusters: Path) -> None:
     """As `up` would, and before any host is asked."""
     path = clusters / "patched.yaml"
     path.write_text(
-        "version: 1\nhost: hv01.lan\nswitch: {adapter: Ethernet}\npatches:\n  all:\n    - machine: {nonsense: {key: 1}}\n"
+        "version: 1\nhost: {address: hv01.lan, user: u}\nswitch: {adapter: Ethernet}\npatches:\n  all:\n    - machine: {nonsense: {key: 1}}\n"
     )
     done = run("check", "patched", "--json")
     assert done.exit_code == 3

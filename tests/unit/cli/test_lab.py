@@ -134,7 +134,7 @@ def test_a_lab_is_deleted_on_consent_alone(asked: list[dict[str, Any]], monkeypa
 
 
 def test_a_real_host_has_no_lab(asked: list[dict[str, Any]]) -> None:
-    Path("clusters/home.yaml").write_text("version: 1\nhost: hv01.lan\n")
+    Path("clusters/home.yaml").write_text("version: 1\nhost: {address: hv01.lan, user: u}\n")
     fault = fault_of(run("start", "home"))
     assert (fault.id, exit_code(fault.id)) == ("P-LAB-START", 4)
     assert "real host" in fault.message

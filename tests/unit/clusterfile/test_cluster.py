@@ -99,7 +99,7 @@ def test_lab_file() -> None:
 def test_patches_from_files_come_with_all_their_documents(tmp_path: Path) -> None:
     (tmp_path / "patches").mkdir()
     (tmp_path / "patches" / "all.yaml").write_text("machine: {env: {A: off}}\n---\nkind: HostnameConfig\n")
-    text = "version: 1\nhost: hv01.lan\npatches:\n  worker:\n    - file: patches/all.yaml\n    - cluster: {proxy: {disabled: true}}\n"
+    text = "version: 1\nhost: {address: hv01.lan, user: u}\npatches:\n  worker:\n    - file: patches/all.yaml\n    - cluster: {proxy: {disabled: true}}\n"
     patches = load_text(tmp_path, text).cluster.worker_patches
     assert [patch.documents for patch in patches] == [
         ({"machine": {"env": {"A": "off"}}}, {"kind": "HostnameConfig"}),
@@ -109,13 +109,13 @@ def test_patches_from_files_come_with_all_their_documents(tmp_path: Path) -> Non
 
 
 def test_octal_permissions_mean_what_talos_takes_them_for(tmp_path: Path) -> None:
-    text = "version: 1\nhost: a\npatches: {all: [{machine: {files: [{permissions: 0644}, {permissions: 0o600}]}}]}\n"
+    text = "version: 1\nhost: {address: a, user: u}\npatches: {all: [{machine: {files: [{permissions: 0644}, {permissions: 0o600}]}}]}\n"
     files = load_text(tmp_path, text).cluster.patches[0].documents[0]["machine"]["files"]
     assert [file["permissions"].value for file in files] == [0o644, 0o600]
 
 
 def test_protection_knows_its_line(tmp_path: Path) -> None:
-    cluster = load_text(tmp_path, "version: 1\nhost: a\nprotect: true\n").cluster
+    cluster = load_text(tmp_path, "version: 1\nhost: {address: a, user: u}\nprotect: true\n").cluster
     assert cluster.protect
     assert cluster.protect.line == 3
 
@@ -139,7 +139,7 @@ def test_protection_knows_its_line(tmp_path: Path) -> None:
     ],
 )
 def test_images(tmp_path: Path, image: str, url: str, file_name: str, path: str) -> None:
-    spec = load_text(tmp_path, f"version: 1\nhost: a\nimage: {{{image}}}\n").cluster.image
+    spec = load_text(tmp_path, f"version: 1\nhost: {{address: a, user: u}}\nimage: {{{image}}}\n").cluster.image
     assert (spec.url, spec.file_name, spec.path) == (url, file_name, path)
 
 
@@ -149,7 +149,7 @@ def line_of(origin: Origin) -> int:
 
 
 def test_every_value_has_its_origin(tmp_path: Path) -> None:
-    text = "version: 1\nhost: hv01.lan\nswitch: {name: LAN}\nmachines:\n  control_planes: {count: 1, memory: 6 GiB}\n"
+    text = "version: 1\nhost: {address: hv01.lan, user: u}\nswitch: {name: LAN}\nmachines:\n  control_planes: {count: 1, memory: 6 GiB}\n"
     rows = {origin.path: origin for origin in effective(load_text(tmp_path, text).cluster)}
     assert (rows["name"].value, rows["name"].source) == ("home", "computed")
     assert (rows["switch.name"].source, line_of(rows["switch.name"])) == ("file", 3)

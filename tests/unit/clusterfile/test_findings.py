@@ -52,6 +52,39 @@ def expected_of(name: str) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("network", "machines", "problem"),
+    [
+        (
+            "pod_subnets: [10.244.0.0/24]",
+            "[{name: a, role: controlplane}, {name: b, role: worker}]",
+            "pods for 1 of 2 machines",
+        ),
+        ("pod_subnets: [10.244.0.0/23]", "[{name: a, role: controlplane}, {name: b, role: worker}]", ""),
+        ("pod_subnets: [fd00::/64]", "{control_planes: 1, workers: 1}", "pods for 1 of 2 machines"),
+        ("pod_subnets: [fd00::/40]", "{control_planes: 1, workers: 1}", "larger than Kubernetes takes"),
+        ("pod_subnets: [10.244.0.0/16, fd00::/56]", "{control_planes: 1, workers: 250}", ""),
+        (
+            "pod_subnets: [10.244.0.0/16, fd00::/48]",
+            "{control_planes: 1, workers: 256}",
+            "pods for 256 of 257 machines",
+        ),
+        ("service_subnets: [10.96.0.0/28]", "{control_planes: 1, workers: 1}", ""),
+        ("service_subnets: [10.96.0.0/29]", "{control_planes: 1, workers: 1}", "too small for services"),
+    ],
+)
+def test_networks_have_room(tmp_path: Path, network: str, machines: str, problem: str) -> None:
+    path = tmp_path / "home.yaml"
+    path.write_text(f"version: 1\nhost: {{address: hv01.lan, user: u}}\nnetwork: {{{network}}}\nmachines: {machines}\n")
+    try:
+        load_cluster(path)
+        found: list[str] = []
+    except Fault as fault:
+        found = [finding.problem for finding in fault.findings if finding.severity == "error"]
+    assert len(found) == bool(problem)
+    assert all(problem in text for text in found)
+
+
 def test_each_case_has_its_findings_and_no_finding_is_orphaned() -> None:
     assert {path.stem for path in INVALID} == {path.stem for path in CASES.glob("*.findings")}
 
@@ -177,7 +210,7 @@ def test_any_bytes_give_findings(raw: bytes, tmp_path_factory: pytest.TempPathFa
 @pytest.mark.parametrize("version", ["[1]", "{a: 1}", "1.0", "true", "'1'", "one", "-1", "0", "0x1", "", "~"])
 def test_only_a_whole_number_is_a_version(version: str, tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
-    path.write_text(f"host: hv01.lan\nversion: {version}\n")
+    path.write_text(f"host: {{address: hv01.lan, user: u}}\nversion: {version}\n")
     found = findings_of(path)
     if version == "0x1":
         assert found == []
@@ -216,7 +249,7 @@ def test_large_files_are_not_read(tmp_path: Path) -> None:
 )
 def test_a_lone_bracket_is_a_finding(line: str, tmp_path: Path) -> None:
     """The standard library's reader of URLs raises at it."""
-    host = "" if line.startswith("host") else "host: hv01.lan\n"
+    host = "" if line.startswith("host") else "host: {address: hv01.lan, user: u}\n"
     path = tmp_path / "home.yaml"
     path.write_text(f"version: 1\n{host}{line}\nswitch: {{name: LAB}}\nmachines: {{control_planes: 1}}\n")
     with pytest.raises(Fault) as caught:

@@ -41,7 +41,9 @@ def test_text_keeps_its_spelling_from_the_cluster_file_to_the_config(
     patch = f"machine:\n  sysctls:\n    k: {written}\n"
     (tmp_path / "patch.yaml").write_text(patch)
     body = "- " + patch.replace("\n", "\n      ").rstrip() if inline else "- file: patch.yaml"
-    (tmp_path / "home.yaml").write_text(f"version: 1\nhost: hv01.lan\npatches:\n  all:\n    {body}\n")
+    (tmp_path / "home.yaml").write_text(
+        f"version: 1\nhost: {{address: hv01.lan, user: u}}\npatches:\n  all:\n    {body}\n"
+    )
     cluster = load_cluster(tmp_path / "home.yaml").cluster
     assert config_of(cluster, "home-worker-1")["machine"]["sysctls"] == {"k": expected}
 
