@@ -63,6 +63,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _RAN.add(report.nodeid)
     if "engine" in report.keywords and report.skipped:
         _SKIPPED.add(report.nodeid)
+    if "go" in report.keywords and report.when == "call" and report.passed:
+        _JUDGED.add(report.nodeid)
+    if "go" in report.keywords and report.skipped:
+        _NOT_JUDGED.add(report.nodeid)
 
 
 GO_BUILD_S = 600
@@ -70,6 +74,8 @@ GO_BUILD_S = 600
 
 _RAN: set[str] = set()
 _SKIPPED: set[str] = set()
+_JUDGED: set[str] = set()
+_NOT_JUDGED: set[str] = set()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -78,6 +84,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         f"PowerShell engine: {len(_RAN)} tests ran under it, {len(_SKIPPED)} skipped"
         + ("" if where else " (none on this machine)")
     )
+    if _JUDGED or _NOT_JUDGED:
+        terminalreporter.write_line(
+            f"Talos' own library: {len(_JUDGED)} tests asked it, {len(_NOT_JUDGED)} skipped"
+            + ("" if shutil.which("go") else " (no Go on this machine)"),
+            yellow=bool(_NOT_JUDGED),
+        )
 
 
 @pytest.hookimpl(trylast=True)

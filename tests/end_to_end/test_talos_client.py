@@ -22,5 +22,8 @@ def test_talos_own_client_is_answered(whole: Desk) -> None:
         assert answer["version"] == ["v1.11.5"]
         assert answer["services"]["kubelet"] == "Running"
         assert answer["machine_status"]["stage"] == "running"
+    for node in nodes:
+        kinds = judge.ask("kinds", path, node)
+        assert {name: kind for name, kind in kinds.items() if kind["error"] or not kind["typed"]} == {}
     members = [answer["etcd_members"] for answer in answers if "etcd_error" not in answer]
     assert members == [["lab-cp-1"]], "the control plane alone tells of etcd"

@@ -140,7 +140,12 @@ async def reset(answerer: Answerer, request: pb.ResetRequest) -> pb.Reset:
         machine = answerer.require_alive()
         _check_reset(machine, request, labels)
         actor = sequences.new_actor(machine)
-        sequences.reset(machine, graceful=request.graceful, then_reboot=request.reboot, labels=labels, actor=actor)
+        wiping = sequences.Wiping(
+            labels=labels,
+            system_disk=request.mode != pb.ResetRequest.USER_DISKS,
+            user_disks=tuple(request.user_disks_to_wipe),
+        )
+        sequences.reset(machine, wiping, graceful=request.graceful, then_reboot=request.reboot, actor=actor)
     return pb.Reset(actor_id=actor)
 
 
@@ -217,17 +222,20 @@ async def kubeconfig(answerer: Answerer, _request: Empty) -> AsyncIterator[commo
 
 
 async def read(answerer: Answerer, request: pb.ReadRequest) -> AsyncIterator[common_pb2.Data]:
-    """The few files of /proc and /etc that an orchestrator asks for."""
+    """The few files of /proc and /etc that an orchestrator asks for. The lab's machines have no file system to look into."""
     with answerer.kernel.lock:
-        talos = answerer.require_alive().talos
+        machine = answerer.require_alive()
+        talos, config = machine.talos, machine.running_config
         files = {
             "/proc/sys/kernel/random/boot_id": f"{talos.boot_id}\n",
             "/proc/cmdline": f"{talos.cmdline}\n",
             "/etc/hostname": f"{talos.hostname}\n",
+            "/etc/hosts": f"127.0.0.1 localhost\n{talos.address} {talos.hostname}\n::1 localhost\n",
+            "/etc/resolv.conf": "".join(f"nameserver {server}\n" for server in config.nameservers),
             "/etc/os-release": f'NAME="Talos"\nID=talos\nVERSION_ID={talos.version}\nPRETTY_NAME="Talos ({talos.version})"\n',
         }
     if request.path not in files:
-        raise GRPCError(Status.NOT_FOUND, f"stat {request.path}: no such file or directory")
+        raise GRPCError(Status.UNIMPLEMENTED, f"the lab's machines keep no file {request.path} to read")
     yield common_pb2.Data(bytes=files[request.path].encode())
 
 

@@ -53,6 +53,8 @@ class Answerer:
     boot_id: str
     bell: Bell
     view: View
+    closed: bool = False
+    """Whether its server has gone: who waits through another machine's hears of it too."""
 
     @property
     def alive(self) -> bool:
@@ -60,8 +62,8 @@ class Answerer:
         return self.machine.guest is not None and self.machine.guest.boot_id == self.boot_id
 
     def require_alive(self) -> Machine:
-        if not self.alive:
-            raise GRPCError(Status.UNAVAILABLE, "the connection is draining")
+        if self.closed or not self.alive:
+            raise GRPCError(Status.UNAVAILABLE, "error reading from server: EOF")
         return self.machine
 
     async def wait(self, ring: asyncio.Future[None], seconds: float | None = None) -> bool:

@@ -32,10 +32,10 @@ class CosiService(StateBase):
         answerer, kind = self._open(stream, request.namespace, request.type)
         with answerer.kernel.lock:
             answerer.require_alive()
-            entry = answerer.view.look(kind).get(request.id)
+            entry = answerer.view.look(kind, request.namespace).get(request.id)
         if entry is None:
             raise GRPCError(
-                Status.NOT_FOUND, f"resource {kind.type}({kind.namespace}/{request.id}@undefined) doesn't exist"
+                Status.NOT_FOUND, f"resource {kind.type}({request.namespace}/{request.id}@undefined) doesn't exist"
             )
         await stream.send_message(pb.GetResponse(resource=entry.resource()))
 
@@ -44,7 +44,7 @@ class CosiService(StateBase):
         answerer, kind = self._open(stream, request.namespace, request.type)
         with answerer.kernel.lock:
             answerer.require_alive()
-            entries = resources.selected(answerer.view.look(kind), request.options.id_query.regexp)
+            entries = resources.selected(answerer.view.look(kind, request.namespace), request.options.id_query.regexp)
         for name in sorted(entries):
             await stream.send_message(pb.ListResponse(resource=entries[name].resource()))
 
@@ -61,7 +61,7 @@ class CosiService(StateBase):
             ring = answerer.bell.next()
             with answerer.kernel.lock:
                 answerer.require_alive()
-                found = answerer.view.look(kind)
+                found = answerer.view.look(kind, request.namespace)
             if single is not None:
                 found = {single: found[single]} if single in found else {}
                 events = list(_first_of_one(kind, single, found) if known is None else _changes(known, found))

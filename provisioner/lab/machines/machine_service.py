@@ -25,7 +25,7 @@ from provisioner.lab.machines.calls import (
     lose_answer,
     received,
 )
-from provisioner.lab.machines.proxy import Proxy, common
+from provisioner.lab.machines.proxy import NO_FORWARDING, Proxy, common, failure
 from provisioner.talos.api.gen import common_pb2
 from provisioner.talos.api.gen import machine_pb2 as pb
 from provisioner.talos.api.gen.machine_grpc import MachineServiceBase
@@ -93,7 +93,7 @@ class MachineService(MachineServiceBase):
         await self._stream(stream, READERS, answers.dmesg)
 
     async def Events(self, stream: Stream[pb.EventsRequest, pb.Event]) -> None:
-        await self._stream(stream, READERS, answers.events)
+        await self._stream(stream, READERS, answers.events, pb.Event)
 
     async def Kubeconfig(self, stream: Stream[Empty, common_pb2.Data]) -> None:
         await self._stream(stream, ADMINS, answers.kubeconfig)
@@ -118,9 +118,13 @@ class MachineService(MachineServiceBase):
         return elements
 
     async def _stream(
-        self, stream: Stream[Request, Any], roles: frozenset[str], answer: Streaming[Request, Element]
+        self,
+        stream: Stream[Request, Any],
+        roles: frozenset[str],
+        answer: Streaming[Request, Element],
+        failed: Callable[[], Any] = common_pb2.Data,
     ) -> None:
-        """From several machines at once, messages come as they come, each with its target's name."""
+        """From several machines at once, messages come as they come, each with its target's name; that one failed is a message too."""
         self._who_asks(stream).require(roles)
         request = await received(stream)
         targets = self._proxy.many(stream.metadata)
@@ -130,9 +134,14 @@ class MachineService(MachineServiceBase):
             return
 
         async def from_one(target: str) -> None:
-            async for message in answer(self._proxy.target(target), request):
-                common(message).hostname = target
-                await stream.send_message(message)
+            try:
+                async for message in answer(self._proxy.target(target), request):
+                    common(message).hostname = target
+                    await stream.send_message(message)
+            except GRPCError as error:
+                if error.message == NO_FORWARDING:
+                    raise
+                await stream.send_message(failure(failed(), target, error))
 
         tasks = [asyncio.create_task(from_one(target)) for target in targets]
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -54,11 +55,7 @@ class Proxy:
             except GRPCError as error:
                 if error.status is Status.PERMISSION_DENIED and error.message == NO_FORWARDING:
                     raise
-                element = failed()
-                about = common(element)
-                about.hostname = target
-                about.error = f"rpc error: code = {_go_name(error.status)} desc = {error.message}"
-                about.status.code, about.status.message = error.status.value, error.message or ""
+                element = failure(failed(), target, error)
             elements.append(element)
         return elements
 
@@ -69,22 +66,43 @@ class Proxy:
                 return self.local
             if not local.control_plane:
                 raise GRPCError(Status.PERMISSION_DENIED, NO_FORWARDING)
-            for machine in clusters.peers(local):
-                if _is_called(machine, name) and (answerer := self._find(machine)) is not None:
+            called = [machine for machine in clusters.peers(local) if _is_called(machine, name)]
+            for machine in called:
+                if (answerer := self._find(machine)) is not None:
                     return answerer
-        raise GRPCError(
-            Status.UNAVAILABLE,
-            f'connection error: desc = "transport: Error while dialing: dial tcp {name}:50000: connect: connection refused"',
-        )
+        if called:
+            why = f"dial tcp {name}:50000: connect: connection refused"
+        elif _is_address(name):
+            why = f"dial tcp {name}:50000: connect: no route to host"
+        else:
+            why = f"dial tcp: lookup {name} on 127.0.0.53:53: no such host"
+        raise GRPCError(Status.UNAVAILABLE, f'connection error: desc = "transport: Error while dialing: {why}"')
 
 
 NO_FORWARDING = "no request forwarding"
+
+
+def failure(element: Element, target: str, error: GRPCError) -> Element:
+    """What stands in a reply for a target that failed."""
+    about = common(element)
+    about.hostname = target
+    about.error = f"rpc error: code = {_go_name(error.status)} desc = {error.message}"
+    about.status.code, about.status.message = error.status.value, error.message or ""
+    return element
 
 
 def common(element: Any) -> common_pb2.Metadata:
     """The metadata that each element of a reply has."""
     metadata: common_pb2.Metadata = element.metadata
     return metadata
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_called(machine: Machine, name: str) -> bool:

@@ -62,8 +62,10 @@ class View:
         self._machine = machine
         self._entries: dict[str, dict[str, Entry]] = {}
 
-    def look(self, kind: kinds.Kind) -> dict[str, Entry]:
-        """All of that kind by id, as they are now."""
+    def look(self, kind: kinds.Kind, namespace: str = "") -> dict[str, Entry]:
+        """All of that kind by id, as they are now. Each kind lives in one namespace; any other has none of it."""
+        if namespace and namespace != kind.namespace:
+            return {}
         before = self._entries.get(kind.type, {})
         now = Timestamp()
         now.FromDatetime(self._machine.kernel.clock.wall())

@@ -133,6 +133,9 @@ class MachineServers(ListenerKeeper):
 
     def _close(self, owner: str, *, power_cut: bool) -> None:
         running = self._running.pop(owner)
+        answerer = running.server.answerer
+        answerer.closed = True
+        answerer.bell.ring()
         for address in list(running.listeners):
             self._close_listener(running, address)
         if power_cut or running.silent:

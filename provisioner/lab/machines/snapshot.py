@@ -8,6 +8,7 @@ from typing import Any
 
 from provisioner.lab.machines import kinds
 from provisioner.lab.world.guests import clusters, disks
+from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.machine import Machine
 
 Spec = dict[str, Any]
@@ -16,6 +17,8 @@ Told = Iterator[tuple[str, str, Spec]]
 
 DIAGNOSTIC_DELAY = 30.0
 ISO_BYTES = 110 * 2**20
+_NO_CONFIG = b"machine: {}"
+"""Defaults alone."""
 
 
 def take(machine: Machine, kind: kinds.Kind) -> dict[str, Spec]:
@@ -176,8 +179,9 @@ def _network(machine: Machine) -> Told:
             "etcFilesReady": bool(talos.hostname),
         },
     )
-    yield "ResolverStatuses.net.talos.dev", "resolvers", {"dnsServers": ["1.1.1.1", "8.8.8.8"]}
-    yield "TimeServerStatuses.net.talos.dev", "timeservers", {"timeServers": ["time.cloudflare.com"]}
+    config = machine.config or MachineConfig(_NO_CONFIG)
+    yield "ResolverStatuses.net.talos.dev", "resolvers", {"dnsServers": config.nameservers}
+    yield "TimeServerStatuses.net.talos.dev", "timeservers", {"timeServers": config.time_servers}
     yield "AddressStatuses.net.talos.dev", "lo/127.0.0.1/8", _address("127.0.0.1/8", "lo", 1, "host")
     prefixes = _prefixes(machine)
     for prefix in prefixes:
@@ -240,6 +244,12 @@ def _configured(machine: Machine) -> Told:
     yield "Nodenames.kubernetes.talos.dev", "nodename", {"nodename": talos.hostname}
     if talos.address:
         yield "NodeIPs.kubernetes.talos.dev", "kubelet", {"addresses": [talos.address]}
+    for key, value in config.node_labels.items():
+        yield "NodeLabelSpecs.k8s.talos.dev", key, {"key": key, "value": value}
+    for key, value in config.node_annotations.items():
+        yield "NodeAnnotationSpecs.k8s.talos.dev", key, {"key": key, "value": value}
+    for key, (value, effect) in config.node_taints.items():
+        yield "NodeTaintSpecs.k8s.talos.dev", key, {"key": key, "effect": effect, "value": value}
     if machine.kubelet_in:
         spec = {"nodename": talos.hostname, "nodeReady": kube.node_ready(talos), "unschedulable": machine.cordoned}
         yield "NodeStatuses.kubernetes.talos.dev", talos.hostname, spec

@@ -15,7 +15,7 @@ from google.protobuf.struct_pb2 import Struct
 
 @dataclass(frozen=True)
 class Field:
-    """One field. `kind`: string, bool, uint, ip, cidr, mac, bytes, enum, message or struct."""
+    """One field. `kind`: string, bool, uint, ip, cidr, mac, bytes, enum, flags (words with commas), message or struct."""
 
     number: int
     key: str
@@ -23,7 +23,7 @@ class Field:
     kind: str = "string"
     repeated: bool = False
     words: Mapping[str, int] = field(default_factory=dict)
-    """Of an enum."""
+    """Of an enum, or of flags."""
     fields: Sequence[Field] = ()
     """Of a message."""
 
@@ -43,6 +43,8 @@ def encode(fields: Sequence[Field], spec: Mapping[str, Any]) -> bytes:
 def _one(item: Field, value: Any) -> bytes:
     if item.kind == "enum":
         return _varint(item.number << 3) + _varint(item.words[value]) if item.words[value] else b""
+    if item.kind == "flags":
+        return _varint(item.number << 3) + _varint(sum(item.words[word] for word in value.split(",")))
     if item.kind in ("bool", "uint"):
         return _varint(item.number << 3) + _varint(int(value))
     return _delimited(item.number, _content(item, value))

@@ -1,10 +1,15 @@
-"""The judge: a small Go program on Talos' own library. Built once, kept in the user's cache, skipped where there is no Go."""
+"""The judge: a small Go program on Talos' own library.
+
+Built once for all test processes, kept in the user's cache by a digest of its sources. Where there is no Go its tests are skipped, which
+the end of a test run says aloud.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 FOLDER = Path(__file__).resolve().parent
+
+BUILD_S = 600
 
 _REAL_HOME = Path.home()
 """Where Go keeps its modules; the tests themselves run with a home of their own."""
@@ -52,7 +60,7 @@ class Judge:
 
 
 def build_judge() -> Judge:
-    """The judge, built when its sources are new to this machine (40 s then). Skips the test where it cannot be built."""
+    """The judge, built when its sources are new to this machine (1 min then). Skips the test where it cannot be built."""
     go = shutil.which("go")
     if go is None:
         pytest.skip("no Go on this machine (`go` is not on the PATH)")
@@ -62,20 +70,28 @@ def build_judge() -> Judge:
     digest = hashlib.sha256(version.encode() + b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME", _REAL_HOME / ".cache")) / "provision-tests"
     program = cache / f"judge-{digest}"
-    if not program.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            fresh = Path(folder) / "judge"
-            built = subprocess.run(
-                ["nice", go, "build", "-mod=readonly", "-buildvcs=false", "-o", fresh, "."],
-                cwd=FOLDER,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=600,
-                check=False,
-            )
-            if built.returncode != 0:
-                pytest.skip(f"the judge cannot be built here: {built.stderr.strip().splitlines()[-1]}")
-            fresh.rename(program)
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"judge-{digest}.lock", timeout=BUILD_S):  # of several workers one builds, the others wait
+        _build(go, program, environment)
     return Judge(program)
+
+
+def _build(go: str, program: Path, environment: dict[str, str]) -> None:
+    if program.is_file():
+        return
+    with tempfile.TemporaryDirectory(dir=program.parent) as folder:
+        fresh = Path(folder) / "judge"
+        built = subprocess.run(
+            ["nice", go, "build", "-mod=readonly", "-buildvcs=false", "-o", fresh, "."],
+            cwd=FOLDER,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_S,
+            check=False,
+        )
+        if built.returncode != 0 and re.search(r"dial tcp|no such host|timeout|proxy", built.stderr):
+            pytest.skip(f"its modules cannot be fetched here: {built.stderr.strip().splitlines()[-1]}")
+        if built.returncode != 0:
+            pytest.fail(f"the judge cannot be built: {built.stderr.strip()}")
+        fresh.rename(program)

@@ -18,6 +18,7 @@ var commands = map[string]struct {
 	"generate":    {"generate: make configs from the inputs given as JSON on standard input", generateConfigs},
 	"patch":       {"patch: apply patches, each question a config and its patches, given as JSON on standard input", patch},
 	"schema":      {"schema: all documents and their fields, in order", schema},
+	"kinds":       {"kinds TALOSCONFIG NODE: list every kind of resource that a machine serves, typed", kinds},
 	"talosconfig": {"talosconfig FILE: load a client configuration", talosconfig},
 	"talk":        {"talk TALOSCONFIG NODE: ask a machine for version, services, etcd members and its status", talk},
 }

@@ -23,8 +23,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// kinds are the documents beside the one without a kind, in Talos 1.11.
-var kinds = []string{
+// extraDocuments are the documents beside the one without a kind, in Talos 1.11.
+var extraDocuments = []string{
 	"EthernetConfig", "EventSinkConfig", "ExistingVolumeConfig", "ExtensionServiceConfig", "KmsgLogConfig",
 	"KubeSpanEndpointsConfig", "NetworkDefaultActionConfig", "NetworkRuleConfig", "PCIDriverRebindConfig",
 	"RawVolumeConfig", "SideroLinkConfig", "SwapVolumeConfig", "TrustedRootsConfig", "UserVolumeConfig", "VolumeConfig",
@@ -71,7 +71,7 @@ func schema(_ []string) (any, error) {
 	found := table{types: map[string]*fields{}, names: map[reflect.Type]string{}}
 	documents := map[string]string{"": found.kindOf(reflect.TypeFor[v1alpha1.Config]())}
 
-	for _, kind := range kinds {
+	for _, kind := range extraDocuments {
 		provider, err := configloader.NewFromBytes(fmt.Appendf(nil, "apiVersion: v1alpha1\nkind: %s\n", kind))
 		if err != nil {
 			return nil, err

@@ -6,10 +6,29 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cosi-project/runtime/pkg/resource"
+	"github.com/cosi-project/runtime/pkg/resource/meta"
+	"github.com/cosi-project/runtime/pkg/resource/protobuf"
 	"github.com/cosi-project/runtime/pkg/state"
 	machineapi "github.com/siderolabs/talos/pkg/machinery/api/machine"
 	"github.com/siderolabs/talos/pkg/machinery/client"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/block"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/cluster"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/config"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/cri"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/etcd"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/files"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/hardware"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/k8s"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/kubeaccess"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/kubespan"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/network"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/perf"
 	"github.com/siderolabs/talos/pkg/machinery/resources/runtime"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/secrets"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/siderolink"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/time"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/v1alpha1"
 )
 
 // answerTime is how long one machine has for all questions together.
@@ -126,4 +145,63 @@ func watchStatus(ctx context.Context, talos *client.Client) (any, error) {
 			}, nil
 		}
 	}
+}
+
+// kinds lists every kind that a machine has a definition of, into the Go type that Talos' own clients use.
+//
+// A kind's answer is how many resources there are, or the error; `typed` is false where they came without a Go type.
+func kinds(args []string) (any, error) {
+	if len(args) != 2 {
+		return nil, errors.New("kinds TALOSCONFIG NODE")
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+
+	talos, err := client.New(ctx, client.WithConfigFromFile(args[0]))
+	if err != nil {
+		return nil, err
+	}
+	defer talos.Close() //nolint:errcheck
+
+	node := client.WithNode(ctx, args[1])
+
+	definitions, err := talos.COSI.List(node, resource.NewMetadata(meta.NamespaceName, meta.ResourceDefinitionType, "", resource.VersionUndefined))
+	if err != nil {
+		return nil, fmt.Errorf("definitions: %w", err)
+	}
+
+	type kind struct {
+		Count int    `json:"count"`
+		Typed bool   `json:"typed"`
+		Error string `json:"error"`
+	}
+
+	answer := map[string]kind{}
+
+	for _, item := range definitions.Items {
+		definition, is := item.(*meta.ResourceDefinition)
+		if !is {
+			return nil, fmt.Errorf("a definition came as %T", item)
+		}
+
+		spec := definition.TypedSpec()
+		found := kind{Typed: true}
+
+		list, err := talos.COSI.List(node, resource.NewMetadata(spec.DefaultNamespace, spec.Type, "", resource.VersionUndefined))
+		if err != nil {
+			found.Error = err.Error()
+		}
+
+		for _, one := range list.Items {
+			if _, opaque := one.(*protobuf.Resource); opaque {
+				found.Typed = false
+			}
+		}
+
+		found.Count = len(list.Items)
+		answer[spec.Type] = found
+	}
+
+	return answer, nil
 }

@@ -118,7 +118,8 @@ class Watching:
     ) -> None:
         with contextlib.suppress(Exception):  # the stream may be dead already; the test has said so
             await self._stream.cancel()
-        await self._context.__aexit__(kind, error, trace)
+        with contextlib.suppress(GRPCError):
+            await self._context.__aexit__(kind, error, trace)
 
 
 def stage_of(response: cosi.WatchResponse) -> str:

@@ -74,7 +74,7 @@ def test_apply_install_bootstrap_and_the_files_for_users(lan: Lan, served: Serve
             check_kubeconfig(archive.bytes, cluster)
             (boot_id,) = await api.Read(pb.ReadRequest(path="/proc/sys/kernel/random/boot_id"))
             assert boot_id.bytes.decode().strip() == lan.guest(vm).boot_id
-            assert (await refusal(api.Read(pb.ReadRequest(path="/nowhere"))))[0] is Status.NOT_FOUND
+            assert (await refusal(api.Read(pb.ReadRequest(path="/nowhere"))))[0] is Status.UNIMPLEMENTED
             reply = await StateStub(channel).Get(
                 cosi.GetRequest(namespace="config", type="MachineConfigs.config.talos.dev", id="v1alpha1")
             )

@@ -224,7 +224,7 @@ def test_a_guest_that_does_not_answer_the_shutdown_service(lan: Lan) -> None:
 def test_resetting_the_whole_disk_needs_the_iso_again(lan: Lan) -> None:
     _, worker = lan.running_cluster(Cluster())
     with lan.kernel.lock:
-        sequences.reset(lan.machine(worker), graceful=True, then_reboot=True, labels=())
+        sequences.reset(lan.machine(worker), sequences.Wiping(), graceful=True, then_reboot=True)
     lan.advance(90)
     assert lan.disk(worker).system is None
     assert (lan.guest(worker).booted_from, lan.guest(worker).stage) == ("iso", "maintenance")
@@ -234,7 +234,8 @@ def test_resetting_state_and_data_ends_in_maintenance_from_the_disk(lan: Lan) ->
     cluster = Cluster()
     _, worker = lan.running_cluster(cluster)
     with lan.kernel.lock:
-        sequences.reset(lan.machine(worker), graceful=False, then_reboot=True, labels=("STATE", "EPHEMERAL"))
+        wiping = sequences.Wiping(labels=("STATE", "EPHEMERAL"))
+        sequences.reset(lan.machine(worker), wiping, graceful=False, then_reboot=True)
     lan.advance(60)
     assert (lan.guest(worker).booted_from, lan.guest(worker).stage) == ("disk", "maintenance")
     installs = len(lan.noted("install_done"))
@@ -247,7 +248,7 @@ def test_resetting_state_and_data_ends_in_maintenance_from_the_disk(lan: Lan) ->
 def test_the_last_member_of_etcd_cannot_leave_gracefully(lan: Lan) -> None:
     cp, _ = lan.running_cluster(Cluster())
     with lan.kernel.lock:
-        sequences.reset(lan.machine(cp), graceful=True, then_reboot=True, labels=())
+        sequences.reset(lan.machine(cp), sequences.Wiping(), graceful=True, then_reboot=True)
     lan.advance(6 * 60)
     assert lan.disk(cp).system is not None
     assert lan.guest(cp).stage == "running"
@@ -256,7 +257,7 @@ def test_the_last_member_of_etcd_cannot_leave_gracefully(lan: Lan) -> None:
 def test_a_member_that_leaves_gracefully_is_off_the_list(lan: Lan) -> None:
     vms = lan.running_cluster(Cluster(), control_planes=3, workers=0)
     with lan.kernel.lock:
-        sequences.reset(lan.machine(vms[2]), graceful=True, then_reboot=False, labels=())
+        sequences.reset(lan.machine(vms[2]), sequences.Wiping(), graceful=True, then_reboot=False)
     lan.advance(60)
     (kube,) = lan.kernel.state.clusters.values()
     assert {member.hostname for member in kube.roster.values()} == {"cp0", "cp1"}

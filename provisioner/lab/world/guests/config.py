@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 
 from provisioner.lab.world.guests import decode
 
+CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
+"""Label of a control plane's node, and key of its taint."""
+
 
 def dig(value: Any, *path: str) -> Any:
     """The value below those keys, or None where one of them is missing."""
@@ -106,6 +109,34 @@ class MachineConfig:
     @property
     def cert_sans(self) -> list[str]:
         return [str(san) for san in self.get("machine", "certSANs") or []]
+
+    @property
+    def nameservers(self) -> list[str]:
+        return [str(server) for server in self.get("machine", "network", "nameservers") or ("1.1.1.1", "8.8.8.8")]
+
+    @property
+    def time_servers(self) -> list[str]:
+        return [str(server) for server in self.get("machine", "time", "servers") or ("time.cloudflare.com",)]
+
+    @property
+    def node_labels(self) -> dict[str, str]:
+        """Those that Talos puts on the node, its own among them."""
+        own = {CONTROL_PLANE_LABEL: ""} if self.control_plane else {}
+        return own | dict(self.get("machine", "nodeLabels") or {})
+
+    @property
+    def node_annotations(self) -> dict[str, str]:
+        return dict(self.get("machine", "nodeAnnotations") or {})
+
+    @property
+    def node_taints(self) -> dict[str, tuple[str, str]]:
+        """Key -> value, effect."""
+        own = self.control_plane and not self.get("cluster", "allowSchedulingOnControlPlanes")
+        found = {CONTROL_PLANE_LABEL: ("", "NoSchedule")} if own else {}
+        for key, text in (self.get("machine", "nodeTaints") or {}).items():
+            value, colon, effect = text.partition(":")
+            found[key] = (value, effect) if colon else ("", value)
+        return found
 
     @property
     def interfaces(self) -> list[dict[str, Any]]:

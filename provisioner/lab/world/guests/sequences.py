@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 
 from provisioner.lab.world.guests import boot, clusters, times
 from provisioner.lab.world.guests.config import MachineConfig
@@ -38,9 +39,17 @@ def shut_down(machine: Machine, *, actor: str = "") -> None:
     machine.run("boot", _shut_down(machine, actor))
 
 
-def reset(machine: Machine, *, graceful: bool, then_reboot: bool, labels: tuple[str, ...], actor: str = "") -> None:
-    """`labels` empty: the whole system disk."""
-    machine.run("boot", _reset(machine, actor, graceful=graceful, then_reboot=then_reboot, labels=labels))
+@dataclass(frozen=True, kw_only=True)
+class Wiping:
+    """What a reset wipes. `labels` empty: the whole system disk, if that is meant at all; user disks by their device."""
+
+    labels: tuple[str, ...] = ()
+    system_disk: bool = True
+    user_disks: tuple[str, ...] = ()
+
+
+def reset(machine: Machine, wiping: Wiping, *, graceful: bool, then_reboot: bool, actor: str = "") -> None:
+    machine.run("boot", _reset(machine, actor, wiping, graceful=graceful, then_reboot=then_reboot))
 
 
 def change_config(machine: Machine, config: MachineConfig, *, persist: bool = True, now: bool = True) -> None:
@@ -91,7 +100,7 @@ def _shut_down(machine: Machine, actor: str) -> Steps:
     machine.hardware.powered_off()
 
 
-def _reset(machine: Machine, actor: str, *, graceful: bool, then_reboot: bool, labels: tuple[str, ...]) -> Steps:
+def _reset(machine: Machine, actor: str, wiping: Wiping, *, graceful: bool, then_reboot: bool) -> Steps:
     kernel = machine.kernel
     if graceful and machine.control_plane:
         until = kernel.now() + times.LEAVE_WINDOW
@@ -101,19 +110,24 @@ def _reset(machine: Machine, actor: str, *, graceful: bool, then_reboot: bool, l
                 return
             yield 10.0
     yield from _stop_services(machine, "reset", "resetting", actor)
-    system = machine.system
-    for disk in machine.hardware.disks():
-        if disk.vhd.system is None or disk.vhd.system is not system:
-            continue
-        if not labels:
-            disk.vhd.system = None
-        else:
-            system.config = b"" if "STATE" in labels else system.config
-            system.etcd = None if "EPHEMERAL" in labels else system.etcd
-    if not labels or "EPHEMERAL" in labels:
-        machine.around.kube.forget_disk(machine.owner)
+    _wipe(machine, wiping)
     machine.note("reset")
     if then_reboot:
         boot.restart(machine, boot.cold)
     else:
         machine.hardware.powered_off()
+
+
+def _wipe(machine: Machine, wiping: Wiping) -> None:
+    system, labels = machine.system, wiping.labels
+    for disk in machine.hardware.disks():
+        is_system = disk.vhd.system is not None and disk.vhd.system is system
+        if not is_system and f"/dev/{disk.device}" in wiping.user_disks:
+            disk.vhd.system, disk.vhd.other_system = None, ""
+        elif is_system and wiping.system_disk and not labels:
+            disk.vhd.system = None
+        elif is_system and system is not None and wiping.system_disk:
+            system.config = b"" if "STATE" in labels else system.config
+            system.etcd = None if "EPHEMERAL" in labels else system.etcd
+    if wiping.system_disk and (not labels or "EPHEMERAL" in labels):
+        machine.around.kube.forget_disk(machine.owner)
