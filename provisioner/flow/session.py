@@ -312,8 +312,8 @@ class Session:
             return ", ".join(([f"{vms} VMs"] if vms else []) + others) + " removed"
         last = plan.actions[-1].step
         if last is StepId.ACCESS:
-            health = self._run.health if self._run and self._run.health else plan.of(StepId.HEALTH)[-1].why
-            return f"{self.cluster.name} is up: {health}"
+            found = self._run.health if self._run else ""
+            return f"{self.cluster.name} is up: {found or plan.of(StepId.HEALTH)[-1].details['nodes']}"
         return f"{self.cluster.name} is done up to step {last}"
 
     def _tell_fault(self, fault: Fault, step: StepId) -> None:

@@ -61,8 +61,9 @@ def plan(cluster: Cluster, seen: Observed, restarted: Collection[str] = ()) -> I
     picture = picture_of(cluster, seen)
     unmet = list(unmet_conditions(picture))
     if not restarted and all(each.by_config for each in unmet):
-        why = f"{_nodes_words(picture)}, etcd {len(seen.etcd or ())} of {len(cluster.control_planes)}"
-        yield Action(step=StepId.HEALTH, verb=Verb.KEEP, object=cluster.name, why=why)
+        nodes = _nodes_words(picture)
+        why = f"{nodes}, etcd {len(seen.etcd or ())} of {len(cluster.control_planes)}"
+        yield Action(step=StepId.HEALTH, verb=Verb.KEEP, object=cluster.name, why=why, details={"nodes": nodes})
         return
     yield Action(
         step=StepId.HEALTH,

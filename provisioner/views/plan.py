@@ -19,6 +19,9 @@ _VERB = max(len(verb) for verb in Verb)
 _WHOLE = f"Nothing to do: {AS_THE_FILE_SAYS}."
 _UNCOMPARED = "Not compared yet: the configs of running machines (patches, certificate SANs, networks, taints)."
 
+_SEEN = 3
+"""Lines of what was seen that a refusal shows; `up` shows all."""
+
 _STYLES: Mapping[Verb, Style] = {
     Verb.KEEP: Style.KEPT,
     Verb.CHANGE: Style.SLOW,
@@ -107,6 +110,10 @@ def _row(label: str, action: Action, text: str, right: str, paper: Paper) -> Ite
     if action.fault is not None:
         said = "" if action.fault.message in text else f"  {action.fault.message}"
         yield from paper.wrapped(line(" " * indent, Span(action.fault.id, Style.BAD), said), indent=indent)
+        for seen in action.fault.seen[:_SEEN]:
+            yield from paper.wrapped(line(" " * indent, f"seen: {seen}"), indent=indent + 2)
+        for way in (*action.fault.then, *filter(None, (action.fault.resume,))):
+            yield from paper.wrapped(line(" " * indent, f"then: {way}"), indent=indent + 2)
 
 
 def _text(action: Action, number: int, machine: MachineSpec | None, widest: int) -> str:
