@@ -105,3 +105,19 @@ async def test_a_config_whose_answer_was_lost_says_that_it_cannot_be_told() -> N
     world.machines.fail("apply", Dropped("reset"), forever=True, dry_run=False)
     with pytest.raises(Fault, match="cannot be told"):
         await config.apply(of(CP), run)
+
+
+async def test_the_identity_is_proven_again_right_before_the_keys_leave() -> None:
+    """Between the search and the config another machine may have taken the address."""
+    world, run = at_work(cluster_of({}), CP)
+    world.machines.named(CP).becomes(uuid="5a6b7c8d-0000-4000-8000-000000000002")
+    with pytest.raises(Fault) as caught:
+        await config.apply(of(CP), run)
+    assert caught.value.id == "P-BOOT-FOREIGN"
+    assert world.machines.made("apply") == [], "not even the dry run, which carries the keys too"
+
+
+async def test_a_machine_that_took_its_config_is_known_to_have_had_an_empty_disk() -> None:
+    _, run = at_work(cluster_of({}), CP)
+    await config.apply(of(CP), run)
+    assert run.configured == {CP}

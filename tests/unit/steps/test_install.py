@@ -97,3 +97,12 @@ async def test_a_machine_that_still_runs_from_the_iso_is_not_installed() -> None
         await install.apply(action(), run)
     await run.finders[HOST].close()
     assert any("not from its disk" in line for line in caught.value.seen)
+
+
+async def test_another_machine_of_the_same_cluster_is_not_taken_for_it() -> None:
+    """It answers under our own authority, from its disk, at the address where ours was."""
+    _, run = waiting(at("192.168.1.101", uuid=STRANGERS))
+    with pytest.raises(Fault) as caught:
+        await install.apply(action(), run)
+    await run.finders[HOST].close()
+    assert caught.value.id == "P-INSTALL-STUCK"

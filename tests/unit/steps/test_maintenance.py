@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from provisioner.errors import Dropped, Fault, Unreachable
+from provisioner.model.events import Note
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.steps import access, bootstrap, config, install, maintenance
 from provisioner.steps.run import Run
 from tests.fakes.machines import Box
+from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, machine_of, observed_of
 
@@ -124,3 +127,57 @@ async def test_no_step_blames_a_machine_whose_host_is_gone(step: ModuleType, cal
     with pytest.raises(Fault) as caught:
         await step.apply(action, run)
     assert caught.value.id == "P-HOST-LOST"
+
+
+# --- a machine that booted the ISO although Talos is on its disk ----------------------------------------------------------
+
+HINT = {"machines": {WORKER: {"address": THERE, "installed": True, "vm": f"id-{WORKER}"}}}
+
+
+def halted(*, iso: str = "C:\\talos.iso", hint: dict[str, Any] | None = None) -> tuple[FakeWorld, Run]:
+    """The worker was installed by an earlier run, and answers nobody until it is started without the ISO."""
+    given = {"all": "up", "vms": [{"name": WORKER, "iso": iso}], "machines": {WORKER: None}}
+    world = FakeWorld(CLUSTER, observed_of(given, CLUSTER), notes=HINT if hint is None else hint)
+    secure = replace(machine_of({}, WORKER, CLUSTER), address=THERE)
+
+    def boots(_call: Call) -> None:
+        if not world.host.vm(WORKER).iso:
+            world.machines.boxes[THERE] = Box(facts=secure, etcd="")
+
+    world.host.power = lambda _vm: None  # what is in it boots as said here
+    world.host.before("start_vm", boots)
+    world.host.knows(MAC, THERE)
+    return world, world.run()
+
+
+async def test_a_halted_machine_is_started_from_its_disk_without_the_iso() -> None:
+    world, run = halted()
+    assert "runs with our config" in await maintenance.apply(FIND, run)
+    done = [c.name for c in world.host.calls if c.name in ("dismount_iso", "stop_vm", "start_vm")]
+    assert done == ["dismount_iso", "stop_vm", "start_vm"]
+    assert world.clock.now() > maintenance.HALTED_AFTER_S, "it was given time to answer"
+    assert any("booted the ISO again" in note.message for note in world.told(Note))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"iso": ""},
+        {"hint": {}},
+        {"hint": {"machines": {WORKER: {"address": THERE, "installed": True, "vm": "of-another-vm"}}}},
+        {"hint": {"machines": {WORKER: {"address": THERE, "installed": False, "vm": f"id-{WORKER}"}}}},
+    ],
+    ids=["no ISO", "no hint", "of another VM", "not installed"],
+)
+async def test_no_other_machine_is_restarted(given: dict[str, Any]) -> None:
+    world, run = halted(**given)
+    await fault_of(run)
+    assert world.host.made("stop_vm") == []
+
+
+async def test_it_is_restarted_once_and_then_told_as_halted() -> None:
+    world, run = halted()
+    world.host.stuck_drives = True
+    fault = await fault_of(run)
+    assert fault.id == "P-BOOT-HALTED"
+    assert len(world.host.made("stop_vm")) == 1
