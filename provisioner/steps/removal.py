@@ -22,7 +22,7 @@ from provisioner.model.wishes import Extent
 from provisioner.steps.copies import fault_of_copies
 from provisioner.steps.image import image_path
 
-GIB = 1024**3
+GIB, MIB = 1024**3, 1024**2
 
 
 def our_vms(state: HostState, seen: Observed) -> tuple[VmFacts, ...]:
@@ -105,7 +105,7 @@ def _folders(host: str, state: HostState, seen: Observed) -> Iterator[Action]:
     for folder in ownership.left_folders(state, seen.secrets):
         if ownership.copies_of(seen.hosts, folder.mark):
             continue
-        disk = f"a disk that takes {folder.disk_bytes / GIB:.1f} GiB" if folder.disk_bytes else ""
+        size = f"{folder.disk_bytes / GIB:.1f} GiB" if folder.disk_bytes >= GIB else f"{folder.disk_bytes // MIB} MiB"
         yield Action(
             step=StepId.VM,
             verb=Verb.REMOVE,
@@ -113,8 +113,8 @@ def _folders(host: str, state: HostState, seen: Observed) -> Iterator[Action]:
             host=host,
             kind="folder",
             why=f"left of {folder.mark.machine}, whose VM is gone",
-            details={"path": folder.path, "cluster": folder.mark.cluster_id},
-            destroys=f"{disk}, left of {folder.mark.machine}" if disk else "",
+            details={"path": folder.path, "cluster": folder.mark.cluster_id, "left_of": folder.mark.machine},
+            destroys=f"the disk in {folder.path}, which takes {size}" if folder.disk_bytes else "",
         )
 
 

@@ -47,12 +47,18 @@ def _removals(actions: Sequence[Action], paper: Paper) -> Iterator[Line]:
         rows.append((count(len(machines), "VM"), listed([action.object for action in machines])))
         lost = sorted({action.destroys for action in machines})
         rows.append(("", f"{'each ' if len(machines) > 1 else ''}with {' or '.join(lost[:3])}"))
-    rows += [(_named(action), action.destroys or action.why) for action in actions if action not in machines]
+    rows += [(_named(action), action.destroys or _why(action)) for action in actions if action not in machines]
     yield from _listed(rows, paper)
+
+
+def _why(action: Action) -> str:
+    return f"the folder {action.object}" if action.details.get("left_of") else action.why
 
 
 def _named(action: Action) -> str:
     """With the word for what it is, where the name alone does not tell."""
+    if left_of := action.details.get("left_of"):
+        return f"left of {left_of}"
     word = _WORDS.get(action.step, "")
     return action.object if not word or action.object.startswith(word) else f"{word} {action.object}"
 

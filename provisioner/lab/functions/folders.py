@@ -82,12 +82,12 @@ def _deleted(call: Call, path: str) -> bool:
 
 def _result(call: Call, path: str) -> Result | None:
     """A folder as a result, or None where it bears no mark."""
-    record = folder_record(call, path)
+    record, file = folder_record(call, path), call.world.storage.find(ntpath.join(path, RECORD))
     mark = find_mark(str(record.get("mark", "")))
-    if not mark:
+    if not mark or file is None:
         return None
     return {
-        "Path": path,
+        "Path": ntpath.dirname(file.path),
         "Mark": mark,
         "VMId": bare_id(str(record.get("vmId", ""))),
         "DiskBytes": sum(size for name, size in _files(call, path) if re.search(r"\.a?vhdx?$", name, re.IGNORECASE)),

@@ -83,6 +83,13 @@ FAULTS: dict[str, FaultRow] = {
     "disk-deleted": FaultRow(
         does="somebody turns a VM off and deletes the file of its disk", place="VM name", needs_place=True, at_once=True
     ),
+    "vm-copied": FaultRow(
+        does="somebody exports a VM and imports it as a copy, which has its notes and its MAC address; Off",
+        place="VM name",
+        value="1: the host lists the copy first",
+        needs_place=True,
+        at_once=True,
+    ),
     "vm-paused": FaultRow(does="somebody pauses a VM", place="VM name", needs_place=True, at_once=True),
     "storage-lost": FaultRow(
         does="the volume under a VM fails, and Hyper-V pauses it as critical",
@@ -296,6 +303,10 @@ def _disk_deleted(world: World, place: str, _value: float) -> None:
     _by_hand(world, by_hand.delete_disk, place)
 
 
+def _vm_copied(world: World, place: str, first: float) -> None:
+    _by_hand(world, lambda world, name: by_hand.copy_vm(world, name, listed_first=bool(first)), place)
+
+
 def _vm_paused(world: World, place: str, _value: float) -> None:
     _by_hand(world, by_hand.pause_vm, place)
 
@@ -336,6 +347,7 @@ _AT_ONCE: dict[str, Callable[[World, str, float], None]] = {
     "foreign-vm": _foreign_vm,
     "vm-deleted": _vm_deleted,
     "disk-deleted": _disk_deleted,
+    "vm-copied": _vm_copied,
     "vm-paused": _vm_paused,
     "storage-lost": _storage_lost,
     "link-drop": _link_drop,
@@ -392,6 +404,13 @@ def _give_rights(world: World) -> Iterator[str]:
             yield f"rights-lost: {account.user} is an administrator again"
 
 
+def _let_go(world: World) -> Iterator[str]:
+    for file in world.state.host.files.values():
+        if file.locked_until > world.kernel.now():
+            file.locked_until = 0.0
+            yield f"file-locked: nobody holds {file.path} any more"
+
+
 def _foreign_vms(world: World) -> Iterator[str]:
     for vm in world.state.host.vms.values():
         if vm.notes == FOREIGN_NOTES:
@@ -412,6 +431,7 @@ _UNDO: dict[str, Callable[[World], Iterator[str]]] = {
     "memory-short": _give_memory,
     "adapter-gone": _plug_in,
     "rights-lost": _give_rights,
+    "file-locked": _let_go,
 }
 _STAYS: dict[str, Callable[[World], Iterator[str]]] = {
     "foreign-vm": _foreign_vms,

@@ -147,6 +147,29 @@ def test_a_vm_is_deleted_by_hand_and_its_disk_stays() -> None:
     settle(world)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_vm_is_copied_with_its_notes_and_a_disk_of_its_own(first: int) -> None:
+    world = hand_world()
+    inject(world, "vm-copied", "fileserver", value=first)
+    listed = Shell(world)("Get-TalosVM")
+    (old, new) = listed if not first else reversed(listed)
+    assert old["Id"] != new["Id"]
+    for field in ("Name", "Notes", "MacAddress", "Switch"):
+        assert old[field] == new[field]
+    assert (new["State"], new["Folder"]) == ("Off", "D:\\Copies\\fileserver")
+    assert world.storage.find("D:\\Copies\\fileserver\\fileserver.vhdx") is not None
+    settle(world)
+
+
+def test_a_held_file_is_let_go() -> None:
+    world = hand_world()
+    file = world.storage.write("D:\\VMs\\letter.txt", b"dear")
+    file.locked_until = 1e9
+    assert world.storage.locked(file.path)
+    clear(world, "file-locked")
+    assert not world.storage.locked(file.path)
+
+
 def test_a_disk_is_deleted_by_hand_and_its_vm_stays() -> None:
     world = hand_world()
     inject(world, "disk-deleted", "fileserver")

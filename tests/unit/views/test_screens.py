@@ -526,6 +526,21 @@ def test_down(width: int, screen: SnapshotAssertion) -> None:
     assert render_down(removal(), cluster(), paper=Paper(width=width)) == screen
 
 
+def test_down_of_what_was_left() -> None:
+    """Its path is long: the machine that left it stands before."""
+    path = "C:\\ProgramData\\Microsoft\\Windows\\Virtual Hard Disks\\home-worker-1"
+    details = {"left_of": "home-worker-1"}
+    actions = [
+        Action(
+            step=StepId.VM, verb=Verb.REMOVE, object=path, kind="folder", why="left", details=details, destroys=destroys
+        )
+        for destroys in (f"the disk in {path}, which takes 3.1 GiB", "")
+    ]
+    shown = render_down(Plan(cluster="home", actions=tuple(actions)), cluster(), paper=Paper(width=140))
+    assert f"left of home-worker-1  the disk in {path}, which takes 3.1 GiB" in shown
+    assert f"left of home-worker-1  the folder {path}" in shown
+
+
 def test_down_of_nothing() -> None:
     gone = Action(step=StepId.SWITCH, verb=Verb.KEEP, object="LAB", why="not there", details={"absent": True})
     plan = Plan(cluster="home", actions=(gone,))
