@@ -59,16 +59,17 @@ FAULTS: dict[str, FaultKind] = {
         _kind(
             "P-LOCAL-HOME",
             Exit.NOT_READY,
-            "the provision home cannot be written",
-            "Secrets, journals and client files live in $PROVISION_HOME (default ~/.provision), which belongs to one user.",
-            "Make the folder writable for you, or set PROVISION_HOME.",
+            "the provision home cannot be used",
+            "Secrets, journals and client files live in $PROVISION_HOME (default ~/.provision), which belongs to one user. What belongs to somebody "
+            "else there, or what others may write to, is not trusted; what is no plain file is not replaced.",
+            "Do what the message says, or set PROVISION_HOME to a folder of yours.",
         ),
         _kind(
             "P-LOCAL-CONTEXTS",
             Exit.NOT_READY,
             "your own kubeconfig or talosconfig cannot be used",
-            "The cluster's contexts are added to the files that kubectl and talosctl read first. A file that cannot be read as one, or that "
-            "belongs to somebody else, is left as it is.",
+            "The cluster's contexts are added to the files that kubectl and talosctl use. A file that cannot be read as one, that is read-only, or that "
+            "is no plain file is left as it is.",
             "Mend or move the file that the message names, or let KUBECONFIG or TALOSCONFIG name another.",
         ),
         _kind(
@@ -76,7 +77,8 @@ FAULTS: dict[str, FaultKind] = {
             Exit.NOT_READY,
             "no password for the host",
             "The password comes from the keychain, a prompt or PROVISION_PASSWORD, never from a file or the command line.",
-            "Set PROVISION_PASSWORD, or run in a terminal to be asked.",
+            "Run in a terminal to be asked, set PROVISION_PASSWORD, or put the password into the keychain: keyring set provision:HOST USER, on a Mac "
+            "security add-generic-password -s provision:HOST -a USER -w.",
         ),
         _kind(
             "P-HOST-UNREACHABLE",
@@ -326,6 +328,14 @@ FAULTS: dict[str, FaultKind] = {
             "machines are alive, but their secrets are not here",
             "The secrets bundle is the only thing that must survive. Nothing is minted anew over living machines.",
             "Restore secrets.yaml into the folder named, or remove the machines with provision down CLUSTER.",
+        ),
+        _kind(
+            "P-CONFIG-IDLOST",
+            Exit.REFUSED,
+            "the machines are ours, but the id of their marks was lost here",
+            "The secrets open the machines' API, so they are this cluster's; but their marks bear an id that stands neither in cluster-id nor in "
+            "the secrets. Clusters made by early versions have an id that their secrets do not tell.",
+            "Type the line that the message shows: it puts the id back.",
         ),
         _kind(
             "P-CONFIG-BADSECRETS",

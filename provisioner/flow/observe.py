@@ -13,7 +13,7 @@ from provisioner.errors import Fault, NotTrusted, Rejected, TransportError
 from provisioner.model.endpoint import endpoint_of
 from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, NodeFacts, Observed, SecretsFacts, VmFacts
 from provisioner.model.notes import client_endpoint, endpoint_sent, etcd_began
-from provisioner.model.ownership import OnHost, our_vms
+from provisioner.model.ownership import OnHost, namesakes, our_vms
 from provisioner.model.spec import Cluster
 from provisioner.ports import Bundle, Ports, TalosAccess
 from provisioner.steps.finder import same_uuid
@@ -128,6 +128,7 @@ async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], lo
     placed = _placed(cluster, hosts, secrets)
     machines, unread = await _machines(cluster, hosts, placed, looks)
     not_ours = await _look_elsewhere(ports, placed, machines, unread, looks)
+    lost_ids = await _lost_ids(cluster, ports, hosts, secrets, looks)
     configs = {machine.name: ports.configs.effective(cluster, machine) for machine in cluster.machines}
     etcd: tuple[EtcdMemberFacts, ...] | None = None
     nodes: tuple[NodeFacts, ...] | None = None
@@ -157,10 +158,49 @@ async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], lo
         nodes_unread=nodes_unread,
         configs=configs,
         installed=frozenset(name for name, own in placed.items() if _was_installed(notes, name, own.vm)),
+        lost_ids=lost_ids,
         access=ports.store.contexts(),
         kubeconfig=str(ports.store.folder / "kubeconfig"),
         read_utc=ports.clock.wall(),
     )
+
+
+async def _lost_ids(
+    cluster: Cluster, ports: Ports, hosts: Mapping[str, HostState], secrets: SecretsFacts, looks: _Looks
+) -> dict[str, tuple[str, ...]]:
+    """`Observed.lost_ids`: VMs with the names of our machines and another's mark are asked whether they know our keys. An API that our
+    authority vouches for, with the UUID of that VM, is ours: nobody else can have it.
+    """
+    names = {machine.name for machine in cluster.machines}
+    running = [one for one in namesakes(hosts, secrets, names) if one.vm.state == "Running"]
+    found: dict[str, list[str]] = {}
+    for one, places in await _places(ports, running, looks) if running and looks.access is not None else ():
+        facts = await looks.begin(_read_machine(ports, places, looks.access))
+        mark = one.vm.mark
+        if (
+            isinstance(facts, MachineFacts)
+            and facts.mode == "secure"
+            and same_uuid(facts.uuid, one.vm.bios_uuid)
+            and mark
+        ):
+            found.setdefault(mark.cluster_id, []).append(mark.machine)
+    return {cluster_id: tuple(machines) for cluster_id, machines in found.items()}
+
+
+async def _places(ports: Ports, wanted: Sequence[OnHost], looks: _Looks) -> list[tuple[OnHost, list[str]]]:
+    """Where VMs are by their MAC addresses, in the hosts' own neighbour tables; of a host that cannot be asked, nowhere."""
+    placed: list[tuple[OnHost, list[str]]] = []
+    for name in dict.fromkeys(one.host for one in wanted):
+        macs = sorted({one.vm.mac for one in wanted if one.host == name})
+        asking = ports.hosts[name].find_neighbors(macs, sweep=True)
+        try:
+            rows = await looks.begin(bounded(ports.clock, asking, what="neighbours", bound_s=READ_BOUND_S))
+        except TransportError:
+            continue
+        for one in wanted:
+            addresses = [row.address for row in rows if row.mac == one.vm.mac and one.host == name]
+            placed += [(one, addresses)] if addresses else []
+    return placed
 
 
 def _placed(cluster: Cluster, hosts: Mapping[str, HostState], secrets: SecretsFacts) -> dict[str, OnHost]:

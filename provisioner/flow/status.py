@@ -4,14 +4,14 @@ machines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from provisioner.errors import Fault
 from provisioner.flow.differences import differences, uncompared
 from provisioner.flow.observe import observe_what_answers
 from provisioner.flow.up import plan_up
 from provisioner.model.facts import ContextFacts, ContextState, HostState, NodeFacts, Observed, VmFacts
-from provisioner.model.ownership import our_vms
+from provisioner.model.ownership import namesakes, our_vms
 from provisioner.model.plan import Difference, Plan, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.status import MachineStatus, StatusReport
@@ -19,6 +19,7 @@ from provisioner.model.steps import StepId
 from provisioner.model.unmet import Layer, Unmet
 from provisioner.ports import Ports
 from provisioner.steps.health import lacks_cni, picture_of, unmet_conditions
+from provisioner.steps.secrets import id_lost
 from provisioner.steps.vm import find_vm
 
 
@@ -38,7 +39,10 @@ def report(cluster: Cluster, seen: Observed, *, host_faults: Sequence[Fault] = (
     told = tuple(differences(cluster, seen))
     rows = [_row(machine, seen, plan, unmet, told) for machine in cluster.machines]
     rows += _not_in_file(cluster, seen)
+    namesake = tuple(_namesakes(cluster, seen))
     state = _state(rows, unmet, whole=whole)
+    if namesake and state == "absent":
+        state = "not healthy" if seen.lost_ids else "unknown"
     return StatusReport(
         cluster=cluster.name,
         file=str(cluster.file),
@@ -47,7 +51,7 @@ def report(cluster: Cluster, seen: Observed, *, host_faults: Sequence[Fault] = (
         state=state,
         machines=tuple(rows),
         unmet=tuple(str(each) for each in unmet if not each.machine and not each.unread),
-        drift=_cluster_drift(plan),
+        drift=(*_cluster_drift(plan), *namesake),
         etcd_members=len(seen.etcd) if seen.etcd is not None else None,
         control_planes=len(cluster.control_planes),
         switch=_switch_line(seen),
@@ -67,6 +71,16 @@ def _access(name: str, found: ContextFacts) -> str:
     if found.state is ContextState.UNUSABLE:
         return f"{name} {found.state}: {found.problem}"
     return f"{name} {found.state}, as {found.name}" if found.taken and found.there else f"{name} {found.state}"
+
+
+def _namesakes(cluster: Cluster, seen: Observed) -> Iterator[str]:
+    """Machines that may be ours, or are, and that are not known by their marks."""
+    loss = id_lost(cluster, seen)
+    if loss is not None and loss.fault is not None:
+        yield f"{loss.why}: {loss.fault.then[0]}"
+        return
+    for one in namesakes(seen.hosts, seen.secrets, {machine.name for machine in cluster.machines}):
+        yield f"{one.vm.name}: marked {one.vm.mark}, which is not this cluster's id"
 
 
 def _row(

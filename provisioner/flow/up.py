@@ -59,6 +59,9 @@ def plan_up(
     """What `up` would do. Pure. `until` leaves out the steps after that one; with `until=install` also the installation of workers,
     which cannot be seen before bootstrap. Waits carry the bounds that the run will have.
     """
+    loss = secrets.id_lost(cluster, seen)
+    if loss is not None:
+        return Plan(cluster=cluster.name, actions=(loss,))
     actions: list[Action] = []
 
     def restarted() -> frozenset[str]:

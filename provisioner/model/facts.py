@@ -412,6 +412,8 @@ class Observed:
     """The endpoint that our files for clients name."""
     installed: frozenset[str] = frozenset()
     """Machines on whose present VM Talos was seen installed before: a hint, for what a plan may expect of one that is silent now."""
+    lost_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Ids of marks that nothing here tells, and the machines under them whose API our own secrets open all the same."""
     access: Mapping[str, ContextFacts] = field(default_factory=dict)
     """`talosconfig`, `kubeconfig`: our context in the user's own file."""
     kubeconfig: str = ""

@@ -6,7 +6,7 @@ the id of the one VM that was made there, and decides between claims. All functi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from provisioner.model.facts import FolderFacts, HostState, SecretsFacts, VmFacts
@@ -64,6 +64,19 @@ def our_vms(hosts: Mapping[str, HostState], secrets: SecretsFacts) -> tuple[OnHo
 def our_copies(hosts: Mapping[str, HostState], secrets: SecretsFacts) -> tuple[OnHost, ...]:
     """VMs that bear marks of this cluster and are not proven to be its machines."""
     return tuple(one for mark in marks_of(hosts, secrets) for one in copies_of(hosts, mark))
+
+
+def namesakes(hosts: Mapping[str, HostState], secrets: SecretsFacts, names: Collection[str]) -> tuple[OnHost, ...]:
+    """VMs that are marked as machines of those names, under an id that is none of ours: of another cluster file of that name, or ours, and
+    the id was lost here.
+    """
+    ids = our_ids(secrets)
+    return tuple(
+        OnHost(host=name, vm=vm)
+        for name, state in hosts.items()
+        for vm in state.vms
+        if vm.mark is not None and vm.mark.machine in names and vm.mark.cluster_id not in ids
+    )
 
 
 def left_folders(state: HostState, secrets: SecretsFacts) -> Iterator[FolderFacts]:

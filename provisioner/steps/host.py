@@ -8,7 +8,7 @@ from datetime import timedelta
 from provisioner.errors import Fault
 from provisioner.model.facts import HostState, Observed, VmFacts
 from provisioner.model.naming import Mark, spaced_mac
-from provisioner.model.ownership import claims
+from provisioner.model.ownership import claims, namesakes
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, HostSpec, MachineSpec
 from provisioner.model.steps import StepId
@@ -118,12 +118,12 @@ def _space(
 
 
 def _collisions(machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:
-    """On all hosts of the cluster: their machines share one network. A VM with the machine's own mark is no collision, wherever it
-    stands: a copy of it is told by the step that makes VMs.
+    """On all hosts of the cluster: their machines share one network. A VM that is marked as that machine is no collision, wherever it
+    stands and whosever it is: the step that makes VMs tells of it.
     """
     for machine in machines:
         mark = Mark(cluster_id=seen.secrets.cluster_id, machine=machine.name)
-        ours = {one.vm.id for one in claims(seen.hosts, mark)}
+        ours = {one.vm.id for one in (*claims(seen.hosts, mark), *namesakes(seen.hosts, seen.secrets, [machine.name]))}
         for host, vm in ((name, vm) for name, each in seen.hosts.items() for vm in each.vms):
             if vm.mac == machine.mac and vm.id not in ours:
                 yield Fault(

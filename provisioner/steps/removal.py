@@ -81,18 +81,23 @@ def _strange(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         yield _left(one, fault)
     names = {machine.name for machine in cluster.machines}
     place = Path(seen.secrets.path).with_name("cluster-id")
-    for host, state in seen.hosts.items() if not ownership.our_ids(seen.secrets) else ():
-        for vm in state.vms:
-            if vm.mark is not None and vm.mark.machine in names:
-                fault = Fault(
-                    "P-VM-FOREIGN",
-                    f"{vm.name} is marked as {vm.mark.machine} of a cluster whose id is not here",
-                    expected=f"the id of the marks, in {place} or told by secrets.yaml beside it",
-                    seen=(f"VM {vm.name} ({vm.id}) on {host}, {vm.state}, marked {vm.mark}",),
-                    then=(f"to remove it: write {vm.mark.cluster_id} into {place}, or restore secrets.yaml there",),
-                    machine=vm.mark.machine,
-                )
-                yield _left(OnHost(host=host, vm=vm), fault)
+    own = seen.secrets.cluster_id
+    for one in ownership.namesakes(seen.hosts, seen.secrets, names):
+        assert one.vm.mark is not None, "a namesake bears a mark"
+        vm, mark = one.vm, one.vm.mark
+        whose = f"of another cluster, or of this one: its id is not {own}" if own else "of a cluster whose id is not here"
+        fault = Fault(
+            "P-VM-FOREIGN",
+            f"{vm.name} is marked as {mark.machine} {whose}",
+            expected=f"the id of the marks, in {place} or told by secrets.yaml beside it",
+            seen=(f"VM {vm.name} ({vm.id}) on {one.host}, {vm.state}, marked {mark}",),
+            then=(
+                f"if it is this cluster's: write {mark.cluster_id} into {place}, or restore secrets.yaml there",
+                "if it is another's: give this cluster file another name",
+            ),
+            machine=mark.machine,
+        )
+        yield _left(one, fault)
 
 
 def _left(one: OnHost, fault: Fault) -> Action:

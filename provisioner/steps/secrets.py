@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -94,6 +95,28 @@ def _living(cluster: Cluster, seen: Observed) -> list[VmFacts]:
         for vm in state.vms
         if vm.mark and vm.mark.machine in names and own in ("", vm.mark.cluster_id)
     ]
+
+
+def id_lost(cluster: Cluster, seen: Observed) -> Action | None:
+    """The one refusal where machines are proven ours by their keys, and only the id of their marks is not known here.
+
+    Whatever else a plan would say of them is wrong then: they are neither foreign nor in the way.
+    """
+    if not seen.lost_ids:
+        return None
+    cluster_id, machines = max(seen.lost_ids.items(), key=lambda item: len(item[1]))
+    place = Path(seen.secrets.path).with_name("cluster-id")
+    fault = Fault(
+        "P-CONFIG-IDLOST",
+        f"the machines of {cluster.name} are ours, but the id of their marks was lost here",
+        expected=f"the id of their marks in {place}, or told by the secrets",
+        seen=(
+            f"{', '.join(machines)}: marked with the id {cluster_id}, and opened by the keys in {seen.secrets.path}",
+        ),
+        likely="the secrets were restored without the rest of their folder",
+        then=(f"echo {cluster_id} > {shlex.quote(str(place))}",),
+    )
+    return Action(step=StepId.SECRETS, verb=Verb.REFUSE, object="cluster-id", why=fault.message, fault=fault)
 
 
 async def apply(_action: Action, run: Run) -> str:

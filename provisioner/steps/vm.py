@@ -90,7 +90,7 @@ def _missing(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action:
         return _new(cluster, machine, seen)
     marked = f"marked {stranger.mark}" if stranger.mark else "without a mark of ours"
     then = ["rename the VM on the host, or give the machine another name in the cluster file"]
-    if stranger.mark and stranger.mark.machine == machine.name and not secrets.cluster_id:
+    if stranger.mark and stranger.mark.machine == machine.name:
         place = Path(secrets.path).with_name("cluster-id")
         then.insert(
             0, f"if it is this cluster's, whose id was lost here: write {stranger.mark.cluster_id} into {place}"

@@ -108,6 +108,7 @@ def observed_of(given: dict[str, Any], cluster: Cluster) -> Observed:
         etcd_began=None if given.get("etcd_began") is None else EtcdBegan(vms=tuple(given["etcd_began"])),
         etcd=None if etcd is None else tuple(EtcdMemberFacts(id=n, hostname=name) for n, name in enumerate(etcd)),
         nodes=None if nodes is None else tuple(NodeFacts(**({"ready": True} | node)) for node in nodes),
+        lost_ids={name: tuple(machines) for name, machines in given.get("lost_ids", {}).items()},
         access=_access(given.get("access", {"talosconfig": "current", "kubeconfig": "current"} if up else {})),
         read_utc=NOW,
     )
