@@ -85,7 +85,9 @@ def _strange(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     for one in ownership.namesakes(seen.hosts, seen.secrets, names):
         assert one.vm.mark is not None, "a namesake bears a mark"
         vm, mark = one.vm, one.vm.mark
-        whose = f"of another cluster, or of this one: its id is not {own}" if own else "of a cluster whose id is not here"
+        whose = (
+            f"of another cluster, or of this one: its id is not {own}" if own else "of a cluster whose id is not here"
+        )
         fault = Fault(
             "P-VM-FOREIGN",
             f"{vm.name} is marked as {mark.machine} {whose}",
