@@ -59,3 +59,30 @@ def test_a_first_control_plane_made_anew_joins_the_others(desk: Desk) -> None:
     status = desk.good("status", "lab", "--json").json
     assert (status["state"], status["etcd_members"]) == ("healthy", 3)
     assert desk.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}").out == before != ""
+
+
+def test_what_somebody_does_to_vms_by_hand_is_told_and_mended(desk: Desk) -> None:
+    """Paused, its disk deleted, deleted itself, its storage failed: each is told as what it is, and nothing more is destroyed than was."""
+    desk.write_cluster(machines={"control_planes": 1, "workers": 1})
+    desk.good("up", "lab")
+    before = desk.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}").out
+
+    desk.ask_lab("fault", name="vm-paused", place="lab-worker-1")
+    rows = {row["name"]: row for row in desk.run("status", "lab", "--json").json["machines"]}
+    assert rows["lab-worker-1"]["vm"] == "Paused"
+    assert desk.good("up", "lab", "--json").json["outcome"] == "ok"
+    assert desk.good("status", "lab", "--json").json["state"] == "healthy"
+
+    desk.ask_lab("fault", name="disk-deleted", place="lab-worker-1")
+    for _ in range(2):  # the same again is the same answer
+        done = desk.run("up", "lab", "--json")
+        assert (done.code, done.json["fault"]["id"]) == (6, "P-VM-NODISK")
+        assert any("remove the VM lab-worker-1 in Hyper-V Manager" in line for line in done.json["fault"]["then"])
+    desk.ask_lab("fault", name="vm-deleted", place="lab-worker-1")  # what the box says
+    assert desk.good("up", "lab", "--json").json["outcome"] == "ok"
+    assert desk.good("status", "lab", "--json").json["state"] == "healthy"
+
+    desk.ask_lab("fault", name="storage-lost", place="lab-worker-1")
+    done = desk.run("up", "lab", "--json")
+    assert (done.code, done.json["fault"]["id"]) == (4, "P-VM-CRITICAL")
+    assert desk.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}").out == before != ""
