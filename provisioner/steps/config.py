@@ -22,6 +22,7 @@ from provisioner.model.steps import STEP, StepId
 from provisioner.steps.actions import Kept, for_machine
 from provisioner.steps.blame import unless_host_lost
 from provisioner.steps.finder import identity_problem
+from provisioner.steps.left_disks import to_attach
 from provisioner.steps.run import Run
 from provisioner.steps.waits import Met, NotYet, TimedOut
 
@@ -31,7 +32,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         facts = seen.machines.get(machine.name)
         if facts is not None and facts.mode == "secure":
             yield for_machine(StepId.CONFIG, machine, Verb.KEEP, f"has its config, stage {facts.stage}")
-        elif facts is None and machine.name in seen.installed:
+        elif facts is None and (machine.name in seen.installed or to_attach(cluster, machine, seen) is not None):
             why = "has its config already; sent only if it comes up in maintenance"
             yield for_machine(StepId.CONFIG, machine, Verb.WAIT, why, kind="apply")
         else:

@@ -119,7 +119,7 @@ def _row(label: str, action: Action, text: str, right: str, paper: Paper) -> Ite
 def _text(action: Action, number: int, machine: MachineSpec | None, widest: int) -> str:
     if number > 1:
         return count(number, "machine") if action.verb is Verb.KEEP else f"{count(number, 'machine')}: {action.why}"
-    if machine and action.step is StepId.VM and action.verb is Verb.CREATE:
+    if machine and action.step is StepId.VM and action.verb is Verb.CREATE and not action.details:
         facts = [f"{machine.cpus} CPUs", gib(machine.memory_mib), f"{machine.disk_gib} GiB", spaced_mac(machine.mac)]
         return "  ".join([pad(action.object, widest), *facts, *([machine.address] if machine.address else [])])
     if STEP[action.step].scope is Scope.MACHINE and action.machine:
