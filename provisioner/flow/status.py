@@ -96,7 +96,7 @@ def _row(
     node = _node(seen, config.node_name if config else machine.name)
     exists = vm is not None or facts is not None
     own = [each for each in unmet if each.machine == machine.name] if exists else []
-    drift = _drift(machine, plan) if exists else ()
+    drift = _drift(machine, plan) if exists else _left(machine, plan)
     return MachineStatus(
         name=machine.name,
         role=machine.role.words,
@@ -137,6 +137,17 @@ def _drift(machine: MachineSpec, plan: Plan | None) -> tuple[str, ...]:
     return tuple(a.why for a in plan.of(StepId.VM) if a.machine == machine.name and a.verb in drifted)
 
 
+def _left(machine: MachineSpec, plan: Plan | None) -> tuple[str, ...]:
+    """What is known of a machine without a VM: the disk that it left, or the etcd that was lost with it."""
+    told = ("P-VM-LEFTOVER", "P-ETCD-LOST")
+    actions = plan.of(StepId.VM) if plan is not None else ()
+    return tuple(
+        a.why
+        for a in actions
+        if a.machine == machine.name and ("attach" in a.details or (a.fault is not None and a.fault.id in told))
+    )
+
+
 def _cluster_drift(plan: Plan | None) -> tuple[str, ...]:
     if plan is None:
         return ()
@@ -174,7 +185,7 @@ def _not_in_file(cluster: Cluster, seen: Observed) -> list[MachineStatus]:
 
 def _state(rows: list[MachineStatus], unmet: tuple[Unmet, ...], *, whole: bool) -> str:
     """One word. `unknown` wherever nothing bad was seen and not all could be looked at: silence proves neither health nor its lack."""
-    if whole and all(row.vm == "missing" for row in rows):
+    if whole and all(row.vm == "missing" and not row.drift for row in rows):
         return "absent"
     bad = [each for each in unmet if not each.unread and not each.by_config]
     if any(row.vm is not None or row.stage is not None for row in rows) and bad:

@@ -120,6 +120,17 @@ def _hyperv_remedy(host: HostFacts) -> str:
     return "on the host: Start-Service vmms"
 
 
+def _way_out(refusal: HostRefused, *, too_many: bool) -> tuple[str, ...]:
+    if too_many:
+        return ("wait that long, or on the host: Restart-Service WinRM",)
+    if refusal.id == "VMDiskExists":
+        return (
+            f"to keep what is on it: merge the checkpoint in Hyper-V Manager, or move {refusal.target} away",
+            "to give up a disk of this cluster: provision down CLUSTER",
+        )
+    return ()
+
+
 def _refused(refusal: HostRefused, host: str, machine: str) -> Fault:
     """P-HOST-REFUSED for Hyper-V's own ids."""
     fault_id, expected = _BY_ID.get(refusal.id, ("P-HOST-REFUSED", f"{refusal.function} to succeed"))
@@ -133,6 +144,6 @@ def _refused(refusal: HostRefused, host: str, machine: str) -> Fault:
         expected=expected,
         seen=(f"{refusal.function} answered {refusal.id}" + (f" for {refusal.target}" if refusal.target else ""),),
         likely="sessions of runs that were killed; the host ends each after 15 minutes" if too_many else "",
-        then=("wait that long, or on the host: Restart-Service WinRM",) if too_many else (),
+        then=_way_out(refusal, too_many=too_many),
         machine=machine,
     )

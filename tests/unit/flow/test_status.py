@@ -147,3 +147,29 @@ def test_the_mark_of_another_cluster_is_no_machine_of_ours() -> None:
     vms = [{"name": "other-worker-1", "mark": f"provision/1 cluster=not{CLUSTER_ID} machine=other-worker-1"}]
     assert plan_up(CLUSTER, seen_of({"vms": vms})).differences == ()
     assert HOST in seen_of({"vms": vms}).hosts
+
+
+ALL_DELETED: dict[str, Any] = {
+    "vms": [{"name": CP, "gone": True}, {"name": WORKER, "gone": True}],
+    "machines": {CP: None, WORKER: None},
+    "etcd": None,
+    "nodes": None,
+}
+
+
+def test_disks_that_deleted_vms_left_are_something_that_is_there() -> None:
+    told = report(CLUSTER, seen_of(ALL_DELETED))
+    assert told.state == "not healthy"
+    assert all("attach again the disk that is there" in row.drift[0] for row in told.machines)
+
+
+def test_without_any_disk_nothing_of_it_is_there() -> None:
+    gone = {"folders": [{"machine": CP, "gone": True}, {"machine": WORKER, "gone": True}]}
+    assert report(CLUSTER, seen_of(ALL_DELETED | gone)).state == "absent"
+
+
+def test_a_lost_etcd_is_told_where_its_machine_stands() -> None:
+    gone = {"vms": [{"name": CP, "gone": True}], "folders": [{"machine": CP, "gone": True}], "machines": {CP: None}}
+    told = report(CLUSTER, seen_of(gone | {"etcd": None, "nodes": None}))
+    assert "the disk that held it is gone" in told.machines[0].drift[0]
+    assert told.drifted
