@@ -126,6 +126,17 @@ def excerpt(came: bytes | str, chars: int = EXCERPT_CHARS) -> str:
     return f'"{shown}..." ({len(came):,} {unit})'
 
 
+def shown(value: object) -> str:
+    """A value that came where another was due, as a person would write it."""
+    if isinstance(value, str | bytes):
+        return excerpt(value)
+    if value is None or isinstance(value, bool):
+        return "nothing" if value is None else str(value).lower()
+    if isinstance(value, int | float):
+        return f"the number {value}" if -(2**63) <= value < 2**63 else "a large number"
+    return "a list" if isinstance(value, list | tuple) else "an object"
+
+
 def _escaped(letter: str) -> str:
     known = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
     code = ord(letter)

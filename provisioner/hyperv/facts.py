@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from provisioner.errors import HostRefused
+from provisioner.errors import Malformed
+from provisioner.hyperv.transport import MODULE
 from provisioner.hyperv.verbs import MIB
 from provisioner.model.facts import (
     AdapterFacts,
@@ -26,6 +27,12 @@ from provisioner.model.facts import (
     VolumeFacts,
 )
 from provisioner.model.naming import Mark, find_mark
+from provisioner.wire import clipped, shown
+
+_TEXT_CHARS = 4_096
+"""Of one field: names are shorter, and so are paths."""
+_LONG_CHARS = 200_000
+"""Of notes, of words for people, and of what comes as JSON: adapters, volumes, drives."""
 
 
 @dataclass(frozen=True)
@@ -36,76 +43,89 @@ class _Fields:
     function: str
     within: str = ""
 
-    def text(self, name: str) -> str:
+    def text(self, name: str, *, most: int = _TEXT_CHARS) -> str:
         """$null reads as empty: what does not apply, or what Hyper-V would tell where it is not installed."""
         value = self._value(name)
         if value is None:
             return ""
-        return value if isinstance(value, str) else self._wrong(name, "a string", value)
+        if not isinstance(value, str):
+            raise self._wrong(name, "a text", value)
+        if len(value) > most:
+            raise self._wrong(name, f"a text of at most {most:,} characters", value)
+        return value
+
+    def words(self, name: str) -> str:
+        """A text for people, cut where it is too long for them."""
+        return clipped(self.text(name, most=_LONG_CHARS))
 
     def number(self, name: str) -> int:
         value = self._value(name)
-        return value if type(value) is int else self._wrong(name, "an integer", value)
+        if type(value) is not int or not -(2**63) <= value < 2**63:
+            raise self._wrong(name, "a whole number", value)
+        return value
 
     def flag(self, name: str) -> bool:
         value = self._value(name)
-        return value if isinstance(value, bool) else self._wrong(name, "a boolean", value)
+        if not isinstance(value, bool):
+            raise self._wrong(name, "true or false", value)
+        return value
 
     def texts(self, name: str) -> tuple[str, ...]:
         value = self._value(name)
         if value is None:
             return ()
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            self._wrong(name, "strings", value)
+            raise self._wrong(name, "a list of texts", value)
         return tuple(value)
 
     def mark(self, name: str) -> Mark:
         found = find_mark(self.text(name))
-        return found if found is not None else self._wrong(name, "a mark", self.text(name))
+        if found is None:
+            raise self._wrong(name, "a mark", self.text(name))
+        return found
 
     def moment(self, name: str) -> datetime:
         """ISO 8601 in UTC."""
         text = self.text(name)
         try:
             moment = datetime.fromisoformat(text)
-        except ValueError:
-            return self._wrong(name, "a time", text)  # type: ignore[no-any-return]
-        if moment.tzinfo is None:
-            self._wrong(name, "a time in UTC", text)
-        return moment.astimezone(UTC)
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        raise self._wrong(name, "a time in UTC", text)
 
     def moment_or_none(self, name: str) -> datetime | None:
         return self.moment(name) if self.text(name) else None
 
     def objects(self, name: str) -> tuple[_Fields, ...]:
         """A JSON text with a list of objects."""
-        text = self.text(name)
+        text = self.text(name, most=_LONG_CHARS)
         try:
             found = json.loads(text) if text else []
-        except ValueError:
-            self._wrong(name, "JSON", text)
+        except (ValueError, RecursionError):
+            raise self._wrong(name, "JSON", text) from None
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-            self._wrong(name, "a JSON list of objects", text)
+            raise self._wrong(name, "a JSON list of objects", text)
         return tuple(_Fields(item, self.function, f"{self.within}{name}[{at}].") for at, item in enumerate(found))
 
     def binary(self, name: str) -> bytes:
+        value = self._value(name)  # longer than any text
+        if value is None:
+            return b""
         try:
-            return base64.b64decode(self.text(name), validate=True)
-        except binascii.Error:
-            return self._wrong(name, "base64 text", self.values[name][:20])  # type: ignore[no-any-return]
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError, TypeError):
+            raise self._wrong(name, "base64", value) from None
 
     def _value(self, name: str) -> Any:
         if name not in self.values:
-            self._wrong(name, "it", "nothing of that name")
+            raise self._wrong(name, "a value", None)
         return self.values[name]
 
-    def _wrong(self, name: str, expected: str, seen: Any) -> Any:
-        raise HostRefused(
-            id="Client.MalformedAnswer",
-            message=f"{self.within}{name}: the contract has {expected} there, the host wrote {seen!r:.80}",
-            target=f"{self.within}{name}",
-            function=self.function,
-        )
+    def _wrong(self, name: str, expected: str, seen: Any) -> Malformed:
+        came = f"{self.function} wrote {shown(seen)} in {self.within}{name}, where {expected} is due"
+        return Malformed(came, expected=MODULE)
 
 
 def host_facts(values: Mapping[str, Any]) -> HostFacts:
@@ -164,7 +184,7 @@ def switch_facts(values: Mapping[str, Any], function: str) -> SwitchFacts:
         adapter=got.text("Adapter"),
         adapter_description=got.text("AdapterDescription"),
         allow_management_os=got.flag("AllowManagementOS"),
-        mark=find_mark(got.text("Notes")),
+        mark=find_mark(got.text("Notes", most=_LONG_CHARS)),
         addresses=got.texts("Addresses"),
         gateway=got.text("Gateway"),
         dns_servers=got.texts("DnsServers"),
@@ -181,7 +201,7 @@ def switch_job_facts(values: Mapping[str, Any], function: str) -> SwitchJobFacts
         kind=got.text("JobKind"),
         state=got.text("JobState"),
         error_id=got.text("JobErrorId"),
-        message=got.text("JobMessage"),
+        message=got.words("JobMessage"),
         started_utc=got.moment_or_none("JobStartedUtc"),
         ended_utc=got.moment_or_none("JobEndedUtc"),
     )
@@ -239,7 +259,7 @@ def vm_facts(values: Mapping[str, Any], function: str) -> VmFacts:
         heartbeat=got.text("Heartbeat"),
         uptime_s=got.number("UptimeSeconds"),
         bios_uuid=got.text("BiosUuid"),
-        notes=got.text("Notes"),
+        notes=got.text("Notes", most=_LONG_CHARS),
         mark=find_mark(got.text("Mark")),
         folder=got.text("Folder"),
         complete=got.flag("Complete"),

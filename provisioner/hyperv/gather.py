@@ -13,8 +13,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from provisioner.errors import HostRefused
-from provisioner.hyperv.transport import Int64, Statement, same_name
+from provisioner.errors import HostRefused, Malformed
+from provisioner.hyperv.transport import MODULE, Int64, Statement, same_name
 from provisioner.ports import Progress
 
 MAX_STATEMENTS = 20
@@ -249,9 +249,7 @@ class OfStatements(Batch):
         silent = [caller for caller in self.callers if not caller.results and not caller.errors]
         if len(silent) == len(self.callers) or not cut_short:
             for caller in silent:
-                caller.errors.append(
-                    HostRefused(id="Client.NoAnswer", message="ended without a result", function=self._function)
-                )
+                caller.fail(Malformed(f"{self._function} ended without a result", expected=MODULE))
             silent = []
         for caller in self.callers:
             if caller not in silent:

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from provisioner.errors import HostRefused, TransportError
+from provisioner.errors import HostRefused, Malformed, TransportError
 from provisioner.hyperv import facts, verbs
 from provisioner.hyperv.gather import Alone, Batch, Caller, OfItems, OfStatements, Result
 from provisioner.hyperv.module import ModuleNeed
-from provisioner.hyperv.transport import HOST_TYPE, Line, Session, SignIn, Statement
+from provisioner.hyperv.transport import HOST_TYPE, MODULE, Line, Session, SignIn, Statement
 from provisioner.hyperv.workers import CallInfo, Workers
 from provisioner.model.facts import (
     ConsoleFacts,
@@ -65,6 +65,7 @@ class HyperVHost:
             ca_path=ca_path,
             pin=spec.pin,
             endpoint=spec.endpoint,
+            at=f"{spec.address}:{spec.port}",
         )
         self._workers: Workers | None = None
 
@@ -319,9 +320,5 @@ def _only(results: Sequence[Result], function: str) -> Mapping[str, Any]:
     return results[0][1]
 
 
-def _no_answer(function: str, count: int = 0) -> HostRefused:
-    return HostRefused(
-        id="Client.MalformedAnswer",
-        message=f"the contract has one object there, the host wrote {count}",
-        function=function,
-    )
+def _no_answer(function: str, count: int = 0) -> Malformed:
+    return Malformed(f"{function} wrote {count or 'no'} objects where one is due", expected=MODULE)

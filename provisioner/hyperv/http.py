@@ -5,32 +5,74 @@ The hooks into pypsrp's private transport and urllib3's pools are each covered b
 
 from __future__ import annotations
 
-import ipaddress
+import re
+import warnings
 from typing import Any
 
 import requests
 from pypsrp.exceptions import WinRMTransportError
 from pypsrp.wsman import _TransportHTTP
-from requests.adapters import HTTPAdapter
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 from tenacity.nap import sleep_using_event
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from provisioner.errors import NoSignIn
 from provisioner.hyperv import resend
-from provisioner.hyperv.transport import CONNECT_S, READ_S, Abandoned, Call, Line, SignIn
+from provisioner.hyperv.resend import malformed
+from provisioner.hyperv.transport import (
+    ANSWER_BYTES,
+    CALL_BYTES,
+    CALL_REQUESTS,
+    CONNECT_S,
+    READ_S,
+    WINRM,
+    Abandoned,
+    Call,
+    Line,
+    SignIn,
+)
 from provisioner.ports import Endpoint
+from provisioner.web import Answer, BoundedAdapter, size, status_of, straight
 
 _LAST_WORDS = 3
 """How often we try to end what nobody waits for any more; the cut that freed us may hit the first try."""
+SIGN_IN_LEGS = 8
+"""Requests that one sign-in may take. Negotiate with NTLM takes three."""
+_SCHEME = re.compile(r"(?:^|,)\s*([A-Za-z][\w-]{0,30})(?=\s*(?:,|$)|\s+[^\s=,]+)")
+"""A scheme in WWW-Authenticate, with or without parameters."""
+_KNOWN = frozenset({"negotiate", "ntlm", "kerberos"})
+
+warnings.filterwarnings("ignore", module="pypsrp")  # it warns of what a host writes; nobody may write to our screen so
 
 
-class HostAdapter(HTTPAdapter):
+class HostAdapter(BoundedAdapter):
     """Tells the line of each connection it opens; `tls` are urllib3's own settings for checking the certificate."""
 
-    def __init__(self, line: Line, **tls: Any) -> None:
+    def __init__(self, line: Line, most: int, **tls: Any) -> None:
         self._line = line
         self._tls = tls
-        super().__init__(max_retries=0)
+        self.legs = 0
+        """Requests since the transport began to send."""
+        super().__init__(expected=WINRM, most=most)
+
+    def send(self, *args: Any, **given: Any) -> requests.Response:
+        self.legs += 1
+        if self.legs > SIGN_IN_LEGS:
+            raise malformed(f"a sign-in of more than {SIGN_IN_LEGS} steps")
+        return super().send(*args, **given)
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> Answer:
+        """Raises NoSignIn when no password was sent and none can be, Malformed for an answer in the clear where encryption was agreed."""
+        answer = super().build_response(req, resp)
+        if answer.status_code == requests.codes.unauthorized and "Authorization" not in req.headers:
+            offered = _schemes(answer.headers.get("WWW-Authenticate", ""))
+            if not _KNOWN.intersection(scheme.lower() for scheme in offered):
+                answer.close()
+                raise NoSignIn(offered)
+        if answer.status_code == requests.codes.ok and _is_encrypted(req) and not _is_encrypted(answer):
+            answer.close()
+            raise malformed(f"{status_of(answer)} in the clear, where encryption was agreed")
+        return answer
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, **kwargs, **self._tls)
@@ -53,7 +95,7 @@ class HostAdapter(HTTPAdapter):
 class HostTransport(_TransportHTTP):
     """The transport of one WSMan client. `call` is whose requests are sent at present."""
 
-    def __init__(self, sign_in: SignIn, line: Line) -> None:
+    def __init__(self, sign_in: SignIn, line: Line, *, most: int = ANSWER_BYTES) -> None:
         auth: dict[str, Any] = {"auth": "negotiate", "username": sign_in.user, "password": sign_in.password}
         if sign_in.certificate:
             crt, key = sign_in.certificate
@@ -69,6 +111,8 @@ class HostTransport(_TransportHTTP):
         )
         self._sign_in = sign_in
         self._line = line
+        self._most = most
+        self._adapter: HostAdapter | None = None
         self.call: Call | None = None
 
     def locate(self) -> Endpoint:
@@ -81,8 +125,7 @@ class HostTransport(_TransportHTTP):
     def _build_session(self) -> requests.Session:
         place = self.locate()  # at every new connection: it may have moved
         self.negotiate_hostname_override = place.server_name
-        self.no_proxy = _is_loopback(place.host)
-        session = super()._build_session()
+        session = straight(super()._build_session())  # `verify` it has from the environment: a user's own authorities
         tls: dict[str, Any] = {}
         if self._sign_in.pin:
             tls["assert_fingerprint"] = self._sign_in.pin
@@ -92,8 +135,9 @@ class HostTransport(_TransportHTTP):
                 session.verify = str(self._sign_in.ca_path)
             if place.server_name != place.host:
                 tls["assert_hostname"] = tls["server_hostname"] = place.server_name
-        session.mount("https://", HostAdapter(self._line, **tls))
-        session.mount("http://", HostAdapter(self._line))
+        self._adapter = HostAdapter(self._line, self._most, **(tls if self.ssl else {}))
+        session.adapters.clear()
+        session.mount("https://" if self.ssl else "http://", self._adapter)
         return session
 
     def reset(self) -> None:
@@ -106,7 +150,8 @@ class HostTransport(_TransportHTTP):
     def send(self, message: bytes, *, retries_on_read_timeout: int = 0, timeout: Any = None) -> bytes:
         """Sends, and through outages sends again what may be sent again, within the call's patience.
 
-        Raises `resend.Ambiguous` when a request that must not be repeated was lost, Abandoned, else what the libraries raise.
+        Raises TransportErrors, `resend.Ambiguous` when a request that must not be repeated was lost, Abandoned, and WinRMTransportError
+        for an answer that carries a WSMan fault: the library that called reads it.
         """
         del retries_on_read_timeout  # one policy rules: this one
         call = self.call
@@ -115,6 +160,9 @@ class HostTransport(_TransportHTTP):
         action = resend.action_of(message)
         timeouts = (CONNECT_S, READ_S if timeout is None else timeout)
 
+        def may_repeat(error: BaseException) -> bool:
+            return isinstance(error, resend.Outage) and (action in resend.SAFE_TO_REPEAT or not error.sent)
+
         def give_up(state: RetryCallState) -> bool:
             if call.abandoned.is_set():
                 return action not in resend.ENDS or state.attempt_number >= _LAST_WORDS
@@ -122,52 +170,68 @@ class HostTransport(_TransportHTTP):
 
         try:
             return Retrying(
-                retry=retry_if_exception(lambda error: self._may_repeat(action, error)),
+                retry=retry_if_exception(may_repeat),
                 stop=give_up,
                 wait=wait_random_exponential(multiplier=0.1, max=0.5),
                 sleep=sleep_using_event(call.abandoned),
                 reraise=True,
             )(self._send_once, call, action, message, timeouts)
-        except Exception as error:
-            if resend.is_certificate_error(error):
-                raise resend.not_trusted(error, self._line.locate(), self._sign_in.pin) from None
-            transient = resend.is_transient(error, encrypted=self.wrap_required)
-            if transient and not self._may_repeat(action, error):
-                raise resend.Ambiguous(action) from error
-            if transient and call.abandoned.is_set():
-                raise Abandoned from error
-            raise
+        except resend.Outage as outage:
+            if not may_repeat(outage):
+                raise resend.Ambiguous(action, outage.failure) from outage
+            if call.abandoned.is_set():
+                raise Abandoned from outage
+            raise outage.failure from outage
 
     def _send_once(self, call: Call, action: str, message: bytes, timeouts: tuple[float, float]) -> bytes:
         call.requests += 1
+        if call.requests > CALL_REQUESTS:
+            raise malformed(f"more than {CALL_REQUESTS:,} answers to one call")
         self._line.begin()
         if call.abandoned.is_set() and action == "Receive":
             raise Abandoned  # asked after `begin`: from here on a cut reaches the request
+        if self._adapter is not None:
+            self._adapter.legs = 0
         try:
             answer = super().send(message, timeout=timeouts)
-        except BaseException as error:
-            if resend.is_transient(error, encrypted=self.wrap_required):
-                self.reset()
-                if call.abandoned.is_set():
-                    self._line.refused()  # it was us who cut it
-                else:
-                    self._line.failed(resend.explain(error).args[0])
-            elif isinstance(error, WinRMTransportError):
-                self._line.answered()
-            else:
-                self._line.refused()
-            raise
+        except Exception as error:
+            raise self._failed(call, error) from error
         self._line.answered()
+        call.received += len(answer)
+        if call.received > CALL_BYTES:
+            raise malformed(f"more than {size(CALL_BYTES)} in answer to one call")
         return answer
 
-    def _may_repeat(self, action: str, error: BaseException) -> bool:
-        return resend.is_transient(error, encrypted=self.wrap_required) and (
-            action in resend.SAFE_TO_REPEAT or resend.never_sent(error)
-        )
+    def _failed(self, call: Call, error: Exception) -> Exception:
+        """Tells the line, and gives what to raise."""
+        if (
+            isinstance(error, WinRMTransportError)
+            and error.code != resend.UNAVAILABLE
+            and resend.is_soap(error.response_text or "")
+        ):
+            self._line.answered()
+            return error
+        outage = resend.outage_of(error, at=self._sign_in.at, encrypted=self.wrap_required)
+        if outage is not None:
+            self.reset()
+            if call.abandoned.is_set():
+                self._line.refused()  # it was us who cut it
+            else:
+                self._line.failed(str(outage.failure))
+            return outage
+        self._line.refused()
+        self.reset()
+        if resend.is_certificate_error(error):
+            return resend.not_trusted(error, self._line.locate(), self._sign_in.pin)
+        return resend.explain(error, at=self._sign_in.at)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _schemes(header: str) -> tuple[str, ...]:
+    """What a WWW-Authenticate header offers, the first few."""
+    return tuple(dict.fromkeys(_SCHEME.findall(header[:2_000])))[:5]
+
+
+def _is_encrypted(message: requests.PreparedRequest | requests.Response) -> bool:
+    return str(message.headers.get("Content-Type", "")).startswith(
+        ("multipart/encrypted", "multipart/x-multi-encrypted")
+    )

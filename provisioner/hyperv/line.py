@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from provisioner.errors import Unreachable
-from provisioner.hyperv.transport import FIRST_CONTACT_S
+from provisioner.hyperv.transport import ANSWER_S, FIRST_CONTACT_S
 from provisioner.ports import Endpoint
 
 PROBE_S = 0.5
@@ -139,6 +139,9 @@ async def probe(line: HostLine, reach: Reach, locate: Callable[[], Endpoint]) ->
         began = line.waiting_since
         if began is None or time.monotonic() - began < PROBE_S:
             missed = 0
+            continue
+        if time.monotonic() - began > ANSWER_S:  # it sends, but never the whole of an answer
+            line.cut()
             continue
         try:
             found = locate()

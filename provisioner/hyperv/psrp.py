@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pypsrp.complex_objects import ErrorRecord, PSInvocationState
-from pypsrp.exceptions import AuthenticationError, WSManFaultError
+from pypsrp.exceptions import WSManFaultError
 from pypsrp.messages import MessageType
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
-from provisioner.errors import HostRefused, Unreachable
+from provisioner.errors import HostRefused, Malformed, ProvisionError, Rejected, TransportError
 from provisioner.hyperv import resend
 from provisioner.hyperv.http import HostTransport
 from provisioner.hyperv.module import ModuleNeed, may_load_text, module_text, module_version
@@ -25,8 +25,8 @@ from provisioner.hyperv.transport import (
     ASK_FOR_HOST,
     HOST_TYPE,
     IDLE_S,
+    OBJECT_BYTES,
     OPERATION_S,
-    TRIES,
     Abandoned,
     Call,
     Line,
@@ -38,6 +38,8 @@ from provisioner.hyperv.transport import (
 )
 from provisioner.hyperv.values import from_ps, to_ps
 from provisioner.ports import Progress
+from provisioner.web import size
+from provisioner.wire import TEXT_CHARS, clipped, shown
 
 # The words of System.Management.Automation.ErrorCategory, by number.
 # fmt: off
@@ -49,6 +51,9 @@ _CATEGORIES = (
     "ProtocolError", "ConnectionError", "AuthenticationError", "LimitsExceeded", "QuotaExceeded", "NotEnabled",
 )
 # fmt: on
+
+LINE = 200
+"""Characters of a name, an id or a line of progress."""
 
 Responses = list[tuple[int, Any]]
 """Messages of one Receive, as pypsrp gives them: (type, message or None)."""
@@ -76,7 +81,7 @@ class PsrpSession:
         self._transport.call = call
         try:
             self._run(call)
-        except Exception as error:
+        except TransportError as error:
             failure = resend.failure_of(call, error)
             if failure is error:
                 raise
@@ -93,8 +98,9 @@ class PsrpSession:
     # --- one call ---
 
     def _run(self, call: Call) -> None:
-        lost = ""
-        for _ in range(TRIES):
+        tries = 0
+        while True:
+            tries += 1
             try:
                 self._make_ready(call)
                 if not call.statements:
@@ -106,13 +112,13 @@ class PsrpSession:
                     self._load(call)
                     self._pipeline(call, call.statements, call.records)
             except (resend.ShellGone, resend.Ambiguous) as error:
-                lost = str(error)
                 self._pool = None
                 call.records.restart()
+                if resend.is_over(error, tries, bearable=self._line.bearable(call.patience_s)):
+                    raise resend.given_up(error, tries) from error
             else:
                 self._need.learned(needed=self._loaded)
                 return
-        raise Unreachable(f"the host lost our session {TRIES} times ({lost})")
 
     def _make_ready(self, call: Call) -> None:
         """A pool that is open, with the module in its runspace as far as is known. The first runspace asks; if the call asks
@@ -136,7 +142,7 @@ class PsrpSession:
         wsman = WSMan("host.invalid", operation_timeout=OPERATION_S)
         wsman.transport = self._transport
         pool = RunspacePool(wsman, configuration_name=self._sign_in.endpoint, idle_timeout=IDLE_S)
-        with _faults():
+        with _faults(self._sign_in.at):
             pool.open()
         self._pool = pool
         self._ready = self._loaded = False
@@ -162,16 +168,20 @@ class PsrpSession:
             ps.add_script(what, use_local_scope=False)  # into the runspace, not into this pipeline alone
         else:
             _add(ps, what)
-        with _faults():
+        with _faults(self._sign_in.at):
             try:
                 responses = self._start(ps, call)
                 while True:
                     self._deliver(ps, responses, records)
+                    _forget(ps)
                     if ps.state != PSInvocationState.RUNNING:
                         break
                     responses = _receive(ps, call)
             except (Abandoned, _ModuleMissing, HostRefused):
                 self._end(ps)
+                raise
+            except Malformed:
+                self._pool = None  # what else of it is wrong nobody knows
                 raise
         records.done(ps.state == PSInvocationState.FAILED)
         self._end(ps)
@@ -209,12 +219,7 @@ class PsrpSession:
                 for record in ps.streams.error:
                     self._deliver_error(ps, record, records)
             elif kind == MessageType.PROGRESS_RECORD:
-                said = ps.streams.progress.pop(0)
-                records.progress(
-                    Progress(
-                        activity=said.activity or "", status=said.description or "", percent=said.percent_complete or 0
-                    )
-                )
+                records.progress(_progress(ps.streams.progress.pop(0)))
 
     def _deliver_result(self, ps: PowerShell, written: Any, records: Records) -> None:
         type_name, values = from_ps(written, ps.commands[-1].cmd or "")
@@ -242,7 +247,7 @@ class PsrpSession:
                 ps.stop()
             else:
                 ps.close()
-        except AuthenticationError:
+        except Rejected:
             raise  # or the next call would try it again
         except Exception:  # noqa: BLE001 - the outcome is known already; a shell that cannot be tidied is not used again
             self._pool = None
@@ -272,27 +277,55 @@ def _add(ps: PowerShell, statements: Sequence[Statement]) -> None:
         )
 
 
+def _progress(said: Any) -> Progress:
+    percent = said.percent_complete
+    if percent is not None and type(percent) is not int:
+        raise resend.malformed("a progress record without a number")
+    return Progress(activity=_text(said.activity, LINE), status=_text(said.description, LINE), percent=percent or 0)
+
+
 def _refused(record: ErrorRecord) -> HostRefused:
     """An error record by its ids; its words are for people, and in the host's language."""
-    error_id, _, function = (record.fq_error or "").partition(",")
+    error_id, _, function = _text(record.fq_error, TEXT_CHARS).partition(",")
     number = record.category
     target = getattr(record, "target_object", None)  # set by the deserializer alone
     if not isinstance(target, str):
         target = record.target_name
     return HostRefused(
-        id=error_id,
-        message=str(record),
-        category=_CATEGORIES[number] if isinstance(number, int) and number < len(_CATEGORIES) else "",
-        target=target or "",
-        function=function or record.activity or "",
+        id=error_id[:LINE],
+        message=clipped(str(record)),
+        category=_CATEGORIES[number] if type(number) is int and 0 <= number < len(_CATEGORIES) else "",
+        target=_text(target, TEXT_CHARS),
+        function=function[:LINE] or _text(record.activity, LINE),
     )
 
 
+def _text(value: Any, most: int) -> str:
+    """A text of a record. $null is none."""
+    if value is not None and not isinstance(value, str):
+        raise resend.malformed(f"a record with {shown(value)} where a text is due")
+    return clipped(value or "", chars=most)
+
+
+def _forget(ps: PowerShell) -> None:
+    """Records that nobody reads; the library would keep them for the life of the pipeline. Raises Malformed for one without an end."""
+    ps.clear_streams()
+    pool = ps.runspace_pool
+    pool.user_events.clear()
+    if sum(len(part["data"]) for part in pool._fragmenter.incoming_buffer.values()) > OBJECT_BYTES:
+        raise resend.malformed(f"a record of more than {size(OBJECT_BYTES)}")
+
+
 @contextlib.contextmanager
-def _faults() -> Iterator[None]:
+def _faults(at: str) -> Iterator[None]:
+    """Errors of ours for whatever the library makes of what the host sends."""
     try:
         yield
+    except (ProvisionError, Abandoned, _ModuleMissing, resend.ShellGone, resend.Ambiguous):
+        raise
     except WSManFaultError as fault:
         if fault.code in (resend.NO_SUCH_TARGET, resend.OPERATION_ABORTED):
-            raise resend.ShellGone(fault.reason or str(fault)) from fault
-        raise
+            raise resend.ShellGone(clipped(str(fault.reason or "the host does not know our shell"))) from fault
+        raise resend.explain(fault, at=at) from fault
+    except Exception as error:
+        raise resend.explain(error, at=at) from error

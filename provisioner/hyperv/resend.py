@@ -12,13 +12,24 @@ import ssl
 
 import requests
 from pypsrp.exceptions import AuthenticationError, WinRMTransportError, WSManFaultError
-from spnego.exceptions import SpnegoError
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from spnego.exceptions import InvalidTokenError, SpnegoError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from provisioner.clienttls import plain_words
-from provisioner.errors import Dropped, HostRefused, NotTrusted, Rejected, TransportError, Unreachable
-from provisioner.hyperv.transport import CONNECT_S, Abandoned, Call
+from provisioner import web
+from provisioner.errors import (
+    Dropped,
+    HostRefused,
+    Malformed,
+    NoSignIn,
+    NotTrusted,
+    Rejected,
+    TransportError,
+    Unreachable,
+)
+from provisioner.hyperv.transport import CONNECT_S, TRIES, WINRM, Call
 from provisioner.ports import Endpoint
+from provisioner.web import http_status
+from provisioner.wire import clipped, excerpt, inner_errors, tls_reason
 
 NO_SUCH_TARGET = 2150858843
 """WSMan's fault for an unknown shell or command; the texts differ, the code does not."""
@@ -26,6 +37,10 @@ OPERATION_TIMED_OUT = 2150858793
 """WSMan's fault for a Receive that had nothing to say: ask again."""
 OPERATION_ABORTED = 995
 """The shell was closed under the request."""
+BAD_REQUEST, BAD_GATEWAY, UNAVAILABLE = 400, 502, 503
+_SOAP = "http://www.w3.org/2003/05/soap-envelope"
+_HEAD = 2_000
+"""Characters within which an envelope names its namespace."""
 _SIGN_IN_FAULTS = {5: "access denied", 1311: "no logon server", 1326: "logon failure"}
 
 SAFE_TO_REPEAT = frozenset({"Receive", "Get", "Enumerate", "Signal", "Delete", "Disconnect", "Reconnect", "Connect"})
@@ -37,6 +52,22 @@ _ACTION = re.compile(rb"/(\w+)</\w+:Action>")
 
 class Ambiguous(Exception):
     """A request that may not be repeated blindly was lost: it was carried out, or not."""
+
+    def __init__(self, action: str, failure: TransportError) -> None:
+        super().__init__(f"{action}: {failure}")
+        self.failure = failure
+        """How it was lost."""
+
+
+class Outage(Exception):
+    """The host did not answer, or asks for patience: the same request may succeed later."""
+
+    def __init__(self, failure: TransportError, *, sent: bool) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+        """What it becomes when nobody waits any longer."""
+        self.sent = sent
+        """The host may have got the request, and carried it out."""
 
 
 class ShellGone(Exception):
@@ -62,24 +93,24 @@ def is_certificate_error(error: BaseException) -> bool:
     if not isinstance(error, requests.exceptions.SSLError):
         return False
     text = str(error).lower()
-    return "certificate" in text or "fingerprint" in text or "hostname" in text
+    return "certificate verify" in text or "fingerprint" in text or "hostname" in text
 
 
-def is_transient(error: BaseException, *, encrypted: bool) -> bool:
-    """Whether the same request may succeed later. `encrypted`: message encryption is in use; then 400 means that the context
-    belonged to a connection that is gone, which a new sign-in mends. A refused sign-in is never transient.
+def outage_of(error: BaseException, *, at: str, encrypted: bool) -> Outage | None:
+    """The outage that the error is a sign of, if it is one. `encrypted`: message encryption is in use; then 400 means that the context
+    belonged to a connection that is gone, which a new sign-in mends. A refused sign-in never is one.
+
+    503 is the answer of Windows' own web server while the service WinRM is not there, so nothing was carried out.
     """
-    if is_certificate_error(error):
-        return False
     if isinstance(error, WinRMTransportError):
-        return error.code in ((400, 502, 503) if encrypted else (502, 503))
-    return isinstance(
-        error,
-        Unreachable  # the dialer knows no place for the host at the moment
-        | requests.exceptions.ConnectionError
-        | requests.exceptions.Timeout
-        | requests.exceptions.ChunkedEncodingError,  # the connection ended within an answer
-    )
+        if error.code == UNAVAILABLE:
+            return Outage(explain(error, at=at), sent=False)
+        passing = error.code == BAD_GATEWAY or (error.code == BAD_REQUEST and encrypted)
+        return Outage(explain(error, at=at), sent=True) if passing else None
+    if is_certificate_error(error):
+        return None
+    failure = explain(error, at=at)
+    return Outage(failure, sent=not never_sent(error)) if isinstance(failure, Unreachable) else None
 
 
 def peer_fingerprint(endpoint: Endpoint) -> str:
@@ -103,47 +134,64 @@ def not_trusted(error: BaseException, endpoint: Endpoint, pin: str) -> NotTruste
     if pin:
         expected = pin.replace(":", "").lower()
         return NotTrusted(f"the host's certificate is not the pinned one: expected SHA-256 {expected}, shown {shown}")
-    return NotTrusted(f"the host's certificate is not trusted: {_reason(error)}; shown SHA-256 {shown}")
+    why = next(
+        (tls_reason(e) for e in inner_errors(error) if isinstance(e, ssl.SSLCertVerificationError)), "another name"
+    )
+    return NotTrusted(f"the host's certificate is not trusted: {why}; shown SHA-256 {shown}")
 
 
-def explain(error: BaseException) -> BaseException:
-    """The error of ours for an exception of the libraries; what is no talk with the host comes back as it is."""
-    if isinstance(error, TransportError | Abandoned):
+def is_over(error: Ambiguous | ShellGone, tries: int, *, bearable: bool) -> bool:
+    """Whether a call is not begun anew: the host loses our session again and again, or nothing has answered for too long."""
+    return tries == TRIES or (isinstance(error, Ambiguous) and not bearable)
+
+
+def given_up(error: Ambiguous | ShellGone, tries: int) -> Unreachable:
+    """Says how it was lost last."""
+    if isinstance(error, Ambiguous) and tries == 1:
+        return Unreachable(str(error.failure))
+    return Unreachable(f"the host lost our session {tries} times, last in {error}")
+
+
+def malformed(came: str) -> Malformed:
+    return Malformed(came, expected=WINRM)
+
+
+def is_soap(text: str) -> bool:
+    """Whether the body of an error is WSMan's own, and so says why in its own codes."""
+    return _SOAP in text[:_HEAD]
+
+
+def explain(error: BaseException, *, at: str = "the host") -> TransportError:
+    """The error of ours for whatever the libraries raise while they talk with the host or read what it sent. `at`: `host:port`."""
+    if isinstance(error, TransportError):
         return error
+    if isinstance(error, ImportError):  # of pyspnego, which needs one more library for what the host offers
+        return NoSignIn(("Kerberos",))
+    if isinstance(error, InvalidTokenError):
+        return malformed("a sign-in that cannot be read")
     if isinstance(error, AuthenticationError | SpnegoError):
-        return Rejected(f"the host refuses the sign-in: {error}")
+        return Rejected("the host refuses the sign-in")
     if isinstance(error, WSManFaultError):
-        if error.code in _SIGN_IN_FAULTS:
-            return Rejected(f"the host refuses the sign-in: {_SIGN_IN_FAULTS[error.code]} ({error.code})")
-        return HostRefused(id=f"WinRM.{error.code}", message=error.reason or str(error), function="WinRM")
+        return _of_fault(error)
     if isinstance(error, WinRMTransportError):
-        return Unreachable(f"something answers there, but not as WinRM: HTTP {error.code}")
-    if isinstance(error, requests.exceptions.RequestException):
-        return Unreachable(_reason(error))
-    return error
+        return malformed(f"{http_status(error.code)}: {excerpt(error.response_text or '')}")
+    found = web.explain(error, at=at, expected=WINRM)
+    return (
+        malformed(str(found)) if isinstance(found, Rejected) else found
+    )  # we showed it no certificate that it could refuse
 
 
-def failure_of(call: Call, error: BaseException) -> BaseException:
+def _of_fault(fault: WSManFaultError) -> TransportError:
+    if fault.code in _SIGN_IN_FAULTS:
+        return Rejected(f"the host refuses the sign-in: {_SIGN_IN_FAULTS[fault.code]} ({fault.code})")
+    words = clipped(str(fault.reason or fault.provider_fault or ""))
+    if fault.code is None:
+        return malformed(f"a fault without a code: {excerpt(words)}")
+    return HostRefused(id=f"WinRM.{str(fault.code)[:60]}", message=words or "no reason was given", function="WinRM")
+
+
+def failure_of(call: Call, failure: TransportError) -> TransportError:
     """What the caller learns. An outage after a change was begun leaves its outcome open; a read can just be asked again."""
-    explained = explain(error)
-    if isinstance(explained, Unreachable) and call.changes and call.sent:
-        return Dropped(str(explained))
-    return explained
-
-
-def _reason(error: BaseException) -> str:
-    """The operating system's or OpenSSL's own words; those of requests are a dump of nested objects."""
-    inner = error
-    while (nested := _nested(inner)) is not None:
-        inner = nested
-    words = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or str(inner)
-    return plain_words(words) or type(inner).__name__
-
-
-def _nested(error: BaseException) -> BaseException | None:
-    """What requests and urllib3 wrap."""
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, BaseException):
-        return reason
-    wrapped = next((item for item in error.args if isinstance(item, BaseException)), None)
-    return wrapped or (error.__cause__ if isinstance(error, HTTPError) else None)
+    if isinstance(failure, Unreachable) and call.changes and call.sent:
+        return Dropped(str(failure))
+    return failure

@@ -23,6 +23,20 @@ OPERATION_S = 12
 """How long the host holds a Receive that has nothing to say, in real seconds (WSMan's OperationTimeout)."""
 READ_S = OPERATION_S + 10
 """Real seconds without an answer after which a request is sent again; must exceed `OPERATION_S` (facts: WinRM, robust client)."""
+ANSWER_S = 60.0
+"""Real seconds for one whole answer: a host that sends a byte now and then is cut."""
+ANSWER_BYTES = 2**20
+"""Of one answer. We state 500 KiB as the largest envelope that we take; encoding and encryption add to it."""
+CALL_BYTES = 32 * 2**20
+"""Of all answers of one call. A whole host with forty VMs is told in half a MiB, a picture of a screen in three."""
+CALL_REQUESTS = 20_000
+"""Requests of one call, for a host that answers at once and says nothing. A download of an hour takes some thousand."""
+OBJECT_BYTES = 8 * 2**20
+"""Of one record, put together from its parts."""
+WINRM = "WinRM"
+"""As what the host is to answer, in `Malformed.expected`."""
+MODULE = "the module TalosHyperV"
+"""The same for what its functions write."""
 TRIES = 4
 """How often a call is begun, when the host loses its shell or an answer that cannot be asked for."""
 IDLE_S = 900
@@ -97,6 +111,8 @@ class Call:
     abandoned: threading.Event = field(default_factory=threading.Event)
     """Set by the loop when nobody waits any more."""
     requests: int = 0
+    received: int = 0
+    """Bytes of answers."""
     sent: bool = False
     """The host may have begun: only now can the outcome be unknown."""
 
@@ -116,6 +132,8 @@ class SignIn:
     pin: str = ""
     """SHA-256 of the host's certificate (hex) in place of any authority."""
     endpoint: str = "Microsoft.PowerShell"
+    at: str = "the host"
+    """The place that was asked for, `host:port`: what messages name, wherever it is reached."""
 
 
 class Line(Protocol):

@@ -8,8 +8,9 @@ from typing import Any
 from pypsrp.complex_objects import GenericComplexObject
 from pypsrp.serializer import TaggedValue
 
-from provisioner.errors import HostRefused
-from provisioner.hyperv.transport import Int64
+from provisioner.errors import Malformed
+from provisioner.hyperv.transport import MODULE, Int64
+from provisioner.wire import shown
 
 _INT32 = range(-(2**31), 2**31)
 _INT64 = range(-(2**63), 2**63)
@@ -31,14 +32,10 @@ def to_ps(value: Any) -> Any:
 
 
 def from_ps(value: Any, function: str) -> tuple[str, Mapping[str, Any]]:
-    """PSTypeName and fields of a result object. Raises HostRefused for anything that is not one."""
+    """PSTypeName and fields of a result object. Raises Malformed for anything that is not one."""
     if not isinstance(value, GenericComplexObject) or not value.types:
-        raise HostRefused(
-            id="Client.MalformedAnswer",
-            message=f"wrote a {type(value).__name__} where the contract has an object",
-            function=function,
-        )
-    return value.types[0].removeprefix("Deserialized."), dict(value.extended_properties)
+        raise Malformed(f"{function} wrote {shown(value)} where an object is due", expected=MODULE)
+    return str(value.types[0]).removeprefix("Deserialized."), dict(value.extended_properties)
 
 
 def _within(value: int, bounds: range) -> int:

@@ -26,15 +26,15 @@ from winrm.protocol import Protocol
 from winrm.transport import Transport
 
 from provisioner.data import data_folder
-from provisioner.errors import HostRefused, Unreachable
+from provisioner.errors import HostRefused, Malformed, ProvisionError, Rejected, TransportError, Unreachable
 from provisioner.hyperv import resend
 from provisioner.hyperv.http import HostTransport
 from provisioner.hyperv.module import NAME, module_text
 from provisioner.hyperv.transport import (
     IDLE_S,
+    MODULE,
     OPERATION_S,
     READ_S,
-    TRIES,
     Abandoned,
     Call,
     Int64,
@@ -42,6 +42,7 @@ from provisioner.hyperv.transport import (
     SignIn,
     Statement,
 )
+from provisioner.wire import clipped, shown
 
 UTF8 = 65001
 """The code page of the shell: the default, 437, breaks everything but English."""
@@ -61,6 +62,11 @@ COMMAND_LINE = (
     + base64.b64encode(BOOTSTRAP.encode("utf-16-le")).decode()
 )
 """Well below the 8191 characters that cmd.exe takes."""
+OUTPUT_BYTES = 8 * 2**20
+"""Of one answer. Standard output is cut into envelopes as the host likes, and not by what we state as the largest."""
+_ID_CHARS = 300
+_MILLISECONDS_DIGITS = 14
+"""Of a time before the year 5138; a longer one is told as what is no time."""
 _DATE = re.compile(r"/Date\((-?\d+)(?:[+-]\d{4})?\)/")
 
 
@@ -68,8 +74,9 @@ class WinrsSession:
     """One worker's session (see `transport.Session`)."""
 
     def __init__(self, sign_in: SignIn, line: Line) -> None:
+        self._at = sign_in.at
         self._line = line
-        self._transport = HostTransport(sign_in, line)
+        self._transport = HostTransport(sign_in, line, most=OUTPUT_BYTES)
         self._protocol = Protocol(
             "https://host.invalid/wsman",  # the transport knows where the host is
             transport="ntlm",
@@ -86,7 +93,7 @@ class WinrsSession:
         try:
             for statement in call.statements:
                 self._run(call, statement)
-        except Exception as error:
+        except TransportError as error:
             failure = resend.failure_of(call, error)
             if failure is error:
                 raise
@@ -120,18 +127,19 @@ class WinrsSession:
             call.records.result(type_name, from_json(values, fields))
 
     def _ask(self, call: Call, statement: Statement) -> list[Any]:
-        lost = ""
-        for _ in range(TRIES):
+        tries = 0
+        while True:
+            tries += 1
             try:
                 return _read_answer(statement, *self._execute(call, statement))
             except (resend.ShellGone, resend.Ambiguous) as error:
-                lost = str(error)
                 self._shell = ""
-        raise Unreachable(f"the host lost our session {TRIES} times ({lost})")
+                if resend.is_over(error, tries, bearable=self._line.bearable(call.patience_s)):
+                    raise resend.given_up(error, tries) from error
 
     def _execute(self, call: Call, statement: Statement) -> tuple[bytes, bytes]:
         """Standard output and error of one process."""
-        with _faults():
+        with _faults(self._at):
             if not self._shell:
                 self._transport.locate()
                 self._shell = self._protocol.open_shell(codepage=UTF8, noprofile=True, idle_timeout=f"PT{IDLE_S}S")
@@ -160,7 +168,7 @@ class WinrsSession:
         """Frees the command on the host, or ends it where it still runs."""
         try:
             self._protocol.cleanup_command(self._shell, command)
-        except pypsrp.exceptions.AuthenticationError:
+        except Rejected:
             raise  # or the next call would try it again
         except Exception:  # noqa: BLE001 - the outcome is known already; a shell that cannot be tidied is not used again
             self._shell = ""
@@ -180,16 +188,24 @@ class _Bridge:
 
 
 @contextlib.contextmanager
-def _faults() -> Iterator[None]:
-    """Faults of pywinrm's as the other transport has them."""
+def _faults(at: str) -> Iterator[None]:
+    """Errors of ours for whatever the library makes of what the host sends, as the other transport has them."""
     try:
         yield
+    except (ProvisionError, Abandoned, resend.ShellGone, resend.Ambiguous):
+        raise
     except WSManFaultError as fault:
         if fault.wsman_fault_code in (resend.NO_SUCH_TARGET, resend.OPERATION_ABORTED):
-            raise resend.ShellGone(fault.reason) from fault
-        raise pypsrp.exceptions.WSManFaultError(fault.wsman_fault_code, "", fault.reason, None, None, None) from fault
+            raise resend.ShellGone(clipped(str(fault.reason))) from fault
+        code = fault.wsman_fault_code or fault.fault_subcode or fault.fault_code
+        same = pypsrp.exceptions.WSManFaultError(code, "", fault.reason, None, None, None)
+        raise resend.explain(same, at=at) from fault
     except WinRMTransportError as error:
-        raise pypsrp.exceptions.WinRMTransportError(*error.args) from error
+        raise resend.explain(pypsrp.exceptions.WinRMTransportError(*error.args), at=at) from error
+    except WinRMOperationTimeoutError as error:
+        raise Unreachable(f"{at} did not do it within its own bound") from error
+    except Exception as error:
+        raise resend.explain(error, at=at) from error
 
 
 def to_document(statement: Statement) -> bytes:
@@ -213,16 +229,16 @@ def _read_answer(statement: Statement, out: bytes, err: bytes) -> list[Any]:
     lines = out.decode("utf-8-sig", "replace").strip().splitlines()
     try:
         answer = json.loads(lines[-1]) if lines else None
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict) or "ok" not in answer:
-        said = err.decode("utf-8", "replace") or "\n".join(lines)
-        raise HostRefused(id="WinRS.NoAnswer", message=re.sub(r"\s+", " ", said)[:500], function=statement.function)
+        said = re.sub(r"\s+", " ", err.decode("utf-8", "replace") or "\n".join(lines))
+        raise HostRefused(id="WinRS.NoAnswer", message=clipped(said, chars=500), function=statement.function)
     if not answer["ok"]:
-        error_id, _, function = str(answer.get("id", "")).partition(",")
+        error_id, _, function = str(answer.get("id", ""))[:_ID_CHARS].partition(",")
         raise HostRefused(
             id=error_id,
-            message=str(answer.get("message", "")),
+            message=clipped(str(answer.get("message", ""))),
             target=_target(statement),
             function=function or statement.function,
         )
@@ -252,10 +268,10 @@ def contract_output(function: str) -> tuple[str, Mapping[str, str]]:
 
 def from_json(values: Any, fields: Mapping[str, str]) -> Mapping[str, Any]:
     """A result with the contract's types where 5.1 is known to bend them: a list of one comes as its item, a list may come
-    wrapped with its count, a time as `/Date(milliseconds)/`. What else is wrong, `facts.py` names.
+    wrapped with its count, a time as `/Date(milliseconds)/`. What else is wrong, `facts.py` names. Raises Malformed for what is no object.
     """
     if not isinstance(values, dict):
-        return {}
+        raise Malformed(f"it wrote {shown(values)} where an object is due", expected=MODULE)
     return {name: _straight(_unwrapped(value), fields.get(name, "")) for name, value in values.items()}
 
 
@@ -263,7 +279,7 @@ def _straight(value: Any, kind: str) -> Any:
     if kind == "string[]" and not isinstance(value, list):
         return [] if value is None else [value]
     date = _DATE.fullmatch(value) if kind == "time" and isinstance(value, str) else None
-    if date is not None:
+    if date is not None and len(date[1]) <= _MILLISECONDS_DIGITS:
         return datetime.fromtimestamp(int(date[1]) / 1000, UTC).isoformat().replace("+00:00", "Z")
     return value
 

@@ -154,7 +154,7 @@ class Workers:
     async def ask(self, batch: Batch, caller: Caller) -> list[Result]:
         """Sends the call, with others of its kind where it can, and waits for this caller's results. Errors: `ports.Host`."""
         if self._rejected is not None:
-            raise Rejected(*self._rejected.args)
+            raise self._rejected.with_traceback(None)
         self._join(batch, caller)
         if not self._scheduled:
             self._scheduled = True

@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": set(),
     "clienttls": set(),
     "wire": set(),
-    "web": VALUES | {"wire"},
+    "web": VALUES | {"clienttls", "wire"},
     "model": VALUES,
     "ports": VALUES,
     "steps": VALUES | {"ports", "steps"},

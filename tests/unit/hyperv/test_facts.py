@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from provisioner.errors import HostRefused
+from provisioner.errors import Malformed
 from provisioner.hyperv import facts
 from provisioner.model.facts import AdapterFacts, DriveFacts, VolumeFacts
 from provisioner.model.naming import Mark
@@ -89,37 +90,44 @@ def test_a_screen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "field", "expected"),
+    ("change", "field", "came", "expected"),
     [
-        ({"Cpus": None}, "Cpus", "an integer"),
-        ({"Cpus": True}, "Cpus", "an integer"),
-        ({"Name": 5}, "Name", "a string"),
-        ({"Connected": "yes"}, "Connected", "a boolean"),
-        ({"Addresses": "192.0.2.1"}, "Addresses", "strings"),
-        ({"Drives": "{"}, "Drives", "JSON"),
-        ({"Drives": '{"Kind": "disk"}'}, "Drives", "a JSON list of objects"),
-        ({"Drives": '[{"Kind": "disk"}]'}, r"Drives\[0\]\.Path", "it"),
+        ({"Cpus": None}, "Cpus", "nothing", "a whole number"),
+        ({"Cpus": True}, "Cpus", "true", "a whole number"),
+        ({"Cpus": 2**64}, "Cpus", "a large number", "a whole number"),
+        ({"Name": 5}, "Name", "the number 5", "a text"),
+        ({"Name": "n" * 5_000}, "Name", '"nnn', "a text of at most 4,096 characters"),
+        ({"Connected": "yes"}, "Connected", '"yes"', "true or false"),
+        ({"Addresses": "192.0.2.1"}, "Addresses", '"192.0.2.1"', "a list of texts"),
+        ({"Drives": "{"}, "Drives", '"{"', "JSON"),
+        ({"Drives": "[" * 150_000}, "Drives", '"[[[', "JSON"),
+        ({"Drives": '{"Kind": "disk"}'}, "Drives", '"{"Kind": "disk"}"', "a JSON list of objects"),
+        ({"Drives": '[{"Kind": "disk"}]'}, "Drives[0].Path", "nothing", "a value"),
     ],
 )
-def test_a_malformed_field_is_named(change: dict[str, Any], field: str, expected: str) -> None:
-    with pytest.raises(HostRefused, match=f"Get-TalosVM: Client.MalformedAnswer: {field}: the contract has {expected}"):
+def test_a_malformed_field_is_named(change: dict[str, Any], field: str, came: str, expected: str) -> None:
+    with pytest.raises(Malformed, match="as the module TalosHyperV") as caught:
         facts.vm_facts(vm_row("a") | change, "Get-TalosVM")
+    assert re.search(
+        rf"Get-TalosVM wrote {re.escape(came)}.* in {re.escape(field)}, where {expected} is due", str(caught.value)
+    )
+    assert len(str(caught.value)) < 300
 
 
 def test_a_missing_field_is_named() -> None:
     values = vm_row("a")
     del values["Heartbeat"]
-    with pytest.raises(HostRefused, match="Heartbeat"):
+    with pytest.raises(Malformed, match="Heartbeat"):
         facts.vm_facts(values, "Get-TalosVM")
 
 
-@pytest.mark.parametrize("text", ["", "gestern", "2026-03-01T12:30:15"])
+@pytest.mark.parametrize("text", ["", "gestern", "2026-03-01T12:30:15", "0001-01-01T00:00:00+14:00"])
 def test_a_time_must_say_where_it_counts_from(text: str) -> None:
-    with pytest.raises(HostRefused, match="TimeUtc"):
+    with pytest.raises(Malformed, match="TimeUtc"):
         facts.host_facts(host_row(TimeUtc=text))
 
 
 def test_a_broken_picture_is_named_and_not_printed() -> None:
-    with pytest.raises(HostRefused, match="Pixels") as caught:
+    with pytest.raises(Malformed, match="Pixels") as caught:
         facts.console_facts(row("TalosHyperV.Console", Pixels="!" * 5000))
-    assert len(str(caught.value)) < 200
+    assert len(str(caught.value)) < 300

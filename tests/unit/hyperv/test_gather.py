@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from provisioner.errors import HostRefused
+from provisioner.errors import HostRefused, Malformed
 from provisioner.hyperv import verbs
 from provisioner.hyperv.gather import MAX_STATEMENTS, Alone, Batch, Caller, OfItems, OfStatements
 from provisioner.ports import VmChange
@@ -29,6 +29,8 @@ def outcome(caller: Caller) -> Any:
     if not caller.future.done():
         return "waits"
     error = caller.future.exception()
+    if isinstance(error, Malformed):
+        return error.came
     return error.id if isinstance(error, HostRefused) else [values for _, values in caller.future.result()]
 
 
@@ -122,7 +124,7 @@ def test_a_statement_that_says_nothing_is_an_error() -> None:
         spoke, silent = of_changes(batch, "a", "b")
         batch.result("VM", {"Id": "a"})
         assert batch.done(cut_short=False) is None
-        assert (outcome(spoke), outcome(silent)) == ([{"Id": "a"}], "Client.NoAnswer")
+        assert (outcome(spoke), outcome(silent)) == ([{"Id": "a"}], "Set-TalosVM ended without a result")
 
     run(test)
 

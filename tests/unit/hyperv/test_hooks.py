@@ -55,16 +55,24 @@ def test_pypsrps_transport_builds_its_session_through_the_hook() -> None:
     session = made._build_session()
     assert isinstance(session, requests.Session)
     assert isinstance(session.get_adapter("https://127.0.0.1/"), HostAdapter)
-    assert isinstance(session.get_adapter("http://127.0.0.1/"), HostAdapter)
+    with pytest.raises(requests.exceptions.InvalidSchema):
+        session.get_adapter("http://127.0.0.1/")
+    assert isinstance(transport(https=False)._build_session().get_adapter("http://127.0.0.1/"), HostAdapter)
     assert made.endpoint == "https://127.0.0.1:1/wsman"
     assert isinstance(session.auth, HTTPNegotiateAuth)
     assert session.auth.hostname_override == "hv01.lan"
 
 
-def test_proxies_of_the_environment_are_not_asked_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host is reached straight: the probe that watches over a request could not go through a proxy, and NTLM does not."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    proxies: Any = transport()._build_session().proxies
-    assert proxies == {"https": False}
+    session = transport()._build_session()
+    assert (session.proxies, session.trust_env) == ({}, False)
+
+
+def test_authorities_of_the_environment_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/ours.pem")
+    assert transport()._build_session().verify == "/ours.pem"
 
 
 def test_the_certificate_must_bear_the_hosts_name_not_that_of_the_place() -> None:

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import http.client as http_client
+import ssl
+from socket import gaierror
+from typing import Any
+from xml.etree import ElementTree as ET
+
 import pytest
 import requests
 from pypsrp.exceptions import AuthenticationError, WinRMTransportError, WSManFaultError
-from spnego.exceptions import InvalidTokenError
-from urllib3.connection import HTTPConnection
+from spnego.exceptions import InvalidTokenError, NoCredentialError
 from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import (
+    InvalidChunkLength,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
+from urllib3.response import HTTPResponse
 
-from provisioner.errors import HostRefused, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.errors import HostRefused, Malformed, NoSignIn, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.hyperv import resend
 
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    """As `raise error from cause` leaves it."""
+    error.__cause__ = cause
+    return error
+
+
 POOL = HTTPConnectionPool("127.0.0.1", 1)
+CONNECTION: Any = POOL._new_conn()
 REFUSED = requests.ConnectionError(
-    MaxRetryError(POOL, "/", NewConnectionError(HTTPConnection("127.0.0.1", 1), "[Errno 111] refused"))
+    MaxRetryError(POOL, "/", caused(NewConnectionError(CONNECTION, "x"), ConnectionRefusedError(111, "refused")))
 )
 RESET = requests.ConnectionError(ProtocolError("Connection aborted.", ConnectionResetError(104, "reset")))
 READ_TIMEOUT = requests.ReadTimeout(ReadTimeoutError(POOL, "/", "Read timed out."))
@@ -23,12 +45,35 @@ CONNECT_TIMEOUT = requests.ConnectTimeout()
 CUT_BODY = requests.exceptions.ChunkedEncodingError()
 UNTRUSTED = requests.exceptions.SSLError("certificate verify failed: unable to get local issuer certificate")
 WRONG_PIN = requests.exceptions.SSLError('Fingerprints did not match. Expected "a", got "b"')
-HANDSHAKE_CUT = requests.exceptions.SSLError("EOF occurred in violation of protocol")
 DENIED = AuthenticationError("no")
+AT = "192.0.2.10:5986"
 
 
-def http(code: int) -> WinRMTransportError:
-    return WinRMTransportError("http", code, "")
+def http(code: int, body: str = "") -> WinRMTransportError:
+    return WinRMTransportError("http", code, body)
+
+
+def tls(reason: str, cls: type[ssl.SSLError] = ssl.SSLError) -> requests.exceptions.SSLError:
+    inner = cls(1, f"[SSL: {reason}] {reason.lower().replace('_', ' ')} (_ssl.c:1006)")
+    inner.reason = reason
+    return requests.exceptions.SSLError(MaxRetryError(POOL, "/", SSLError(inner)))
+
+
+NO_TLS = tls("WRONG_VERSION_NUMBER")
+CUT_TLS = tls("UNEXPECTED_EOF_WHILE_READING", ssl.SSLEOFError)
+ALERT = tls("SSLV3_ALERT_HANDSHAKE_FAILURE")
+BANNER = requests.ConnectionError(
+    ProtocolError("Connection aborted.", http_client.BadStatusLine("SSH-2.0-OpenSSH_9.6\r\n"))
+)
+GONE = requests.ConnectionError(ProtocolError("Connection aborted.", http_client.RemoteDisconnected("closed")))
+HEADERS = requests.ConnectionError(
+    ProtocolError("Connection aborted.", http_client.HTTPException("got more than 100 headers"))
+)
+BROKEN_OFF = requests.exceptions.ChunkedEncodingError(ProtocolError("broken", http_client.IncompleteRead(b"x", 5)))
+CHUNKS = requests.exceptions.ChunkedEncodingError(InvalidChunkLength(HTTPResponse(), b"zz"))
+UNKNOWN_NAME = requests.ConnectionError(
+    MaxRetryError(POOL, "/", caused(NameResolutionError("hv01.lan", CONNECTION, gaierror(-2, "x")), gaierror(-2, "x")))
+)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +84,9 @@ def http(code: int) -> WinRMTransportError:
         (READ_TIMEOUT, True, True),
         (CONNECT_TIMEOUT, True, True),
         (CUT_BODY, True, True),
-        (HANDSHAKE_CUT, True, True),
+        (BROKEN_OFF, True, True),
+        (GONE, True, True),
+        (CUT_TLS, True, True),
         (Unreachable("no such place now"), True, True),
         (http(502), True, True),
         (http(503), True, True),
@@ -49,13 +96,19 @@ def http(code: int) -> WinRMTransportError:
         (DENIED, False, False),
         (UNTRUSTED, False, False),
         (WRONG_PIN, False, False),
-        (ValueError("ours"), False, False),
+        (NO_TLS, False, False),
+        (ALERT, False, False),
+        (BANNER, False, False),
+        (HEADERS, False, False),
+        (CHUNKS, False, False),
+        (ET.ParseError("syntax error"), False, False),
+        (ValueError("no protocol"), False, False),
     ],
     ids=repr,
 )
 def test_what_may_succeed_later(error: Exception, plain: bool, encrypted: bool) -> None:
-    assert resend.is_transient(error, encrypted=False) is plain
-    assert resend.is_transient(error, encrypted=True) is encrypted
+    assert (resend.outage_of(error, at=AT, encrypted=False) is not None) is plain
+    assert (resend.outage_of(error, at=AT, encrypted=True) is not None) is encrypted
 
 
 @pytest.mark.parametrize(
@@ -64,40 +117,57 @@ def test_what_may_succeed_later(error: Exception, plain: bool, encrypted: bool) 
         (REFUSED, False),
         (CONNECT_TIMEOUT, False),
         (Unreachable("x"), False),
+        (http(503), False),
         (RESET, True),
         (READ_TIMEOUT, True),
         (CUT_BODY, True),
+        (http(502), True),
     ],
     ids=repr,
 )
 def test_what_the_host_cannot_have_seen(error: Exception, sent: bool) -> None:
-    assert resend.never_sent(error) is not sent
+    outage = resend.outage_of(error, at=AT, encrypted=False)
+    assert outage is not None
+    assert outage.sent is sent
 
 
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [
         (DENIED, Rejected, "refuses the sign-in"),
-        (InvalidTokenError(context_msg="bad"), Rejected, "refuses the sign-in"),
+        (InvalidTokenError(context_msg="bad"), Malformed, "a sign-in that cannot be read"),
+        (NoCredentialError(), Rejected, "refuses the sign-in"),
+        (ImportError("gssapi"), NoSignIn, "it offers Kerberos"),
         (WSManFaultError(5, "HV01", "denied", None, None, None), Rejected, "access denied"),
         (WSManFaultError(1326, "HV01", "", None, None, None), Rejected, "logon failure"),
         (WSManFaultError(2150859173, "HV01", "too many shells", None, None, None), HostRefused, "WinRM.2150859173"),
-        (http(404), Unreachable, "not as WinRM: HTTP 404"),
-        (REFUSED, Unreachable, "refused"),
-        (RESET, Unreachable, "reset"),
+        (WSManFaultError(None, None, None, None, None, None), Malformed, "a fault without a code: nothing"),
+        (http(404, "<html>"), Malformed, 'not as WinRM: HTTP 404 Not Found: "<html>"'),
+        (http(403), Malformed, "not as WinRM: HTTP 403 Forbidden: nothing"),
+        (http(503), Malformed, "HTTP 503 Service Unavailable"),
+        (REFUSED, Unreachable, "connection refused at 192.0.2.10:5986"),
+        (RESET, Unreachable, "connection reset at 192.0.2.10:5986"),
+        (READ_TIMEOUT, Unreachable, "no answer from 192.0.2.10:5986, where connections are accepted"),
+        (GONE, Unreachable, "the connection was closed without an answer at 192.0.2.10:5986"),
+        (BROKEN_OFF, Unreachable, "the answer from 192.0.2.10:5986 broke off"),
+        (UNKNOWN_NAME, Unreachable, "name not known: 192.0.2.10"),
+        (CUT_TLS, Unreachable, "the connection was closed at 192.0.2.10:5986"),
+        (NO_TLS, Malformed, "not as WinRM: no TLS (wrong version number)"),
+        (ALERT, Malformed, "not as WinRM: it ends the TLS handshake: sslv3 alert handshake failure"),
+        (BANNER, Malformed, r'not as WinRM: no HTTP: "SSH-2.0-OpenSSH_9.6\r\n"'),
+        (HEADERS, Malformed, "headers that cannot be read"),
+        (CHUNKS, Malformed, "the length of a part"),
+        (ET.ParseError("syntax error"), Malformed, "an answer that cannot be read (ParseError)"),
+        (RecursionError(), Malformed, "cannot be read (RecursionError)"),
+        (UnicodeDecodeError("utf-8", b"", 0, 0, ""), Malformed, "cannot be read"),
         (NotTrusted("as it is"), NotTrusted, "as it is"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_what_a_failure_becomes(error: Exception, kind: type[TransportError], text: str) -> None:
-    explained = resend.explain(error)
+    explained = resend.explain(error, at=AT)
     assert type(explained) is kind
     assert text in str(explained)
-
-
-def test_a_bug_of_ours_is_no_outage() -> None:
-    error = KeyError("x")
-    assert resend.explain(error) is error
 
 
 def test_the_action_is_read_from_the_envelope() -> None:
@@ -108,11 +178,3 @@ def test_the_action_is_read_from_the_envelope() -> None:
     )
     assert resend.action_of(b"") == ""
     assert not {"Create", "Command", "Send", ""} & resend.SAFE_TO_REPEAT
-
-
-def test_an_outage_is_told_in_words_for_people() -> None:
-    """What people read while a host is away is no dump of urllib3's objects."""
-    pool = HTTPConnectionPool("192.0.2.10", 5985)
-    inner = NewConnectionError(HTTPConnection("192.0.2.10", 5985), "Failed to establish a new connection")
-    error = requests.ConnectionError(MaxRetryError(pool, "/wsman", inner))
-    assert str(resend.explain(error)) == "Failed to establish a new connection"
