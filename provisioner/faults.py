@@ -88,6 +88,32 @@ FAULTS: dict[str, FaultKind] = {
             "Check name, power and cable; on the host: Get-Service WinRM, and the firewall rule of port 5986.",
         ),
         _kind(
+            "P-HOST-NOTWINRM",
+            Exit.NOT_READY,
+            "something answers at the host's address, but not as WinRM",
+            "Another program listens on that port, a proxy or a web server stands before the host, WinRM does not run behind Windows' own web "
+            "server (HTTP 503), or the address belongs to another machine. The message shows the beginning of what came.",
+            "Check address and port in the cluster file (5986 for HTTPS, 5985 for HTTP); on the host: winrm enumerate winrm/config/listener, "
+            "and Enable-PSRemoting -Force where there is no listener.",
+        ),
+        _kind(
+            "P-HOST-NOSIGNIN",
+            Exit.NOT_READY,
+            "the host offers no way to sign in that works from here",
+            "We sign in by Negotiate with NTLM. A host that offers Kerberos alone has Negotiate switched off, or a domain forbids NTLM; "
+            "Kerberos needs a ticket, and a library of this computer that is not installed. No password was sent.",
+            "On the host: Set-Item WSMan:\\localhost\\Service\\Auth\\Negotiate $true, and ask who rules the domain about "
+            "'Restrict NTLM'. Or install the Python package pyspnego[kerberos] beside provision, and get a ticket with kinit.",
+        ),
+        _kind(
+            "P-HOST-ANSWER",
+            Exit.NOT_READY,
+            "a function of the host's module answers otherwise than it should",
+            "Another version of TalosHyperV is installed on the host, or something else has a function of that name. What cannot be read is "
+            "never taken for an absence.",
+            "On the host: Get-Module TalosHyperV -ListAvailable, and remove what was not installed for this version of provision.",
+        ),
+        _kind(
             "P-HOST-SIGNIN",
             Exit.NOT_READY,
             "the host refuses the sign-in",

@@ -33,6 +33,7 @@ from provisioner.hyperv.transport import (
 )
 from provisioner.ports import Endpoint
 from provisioner.web import Answer, BoundedAdapter, size, status_of, straight
+from provisioner.wire import excerpt
 
 _LAST_WORDS = 3
 """How often we try to end what nobody waits for any more; the cut that freed us may hit the first try."""
@@ -53,6 +54,8 @@ class HostAdapter(BoundedAdapter):
         self._tls = tls
         self.legs = 0
         """Requests since the transport began to send."""
+        self._signed_in = False
+        self._latest: Answer | None = None
         super().__init__(expected=WINRM, most=most)
 
     def send(self, *args: Any, **given: Any) -> requests.Response:
@@ -62,17 +65,29 @@ class HostAdapter(BoundedAdapter):
         return super().send(*args, **given)
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> Answer:
-        """Raises NoSignIn when no password was sent and none can be, Malformed for an answer in the clear where encryption was agreed."""
-        answer = super().build_response(req, resp)
+        """Raises NoSignIn when no password was sent and none can be; Malformed for an answer without a sign-in, and for one in the clear
+        where encryption was agreed: it is not the host's.
+        """
+        answer = self._latest = super().build_response(req, resp)
         if answer.status_code == requests.codes.unauthorized and "Authorization" not in req.headers:
             offered = _schemes(answer.headers.get("WWW-Authenticate", ""))
             if not _KNOWN.intersection(scheme.lower() for scheme in offered):
-                answer.close()
                 raise NoSignIn(offered)
-        if answer.status_code == requests.codes.ok and _is_encrypted(req) and not _is_encrypted(answer):
-            answer.close()
-            raise malformed(f"{status_of(answer)} in the clear, where encryption was agreed")
+        if answer.status_code != requests.codes.unauthorized and "Authorization" in req.headers:
+            self._signed_in = True
+        if answer.status_code == requests.codes.ok:
+            if not self._signed_in:
+                begin: bytes = next(answer.iter_content(200), b"")
+                raise malformed(f"{status_of(answer)} without a sign-in: {excerpt(begin, 200)}")
+            if _is_encrypted(req) and not _is_encrypted(answer):
+                raise malformed(f"{status_of(answer)} in the clear, where encryption was agreed")
         return answer
+
+    def close(self) -> None:
+        """Ends the connections, and the one of an answer that nobody read to its end."""
+        if self._latest is not None:
+            self._latest.close()
+        super().close()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, **kwargs, **self._tls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provisioner.errors import Answered, Fault, TransportError
+from provisioner.errors import Answered, Fault, Malformed, TransportError
 from provisioner.model.facts import VmFacts
 from provisioner.model.spec import MachineSpec
 from provisioner.steps.refusals import fault_of
@@ -29,7 +29,7 @@ async def ask_about(run: Run, machine: MachineSpec) -> VmFacts | None:
     asking = run.host_of(machine).find_vms([known.id])
     try:
         found = await bounded(run.ports.clock, asking, what=f"VM {machine.name}", bound_s=ASK_S)
-    except Answered as refusal:
+    except (Answered, Malformed) as refusal:
         raise fault_of(refusal, host=machine.host, machine=machine.name) from refusal
     except TransportError as error:
         raise _lost(error, machine.host) from error

@@ -54,7 +54,7 @@ def host_fault(error: TransportError, spec: HostSpec) -> Fault:
     if isinstance(error, Unreachable):
         return Fault(
             "P-HOST-UNREACHABLE",
-            f"{spec.name} does not answer at {spec.address}",
+            f"{spec.name} does not answer",
             expected=f"WinRM over HTTPS, port {spec.port}" if spec.port != HTTP_PORT else f"WinRM, port {spec.port}",
             seen=(str(error),),
             then=(f"check that the host is on, and that its firewall lets port {spec.port} through",),

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from provisioner.errors import Fault, HostRefused, NotTrusted, Rejected, TransportError
+from provisioner.errors import (
+    Fault,
+    HostRefused,
+    Malformed,
+    NoSignIn,
+    NotTrusted,
+    Rejected,
+    TransportError,
+)
 from provisioner.model.facts import HostFacts
 from provisioner.ports import HyperVUnavailable
 
@@ -59,6 +67,10 @@ def fault_of(error: TransportError, *, host: str, machine: str = "", user: str =
         return fault
     if isinstance(error, HostRefused):
         return _refused(error, host, machine)
+    if isinstance(error, NoSignIn):
+        return _no_sign_in(error, host, machine)
+    if isinstance(error, Malformed):
+        return _malformed(error, host, machine)
     if isinstance(error, Rejected):
         return Fault(
             "P-HOST-SIGNIN",
@@ -82,6 +94,45 @@ def fault_of(error: TransportError, *, host: str, machine: str = "", user: str =
         f"{host} went away and did not come back",
         expected="an answer of the host",
         seen=(str(error),),
+        machine=machine,
+    )
+
+
+def _no_sign_in(error: NoSignIn, host: str, machine: str) -> Fault:
+    kerberos = any(scheme.lower() == "kerberos" for scheme in error.offered)
+    negotiate = "on the host: Set-Item WSMan:\\localhost\\Service\\Auth\\Negotiate $true"
+    return Fault(
+        "P-HOST-NOSIGNIN",
+        f"{host} takes no sign-in by NTLM" if kerberos else f"{host} offers no way to sign in that we know",
+        expected="Negotiate, as WinRM offers it by default",
+        seen=(f"it offers {', '.join(error.offered) or 'none'}; no password was sent",),
+        likely="Negotiate is switched off there, or its domain forbids NTLM" if kerberos else "",
+        then=(negotiate, "or for Kerberos, here: pip install 'pyspnego[kerberos]', and kinit")
+        if kerberos
+        else (negotiate,),
+        machine=machine,
+    )
+
+
+def _malformed(error: Malformed, host: str, machine: str) -> Fault:
+    if error.expected != "WinRM":
+        return Fault(
+            "P-HOST-ANSWER",
+            f"{host} answers, but not as its functions should",
+            expected=f"what {error.expected or 'the contract'} promises",
+            seen=(error.came,),
+            then=("on the host: Get-Module TalosHyperV -ListAvailable",),
+            machine=machine,
+        )
+    return Fault(
+        "P-HOST-NOTWINRM",
+        f"something answers for {host}, but not as WinRM",
+        expected="a WinRM listener at the address and port of the cluster file",
+        seen=(error.came,),
+        then=(
+            "check the host's name and port in the cluster file",
+            "on the host: winrm enumerate winrm/config/listener; where there is none: Enable-PSRemoting -Force",
+        ),
         machine=machine,
     )
 
