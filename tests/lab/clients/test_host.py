@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from provisioner.errors import HostRefused, Malformed, NotTrusted, Rejected, Unreachable
+from provisioner.hyperv import workers
 from provisioner.lab.functions.api import Terminating
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.kernel import Kernel
@@ -40,6 +41,13 @@ def link(kernel: Kernel, *, up: bool, failure: str = "reset") -> None:
 # --- what it costs ---
 
 
+@pytest.fixture
+def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy this computer is, no second session is made."""
+    monkeypatch.setattr(workers, "SECOND_S", 60.0)
+
+
+@pytest.mark.usefixtures("one_worker")
 def test_one_call_observes_all(endpoint: WinRmEndpoint) -> None:
     async def test() -> None:
         async with Client(endpoint) as host:
@@ -90,6 +98,7 @@ def test_another_version_is_replaced_by_ours(endpoint: WinRmEndpoint, scripted: 
     run(test())
 
 
+@pytest.mark.usefixtures("one_worker")
 def test_forty_calls_at_once_are_few_on_the_wire(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
     async def test() -> None:
         client = Client(endpoint)
@@ -568,6 +577,7 @@ def test_a_session_that_the_host_forgot_is_made_anew(endpoint: WinRmEndpoint, ke
     run(test())
 
 
+@pytest.mark.usefixtures("one_worker")
 def test_a_refused_sign_in_in_the_middle_is_not_repeated(endpoint: WinRmEndpoint, kernel: Kernel) -> None:
     async def test() -> None:
         async with Client(endpoint) as host:
