@@ -13,6 +13,7 @@ import pytest
 
 from provisioner.errors import Malformed, NoSignIn, TransportError, Unreachable
 from provisioner.hyperv import line
+from provisioner.hyperv.transport import MODULE
 from provisioner.model.spec import HostSpec
 from provisioner.ports import ObserveQuery
 from provisioner.steps.reading import host_fault
@@ -232,3 +233,12 @@ async def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy.stop()
     assert "404" in str(error)
     assert proxy.met == 0
+
+
+def test_what_is_wrong_with_an_answer_of_the_module_is_no_other_programs_doing() -> None:
+    fault = host_fault(
+        Malformed("Get-TalosVM wrote nothing in Cpus, where a whole number is due", expected=MODULE), SPEC
+    )
+    assert fault.id == "P-HOST-ANSWER"
+    assert fault.seen == ("Get-TalosVM wrote nothing in Cpus, where a whole number is due",)
+    assert any("Get-Module TalosHyperV" in line for line in fault.then)
