@@ -49,6 +49,10 @@ class Place:
         return f"{self.file}:{self.line}:{self.column}"
 
 
+_LONGEST_TEXT = 400
+"""Letters of a finding's text."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that is wrong in a cluster file, and what was expected there."""
@@ -61,6 +65,13 @@ class Finding:
     did_you_mean: str = ""
     severity: str = "error"
     """`error`, or `warning`: a warning is shown and stops nothing."""
+
+    def __post_init__(self) -> None:
+        """Whatever stands in the file, a finding stays one that can be read."""
+        for name in ("path", "problem", "expected", "did_you_mean"):
+            text = getattr(self, name)
+            if len(text) > _LONGEST_TEXT:
+                object.__setattr__(self, name, f"{text[: _LONGEST_TEXT - 3]}...")
 
 
 @dataclass(eq=False)

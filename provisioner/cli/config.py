@@ -12,6 +12,7 @@ from provisioner.cli.grouped import Grouped
 
 if TYPE_CHECKING:
     from provisioner.clusterfile import Loaded, Settings
+    from provisioner.errors import Finding
     from provisioner.model.spec import Cluster, MachineSpec
     from provisioner.views.paper import Paper
 
@@ -27,8 +28,8 @@ class Needs:
     paper: Paper
     machine_config: Callable[[Cluster, MachineSpec], bytes]
     """The config as `up` would send it, with the cluster's own secrets."""
-    check_configs: Callable[[Loaded], None]
-    """What Talos would refuse in the patches of the file. Raises P-FILE-FINDINGS."""
+    check_configs: Callable[[Loaded], tuple[Finding, ...]]
+    """What Talos would refuse in the patches of the file, raised as P-FILE-FINDINGS; gives its warnings."""
 
 
 def config_app(needs_of: Callable[[typer.Context], Needs]) -> typer.Typer:

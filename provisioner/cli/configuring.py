@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def check(needs: Needs, cluster: str, *, as_json: bool) -> int:
     path = _file(needs, cluster)
     try:
         loaded = load_cluster(path, overrides=needs.settings.overrides)
-        needs.check_configs(loaded)
+        loaded = replace(loaded, warnings=(*loaded.warnings, *needs.check_configs(loaded)))
     except Fault as fault:
         if fault.id != "P-FILE-FINDINGS":
             raise

@@ -13,7 +13,7 @@ import typer
 from provisioner.clusterfile import Loaded, Settings, find_cluster_file, list_clusters, load_cluster, read_settings
 from provisioner.context import Context, WorldClock, new_configs, open_context
 from provisioner.data import data_folder
-from provisioner.errors import Fault
+from provisioner.errors import Fault, Finding
 from provisioner.views.paper import printable
 
 
@@ -68,26 +68,24 @@ def open_cluster(cluster: str, *, host: str = "", user: str = "", start_lab: boo
     return open_context(settings, loaded, ask=ask, environment=os.environ, start_lab=start_lab)
 
 
-def check_configs(loaded: Loaded) -> None:
-    """What Talos would refuse in the patches of the file, before anything is made. Raises P-FILE-FINDINGS."""
+def check_configs(loaded: Loaded) -> tuple[Finding, ...]:
+    """What Talos would refuse in the patches of the file, before anything is made; gives what it would only warn of.
+
+    Raises P-FILE-FINDINGS.
+    """
     cluster = loaded.cluster
-    patches = (
-        cluster.patches,
-        cluster.control_plane_patches,
-        cluster.worker_patches,
-        *(m.patches for m in cluster.machines),
-    )
-    if not any(patches):
-        return  # what we generate without patches is held by tests
+    if not cluster.has_patches:
+        return ()  # what we generate without patches is held by tests
     findings = new_configs(WorldClock()).findings(cluster)
-    wrong = tuple(finding for finding in findings if finding.severity == "error")
+    wrong = sum(finding.severity == "error" for finding in findings)
     if wrong:
         raise Fault(
             "P-FILE-FINDINGS",
-            f"{len(wrong)} finding{'s' if len(wrong) > 1 else ''} in the patches of {cluster.file}",
-            findings=wrong,
+            f"{wrong} finding{'s' if wrong > 1 else ''} in the patches of {cluster.file}",
+            findings=findings,
             then=(f"mend the lines named, then: provision config check {cluster.name}",),
         )
+    return findings
 
 
 def _ask(question: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from provisioner.model.effective import EffectiveConfig
 from provisioner.model.spec import Cluster, MachineSpec, NetworkSpec, PatchSpec, Role
+from provisioner.talos.reading import at, legacy_of
 
 _UNKNOWN_ENDPOINT = "https://endpoint.invalid:6443"
 """Stands in the config while the endpoint hangs on an address that is not known yet."""
@@ -70,15 +71,15 @@ def from_config(cluster: Cluster, machine: MachineSpec, endpoint: str) -> Effect
 
 def of_documents(documents: Sequence[Mapping[str, Any]]) -> EffectiveConfig:
     """The values of decoded documents."""
-    config = next((document for document in documents if not document.get("kind")), {})
-    install = _at(config, "machine", "install") or {}
-    selector = any(value for value in (install.get("diskSelector") or {}).values())
-    network = _at(config, "machine", "network") or {}
-    kubelet = _at(config, "machine", "kubelet") or {}
+    config = legacy_of(documents) or {}
+    install = at(config, "machine", "install") or {}
+    selector = install.get("diskSelector") is not None
+    network = at(config, "machine", "network") or {}
+    kubelet = at(config, "machine", "kubelet") or {}
     hostname = str(network.get("hostname") or "").removesuffix(".").lower()
     short = hostname.split(".")[0]
     node_name = hostname if kubelet.get("registerWithFQDN") else short
-    endpoint = str(_at(config, "cluster", "controlPlane", "endpoint") or "")
+    endpoint = str(at(config, "cluster", "controlPlane", "endpoint") or "")
     version = _VERSION.search(str(kubelet.get("image") or ""))
     devices = list(_devices(network))
     return EffectiveConfig(
@@ -87,16 +88,16 @@ def of_documents(documents: Sequence[Mapping[str, Any]]) -> EffectiveConfig:
         hostname=short,
         node_name=(kubelet.get("extraArgs") or {}).get("hostname-override") or node_name,
         addresses=tuple(address.split("/")[0] for device in devices for address in _addresses(device)),
-        vip=next((vip for device in devices if (vip := _at(device, "vip", "ip"))), ""),
+        vip=next((vip for device in devices if (vip := at(device, "vip", "ip"))), ""),
         endpoint="" if endpoint == _UNKNOWN_ENDPOINT else endpoint,
-        pod_subnets=tuple(_at(config, "cluster", "network", "podSubnets") or _DEFAULTS.pod_subnets),
-        service_subnets=tuple(_at(config, "cluster", "network", "serviceSubnets") or _DEFAULTS.service_subnets),
-        dns_domain=_at(config, "cluster", "network", "dnsDomain") or _DEFAULTS.dns_domain,
-        cni=_at(config, "cluster", "network", "cni", "name") or "flannel",
-        proxy=not _at(config, "cluster", "proxy", "disabled"),
-        core_dns=not _at(config, "cluster", "coreDNS", "disabled"),
-        controller_manager=not _at(config, "machine", "controlPlane", "controllerManager", "disabled"),
-        scheduler=not _at(config, "machine", "controlPlane", "scheduler", "disabled"),
+        pod_subnets=tuple(at(config, "cluster", "network", "podSubnets") or _DEFAULTS.pod_subnets),
+        service_subnets=tuple(at(config, "cluster", "network", "serviceSubnets") or _DEFAULTS.service_subnets),
+        dns_domain=at(config, "cluster", "network", "dnsDomain") or _DEFAULTS.dns_domain,
+        cni=at(config, "cluster", "network", "cni", "name") or "flannel",
+        proxy=not at(config, "cluster", "proxy", "disabled"),
+        core_dns=not at(config, "cluster", "coreDNS", "disabled"),
+        controller_manager=not at(config, "machine", "controlPlane", "controllerManager", "disabled"),
+        scheduler=not at(config, "machine", "controlPlane", "scheduler", "disabled"),
         registers_node=not kubelet.get("skipNodeRegistration"),
         kubernetes=version[1] if version else "",
         installer=install.get("image") or "",
@@ -115,11 +116,3 @@ def _addresses(device: Mapping[str, Any]) -> Iterator[str]:
     yield from (address for address in device.get("addresses") or () if address)
     if device.get("cidr"):
         yield device["cidr"]
-
-
-def _at(value: Any, *path: str) -> Any:
-    for key in path:
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(key)
-    return value

@@ -68,6 +68,7 @@ class TalosConfigs:
         from provisioner.talos import yaml
 
         documents, schema, findings = _assemble(cluster, machine, _ours(bundle), endpoint)
+        findings = tuple(finding for finding in findings if finding.severity == "error")
         if findings:
             count = "a finding" if len(findings) == 1 else f"{len(findings)} findings"
             raise Fault(
@@ -136,14 +137,17 @@ def _assemble(
     cluster: Cluster, machine: MachineSpec, bundle: SecretsBundle, endpoint: str
 ) -> tuple[list[Document], Schema, tuple[Finding, ...]]:
     """The decoded documents with all patches merged in, and what is wrong with them, each at the patch that brought it."""
-    from provisioner.talos import machineconfig, patches, validate
+    from provisioner.talos import consistency, machineconfig, patches, validate
     from provisioner.talos.effective import patches_for
     from provisioner.talos.places import place_of
 
     documents, schema = machineconfig.before_patches(cluster, machine, bundle, endpoint)
 
     def check() -> list[Problem]:
-        return validate.check_config(documents) + validate.check_machine(documents, cluster, machine, bundle, endpoint)
+        return [
+            *validate.check_config(documents),
+            *consistency.check_machine(documents, cluster, machine, bundle, endpoint),
+        ]
 
     brought_by: dict[Problem, Place] = dict.fromkeys(check(), machine.place)
     findings: list[Finding] = []
@@ -161,4 +165,10 @@ def _assemble(
 
 
 def _finding(problem: Problem, place: Place) -> Finding:
-    return Finding(place=place, path=problem.place, problem=problem.text, did_you_mean=problem.did_you_mean)
+    return Finding(
+        place=place,
+        path=problem.place,
+        problem=problem.text,
+        did_you_mean=problem.did_you_mean,
+        severity=problem.severity,
+    )

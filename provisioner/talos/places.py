@@ -51,7 +51,9 @@ def _has(value: Any, step: str | int) -> bool:
 
 def _of_operation(steps: Sequence[str | int], patch: PatchSpec) -> Place:
     """Of the operation that a path names by its index, else of the last one that touches what the path names."""
-    found = steps[0] if steps and isinstance(steps[0], int) else None
+    if not steps:
+        return patch.place
+    found = steps[0] if isinstance(steps[0], int) else None
     if found is None:
         words = [str(step) for step in steps]
         for i, operation in enumerate(patch.documents):

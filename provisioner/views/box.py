@@ -113,9 +113,13 @@ def _remedy(box: Box) -> tuple[str, ...]:
     return () if box.findings or kind is None else (kind.remedy,)
 
 
+MOST_FINDINGS = 50
+"""Nobody mends more at once."""
+
+
 def render_findings(findings: Sequence[Finding], paper: Paper) -> Iterator[Line]:
-    """Each finding in two lines: where, then what is wrong there and what was expected."""
-    for finding in findings:
+    """Each finding in two lines: where, then what is wrong there and what was expected. Of very many the first ones."""
+    for finding in findings[:MOST_FINDINGS]:
         warning = finding.severity == "warning"
         path = Span(f"   {finding.path}" if finding.path else "", Style.STRONG)
         where = line(str(finding.place), path)
@@ -127,6 +131,8 @@ def render_findings(findings: Sequence[Finding], paper: Paper) -> Iterator[Line]
             words += f"; expected {finding.expected}"
         sign = Span("warning: ", Style.SLOW) if warning else Span("")
         yield from paper.wrapped(line("    ", sign, words), indent=4)
+    if len(findings) > MOST_FINDINGS:
+        yield line(f"... and {len(findings) - MOST_FINDINGS} more; --json lists all")
 
 
 def found(findings: Sequence[Finding]) -> str:

@@ -24,6 +24,8 @@ class Problem:
     text: str
     did_you_mean: str = ""
     document: DocumentId = ("", "", "")
+    severity: str = "error"
+    """`error`, or `warning`: Talos takes it."""
 
     def __str__(self) -> str:
         hint = f" (did you mean {self.did_you_mean}?)" if self.did_you_mean else ""

@@ -181,6 +181,57 @@ def test_every_rule_is_one_of_talos(
     assert patched_by_us(config, patch_text) == theirs
 
 
+JSON_PATCHES = [
+    "[{op: add, path: /machine/certSANs/-, value: b}]",
+    "[{op: add, path: /machine/certSANs/0, value: b}]",
+    "[{op: add, path: /machine/sysctls, value: {a: 1.10, b: true, c: 1e3, d: 0644, e: 1_000, f: ~}}]",
+    "[{op: replace, path: /machine/network/hostname, value: b}]",
+    "[{op: replace, path: /machine/network/nothing, value: b}]",
+    "[{op: replace, path: /machine/sysctls, value: {a: b}}]",
+    "[{op: replace, path: /machine/sysctls/a, value: b}]",
+    "[{op: remove, path: /machine/network}]",
+    "[{op: remove, path: /machine/nothing}]",
+    "[{op: remove, path: /machine/certSANs/7}]",
+    "[{op: add, path: /machine/certSANs/7, value: x}]",
+    "[{op: test, path: /machine/type, value: worker}, {op: replace, path: /machine/type, value: controlplane}]",
+    "[{op: test, path: /machine/type, value: controlplane}, {op: replace, path: /machine/type, value: x}]",
+    "[{op: move, from: /machine/network/hostname, path: /machine/token}]",
+    "[{op: copy, from: /machine/type, path: /machine/token}]",
+    "[{op: move, from: /machine/nothing, path: /machine/token}]",
+    "[{op: add, path: /machine/nonsense, value: 1}]",
+    "[{op: add, path: /machine/kubelet, value: {extraConfig: {a: [1, 2.5, x], b: {c: null}}}}]",
+    "[{op: add, path: /machine/nodeLabels, value: {a~b: c}}, {op: replace, path: /machine/nodeLabels/a~0b, value: d}]",
+    "[{op: add, path: /machine/install, value: {wipe: maybe}}]",
+    "[{op: frob, path: /machine/type}]",
+    "[{op: remove}]",
+    '[{"op": "add", "path": "/machine/time", "value": {"bootTimeout": "2m"}}]',
+    "- op: add\n  path: /machine/time\n  value: {bootTimeout: 120}\n",
+    "[{op: add, path: /machine/type, value: {a: b}}]",
+]
+
+
+@pytest.mark.parametrize("patch_text", JSON_PATCHES)
+def test_json_patches_are_taken_where_talos_takes_them(judge: Judge, patch_text: str) -> None:
+    config = "version: v1alpha1\nmachine: {type: worker, certSANs: [a], network: {hostname: a}}\n"
+    (theirs,) = judge.patch(
+        [(config, [patch_text, "machine: {}"])]
+    )  # the second makes Talos read what the first has made
+    problems: list[Problem] = []
+    documents = [SCHEMA.decode(document, problems) for document in documents_of(config)]
+    try:
+        documents = patches.apply_json_patch(documents, documents_of(patch_text)[0], SCHEMA)
+        ours: bytes | None = yaml.dump_documents(SCHEMA.encode(document) for document in documents)
+    except patches.PatchError:
+        ours = None
+    assert ours == (None if theirs is None else theirs.encode())
+
+
+def test_a_json_patch_behind_documents_is_refused_by_both(judge: Judge) -> None:
+    config = "version: v1alpha1\nmachine: {type: worker}\n"
+    more = "apiVersion: v1alpha1\nkind: KmsgLogConfig\nname: a\nurl: tcp://x:1/\n"
+    assert judge.patch([(config, [more, JSON_PATCHES[0]])]) == [None]
+
+
 WORDS = st.sampled_from(["a", "b", "", "off", "5"])
 NUMBERS = st.integers(0, 3)
 TEXTS = st.dictionaries(st.sampled_from(["a", "b", "c"]), WORDS, max_size=3)

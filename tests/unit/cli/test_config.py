@@ -198,3 +198,43 @@ def test_check_tells_what_talos_would_refuse_in_a_patch(clusters: Path) -> None:
     (finding,) = json.loads(done.stdout)["findings"]
     assert (finding["path"], finding["place"]["line"]) == ("machine.nonsense", 6)
     assert "nonsense" in run("check", "patched").stdout
+
+
+def test_check_shows_what_talos_only_warns_of(clusters: Path) -> None:
+    (clusters / "labels.yaml").write_text(
+        "version: 1\nhost: {address: hv01.lan, user: u}\npatches:\n  worker:\n    - machine: {nodeLabels: {node-role.kubernetes.io/worker: }}\n"
+    )
+    done = run("check", "labels")
+    assert done.exit_code == 0
+    assert "1 warning" in done.stdout
+    assert "clusters/labels.yaml:5:30   machine.nodeLabels['node-role.kubernetes.io/worker']" in done.stdout
+
+
+def test_of_very_many_findings_the_first_ones_are_shown(clusters: Path) -> None:
+    (clusters / "many.yaml").write_text(
+        "version: 1\nhost: {address: hv01.lan, user: u}\n" + "".join(f"x{i}: 1\n" for i in range(2000))
+    )
+    done = run("check", "many")
+    assert done.exit_code == 3
+    assert "2000 findings" in done.stdout
+    assert "... and 1950 more" in done.stdout
+    assert done.stdout.count("unknown field") == 50
+    assert len(json.loads(run("check", "many", "--json").stdout)["findings"]) == 2000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"talos: {'v' * 100_000}\n",
+        f"{'k' * 100_000}: 1\n",
+        f"patches: {{all: [{{machine: {{{'k' * 100_000}: 1}}}}]}}\n",
+        f"patches: {{all: [{{machine: {{network: {{nameservers: [a], hostname: {'k' * 100_000}}}}}}}]}}\n",
+        f"patches: {{all: [{{file: {'k' * 100_000}}}]}}\n",
+    ],
+    ids=["value", "key", "key of a patch", "value of a patch", "file of a patch"],
+)
+def test_a_long_value_is_not_repeated_whole(clusters: Path, text: str) -> None:
+    (clusters / "long.yaml").write_text(f"version: 1\nhost: {{address: hv01.lan, user: u}}\n{text}")
+    done = run("check", "long")
+    assert done.exit_code == 3
+    assert len(done.stdout) < 6000

@@ -302,7 +302,7 @@ def test_json_patches_are_for_single_documents() -> None:
         == "controlplane"
     )
     two = decoded("machine: {type: worker}\n---\napiVersion: v1alpha1\nkind: KmsgLogConfig\nname: a\n")
-    with pytest.raises(patches.PatchError, match="multi-document"):
+    with pytest.raises(patches.PatchError, match="one document"):
         patches.apply_json_patch(two, operation, SCHEMA)
     with pytest.raises(patches.PatchError, match="no such place"):
         patches.apply_json_patch(decoded("machine: {}"), [{"op": "remove", "path": "/nothing/here"}], SCHEMA)
