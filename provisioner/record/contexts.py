@@ -51,7 +51,10 @@ class _Place:
 
 
 class UserContexts:
-    """`own` and `secrets` read our own client file of a name and the secrets bundle: both tell what in the user's files is ours."""
+    """`own` and `secrets` read our own client file of a name and the secrets bundle: both tell what in the user's files is ours.
+
+    `own_problem` says why our own file can be neither read nor replaced.
+    """
 
     def __init__(
         self,
@@ -60,14 +63,14 @@ class UserContexts:
         environment: Mapping[str, str],
         *,
         own: Callable[[str], bytes | None],
-        keeps_own: Callable[[str], bool],
+        own_problem: Callable[[str], str],
         secrets: Callable[[], bytes | None],
     ) -> None:
         self._cluster = cluster
         self._edits = edits
         self._environment = environment
         self._own = own
-        self._keeps_own = keeps_own
+        self._own_problem = own_problem
         self._secrets = secrets
 
     def facts(self) -> Mapping[str, ContextFacts]:
@@ -136,11 +139,11 @@ class UserContexts:
         present = own if place.nowhere else place.found.entry
         if present is None:
             state = ContextState.MISSING
-        elif fresh and (present == own or (own is None and not self._keeps_own(name))):
+        elif fresh and present == own:
             state = ContextState.CURRENT
         else:
             state = ContextState.STALE
-        problem = "" if place.nowhere else _write_problem(path)
+        problem = self._own_problem(name) or ("" if place.nowhere else _write_problem(path))
         if problem and state is not ContextState.CURRENT:
             state = ContextState.UNUSABLE
         return ContextFacts(

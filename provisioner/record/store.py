@@ -65,8 +65,8 @@ class FileStore:
             cluster,
             edits,
             environment,
-            own=self.read_client_file,
-            keeps_own=lambda name: target_of(self.folder / name) is not Target.NOWHERE,
+            own=self._client_file_if_readable,
+            own_problem=self._client_file_problem,
             secrets=self._secrets_if_readable,
         )
         self._opened: tuple[str, ...] = ()
@@ -155,7 +155,10 @@ class FileStore:
         return self._kept_id() or self._id_of_secrets()
 
     def _kept_id(self) -> str:
-        found = (_read(self.folder / "cluster-id") or b"").decode(errors="replace").strip()
+        try:
+            found = (_read(self.folder / "cluster-id") or b"").decode(errors="replace").strip()
+        except Fault:
+            return ""  # the secrets tell it too, and who writes it says what is wrong
         return found if _ID.fullmatch(found) else ""
 
     def _id_of_secrets(self) -> str:
@@ -189,6 +192,21 @@ class FileStore:
 
     def read_client_file(self, name: str) -> bytes | None:
         return self._unkept.get(name) or _read(self.folder / name)
+
+    def _client_file_if_readable(self, name: str) -> bytes | None:
+        try:
+            return self.read_client_file(name)
+        except Fault:
+            return None
+
+    def _client_file_problem(self, name: str) -> str:
+        """Why our own file can be neither read nor replaced; empty where it can."""
+        path = self.folder / name
+        try:
+            target_of(path)
+        except OSError as error:
+            return f"{path}: {words_of(error)}"
+        return ""
 
     def write_machine_config(self, machine: str, config: bytes) -> None:
         folder = self.folder / "machines"

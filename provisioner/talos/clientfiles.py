@@ -353,7 +353,9 @@ def _inner(data: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _entries(data: dict[str, Any], section: str) -> list[dict[str, Any]]:
-    items = data.get(section) or []
+    items = data.get(section)
+    if items is None:
+        return []
     if not isinstance(items, list) or not all(isinstance(item, dict) and "name" in item for item in items):
         raise ClientFileError(f"{section} is no list of entries with names")
     return items

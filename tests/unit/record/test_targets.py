@@ -314,3 +314,35 @@ def test_down_knows_our_contexts_by_the_secrets_alone(home: Path) -> None:
     assert kube(store).state is ContextState.STALE, "there, and to be written anew with our own file"
     assert len(store.remove_contexts()) == 2
     assert "admin@home" not in (home / ".kube" / "config").read_text()
+
+
+@pytest.mark.parametrize("name", ["secrets.yaml", "cluster-id", "kubeconfig", "talosconfig", "notes.json"])
+@pytest.mark.parametrize("make", THINGS[:2])
+def test_what_lies_in_the_way_of_our_own_files_keeps_nobody_from_removing(
+    home: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    """`down` and `status` read what they can; who would have to write there is told in the plan."""
+    store = store_with(home)
+    store.merge_contexts()
+    path = store.folder / name
+    path.unlink(missing_ok=True)
+    make(path)
+    facts, contexts = store.secrets_facts(), store.contexts()
+    assert facts.exists == (name == "secrets.yaml")
+    assert store.read_notes() == {}
+    if name in contexts:
+        assert contexts[name].problem.lower().startswith(f"{path}: a f".lower())
+        assert contexts[name].state is ContextState.UNUSABLE
+    others = [found for other, found in contexts.items() if other != name]
+    assert all(found.state is ContextState.CURRENT for found in others)
+    assert len(store.remove_contexts()) == len(others)
+
+
+def test_a_file_of_ours_that_has_grown_beyond_all_measure_is_written_anew(home: Path) -> None:
+    store = store_with(home)
+    store.merge_contexts()
+    with (store.folder / "kubeconfig").open("wb") as stream:
+        stream.truncate(30 * 1024**2)
+    assert kube(store).state is ContextState.MISSING, "what is ours in the user's file cannot be told by it"
+    store.write_client_files(talosconfig=TALOS.encode(), kubeconfig=KUBE.encode())
+    assert kube(store).state is ContextState.CURRENT
