@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from provisioner.lab.private_files import write_private
+from provisioner.lab.private_files import refuse_other_things, write_private
 
 SCHEMA = "provision/lab/1"
 CARD, PASSWORD, LOG, LOCK = "lab.json", "password", "lab.log", "lock"
@@ -55,14 +55,13 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def read_card(folder: Path) -> Card | None:
-    """The card of a lab that runs, or was killed; None where none is, or of another version."""
+    """The card of a lab that runs, or was killed; None where none is, of another version, or damaged: whoever needs it starts a lab anew."""
     try:
+        refuse_other_things(folder / CARD)
         values = json.loads((folder / CARD).read_bytes())
-    except (FileNotFoundError, ValueError):
+        return Card(**values) if values["schema"] == SCHEMA else None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
-    if values.get("schema") != SCHEMA:
-        return None
-    return Card(**values)
 
 
 def write_password(folder: Path, password: str) -> None:
@@ -71,6 +70,7 @@ def write_password(folder: Path, password: str) -> None:
 
 def read_password(folder: Path) -> str | None:
     try:
+        refuse_other_things(folder / PASSWORD)
         return (folder / PASSWORD).read_text()
-    except FileNotFoundError:
+    except (OSError, UnicodeDecodeError):
         return None

@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from provisioner.lab.card import LOCK, LOG, Card, make_folder, read_card
+from provisioner.lab.private_files import refuse_other_things
 from provisioner.lab.world.faults import Refused
 
 START_S = 30.0
@@ -99,12 +100,14 @@ def start(folder: Path, *, speed: float, engine: str, seed: int, twin_mac: str =
 
     `twin_mac`: a MAC address that a stranger's machine in the lab's LAN shall have too.
     """
-    make_folder(folder)
     try:
+        make_folder(folder)
         with FileLock(folder / START_LOCK, timeout=START_S):  # of two that start it at once, one finds the other's
             return running(folder) or _start(folder, speed, engine, seed, twin_mac)
     except Timeout:
         raise LabError(f"somebody else is starting it since {START_S:g} s") from None
+    except OSError as error:
+        raise LabError(f"{error.filename or folder} cannot be used: {error.strerror or error}") from error
 
 
 def _start(folder: Path, speed: float, engine: str, seed: int, twin_mac: str) -> Card:
@@ -117,6 +120,7 @@ def _start(folder: Path, speed: float, engine: str, seed: int, twin_mac: str) ->
         *("--twin-mac", twin_mac, "--ready-fd", str(write_end)),
     ]
     try:
+        refuse_other_things(folder / LOG)
         with (folder / LOG).open("ab") as log:
             process = subprocess.Popen(
                 command,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
 from pathlib import Path
 
 _TEMPORARY = ".tmp"
@@ -11,7 +14,11 @@ _BEFORE = ("world.json", ".world.json", ".lab.json", ".password")
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Mode 0600. A reader sees the old content or the new, whenever this process is killed. One writer at a time per path."""
+    """Mode 0600. A reader sees the old content or the new, whenever this process is killed. One writer at a time per path.
+
+    Raises OSError, also where something is that is no file: a device, a FIFO, a folder. A link is replaced, never what it leads to.
+    """
+    refuse_other_things(path)
     fresh = path.with_name(path.name + _TEMPORARY)
     fresh.unlink(missing_ok=True)
     try:
@@ -23,6 +30,13 @@ def write_private(path: Path, data: bytes) -> None:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def refuse_other_things(path: Path) -> None:
+    """Raises OSError where something is that is neither a file nor a link to one or to nothing."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError(errno.EINVAL, "no file", str(path))
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from keyring.errors import KeyringLocked
 from provisioner.context import Context, WorldClock, find_password, locked
 from provisioner.errors import Fault
 from provisioner.lab import control
+from provisioner.lab.card import read_card, read_password
+from provisioner.lab.private_files import write_private
 from provisioner.model.spec import HostSpec
 
 HOLD = """
@@ -186,3 +190,29 @@ def test_the_lab_inherits_no_password(monkeypatch: pytest.MonkeyPatch, tmp_path:
         control.start(tmp_path, speed=1, engine="python", seed=1)
     assert "hunter2" not in started.values()
     assert {"PATH", "LC_ALL", "HOME"} <= started.keys()
+
+
+def hide(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("name", ["lab.json", "password", "lab.log", "world.json"])
+@pytest.mark.parametrize("make", [Path.mkdir, hide])
+def test_what_lies_in_the_way_of_a_labs_files_is_told(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
+    """Neither waited for nor replaced: a FIFO has a reader that never comes."""
+    make(tmp_path / name)
+    before = (tmp_path / name).lstat()
+    assert read_card(tmp_path) is None
+    assert read_password(tmp_path) is None
+    with pytest.raises(OSError, match="no file"):
+        write_private(tmp_path / name, b"key")
+    assert (tmp_path / name).lstat().st_ino == before.st_ino
+    if name == "lab.log":
+        with pytest.raises(control.LabError, match="cannot be used"):
+            control.start(tmp_path, speed=1, engine="python", seed=1)
+
+
+@pytest.mark.parametrize("card", [b"[]", b"null", b"{}", b'{"schema": "provision/lab/1"}', b"\xff", b"[" * 5000])
+def test_a_damaged_card_is_none(tmp_path: Path, card: bytes) -> None:
+    (tmp_path / "lab.json").write_bytes(card)
+    assert read_card(tmp_path) is None
