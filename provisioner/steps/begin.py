@@ -35,6 +35,7 @@ def new_run(
         emit=waiter.emit,
         options=options,
         picture=picture,
+        etcd_runs=seen.etcd is not None,
     )
     for name, host in ports.hosts.items():
         coming = {cluster.machine(a.machine).mac for a in actions if a.kind == "find" and a.host == name}

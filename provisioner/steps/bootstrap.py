@@ -78,6 +78,7 @@ async def apply(action: Action, run: Run) -> str:
         )
         raise await unless_host_lost(run, fault) from late
     run.remember_bootstrap()
+    run.etcd_runs = True
     return met.seen
 
 
@@ -219,6 +220,9 @@ def _why_it_ran_before(run: Run, seen: Observed, machine: str) -> str:
     noted, vm = seen.etcd_began, run.vms.get(machine)
     if noted is not None and vm is not None and vm.id in noted.vms:
         return f"an earlier run started etcd on {machine}"
+    left = to_attach(run.cluster, run.cluster.machine(machine), seen)
+    if noted is not None and left is not None and left.vm_id in noted.vms:
+        return f"an earlier run started etcd on the disk in {left.path}"
     before = seen.machines.get(machine)
     if before is not None and before.mode == "secure" and (worker := in_kubernetes(run.cluster, seen)):
         return f"{worker} is a ready node, so etcd ran before"

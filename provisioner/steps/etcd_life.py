@@ -20,7 +20,7 @@ from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.naming import Mark
 from provisioner.model.ownership import vm_of
 from provisioner.model.spec import Cluster, MachineSpec
-from provisioner.steps.left_disks import BLOCK_BYTES, folder_of, left_disks
+from provisioner.steps.left_disks import BLOCK_BYTES, folder_of, has_written_disk, left_disks
 
 
 def lost(cluster: Cluster, seen: Observed) -> Fault | None:
@@ -76,13 +76,13 @@ def _why_empty(cluster: Cluster, machine: MachineSpec, seen: Observed) -> str:
     """Why there can be no data of etcd on that control plane; empty where there can."""
     vm, facts = _vm(machine, seen), seen.machines.get(machine.name)
     if vm is None:
-        if left_disks(machine, seen):
+        if left_disks(machine, seen) or has_written_disk(machine, seen):
             return ""
         return f"{machine.name}: no VM, and no disk in {folder_of(cluster, machine, seen)}"
     if facts is not None and facts.mode == "maintenance" and facts.stage == "maintenance":
         return f"{machine.name} is in maintenance at {facts.address}: Talos is not on its disk any more"
     disk = next((drive for drive in vm.drives if drive.kind == "disk"), None)
-    if disk is None and not vm.complete:
+    if disk is None and not vm.complete and not has_written_disk(machine, seen):
         return f"{machine.name}: VM {vm.id} is half-made, and has no disk"
     if disk is not None and 0 < (disk.file_bytes or 0) < BLOCK_BYTES:
         return f"{machine.name}: nothing was ever written to {disk.path}"

@@ -31,6 +31,12 @@ def _left(machine: MachineSpec, state: HostState, seen: Observed) -> Iterator[Fo
             yield folder
 
 
+def has_written_disk(machine: MachineSpec, seen: Observed) -> bool:
+    """Whether a folder of the machine on its host has a disk that was written to: left by an earlier VM, or meant for one that is half-made."""
+    mark = Mark(cluster_id=seen.secrets.cluster_id, machine=machine.name)
+    return any(f.mark == mark and f.disk_bytes >= BLOCK_BYTES for f in seen.hosts[machine.host].folders)
+
+
 def to_attach(cluster: Cluster, machine: MachineSpec, seen: Observed) -> FolderFacts | None:
     """The folder whose disk the machine's new VM will take, or None."""
     found = left_disks(machine, seen)

@@ -87,7 +87,7 @@ class _Search:
         self.run = run
         self.machine = machine
         self.strangers: dict[str, str] = {}
-        self.begun = run.ports.clock.now()
+        self.silent_since = run.ports.clock.now()
         self.revived = False
         before = find_vm(machine, run.seen.hosts[machine.host], run.seen.secrets)
         self.bound_s = _bound_s(before, run.seen)
@@ -150,8 +150,14 @@ class _Search:
         return Met(facts, f"runs with our config at {address}")
 
     async def _revive(self, vm: VmFacts) -> None:
-        """`talos.halt_if_installed`: the ISO booted although Talos is on the disk. Nothing listens, for ever."""
-        waited = self.run.ports.clock.now() - self.begun
+        """`talos.halt_if_installed`: the ISO booted although Talos is on the disk. Nothing listens, for ever.
+
+        A worker whose control plane is not up yet is as silent, and at work: its time is counted from when etcd runs.
+        """
+        now = self.run.ports.clock.now()
+        if self.machine in self.run.cluster.workers and not self.run.etcd_runs:
+            self.silent_since = now
+        waited = now - self.silent_since
         if self.was_installed and not self.revived and vm.iso and waited > HALTED_AFTER_S:
             self.revived = True
             await restart_from_disk(

@@ -174,6 +174,11 @@ def _hyperv_remedy(host: HostFacts) -> str:
 def _way_out(refusal: HostRefused, *, too_many: bool) -> tuple[str, ...]:
     if too_many:
         return ("wait that long, or on the host: Restart-Service WinRM",)
+    if refusal.id == "VMStopTimeout":
+        return (
+            "shut it down by talosctl, or, if nothing in it is at work, on the host: Stop-VM -TurnOff",
+            "then run the same command again",
+        )
     if refusal.id == "VMDiskExists":
         return (
             f"to keep what is on it: merge the checkpoint in Hyper-V Manager, or move {refusal.target} away",

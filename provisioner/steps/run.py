@@ -46,6 +46,8 @@ class Run:
     """By host."""
     configured: set[str] = field(default_factory=set)
     """Machines that took their config in this run: nothing was on their disks before."""
+    etcd_runs: bool = False
+    """Seen by this run, or started by it: from then on workers' APIs open."""
     failed: set[str] = field(default_factory=set)
     """Machines whose lane has failed."""
     health: str = ""

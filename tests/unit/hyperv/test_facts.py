@@ -73,6 +73,14 @@ def test_a_vm() -> None:
     assert seen.drives == (DriveFacts(kind="disk", path="d", controller_number=0, controller_location=1, size_bytes=5),)
 
 
+def test_a_disk_whose_file_is_gone() -> None:
+    drive = {"Kind": "disk", "Path": "d", "ControllerNumber": 0, "ControllerLocation": 0, "SizeBytes": 0}
+    seen = facts.vm_facts(vm_row("a", Drives=json.dumps([drive | {"FileBytes": 0, "Exists": False}])), "f")
+    assert (seen.drives[0].file_bytes, seen.drives[0].exists) == (0, False)
+    seen = facts.vm_facts(vm_row("a", Drives=json.dumps([drive | {"FileBytes": 7, "Exists": True}])), "f")
+    assert (seen.drives[0].file_bytes, seen.drives[0].exists) == (7, True)
+
+
 def test_a_switch_without_a_job_and_with_one() -> None:
     assert facts.switch_facts(row("TalosHyperV.Switch", Name="LAB"), "f").job is None
     job = facts.switch_facts(

@@ -229,3 +229,27 @@ async def test_a_clock_is_blamed_only_where_the_machine_says_so(condition: str, 
     with pytest.raises(Fault) as caught:
         await bootstrap.apply(ACTION, run)
     assert (caught.value.id, caught.value.likely) == ("P-ETCD-STUCK", likely)
+
+
+async def test_etcd_on_a_disk_that_is_attached_again_is_waited_for() -> None:
+    """Its VM was deleted and the disk kept: the new VM runs from it, and Bootstrap would be one too many."""
+    seen = observed_of(
+        {
+            "all": "up",
+            "vms": [{"name": FIRST, "gone": True}],
+            "machines": {FIRST: None, "home-worker-1": None},
+            "etcd": None,
+            "nodes": None,
+        },
+        ALONE,
+    )
+    world = FakeWorld(ALONE, seen, notes={"bootstrapped": {"vms": ["id-home-cp-1"]}})
+    facts = machine_of({}, FIRST, ALONE)
+    world.machines.boxes[facts.address] = Box(facts=facts)
+    run = world.run()
+    run.learn(FIRST, facts)
+    with pytest.raises(Fault) as caught:
+        await bootstrap.apply(ACTION, run)
+    assert caught.value.id == "P-ETCD-STUCK"
+    assert "an earlier run started etcd on the disk in C:\\VMs\\home-cp-1" in caught.value.seen
+    assert bootstrapped(world) == []

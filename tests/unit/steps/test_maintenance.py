@@ -181,3 +181,11 @@ async def test_it_is_restarted_once_and_then_told_as_halted() -> None:
     fault = await fault_of(run)
     assert fault.id == "P-BOOT-HALTED"
     assert len(world.host.made("stop_vm")) == 1
+
+
+async def test_a_worker_that_waits_for_its_control_plane_is_not_cut_off() -> None:
+    """After a restart of the host its API opens only when etcd runs: until then silence says nothing."""
+    world, run = halted()
+    run.etcd_runs = False
+    await fault_of(run)
+    assert world.host.made("stop_vm") == []

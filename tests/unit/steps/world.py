@@ -229,6 +229,7 @@ def vm_of(given: dict[str, Any], cluster: Cluster) -> VmFacts:
     iso = given.pop("iso", "")
     disk_gib = given.pop("disk_gib", 20)
     disk = {key: given.pop(key) for key in ("exists", "file_bytes") if key in given}
+    no_disk = given.pop("no_disk", False)
     values: dict[str, Any] = {
         "id": f"id-{name}",
         "name": name,
@@ -269,6 +270,8 @@ def vm_of(given: dict[str, Any], cluster: Cluster) -> VmFacts:
         "folder": f"C:\\VMs\\{name}",
         "complete": True,
     }
+    if no_disk:
+        values["drives"] = tuple(drive for drive in values["drives"] if drive.kind != "disk")
     return VmFacts(**(values | given))
 
 
