@@ -8,17 +8,21 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
-from provisioner.errors import KubeRefused
+from provisioner.errors import KubeRefused, Unreachable
 from provisioner.kubernetes.facts import node_facts, pod_facts
-from provisioner.kubernetes.http import KubeHttp, Watch
+from provisioner.kubernetes.http import CALL_S, WATCH_S, WATCH_SLACK_S, KubeHttp, Watch, cut_call, leave
 from provisioner.kubernetes.kubeconfig import read_kubeconfig
+from provisioner.kubernetes.reading import Fields, malformed
 from provisioner.model.facts import NodeFacts, PodFacts
 from provisioner.ports import Clock, Dialer, Endpoint
+from provisioner.wire import excerpt
 
 R = TypeVar("R")
 GONE = 410
 """The API has forgotten the version that a watch wants to begin at: list again."""
 _NODES = "/api/v1/nodes"
+OBJECTS = 10_000
+"""Of one list. Kubernetes itself is made for five thousand nodes; one namespace of ours has a handful of pods for each."""
 
 
 class KubeClient:
@@ -33,25 +37,26 @@ class KubeClient:
         """False when the API answers that it is not; raises Unreachable when nothing does."""
         api = await self._api(kubeconfig)
         try:
-            return (await _on_thread(lambda: api.get("/readyz"))).text == "ok"
+            return await _call(lambda: api.text("/readyz")) == "ok"
         except KubeRefused:
             return False
 
     async def nodes(self, kubeconfig: bytes) -> tuple[NodeFacts, ...]:
-        return tuple(node_facts(node) for node in (await self._list(kubeconfig, _NODES))["items"])
+        listed = await self._list(kubeconfig, _NODES)
+        return tuple(node_facts(node) for node in _items(listed))
 
     async def pods(self, kubeconfig: bytes, namespace: str) -> tuple[PodFacts, ...]:
         found = await self._list(kubeconfig, f"/api/v1/namespaces/{namespace}/pods")
-        return tuple(pod_facts(pod) for pod in found["items"])
+        return tuple(pod_facts(pod) for pod in _items(found))
 
     async def watch_nodes(self, kubeconfig: bytes) -> AsyncIterator[tuple[NodeFacts, ...]]:
         """Ends when the API ends the watch, or by a TransportError."""
         api = await self._api(kubeconfig)
         while True:
             listed = await self._list(kubeconfig, _NODES)
-            nodes = {node["metadata"]["name"]: node_facts(node) for node in listed["items"]}
+            nodes = {facts.name: facts for facts in map(node_facts, _items(listed))}
             yield _sorted(nodes)
-            version = listed["metadata"]["resourceVersion"]
+            version = listed.within("metadata").required("resourceVersion")
             try:
                 async with _events(lambda: api.watch(_NODES, resourceVersion=version)) as events:  # noqa: B023 - used before it changes
                     async for event in events:
@@ -68,9 +73,9 @@ class KubeClient:
         for session in sessions.values():
             session.close()
 
-    async def _list(self, kubeconfig: bytes, path: str) -> Any:
+    async def _list(self, kubeconfig: bytes, path: str) -> Fields:
         api = await self._api(kubeconfig)
-        return await _on_thread(lambda: api.get(path).json())
+        return await _call(lambda: api.document(path))
 
     async def _api(self, kubeconfig: bytes) -> KubeHttp:
         access = read_kubeconfig(kubeconfig)
@@ -85,26 +90,42 @@ def _sorted(nodes: dict[str, NodeFacts]) -> tuple[NodeFacts, ...]:
     return tuple(nodes[name] for name in sorted(nodes))
 
 
-def _take(event: dict[str, Any], nodes: dict[str, NodeFacts]) -> bool:
-    """Whether the event changed a node that we know about. Raises KubeRefused for an ERROR event."""
-    kind, subject = event["type"], event["object"]
+def _items(listed: Fields) -> list[Fields]:
+    """`items` must be there, empty or not: an answer without it is no list."""
+    return listed.each("items", required=True, most=OBJECTS)
+
+
+def _take(event: Fields, nodes: dict[str, NodeFacts]) -> bool:
+    """Whether the event changed a node that we know about. Raises KubeRefused for an ERROR event, Malformed for one that is none."""
+    kind, subject = event.required("type"), event.within("object")
     if kind == "ERROR":
-        raise KubeRefused(
-            code=subject.get("code", 0), reason=subject.get("reason", ""), message=subject.get("message", "")
-        )
+        raise KubeRefused(code=subject.number("code"), reason=subject.text("reason"), message=subject.words("message"))
     if kind == "BOOKMARK":  # tells a version alone; we list anew rather than go on from one
         return False
-    name = subject["metadata"]["name"]
-    before = nodes.get(name)
+    if kind not in ("ADDED", "MODIFIED", "DELETED"):
+        raise malformed(f"an event of type {excerpt(kind)}")
+    after = node_facts(subject)
+    before = nodes.get(after.name)
     if kind == "DELETED":
-        nodes.pop(name, None)
+        nodes.pop(after.name, None)
+    elif before is None and len(nodes) >= OBJECTS:
+        raise malformed(f"more than {OBJECTS:,} nodes")
     else:
-        nodes[name] = node_facts(subject)
-    return nodes.get(name) != before
+        nodes[after.name] = after
+    return nodes.get(after.name) != before
+
+
+async def _call(work: Callable[[], R]) -> R:
+    """The result of one call, within its bound. Raises TransportErrors."""
+    try:
+        async with asyncio.timeout(CALL_S):
+            return await _on_thread(work)
+    except TimeoutError as error:
+        raise Unreachable(f"no whole answer within {CALL_S:g} s") from error
 
 
 async def _on_thread(work: Callable[[], R]) -> R:
-    """The result of blocking work, done on a daemon thread; when the caller is cancelled, the thread is left to itself."""
+    """The result of blocking work, done on a daemon thread; when the caller leaves, its connection is cut, and the thread ends."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[R] = loop.create_future()
 
@@ -119,19 +140,25 @@ async def _on_thread(work: Callable[[], R]) -> R:
             hand_over = (future.set_exception, error)
         else:
             hand_over = (future.set_result, result)  # type: ignore[assignment]  # either is told the same way
+        leave(threading.get_ident())
         with contextlib.suppress(RuntimeError):  # the loop is gone
             loop.call_soon_threadsafe(tell, *hand_over)
 
-    threading.Thread(target=run, name="kubernetes", daemon=True).start()
-    return await future
+    thread = threading.Thread(target=run, name="kubernetes", daemon=True)
+    thread.start()
+    try:
+        return await future
+    finally:
+        if not future.done() or future.cancelled():
+            cut_call(thread.ident or 0)
 
 
 @contextlib.asynccontextmanager
-async def _events(open_watch: Callable[[], Watch]) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-    """A watch's events, read on a thread of its own and cut when the block is left."""
-    watch = await _on_thread(open_watch)
+async def _events(open_watch: Callable[[], Watch]) -> AsyncIterator[AsyncIterator[Fields]]:
+    """A watch's events, read on a thread of its own and cut when the block is left, or when the API does not end it itself."""
+    watch = await _call(open_watch)
     loop = asyncio.get_running_loop()
-    arrived: asyncio.Queue[dict[str, Any] | BaseException | None] = asyncio.Queue()
+    arrived: asyncio.Queue[Fields | BaseException | None] = asyncio.Queue()
 
     def read() -> None:
         end: BaseException | None = None
@@ -143,14 +170,16 @@ async def _events(open_watch: Callable[[], Watch]) -> AsyncIterator[AsyncIterato
                 end = error
             loop.call_soon_threadsafe(arrived.put_nowait, end)
 
-    async def events() -> AsyncIterator[dict[str, Any]]:
+    async def events() -> AsyncIterator[Fields]:
         while (event := await arrived.get()) is not None:
             if isinstance(event, BaseException):
                 raise event
             yield event
 
     threading.Thread(target=read, name="kubernetes watch", daemon=True).start()
+    ending = loop.call_later(WATCH_S + WATCH_SLACK_S, watch.cut)
     try:
         yield events()
     finally:
+        ending.cancel()
         watch.cut()

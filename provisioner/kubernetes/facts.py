@@ -1,46 +1,45 @@
-"""Kubernetes' objects as facts."""
+"""Kubernetes' objects as facts. Raises Malformed for what is none."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from provisioner.kubernetes.reading import Fields
 from provisioner.model.facts import NodeFacts, PodFacts
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
-
-NO_NETWORK = "NetworkPluginNotReady"
-"""What the kubelet puts into the message of the condition Ready while no CNI has set itself up.
-Source: https://github.com/kubernetes/kubernetes/blob/v1.34.1/pkg/kubelet/container/runtime.go and the runtime's own status.
-"""
+CONDITIONS = 1_000
+"""Conditions or addresses of one object; there are a handful."""
 
 
-def node_facts(node: dict[str, Any]) -> NodeFacts:
-    status = node.get("status", {})
+def node_facts(node: Fields) -> NodeFacts:
+    status, metadata = node.within("status"), node.within("metadata")
     ready = _condition(status, "Ready")
+    is_ready = ready is not None and ready.text("status") == "True"
+    why = (ready.words("message") or ready.words("reason")) if ready is not None else ""
+    addresses = status.each("addresses", most=CONDITIONS)
     return NodeFacts(
-        name=node["metadata"]["name"],
-        ready=ready.get("status") == "True",
-        reason="" if ready.get("status") == "True" else ready.get("message") or ready.get("reason") or "no status yet",
-        lacks_network=NO_NETWORK in (ready.get("message") or ""),
-        schedulable=not node.get("spec", {}).get("unschedulable", False),
-        version=status.get("nodeInfo", {}).get("kubeletVersion", ""),
-        address=next((a["address"] for a in status.get("addresses", ()) if a["type"] == "InternalIP"), ""),
-        control_plane=CONTROL_PLANE_LABEL in node["metadata"].get("labels", {}),
+        name=metadata.required("name"),
+        ready=is_ready,
+        reason="" if is_ready else why or "no status yet",
+        schedulable=not node.within("spec").flag("unschedulable"),
+        version=status.within("nodeInfo").text("kubeletVersion"),
+        address=next((a.text("address") for a in addresses if a.text("type") == "InternalIP"), ""),
+        control_plane=CONTROL_PLANE_LABEL in metadata.within("labels"),
     )
 
 
-def pod_facts(pod: dict[str, Any]) -> PodFacts:
-    status = pod.get("status", {})
-    labels = pod["metadata"].get("labels", {})
+def pod_facts(pod: Fields) -> PodFacts:
+    status, metadata = pod.within("status"), pod.within("metadata")
+    labels = metadata.within("labels")
+    ready = _condition(status, "Ready")
     return PodFacts(
-        namespace=pod["metadata"].get("namespace", ""),
-        name=pod["metadata"]["name"],
-        node=pod.get("spec", {}).get("nodeName", ""),
-        phase=status.get("phase", ""),
-        ready=_condition(status, "Ready").get("status") == "True",
-        app=labels.get("k8s-app") or labels.get("component") or "",
+        namespace=metadata.text("namespace"),
+        name=metadata.required("name"),
+        node=pod.within("spec").text("nodeName"),
+        phase=status.text("phase"),
+        ready=ready is not None and ready.text("status") == "True",
+        app=labels.text("k8s-app") or labels.text("component"),
     )
 
 
-def _condition(status: dict[str, Any], type: str) -> dict[str, Any]:
-    return next((each for each in status.get("conditions") or () if each["type"] == type), {})
+def _condition(status: Fields, type: str) -> Fields | None:
+    return next((each for each in status.each("conditions", most=CONDITIONS) if each.text("type") == type), None)

@@ -3,49 +3,86 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
 
-from provisioner.clienttls import is_alert, load_client_certificate, plain_words
-from provisioner.errors import KubeRefused, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.clienttls import load_client_certificate
+from provisioner.errors import KubeRefused, Malformed, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.kubernetes.kubeconfig import Access
+from provisioner.kubernetes.reading import KUBERNETES, Fields, malformed, parsed
 from provisioner.ports import Endpoint
+from provisioner.web import BoundedAdapter, explain, http_status, size, straight
+from provisioner.wire import clipped, excerpt
 
 CONNECT_S = 5.0
 READ_S = 10.0
+CALL_S = 30.0
+"""Real seconds for a whole call: a peer that sends a byte now and then is cut."""
+ANSWER_BYTES = 32 * 2**20
+"""Of one answer, a watch included. A node is told in 20 KiB: this is a cluster of more than a thousand."""
+PART_BYTES = 512
+"""Taken at once where a peer does not cut its stream into parts itself: an event must not wait for the next one."""
+EVENT_BYTES = 4 * 2**20
+"""Of one event of a watch; etcd takes objects of 1.5 MiB at most."""
 WATCH_S = 30
 """Real seconds after which the server ends a watch. The read time-out is a little longer, so a dead link is noticed by then."""
 WATCH_SLACK_S = 5.0
 
 
 class NotedConnection(HTTPSConnection):
-    """Remembers its socket: http.client forgets it as soon as it knows that the answer ends with the connection."""
+    """Remembers its socket: http.client forgets it as soon as it knows that the answer ends with the connection. And for which thread it
+    works: a call that nobody waits for any more is ended by its thread.
+    """
 
     noted: socket.socket | None = None
+    at_work: ClassVar[dict[int, NotedConnection]] = {}
+    """Thread -> the connection that it used last."""
 
     def connect(self) -> None:
+        self.at_work[threading.get_ident()] = self
         super().connect()
         self.noted = self.sock
+
+    def request(self, *args: Any, **given: Any) -> None:
+        self.at_work[threading.get_ident()] = self
+        super().request(*args, **given)
+
+    def cut(self) -> None:
+        """Ends it, from another thread."""
+        if self.noted is not None:
+            with contextlib.suppress(OSError):
+                # not ssl's own shutdown, which would take the TLS state from under the thread that reads
+                socket.socket.shutdown(self.noted, socket.SHUT_RDWR)
 
 
 class NotedPool(HTTPSConnectionPool):
     ConnectionCls = NotedConnection
 
 
+def cut_call(thread: int) -> None:
+    """Ends the call that the thread is at, if it is at one."""
+    connection = NotedConnection.at_work.get(thread)
+    if connection is not None:
+        connection.cut()
+
+
+def leave(thread: int) -> None:
+    """The thread has ended."""
+    NotedConnection.at_work.pop(thread, None)
+
+
 _ENVIRONMENT = ("ca_certs", "ca_cert_dir", "cert_file", "key_file", "cert_reqs")
 """What requests would put into a connection from its own environment."""
 
 
-class ContextAdapter(HTTPAdapter):
+class ContextAdapter(BoundedAdapter):
     """Uses one TLS context for everything."""
 
     def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
@@ -54,7 +91,7 @@ class ContextAdapter(HTTPAdapter):
             "server_hostname": server_name,
             "assert_hostname": server_name,
         }
-        super().__init__(max_retries=0)
+        super().__init__(expected=KUBERNETES, most=ANSWER_BYTES)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, **kwargs, **self._settings)
@@ -79,27 +116,32 @@ class KubeHttp:
         load_client_certificate(context, access.crt, access.key)
         host = f"[{place.host}]" if ":" in place.host else place.host
         self._base = f"https://{host}:{place.port}"
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxies, no netrc: the file says all
+        self._at = f"{access.host}:{access.port}"
+        self._session = straight(requests.Session())
         self._session.mount("https://", ContextAdapter(context, place.server_name))
 
-    def get(self, path: str, **query: str) -> requests.Response:
+    def text(self, path: str) -> str:
         """Raises TransportError."""
-        with failures():
-            answer = self._session.get(self._base + path, params=query, timeout=(CONNECT_S, READ_S))
-        _check(answer)
-        return answer
+        with failures(self._at), self._session.get(self._base + path, timeout=(CONNECT_S, READ_S)) as answer:
+            _check(answer)
+            return clipped(answer.text)
+
+    def document(self, path: str) -> Fields:
+        """The JSON object of an answer. Raises TransportError."""
+        with failures(self._at), self._session.get(self._base + path, timeout=(CONNECT_S, READ_S)) as answer:
+            _check(answer)
+            return parsed(answer.content)
 
     def watch(self, path: str, **query: str) -> Watch:
         """Raises TransportError; the watch ends after `WATCH_S`."""
         params = {"watch": "1", "timeoutSeconds": str(WATCH_S), "allowWatchBookmarks": "true", **query}
         timeout = (CONNECT_S, WATCH_S + WATCH_SLACK_S)
-        with failures():
+        with failures(self._at):
             answer = self._session.get(self._base + path, params=params, timeout=timeout, stream=True)
-        if not answer.ok:
-            with answer, failures():
-                _check(answer)
-        return Watch(answer)
+            if not answer.ok:
+                with answer:
+                    _check(answer)
+        return Watch(answer, self._at)
 
     def close(self) -> None:
         self._session.close()
@@ -108,66 +150,58 @@ class KubeHttp:
 class Watch:
     """Events of a watch, one by one."""
 
-    def __init__(self, answer: requests.Response) -> None:
+    def __init__(self, answer: requests.Response, at: str) -> None:
         self._answer = answer
+        self._at = at
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Fields]:
         """Raises TransportError."""
-        with failures(), self._answer:
-            for line in self._answer.iter_lines():
-                if line:
-                    yield json.loads(line)
+        with failures(self._at), self._answer:
+            begun: list[bytes] = []  # of the event that has not come whole yet
+            length = 0
+            for part in self._answer.iter_content(PART_BYTES):
+                *ends, rest = part.split(b"\n")
+                for end in ends:
+                    line = b"".join((*begun, end))
+                    begun, length = [], 0
+                    if line.strip():
+                        yield parsed(line)
+                begun.append(rest)
+                length += len(rest)
+                if length > EVENT_BYTES:
+                    raise malformed(f"an event of more than {size(EVENT_BYTES)}")
+            if length:
+                raise Unreachable("the watch broke off within an event")
 
     def cut(self) -> None:
         """Ends it, from another thread."""
         connection = self._answer.raw.connection
-        if isinstance(connection, NotedConnection) and connection.noted is not None:
-            with contextlib.suppress(OSError):
-                # not ssl's own shutdown, which would take the TLS state from under the thread that reads
-                socket.socket.shutdown(connection.noted, socket.SHUT_RDWR)
+        if isinstance(connection, NotedConnection):
+            connection.cut()
 
 
 @contextlib.contextmanager
-def failures() -> Iterator[None]:
-    """Errors of ours for those of requests."""
+def failures(at: str) -> Iterator[None]:
+    """Errors of ours for whatever the libraries make of what the API sends. `at`: the place asked for, `host:port`."""
     try:
         yield
-    except requests.exceptions.RequestException as error:
-        raise explain(error) from error
-    except ValueError as error:
-        raise Unreachable(f"the answer is not whole: {error}") from error
-
-
-def explain(error: BaseException) -> TransportError:
-    inner: BaseException | None = error
-    words = type(error).__name__
-    while inner is not None:
-        if isinstance(inner, ssl.SSLCertVerificationError):
-            return NotTrusted(f"the API server's certificate is not the one expected: {inner.verify_message or inner}")
-        if is_alert(inner):
-            return Rejected(f"the API server refuses our certificate: {inner}")
-        words = getattr(inner, "strerror", "") or str(inner) or words
-        inner = _nested(inner)
-    return Unreachable(plain_words(words))
-
-
-def _nested(error: BaseException) -> BaseException | None:
-    """What requests and urllib3 wrap."""
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, BaseException):
-        return reason
-    wrapped = next((item for item in error.args if isinstance(item, BaseException)), None)
-    return wrapped or (error.__cause__ if isinstance(error, HTTPError) else None)
+    except TransportError:
+        raise
+    except Exception as error:
+        found = explain(error, at=at, expected=KUBERNETES)
+        if isinstance(found, NotTrusted | Rejected):
+            raise type(found)(f"the API server: {found}") from error
+        raise found from error
 
 
 def _check(answer: requests.Response) -> None:
     if answer.ok:
         return
     try:
-        status = answer.json()
-        reason, message = status.get("reason", ""), status.get("message", "")
-    except (ValueError, AttributeError):
-        reason, message = answer.reason or "", answer.text[:500]
+        status = parsed(answer.content)
+        reason, message = status.text("reason"), status.words("message")
+    except Malformed:
+        reason, message = http_status(answer.status_code, answer.reason or ""), excerpt(answer.content)
     if answer.status_code == requests.codes.unauthorized:
         raise Rejected(f"the API server does not know us: {message}")
     raise KubeRefused(code=answer.status_code, reason=reason, message=message)

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from provisioner.errors import Unreachable
+from provisioner.errors import Malformed
+from provisioner.wire import clipped
 
 HTTPS_PORT = 443
 
@@ -27,7 +28,7 @@ class Access:
 
 
 def read_kubeconfig(text: bytes) -> Access:
-    """Raises Unreachable, naming what is missing: with such a file nothing can be reached."""
+    """Raises Malformed, naming what is missing: with such a file nothing can be reached, however often it is tried."""
     try:
         document = yaml.safe_load(text)
         context = _named(document, "contexts", "context", document["current-context"])
@@ -42,9 +43,9 @@ def read_kubeconfig(text: bytes) -> Access:
             key=_decoded(user, "client-key-data"),
         )
     except KeyError as error:
-        raise Unreachable(f"the kubeconfig has no {error.args[0]}") from None
-    except (TypeError, ValueError, yaml.YAMLError) as error:
-        raise Unreachable(f"the kubeconfig cannot be read: {error}") from None
+        raise Malformed(f"the kubeconfig has no {error.args[0]}") from None
+    except (TypeError, ValueError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        raise Malformed(f"the kubeconfig cannot be read: {clipped(str(error), chars=200)}") from None
 
 
 def _place(server: str) -> tuple[str, int]:

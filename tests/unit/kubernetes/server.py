@@ -80,6 +80,8 @@ class Api:
                     code, content = answer
                     body = content.encode() if isinstance(content, str) else json.dumps(content).encode()
                     self.send_response(code)
+                    if 300 <= code < 400:
+                        self.send_header("Location", content["Location"])
                     self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
                     self.wfile.write(body)

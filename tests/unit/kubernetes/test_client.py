@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
-from provisioner.errors import KubeRefused, NotTrusted, Rejected, Unreachable
+from provisioner.errors import KubeRefused, Malformed, NotTrusted, Rejected, Unreachable
+from provisioner.kubernetes import client as client_module
+from provisioner.kubernetes import http
 from provisioner.kubernetes.client import KubeClient
 from provisioner.kubernetes.facts import node_facts, pod_facts
 from provisioner.kubernetes.kubeconfig import read_kubeconfig
+from provisioner.kubernetes.reading import parsed
 from provisioner.model.facts import NodeFacts
 from provisioner.ports import Endpoint
 from tests.unit.kubernetes.server import Api, Pki, event, listed, node
@@ -97,8 +100,8 @@ def test_nodes_and_pods(api: Api) -> None:
 
 
 def test_what_has_no_status_yet_is_not_ready() -> None:
-    assert node_facts({"metadata": {"name": "w1"}}).reason == "no status yet"
-    assert not pod_facts({"metadata": {"name": "p"}}).ready
+    assert node_facts(parsed('{"metadata": {"name": "w1"}}')).reason == "no status yet"
+    assert not pod_facts(parsed('{"metadata": {"name": "p"}}')).ready
 
 
 def test_a_watch_begins_with_all_and_goes_on_with_each_change(api: Api) -> None:
@@ -229,7 +232,7 @@ def test_nobody_there(api: Api) -> None:
     api.stop()
 
     async def test(client: KubeClient) -> None:
-        with pytest.raises(Unreachable, match=r"^Connection refused$"):
+        with pytest.raises(Unreachable, match=r"^connection refused at 192\.0\.2\.5:6443$"):
             await client.ready(api.kubeconfig())
 
     run(api, test)
@@ -247,9 +250,143 @@ def test_nobody_there(api: Api) -> None:
     ],
 )
 def test_a_file_that_reaches_nothing_says_why(api: Api, change: Callable[[bytes], bytes], missing: str) -> None:
-    with pytest.raises(Unreachable, match=missing):
+    with pytest.raises(Malformed, match=missing):
         read_kubeconfig(change(api.kubeconfig()))
 
 
 def test_no_key_is_printed(api: Api) -> None:
     assert "PRIVATE KEY" not in repr(read_kubeconfig(api.kubeconfig()))
+
+
+# --- whatever the API answers ---
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("<html>", '"<html>" where JSON is due'),
+        ("", "nothing where JSON is due"),
+        ("[1, 2]", "a list where a JSON object is due"),
+        ("null", "nothing where a JSON object is due"),
+        ('"x"', '"x" where a JSON object is due'),
+        ("[" * 100_000, "where JSON is due"),
+        ("{}", "the answer has nothing in items, where a list of objects is due"),
+        ('{"items": null}', "nothing in items"),
+        ('{"items": {}}', "an object in items"),
+        ('{"items": [1]}', "a list in items, where a list of objects is due"),
+        ('{"items": [{}]}', "items[0]: metadata has nothing in name, where a text is due"),
+        ('{"items": [{"metadata": null}]}', "items[0]: metadata has nothing in name"),
+        ('{"items": [{"metadata": {"name": 5}}]}', "items[0]: metadata has the number 5 in name, where a text"),
+        ('{"items": [{"metadata": {"name": "a"}, "status": []}]}', "items[0] has a list in status, where an object is due"),
+        ('{"items": [{"metadata": {"name": "a"}, "spec": {"unschedulable": "no"}}]}', 'items[0]: spec has "no" in unschedulable'),
+        ('{"items": [{"metadata": {"name": "a"}, "status": {"conditions": "x"}}]}', 'status has "x" in conditions'),
+        ('{"items": [{"metadata": {"name": "a"}, "status": {"addresses": [{"type": []}]}}]}', "addresses[0] has a list in type"),
+        ('{"items": [{"metadata": {"name": "' + "n" * 5_000 + '"}}]}', "where a text of at most 1,024 characters is due"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_no_list_of_nodes_says_what_came(api: Api, answer: str, words: str) -> None:
+    api.answers["/api/v1/nodes"] = lambda _q: (200, answer)
+
+    async def test(client: KubeClient) -> None:
+        with pytest.raises(Malformed, match="as Kubernetes") as caught:
+            await client.nodes(api.kubeconfig())
+        assert words in str(caught.value)
+        assert len(str(caught.value)) < 300
+        with pytest.raises(Malformed):
+            await names(client.watch_nodes(api.kubeconfig()))
+
+    run(api, test)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (b'{"object": {}}\n', Malformed),
+        (b'{"type": "ADDED"}\n', Malformed),
+        (b'{"type": "ADDED", "object": null}\n', Malformed),
+        (b'{"type": "ADDED", "object": {"metadata": []}}\n', Malformed),
+        (b'{"type": 5, "object": {}}\n', Malformed),
+        (b'{"type": "EXPLODED", "object": {"metadata": {"name": "a"}}}\n', Malformed),
+        (b'{"type": "ERROR", "object": {"code": "x"}}\n', Malformed),
+        (b'{"type": "ERROR"}\n', KubeRefused),
+        (b'{"type": "ERROR", "object": {"code": 500, "reason": "InternalError"}}\n', KubeRefused),
+        (b"<html>\n", Malformed),
+        (b"null\n", Malformed),
+        (b"[" * 100_000 + b"\n", Malformed),
+        (b"x" * 2**23, Malformed),
+    ],
+    ids=["no type", "no object", "null", "metadata", "number", "unknown", "code", "error", "500", "html", "nothing", "deep", "long"],
+)  # fmt: skip
+def test_a_watch_with_nonsense_in_it_ends_by_an_error_of_ours(api: Api, line: bytes, kind: type[Exception]) -> None:
+    api.answers["/api/v1/nodes"] = lambda query: iter([line]) if "watch" in query else (200, listed())
+
+    async def test(client: KubeClient) -> None:
+        with pytest.raises(kind):
+            await names(client.watch_nodes(api.kubeconfig()))
+
+    run(api, test)
+
+
+def test_an_answer_without_an_end_costs_no_more_than_its_bound(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "ANSWER_BYTES", 2**20)
+    sent: list[int] = []
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            sent.append(2**16)
+            yield b"[" * 2**16
+
+    api.answers["/api/v1/nodes"] = lambda _q: endless()
+
+    async def test(client: KubeClient) -> None:
+        with pytest.raises(Malformed, match="more than 1 MiB"):
+            await client.nodes(api.kubeconfig())
+        assert sum(sent) < 16 * 2**20  # what the system's buffers hold is more than what we take
+
+    run(api, test)
+
+
+def test_an_answer_that_comes_byte_by_byte_is_cut(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "CALL_S", 0.3)
+    ended = threading.Event()
+
+    def drip() -> Iterator[bytes]:
+        try:
+            while not ended.wait(0.01):
+                yield b" "
+        finally:
+            ended.set()
+
+    api.answers["/api/v1/nodes"] = lambda _q: drip()
+
+    async def test(client: KubeClient) -> None:
+        with pytest.raises(Unreachable, match=r"no whole answer within 0\.3 s"):
+            await client.nodes(api.kubeconfig())
+        assert await asyncio.to_thread(ended.wait, 10), "the server cannot write any more: its connection was cut"
+
+    run(api, test)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(api: Api, status: int) -> None:
+    api.answers["/api/v1/nodes"] = lambda _q: (status, {"Location": "/elsewhere"})
+    api.answers["/elsewhere"] = lambda _q: (200, listed())
+
+    async def test(client: KubeClient) -> None:
+        with pytest.raises(Malformed, match='a redirect to "/elsewhere", which is not followed'):
+            await client.nodes(api.kubeconfig())
+        assert [path for path, _ in api.asked] == ["/api/v1/nodes"]
+
+    run(api, test)
+
+
+def test_a_long_reason_is_cut(api: Api) -> None:
+    api.answers["/api/v1/nodes"] = lambda _q: (500, {"reason": "InternalError", "message": "m" * 50_000})
+
+    async def test(client: KubeClient) -> None:
+        with pytest.raises(KubeRefused) as caught:
+            await client.nodes(api.kubeconfig())
+        assert len(str(caught.value)) < 3_000
+        assert "48,000 characters more" in str(caught.value)
+
+    run(api, test)
