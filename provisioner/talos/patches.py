@@ -16,8 +16,8 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from provisioner.model.scalars import OddKey, Scalar
@@ -73,11 +73,14 @@ def load_patch(documents: Iterable[Any], schema: Schema) -> StrategicPatch:
             problems.append(Problem("", f"the document {'/'.join(identity)} stands here twice"))
         seen.add(identity)
         rest = _plain(document)
+        if escaped := [Problem(path, _ESCAPED, "$patch", document=identity) for path in _escaped(rest, "")]:
+            problems += escaped
+            continue
         deletes: list[Delete] = []
         try:
             removed = _take_deletes(rest, (), deletes, in_list=False)
         except PatchError as error:
-            problems += error.problems
+            problems += [replace(problem, document=identity) for problem in error.problems]
             continue
         if removed and () in {delete.path for delete in deletes} and not identity[1]:
             problems.append(Problem("$patch", "can't delete the root of the legacy document"))
@@ -182,6 +185,22 @@ def _as_json(value: Any) -> Any:
 
 
 # --- $patch: delete ---------------------------------------------------------------------------------------------------
+
+
+_ESCAPED = "a doubled $ is the escape of another tool"
+
+
+def _escaped(value: Any, path: str) -> Iterator[str]:
+    """Where `$$patch` stands, as talhelper wants it written."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            inner = f"{path}.{key}" if path else str(key)
+            if key == "$$patch":
+                yield inner
+            yield from _escaped(item, inner)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _escaped(item, f"{path}[{i}]")
 
 
 def _plain(value: Any) -> Any:

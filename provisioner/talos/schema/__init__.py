@@ -50,29 +50,6 @@ _INTS = {
 _CERTIFICATES = frozenset({"Certificate", "CertificateAndKey", "Key"})
 """Structures that Talos reads as a whole: a field that is not given is empty, and replaces what was there."""
 
-_NEWER = {
-    "HostnameConfig": "v1.12",
-    "LinkAliasConfig": "v1.12",
-    "LinkConfig": "v1.12",
-    "DHCPv4Config": "v1.12",
-    "DHCPv6Config": "v1.12",
-    "VLANConfig": "v1.12",
-    "BondConfig": "v1.12",
-    "BridgeConfig": "v1.12",
-    "DummyLinkConfig": "v1.12",
-    "WireguardConfig": "v1.12",
-    "Layer2VIPConfig": "v1.12",
-    "HCloudVIPConfig": "v1.12",
-    "ResolverConfig": "v1.12",
-    "StaticHostConfig": "v1.12",
-    "TimeSyncConfig": "v1.12",
-    "OOMConfig": "v1.12",
-    "RegistryMirrorConfig": "v1.12",
-    "RegistryAuthConfig": "v1.12",
-    "RegistryTLSConfig": "v1.12",
-}
-"""Document kinds that came later, and with which line of Talos."""
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -149,8 +126,8 @@ class Schema:
         return decoded if isinstance(decoded, dict) else {}
 
     def _unknown_kind(self, word: str) -> Problem:
-        if word in _NEWER:
-            return Problem("kind", f"{word} came with Talos {_NEWER[word]}; Talos {self.contract} does not know it")
+        if since := _since().get(word):
+            return Problem("kind", f"{word} came with Talos {since}; Talos {self.contract} does not know it")
         return Problem(
             "kind", f"Talos {self.contract} knows no document kind {shortened(word)}", _nearest(word, self.documents)
         )
@@ -212,7 +189,11 @@ class Schema:
             problems.append(_wrong_form(path, "a mapping", value))
             return None
         fields = self.structures[name]
-        problems += [self._unknown_key(str(key), value[key], fields, path) for key in value if key not in fields]
+        problems += [
+            Problem(_join(path, shortened(str(key))), "unknown key", _nearest(str(key), fields))
+            for key in value
+            if key not in fields
+        ]
         decoded = {
             key: self._decode(value[key], kind, _join(path, key), problems)
             for key, kind in fields.items()
@@ -221,11 +202,6 @@ class Schema:
         if name in _CERTIFICATES:
             decoded = {key: decoded.get(key) or "" for key in fields}
         return {key: item for key, item in decoded.items() if item is not None}
-
-    def _unknown_key(self, key: str, value: Any, fields: Mapping[str, Kind], path: str) -> Problem:
-        if key == "$$patch" and value == "delete":
-            return Problem(_join(path, key), "the doubled $ is the escape of another tool", "$patch: delete")
-        return Problem(_join(path, shortened(key)), "unknown key", _nearest(key, fields))
 
     # -- writing
 
@@ -280,6 +256,13 @@ class Schema:
         if rule := rule_of(kind.name):
             return rule.write(rule.zero) if rule.zero != "" else ""
         return self._nothing(kind)
+
+
+@cache
+def _since() -> Mapping[str, str]:
+    """With which line of Talos each kind of document came, 1.10 to 1.14."""
+    found: dict[str, str] = json.loads((files(__package__) / "since.json").read_text(encoding="utf-8"))
+    return found
 
 
 @cache
