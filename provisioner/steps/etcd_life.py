@@ -18,7 +18,7 @@ from __future__ import annotations
 from provisioner.errors import Fault
 from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.naming import Mark
-from provisioner.model.ownership import vm_of
+from provisioner.model.ownership import our_vms, vm_of
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.steps.left_disks import BLOCK_BYTES, folder_of, has_written_disk, left_disks
 
@@ -34,8 +34,24 @@ def lost(cluster: Cluster, seen: Observed) -> Fault | None:
 
 def fault_of_loss(cluster: Cluster, seen: Observed, what_was_seen: tuple[str, ...]) -> Fault:
     first = cluster.control_planes[0]
-    remains = any(_vm(machine, seen) for machine in cluster.machines)
-    anew = f"provision rebuild {cluster.name}" if remains else f"provision down {cluster.name}, then the same command"
+    ours, names = our_vms(seen.hosts, seen.secrets), {machine.name for machine in cluster.machines}
+    anew = f"provision rebuild {cluster.name}" if ours else f"provision down {cluster.name}, then the same command"
+    unnamed = [one for one in ours if one.vm.mark is not None and one.vm.mark.machine not in names]
+    if unnamed:
+        return Fault(
+            "P-ETCD-LOST",
+            f"etcd of {cluster.name} was started before, and by the file none of its machines can have the data",
+            expected="a control plane of the file with etcd's data: Bootstrap is sent once in the life of a cluster",
+            seen=(
+                *what_was_seen,
+                *(f"{one.vm.name} on {one.host} is not named by the file, and may hold it" for one in unnamed),
+            ),
+            then=(
+                f"put the names of the machines back into {cluster.file.name}",
+                f"to begin anew, with an empty cluster: {anew}",
+            ),
+            machine=first.name,
+        )
     return Fault(
         "P-ETCD-LOST",
         f"etcd of {cluster.name} was started before, and the disk that held it is gone: all that was in the cluster is lost with it",

@@ -43,3 +43,16 @@ async def test_up_keeps_it() -> None:
     world = world_of({"all": "up"})
     assert (await world.session().up()).exit == 0
     assert world.store.read_notes()["bootstrapped"] == NOTES["bootstrapped"]
+
+
+async def test_rebuild_begins_anew_where_etcd_was_lost() -> None:
+    """The way out that P-ETCD-LOST names: refused by `up`, done by `rebuild`, and then kept."""
+    gone = {"vms": [{"name": "home-cp-1", "gone": True}], "folders": [{"machine": "home-cp-1", "gone": True}]}
+    world = world_of({"all": "up"} | gone | {"machines": {"home-cp-1": None}, "etcd": None, "nodes": None})
+    refused = await world.session().up()
+    assert refused.fault is not None
+    assert refused.fault.id == "P-ETCD-LOST"
+    assert world.host.made("new_vm") == []
+    assert (await world.session().rebuild()).exit == 0
+    assert len(world.machines.made("bootstrap")) == 1
+    assert (await world.session().up()).outcome == "unchanged"
