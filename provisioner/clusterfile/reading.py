@@ -28,6 +28,28 @@ _SYNONYMS = {"master": "controlplane", "server": "controlplane", "agent": "worke
 """What other tools call Talos' machine types."""
 
 
+_PARTS = ("machine", "cluster")
+_FOREIGN = {
+    "clusterName": "name",
+    "talosVersion": "talos",
+    "talos_version": "talos",
+    "kubernetesVersion": "kubernetes",
+    "kubernetes_version": "kubernetes",
+    "nodes": "machines",
+    "hostname": "name",
+    "ipAddress": "address",
+    "ip": "address",
+    "installDisk": "install_disk",
+    "additionalApiServerCertSans": "cert_sans",
+    "additionalMachineCertSans": "cert_sans",
+    "controlPlane": "control_plane",
+    "type": "role",
+    "machine": "patches: {all: [{machine: ...}]}",
+    "cluster": "patches: {all: [{cluster: ...}]}",
+}
+"""Words of talhelper, Terraform and Talos' own configs for what is called otherwise here, or stands elsewhere."""
+
+
 class _Nothing:
     """A key without a value. Not None, which would count as an optional field left out."""
 
@@ -153,7 +175,9 @@ def _words(kind: str, value: Any, context: Mapping[str, Any], loc: Path) -> tupl
     """Problem, expectation, and what was probably meant."""
     if kind == "extra_forbidden":
         known = _fields_at(loc[:-1])
-        return "unknown field", f"one of {', '.join(known)}", did_you_mean(str(loc[-1]), known)
+        word = str(loc[-1])
+        meant = _FOREIGN.get(word, "") if word in _PARTS or _FOREIGN.get(word) in known else did_you_mean(word, known)
+        return "unknown field", f"one of {', '.join(known)}", meant
     if value is _NOTHING:
         return "no value", "a value, or no such line at all", ""
     if kind == "finding":
