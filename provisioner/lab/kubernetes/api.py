@@ -126,6 +126,9 @@ class KubeApi:
                 raise KubeError(404, "NotFound", f'namespaces "{target.namespace}" not found', name=target.namespace)
         if not metadata.get("name") and not metadata.get("generateName"):
             raise KubeError(422, "Invalid", f"{target.resource.kind} is invalid: metadata.name: Required value")
+        if missing := manifests.missing_part(target.resource.plural, body):
+            name, kind = metadata.get("name", ""), target.resource.kind
+            raise KubeError(422, "Invalid", f'{kind} "{name}" is invalid: {missing}: Required value', name=name)
         body.setdefault("status", {} if target.resource.plural != "pods" else {"phase": "Pending"})
         if asked.is_dry_run:
             return self._answer(target, body, asked, 201)

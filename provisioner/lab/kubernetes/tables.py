@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from provisioner.lab.kubernetes import budgets
+from provisioner.lab.world.guests.config import CONTROL_PLANE_LABEL
 from provisioner.lab.world.kube import pods
-from provisioner.lab.world.kube.manifests import CONTROL_PLANE_LABEL
 from provisioner.lab.world.kube.store import Json, ObjectStore
 
 _ROLE = CONTROL_PLANE_LABEL.partition("/")[0] + "/"

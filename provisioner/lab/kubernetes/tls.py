@@ -40,7 +40,7 @@ def addresses(config: MachineConfig, address: str) -> list[str]:
 def names(config: MachineConfig) -> list[str]:
     domain = str(config.get("cluster", "network", "dnsDomain") or DEFAULT_DOMAIN)
     service = "kubernetes.default.svc"
-    own = ["kubernetes", "kubernetes.default", service, f"{service}.{domain}", "localhost", config.hostname]
+    own = ["kubernetes", "kubernetes.default", service, f"{service}.{domain}", "localhost", config.fqdn]
     return [name for name in (*own, *_sans(config)) if name and not pki.is_address(name)]
 
 

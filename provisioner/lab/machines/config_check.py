@@ -79,8 +79,8 @@ def _runtime(config: MachineConfig, minor: int, hardware: Hardware, *, installed
     selector = config.get("machine", "install", "diskSelector")
     if selector and not installed and disks.install_disk(hardware, config) is None:
         yield f"no disks matched the expression: {selector}"
-    if config.hostname and not all(_DNS_LABEL.match(label) for label in config.hostname.lower().split(".")):
-        yield f'invalid hostname "{config.hostname}"'
+    if config.fqdn and not all(_DNS_LABEL.match(label) for label in config.fqdn.lower().split(".")):
+        yield f'invalid hostname "{config.fqdn}"'
 
 
 def _kubernetes_images(config: MachineConfig) -> Iterator[tuple[str, str]]:

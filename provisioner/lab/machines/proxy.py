@@ -106,7 +106,9 @@ def _is_address(name: str) -> bool:
 
 
 def _is_called(machine: Machine, name: str) -> bool:
-    return name in ("127.0.0.1", "localhost") or name in (*clusters.addresses(machine), machine.talos.hostname)
+    talos = machine.talos
+    names = (talos.hostname, talos.nodename, f"{talos.hostname}.{talos.domainname}")
+    return name in ("127.0.0.1", "localhost", *clusters.addresses(machine), *names)
 
 
 def _values(metadata: Any, key: str) -> list[str]:

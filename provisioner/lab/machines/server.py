@@ -107,6 +107,8 @@ class ApidServer(MachineServer):
         """Addresses and DNS names of the certificate (facts/talos.md 4.1)."""
         machine = self.answerer.machine
         addresses, names = clusters.addresses(machine), [machine.talos.hostname]
+        if machine.talos.domainname:
+            names.append(f"{machine.talos.hostname}.{machine.talos.domainname}")
         for san in machine.running_config.cert_sans:
             (addresses if pki.is_address(san) else names).append(san)
         return addresses, names

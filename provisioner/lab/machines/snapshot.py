@@ -167,7 +167,7 @@ def _network(machine: Machine) -> Told:
         },
     )
     yield "HardwareAddresses.net.talos.dev", "first", {"name": link, "hardwareAddr": mac}
-    yield "HostnameStatuses.net.talos.dev", "hostname", {"hostname": talos.hostname, "domainname": ""}
+    yield "HostnameStatuses.net.talos.dev", "hostname", {"hostname": talos.hostname, "domainname": talos.domainname}
     ready = bool(talos.address)
     yield (
         "NetworkStatuses.net.talos.dev",
@@ -241,7 +241,7 @@ def _configured(machine: Machine) -> Told:
     yield "Identities.cluster.talos.dev", "local", {"nodeId": machine.node_id}
     info = {"clusterId": config.cluster_id, "clusterName": config.cluster_name}
     yield "Infos.cluster.talos.dev", "current", info
-    yield "Nodenames.kubernetes.talos.dev", "nodename", {"nodename": talos.hostname}
+    yield "Nodenames.kubernetes.talos.dev", "nodename", {"nodename": talos.nodename}
     if talos.address:
         yield "NodeIPs.kubernetes.talos.dev", "kubelet", {"addresses": [talos.address]}
     for key, value in config.node_labels.items():
@@ -250,19 +250,19 @@ def _configured(machine: Machine) -> Told:
         yield "NodeAnnotationSpecs.k8s.talos.dev", key, {"key": key, "value": value}
     for key, (value, effect) in config.node_taints.items():
         yield "NodeTaintSpecs.k8s.talos.dev", key, {"key": key, "effect": effect, "value": value}
-    if machine.kubelet_in:
-        spec = {"nodename": talos.hostname, "nodeReady": kube.node_ready(talos), "unschedulable": machine.cordoned}
-        yield "NodeStatuses.kubernetes.talos.dev", talos.hostname, spec
+    if machine.kubelet_in and config.registers_node:
+        spec = {"nodename": talos.nodename, "nodeReady": kube.node_ready(talos), "unschedulable": machine.cordoned}
+        yield "NodeStatuses.kubernetes.talos.dev", talos.nodename, spec
     if config.discovery:
         for other in (machine, *clusters.peers(machine)):
             if other.running_config.discovery and other.talos.address:
-                yield "Members.cluster.talos.dev", other.talos.hostname, _member(other)
+                yield "Members.cluster.talos.dev", other.talos.nodename, _member(other)
     if machine.etcd_running:
         yield "EtcdMembers.etcd.talos.dev", "local", {"memberID": f"{clusters.member_id(machine):016x}"}
-        for component in ("kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+        for component in config.static_pods:
             yield (
                 "StaticPodStatuses.kubernetes.talos.dev",
-                f"kube-system/{component}-{talos.hostname}",
+                f"kube-system/{component}-{talos.nodename}",
                 _pod_status(ready=kube.static_pods_ready(talos)),
             )
 
@@ -271,7 +271,7 @@ def _member(machine: Machine) -> Spec:
     spec: Spec = {
         "nodeId": machine.node_id,
         "addresses": clusters.addresses(machine),
-        "hostname": machine.talos.hostname,
+        "hostname": ".".join(filter(None, (machine.talos.hostname, machine.talos.domainname))),
         "machineType": "controlplane" if machine.control_plane else "worker",
         "operatingSystem": f"Talos ({machine.talos.version})",
     }

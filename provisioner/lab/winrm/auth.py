@@ -48,9 +48,12 @@ class Accounts:
         self._kernel = kernel
 
     def find(self, name: str) -> Account | None:
-        r"""By `user`, `HOST\user` or `user@host`; the domain part is not looked at: the host has local accounts only."""
-        bare = name.rsplit("\\", 1)[-1].split("@", 1)[0].casefold()
+        r"""By `user`, `.\user` or `COMPUTER\user`. The host is in no domain: any other is not known, nor is `user@domain`."""
+        domain, backslash, bare = name.casefold().rpartition("\\")
         with self._kernel.lock:
+            computer = self._kernel.state.host.name.casefold()
+            if backslash and domain not in ("", ".", computer, computer.partition(".")[0]):
+                return None
             return next((found for found in self._kernel.state.accounts if found.user.casefold() == bare), None)
 
     def first_administrator(self) -> Identity | None:

@@ -39,7 +39,7 @@ def _credential(store: str | None, domain: str | None = None, username: str | No
     if _lookup.password_of is None:
         found: _Credential = _credential_of_all(store, domain, username)
         return found
-    password = _lookup.password_of(username or "")
+    password = _lookup.password_of(f"{domain}\\{username}" if domain else username or "")
     if password is None:
         raise spnego.exceptions.SpnegoError(spnego.exceptions.ErrorCode.failure, context_msg="no such account")
     return domain, username, bytes(16), ntowfv1(password)  # no LM hash: nothing has sent LM answers for decades

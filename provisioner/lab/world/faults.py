@@ -187,7 +187,7 @@ def inject(world: World, name: str, place: str = "", times: int = 1, value: floa
         raise Refused(f"{name} needs --place: {row.place}")
     if place and not row.place:
         raise Refused(f"{name} has no place: leave --place out")
-    if value is not None and not row.value:
+    if value and not row.value:
         raise Refused(f"{name} has no measure: leave --value out")
     if value is not None and not 0 <= value < float("inf"):
         raise Refused(f"--value of {name} is {row.value}, from 0 up, not {value:g}")

@@ -75,6 +75,9 @@ class KubeRules(Protocol):
 
     def kubelet_stopped(self, guest: Guest) -> None: ...
 
+    def config_changed(self, guest: Guest) -> None:
+        """It runs by another config since now, without a reboot."""
+
     def forget_disk(self, vm_id: str) -> None:
         """The disk of that VM is gone for good, and its etcd data with it."""
 

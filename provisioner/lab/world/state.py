@@ -302,6 +302,9 @@ class Guest:
     address: str = ""
     """On the LAN; empty before DHCP answered."""
     hostname: str = ""
+    """Without a domain."""
+    domainname: str = ""
+    registers_with_domain: bool = False
     api: str = "closed"
     """What answers at port 50000: `closed`, `maintenance`, `apid`."""
     config: bytes | None = None
@@ -319,6 +322,12 @@ class Guest:
     key_generation: int = 0
     """Counts up each time the maintenance server makes a new key."""
     reachable: bool = True
+
+    @property
+    def nodename(self) -> str:
+        """By which its kubelet registers."""
+        whole = self.registers_with_domain and self.domainname
+        return (f"{self.hostname}.{self.domainname}" if whole else self.hostname).lower()
 
 
 @dataclass

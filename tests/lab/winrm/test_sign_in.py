@@ -27,6 +27,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "NTLM over HTTP, encrypted": {"auth": "ntlm", "ssl": False},
     "Negotiate over HTTP, encrypted": {"auth": "negotiate", "ssl": False},
     "with the host's name": {"username": f"HV01\\{USER}"},
+    "with a dot for this computer": {"username": f".\\{USER}"},
+    "with the host's name, Basic": {"username": f"hv01\\{USER}", "auth": "basic"},
     "user name in other case": {"username": USER.upper()},
 }
 
@@ -45,6 +47,26 @@ def test_a_wrong_password_is_refused(auth: str, endpoint: WinRmEndpoint) -> None
     with pytest.raises(AuthenticationError):
         RunspacePool(wsman(endpoint, auth=auth, password="wrong")).open()
     assert endpoint.stats().sign_in_failures == 1
+
+
+@pytest.mark.parametrize("auth", ["basic", "ntlm", "negotiate"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Küche\\{}",
+        "AzureAD\\{}",
+        "MicrosoftAccount\\{}",
+        "a\\b\\{}",
+        "hv01\\hv01\\{}",
+        "{}@",
+        "{}@hv01",
+        "{}@example.org",
+    ],
+)
+def test_a_user_of_another_domain_is_not_known(auth: str, name: str, endpoint: WinRmEndpoint) -> None:
+    """As on Windows: a local account is signed in as itself, or with this computer in front."""
+    with pytest.raises(AuthenticationError):
+        RunspacePool(wsman(endpoint, auth=auth, username=name.format(USER))).open()
 
 
 def test_a_changed_password_counts_at_once(endpoint: WinRmEndpoint, kernel: Kernel) -> None:

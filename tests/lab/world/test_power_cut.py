@@ -16,7 +16,7 @@ from provisioner.lab.world.faults import inject
 from provisioner.lab.world.world import World
 from tests.lab.world.helpers import ACCOUNTS, CLUSTER, Shell, hand_world, settle
 
-MARK = f"provision/1 cluster={CLUSTER}"
+MARK = f"provision/1 cluster={CLUSTER} machine=switch:LAB"
 NEW: dict[str, Any] = {"Name": "LAB", "NetAdapterName": "Ethernet", "Mark": MARK}
 DAMAGE = ("switch-offline", "switch-public", "switch-dns", "switch-bind", "switch-outage")
 
@@ -60,7 +60,7 @@ def made(shell: Shell) -> None:
 
 
 def removed(shell: Shell) -> None:
-    shell("Remove-TalosSwitch", Name="LAB", Mark=MARK)
+    shell("Remove-TalosSwitch", Name="LAB", ClusterId=CLUSTER)
     settle(shell.world, 30)
     assert not shell.one("Get-TalosSwitch", Name="LAB")["Exists"]
     adapter = shell.world.state.host.adapters[0]
@@ -87,7 +87,7 @@ def test_while_a_switch_is_made(damage: str) -> None:
 def test_while_a_switch_is_removed() -> None:
     world = hand_world()
     made(Shell(world))
-    Shell(world)("Remove-TalosSwitch", Name="LAB", Mark=MARK)
+    Shell(world)("Remove-TalosSwitch", Name="LAB", ClusterId=CLUSTER)
     moments = snapshots(world, 100)
     assert len(moments) >= 3
     for kept in moments:
@@ -104,7 +104,7 @@ def test_a_restart_in_the_middle_ends_what_was_begun(work: str, after_s: float) 
     if work == "removed":
         made(shell)
         inject(world, "switch-outage", "LAB", value=120)
-        shell("Remove-TalosSwitch", Name="LAB", Mark=MARK)
+        shell("Remove-TalosSwitch", Name="LAB", ClusterId=CLUSTER)
     else:
         inject(world, "switch-outage", "LAB", value=120)
         shell("New-TalosSwitch", **NEW)

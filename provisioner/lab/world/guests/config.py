@@ -15,6 +15,9 @@ CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 """Label of a control plane's node, and key of its taint."""
 
 
+STATIC_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
 def dig(value: Any, *path: str) -> Any:
     """The value below those keys, or None where one of them is missing."""
     for key in path:
@@ -102,9 +105,20 @@ class MachineConfig:
         return _pem(self.get("cluster", "etcd", "ca", "crt"))
 
     @property
-    def hostname(self) -> str:
-        """Empty when the config names none: then Talos makes one of the machine's identity."""
-        return str(self.document("HostnameConfig").get("hostname") or self.get("machine", "network", "hostname") or "")
+    def fqdn(self) -> str:
+        """The name in the config, which may have a domain; empty when it names none: then Talos makes one of the machine's identity."""
+        return str(self.get("machine", "network", "hostname") or "")
+
+    @property
+    def static_pods(self) -> tuple[str, ...]:
+        """Components of a control plane that its kubelet runs; any but the API server may be switched off."""
+        parts = (("kube-controller-manager", "controllerManager"), ("kube-scheduler", "scheduler"))
+        off = [name for name, key in parts if self.get("machine", "controlPlane", key, "disabled")]
+        return tuple(name for name in STATIC_PODS if name not in off)
+
+    @property
+    def registers_node(self) -> bool:
+        return not self.get("machine", "kubelet", "skipNodeRegistration")
 
     @property
     def cert_sans(self) -> list[str]:

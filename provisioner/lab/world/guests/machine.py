@@ -140,7 +140,7 @@ class Machine:
     def cordoned(self) -> bool:
         """Whether its node takes no new pods, as the Kubernetes API has it."""
         cluster = self.kernel.state.clusters.get(self.kubelet_in)
-        node = cluster.objects.get(f"nodes/{self.talos.hostname}") if cluster is not None else None
+        node = cluster.objects.get(f"nodes/{self.talos.nodename}") if cluster is not None else None
         return node is not None and bool((node.body.get("spec") or {}).get("unschedulable"))
 
     @property
@@ -173,7 +173,9 @@ class Machine:
     def take_config(self, config: MachineConfig) -> None:
         self.config = config
         self.talos.config = config.data
-        self.talos.hostname = config.hostname or self.stable_hostname()
+        talos = self.talos
+        talos.hostname, _, talos.domainname = (config.fqdn or self.stable_hostname()).partition(".")
+        talos.registers_with_domain = bool(config.get("machine", "kubelet", "registerWithFQDN"))
 
     def event(self, body: events.Body, actor: str = "") -> None:
         self.ring.append(events.MachineEvent(next(self._numbers), self.kernel.now(), actor, body))
@@ -233,8 +235,8 @@ class Machine:
             if talos.stage == "running":
                 if self.control_plane and not self.around.kube.static_pods_ready(talos):
                     unmet.append(("staticPods", "static pods are not ready"))
-                if not self.around.kube.node_ready(talos):
-                    unmet.append(("nodeReady", f"node {talos.hostname} is not ready"))
+                if self.running_config.registers_node and not self.around.kube.node_ready(talos):
+                    unmet.append(("nodeReady", f"node {talos.nodename} is not ready"))
         if always or unmet != talos.unmet or talos.ready != (not unmet):
             talos.unmet, talos.ready = unmet, not unmet
             self.event(events.MachineStatus(talos.stage, talos.ready, tuple(unmet)), actor)

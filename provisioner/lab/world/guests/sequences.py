@@ -58,6 +58,7 @@ def change_config(machine: Machine, config: MachineConfig, *, persist: bool = Tr
         machine.system.config = config.data
     if now:
         machine.take_config(config)
+        machine.around.kube.config_changed(machine.talos)
         machine.changed()
         clusters.changed(machine.around)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from provisioner.lab.world.guests.config import MachineConfig
+from provisioner.lab.world.guests.config import STATIC_PODS, MachineConfig
 from provisioner.lab.world.kernel import Due, Kernel
 from provisioner.lab.world.kube import manifests, pods, times
 from provisioner.lab.world.kube.store import Json, ObjectStore
@@ -69,22 +69,34 @@ class RunningCluster:
 
     @property
     def controllers_run(self) -> bool:
-        return self.has_quorum and any(one.controllers_up for one in self.control_planes.values())
+        return self._runs("kube-controller-manager")
+
+    @property
+    def scheduler_runs(self) -> bool:
+        return self._runs("kube-scheduler")
+
+    def _runs(self, component: str) -> bool:
+        return self.has_quorum and any(
+            one.controllers_up and component in one.config.static_pods for one in self.control_planes.values()
+        )
 
     def kubelet_runs(self, node: str) -> bool:
         kubelet = self._kubelet_of(node)
         return kubelet is not None and kubelet.registered and self.api_up
 
     def node_ready(self, guest: Guest) -> bool:
-        node = self.store.find("nodes", "", guest.hostname)
+        node = self.store.find("nodes", "", guest.nodename)
         return guest.owner in self.kubelets and node is not None and pods.node_ready(node) and self.api_up
 
     def static_pods_ready(self, guest: Guest) -> bool:
         one = self.control_planes.get(guest.owner)
-        names = [f"{component}-{guest.hostname}" for component in manifests.STATIC_PODS]
+        if one is None or not one.api_up or not one.controllers_up:
+            return False
+        if not one.config.registers_node:
+            return True  # they run, and the API has no picture of them
+        names = [f"{component}-{guest.nodename}" for component in one.config.static_pods]
         found = [self.store.find("pods", "kube-system", name) for name in names]
-        is_up = one is not None and one.api_up and one.controllers_up
-        return is_up and all(pod is not None and pods.is_ready(pod) for pod in found)
+        return all(pod is not None and pods.is_ready(pod) for pod in found)
 
     def leases(self) -> list[Json]:
         """Renewed every ten seconds by each kubelet. They are made when somebody asks, not written at every renewal."""
@@ -104,10 +116,10 @@ class RunningCluster:
     def etcd_started(self, guest: Guest) -> None:
         config = MachineConfig(guest.config or b"")
         self.control_planes[guest.owner] = ControlPlane(guest, config)
-        pulled = self.store.find("pods", "kube-system", f"kube-apiserver-{guest.hostname}") is not None
+        pulled = self.store.find("pods", "kube-system", f"kube-apiserver-{guest.nodename}") is not None
         wait = (times.API_AGAIN if pulled else times.API_FIRST).draw(self._kernel)
-        wait += self._kernel.injected("kube-slow", guest.hostname) or 0.0
-        self._later(guest.owner, wait, f"API server of {guest.hostname}", partial(self._api_started, guest))
+        wait += self._kernel.injected("kube-slow", guest.nodename) or 0.0
+        self._later(guest.owner, wait, f"API server of {guest.nodename}", partial(self._api_started, guest))
 
     def etcd_stopped(self, guest: Guest) -> None:
         self._cancel(guest.owner)
@@ -120,7 +132,7 @@ class RunningCluster:
             self.cluster.api_up = self._kernel.now()
             for namespace in manifests.namespaces():
                 self.store.create("namespaces", namespace)
-        self._kernel.note("api_up", self.cluster.id, cause=(f"etcd_up/{guest.owner}",), machine=guest.hostname)
+        self._kernel.note("api_up", self.cluster.id, cause=(f"etcd_up/{guest.owner}",), machine=guest.nodename)
         self._later(
             guest.owner, times.CONTROLLERS.draw(self._kernel), "controllers", partial(self._controllers_started, guest)
         )
@@ -146,18 +158,24 @@ class RunningCluster:
 
     def _apply_manifests(self, one: ControlPlane) -> None:
         """Talos applies what is missing, and leaves alone what is there."""
-        for plural, body in manifests.system_objects(one.config):
-            if self.store.find(plural, body["metadata"]["namespace"], body["metadata"]["name"]) is None:
+        for plural, body in [*manifests.system_objects(one.config), *manifests.inline_objects(one.config)]:
+            namespace = body["metadata"].get("namespace", "")
+            has_place = not namespace or self.store.find("namespaces", "", namespace) is not None
+            if has_place and self.store.find(plural, namespace, body["metadata"]["name"]) is None:
                 self.store.create(plural, body)
 
     def _static_pods(self, one: ControlPlane) -> None:
         """The kubelet shows its static pods to the API, and what state they are in."""
-        node = self.store.find("nodes", "", one.guest.hostname)
+        node = self.store.find("nodes", "", one.guest.nodename)
         kubelet = self.kubelets.get(one.guest.owner)
         if node is None or kubelet is None or not kubelet.registered or not one.api_up:
             return
-        for component in manifests.STATIC_PODS:
-            name = f"{component}-{one.guest.hostname}"
+        for component in STATIC_PODS:
+            name = f"{component}-{one.guest.nodename}"
+            if component not in one.config.static_pods:
+                if self.store.find("pods", "kube-system", name) is not None:
+                    self.store.delete("pods", "kube-system", name)
+                continue
             pod = self.store.find("pods", "kube-system", name)
             if pod is None:
                 body = manifests.static_pod(component, one.guest, one.config, node["metadata"]["uid"])
@@ -175,72 +193,114 @@ class RunningCluster:
 
     def kubelet_started(self, guest: Guest) -> None:
         kubelet = Kubelet(guest, MachineConfig(guest.config or b""), self._kernel.now())
-        self.kubelets[guest.owner] = self._by_node[guest.hostname] = kubelet
+        self.kubelets[guest.owner] = self._by_node[guest.nodename] = kubelet
         if self.api_up:
             self._register_later(kubelet)
 
     def kubelet_stopped(self, guest: Guest) -> None:
         self._cancel(f"kubelet {guest.owner}")
         kubelet = self.kubelets.pop(guest.owner, None)
-        self._by_node.pop(guest.hostname, None)
+        self._by_node.pop(guest.nodename, None)
         if kubelet is not None and kubelet.registered:
-            self._last_seen[guest.hostname] = self._kernel.now()
-            self._grace(guest.hostname)
+            self._last_seen[guest.nodename] = self._kernel.now()
+            self._grace(guest.nodename)
         self._kernel.changed("kube", self.cluster.id)
 
     def _register_later(self, kubelet: Kubelet) -> None:
         self._later(
             f"kubelet {kubelet.guest.owner}",
             times.REGISTER.draw(self._kernel),
-            f"node {kubelet.guest.hostname} registers",
+            f"node {kubelet.guest.nodename} registers",
             partial(self._register, kubelet),
         )
 
     def _register(self, kubelet: Kubelet) -> None:
-        if kubelet.registered or not self.api_up:
+        if kubelet.registered or not self.api_up or not kubelet.config.registers_node:
             return
         kubelet.registered = True
         guest, config = kubelet.guest, kubelet.config
         vm = self._kernel.state.host.vms.get(guest.owner)
-        if self._kernel.injected("node-never-ready", guest.hostname) is not None:
-            self._never_ready.add(guest.hostname)
-        node = self.store.find("nodes", "", guest.hostname)
+        if self._kernel.injected("node-never-ready", guest.nodename) is not None:
+            self._never_ready.add(guest.nodename)
+        node = self.store.find("nodes", "", guest.nodename)
         if node is not None and node["status"]["nodeInfo"]["bootID"] == guest.boot_id:
-            self.workloads.kubelet_back(guest.hostname)  # it was cut off for a while, and nothing stopped
-            if self._has_network(guest.hostname):
+            self.workloads.kubelet_back(guest.nodename)  # it was cut off for a while, and nothing stopped
+            if self._has_network(guest.nodename):
                 self._network_ready(kubelet)
             return
         if node is None:
-            node = self.store.create("nodes", manifests.node(guest, config, vm, len(self.store.all("nodes"))))
-            text = f"Node {guest.hostname} event: Registered Node in Controller"
+            node = self.store.create("nodes", manifests.node(guest, config, vm, self._free_part()))
+            text = f"Node {guest.nodename} event: Registered Node in Controller"
             self._say(node, reason="RegisteredNode", message=text)
         else:
             status = manifests.node_status(guest, config, vm) | {"conditions": node["status"].get("conditions", [])}
             self.store.update("nodes", {**node, "status": status})
-        self._set_ready(guest.hostname, "False", "KubeletNotReady", _NO_NETWORK)
-        self.workloads.kubelet_started(guest.hostname)
+            self.store.change(
+                "nodes", self.store.get("nodes", "", guest.nodename), lambda node: manifests.mark(node, config)
+            )
+        self._set_ready(guest.nodename, "False", "KubeletNotReady", _NO_NETWORK)
+        self.workloads.kubelet_started(guest.nodename)
         one = self.control_planes.get(guest.owner)
         if one is not None:
             self._static_pods(one)
 
+    def config_changed(self, guest: Guest) -> None:
+        """What Talos changes of a node and of the static pods as soon as a config says so."""
+        config = MachineConfig(guest.config or b"")
+        if (one := self.control_planes.get(guest.owner)) is not None:
+            one.config = config
+            self._static_pods(one)
+            if one.controllers_up:
+                self._apply_manifests(one)
+        kubelet = self.kubelets.get(guest.owner)
+        if kubelet is None:
+            return
+        kubelet.config = config
+        node = self.store.find("nodes", "", guest.nodename)
+
+        def change(node: Json) -> None:
+            manifests.mark(node, config)
+            node["status"]["nodeInfo"]["kubeletVersion"] = config.kubernetes_version
+
+        if kubelet.registered and node is not None and self.api_up:
+            self.store.change("nodes", node, change)
+
+    def _free_part(self) -> str:
+        """The first part of the pod network that no node has; empty when there is none."""
+        config = next(iter(self.control_planes.values())).config
+        taken = {node["spec"].get("podCIDR") for node in self.store.all("nodes")}
+        parts = (manifests.part_of_node(config, number) for number in range(len(taken) + 1))
+        return next(part for part in parts if part not in taken)
+
     def _has_network(self, node: str) -> bool:
         return any(
-            _is_flannel(pod) and pods.node_of(pod) == node and pods.is_ready(pod)
+            self._brings_network(pod) and pods.node_of(pod) == node and pods.is_ready(pod)
             for pod in self.store.all("pods", "kube-system")
         )
 
+    def _brings_network(self, pod: Json) -> bool:
+        """Whether it is of a network plugin: flannel, or a DaemonSet of the user's own with the host's network in kube-system, or one
+        that writes where plugins are looked for.
+        """
+        owner, spec = pods.owner_of(pod), pod["spec"]
+        if owner.get("kind") != "DaemonSet" or owner.get("name") == "kube-proxy" or not spec.get("hostNetwork"):
+            return False
+        paths = [str((volume.get("hostPath") or {}).get("path", "")) for volume in spec.get("volumes") or []]
+        writes = any(path.startswith(("/etc/cni", "/opt/cni")) for path in paths)
+        return writes or pod["metadata"]["namespace"] == "kube-system"
+
     def pod_changed(self, pod: Json) -> None:
-        """Flannel is what makes a node Ready: it brings the network."""
+        """What brings the network is what makes a node Ready."""
         if pods.is_ready(pod):
             self._note_ready(pod)
-        if not _is_flannel(pod) or not pods.is_ready(pod):
+        if not self._brings_network(pod) or not pods.is_ready(pod):
             return
         kubelet = self._kubelet_of(pods.node_of(pod))
         if kubelet is not None:
             self._later(
                 f"kubelet {kubelet.guest.owner}",
                 times.NETWORK_READY.draw(self._kernel),
-                f"node {kubelet.guest.hostname} is Ready",
+                f"node {kubelet.guest.nodename} is Ready",
                 partial(self._network_ready, kubelet),
             )
 
@@ -252,7 +312,7 @@ class RunningCluster:
         self._kernel.note("pod_ready", name, cause=(cause,))
 
     def _network_ready(self, kubelet: Kubelet) -> None:
-        name = kubelet.guest.hostname
+        name = kubelet.guest.nodename
         if name in self._never_ready or not self.api_up or self.kubelets.get(kubelet.guest.owner) is not kubelet:
             return
         self._set_ready(name, "True", "KubeletReady", "kubelet is posting ready status")
@@ -315,10 +375,6 @@ class RunningCluster:
     def _cancel(self, owner: str) -> None:
         for due in self._dues.pop(owner, []):
             due.cancel()
-
-
-def _is_flannel(pod: Json) -> bool:
-    return bool((pod["metadata"].get("labels") or {}).get("k8s-app") == manifests.FLANNEL)
 
 
 def _micro_date(timestamp: float) -> str:

@@ -50,6 +50,10 @@ class LabKube:
             if guest.owner in running.kubelets:
                 running.kubelet_stopped(guest)
 
+    def config_changed(self, guest: Guest) -> None:
+        for running in self._running.values():
+            running.config_changed(guest)
+
     def forget_disk(self, vm_id: str) -> None:
         """The cluster ends with the last disk that holds its etcd data."""
         for cluster in list(self._kernel.state.clusters.values()):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from provisioner.lab.world.kernel import Due, Kernel
-from provisioner.lab.world.kube import pods, times
+from provisioner.lab.world.kube import manifests, pods, times
 from provisioner.lab.world.kube.store import Change, Json, ObjectStore
 
 WATCHED = ("nodes", "pods", "daemonsets", "deployments", "replicasets")
@@ -18,6 +18,9 @@ class Cluster(Protocol):
 
     @property
     def controllers_run(self) -> bool: ...
+
+    @property
+    def scheduler_runs(self) -> bool: ...
 
     def kubelet_runs(self, node: str) -> bool: ...
 
@@ -109,6 +112,7 @@ class Workloads:
             for deployment in self._store.all("deployments"):
                 self._reconcile_deployment(deployment)
             self._collect_garbage()
+        if self._cluster.scheduler_runs:
             self._schedule()
         self._run_kubelets()
 
@@ -116,7 +120,7 @@ class Workloads:
         nodes = {node["metadata"]["name"] for node in self._store.all("nodes")}
         own = self._owned_by(daemonset)
         served = {pods.node_of(pod) for pod in own}
-        for node in sorted(nodes - served):
+        for node in sorted(nodes - served) if self._cluster.scheduler_runs else ():
             name = f"{daemonset['metadata']['name']}-{self._store.random_suffix()}"
             self._store.create("pods", pods.from_template(daemonset, daemonset["spec"]["template"], name, node))
         for pod in own:
@@ -215,7 +219,13 @@ class Workloads:
     def _has_network(self, pod: Json) -> bool:
         """Pods without the host's network wait for the node's own."""
         node = self._store.find("nodes", "", pods.node_of(pod))
-        return node is not None and (bool(pod["spec"].get("hostNetwork")) or pods.node_ready(node))
+        if node is None:
+            return False
+        if (pod["metadata"].get("labels") or {}).get("k8s-app") == manifests.FLANNEL and not node["spec"].get(
+            "podCIDR"
+        ):
+            return False  # flannel ends at once: the pod network has no part left for this node
+        return bool(pod["spec"].get("hostNetwork")) or pods.node_ready(node)
 
     def _work(self, uid: str, seconds: float, act: Callable[[], None]) -> None:
         def done() -> None:
