@@ -81,7 +81,7 @@ class HyperVHost:
         """
         statements = [verbs.get_host()]
         if query.switch:
-            statements.append(verbs.get_switch(query.switch))
+            statements.append(verbs.get_switch(query.switch, marked=True))
         if image := query.image_path or query.image_name:
             statements.append(verbs.get_image([image]))
         statements += [verbs.get_vm(), verbs.get_folder(query.folder)]
@@ -106,6 +106,7 @@ class HyperVHost:
         return HostState(
             host=host,
             switch=switches[0] if switches else None,
+            marked_switches=tuple(switches[1:]),
             images=tuple(facts.image_facts(v, "Get-TalosImage") for t, v in results if t == "TalosHyperV.Image"),
             vms=tuple(facts.vm_facts(v, "Get-TalosVM") for t, v in results if t == "TalosHyperV.VM"),
             folders=tuple(facts.folder_facts(v) for t, v in results if t == "TalosHyperV.Folder"),

@@ -19,8 +19,9 @@ def get_host() -> Statement:
     return ASK_FOR_HOST
 
 
-def get_switch(name: str) -> Statement:
-    return _statement("Get-TalosSwitch", Name=name)
+def get_switch(name: str, *, marked: bool = False) -> Statement:
+    """`marked`: after it all others that bear a mark."""
+    return _statement("Get-TalosSwitch", Name=name, Marked=marked or None)
 
 
 def new_switch(

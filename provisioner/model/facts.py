@@ -222,6 +222,9 @@ class HostState:
 
     host: HostFacts
     switch: SwitchFacts | None
+    """That of the cluster file."""
+    marked_switches: tuple[SwitchFacts, ...] = ()
+    """Others that bear a mark of ours or of another cluster: made before the file, or somebody at the host, gave the switch another name."""
     images: tuple[ImageFacts, ...]
     vms: tuple[VmFacts, ...]
     """All VMs of the host, ours and others'."""

@@ -97,7 +97,7 @@ def ids_left(hosts: Mapping[str, HostState], secrets: SecretsFacts) -> frozenset
 
 def _borne(state: HostState) -> set[str]:
     marks = [vm.mark for vm in state.vms] + [folder.mark for folder in state.folders]
-    marks += [state.switch.mark] if state.switch is not None else []
+    marks += [switch.mark for switch in (state.switch, *state.marked_switches) if switch is not None and switch.exists]
     return {mark.cluster_id for mark in marks if mark is not None}
 
 

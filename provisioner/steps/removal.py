@@ -34,20 +34,22 @@ def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
     ours = ownership.our_vms(seen.hosts, seen.secrets)
     names = Counter(one.vm.name for one in ours)
     strange = list(_strange(cluster, seen))
-    switches: dict[str, Action] = {}
+    staying: list[str] = []
     for host, state in seen.hosts.items():
         yield from (_vm(one, seen, unique=names[one.vm.name] == 1) for one in ours if one.host == host)
         yield from (action for action in strange if action.host == host)
         yield from _folders(host, state, seen)
-        switches[host] = _switch(cluster, host, state, seen, extent)
-        yield switches[host]
+        for name, switch in _switches(cluster, state, seen).items():
+            action = _switch(name, switch, seen, host=host, extent=extent)
+            staying += [name] if not action.kind and _is_ours(switch, seen) else []
+            yield action
         yield _image(cluster, host, state, seen, extent)
     if seen.etcd_began is not None and not names:
         why = "no machine of it is left: the next up begins a new one"
         yield Action(step=StepId.BOOTSTRAP, verb=Verb.REMOVE, object="note of etcd's start", kind="forget", why=why)
     if extent.contexts:
         yield from _contexts(cluster, seen)
-    yield from _secrets(seen, extent, strange, switches)
+    yield from _secrets(seen, extent, strange, staying)
 
 
 def _vm(one: OnHost, seen: Observed, *, unique: bool) -> Action:
@@ -136,13 +138,25 @@ def _contexts(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         yield Action(step=StepId.ACCESS, verb=Verb.REMOVE, object=context, kind="contexts", why="our contexts")
 
 
-def _switch(cluster: Cluster, host: str, state: HostState, seen: Observed, extent: Extent) -> Action:
-    switch, name = state.switch, cluster.switch.name
+def _switches(cluster: Cluster, state: HostState, seen: Observed) -> dict[str, SwitchFacts | None]:
+    """By name: the file's, and all that we made under another name or that was renamed since."""
+    others = {switch.name: switch for switch in state.marked_switches if _is_ours(switch, seen)}
+    return {cluster.switch.name: state.switch, **others}
+
+
+def _is_ours(switch: SwitchFacts | None, seen: Observed) -> bool:
+    """Whether it bears our mark."""
+    mark = switch.mark if switch is not None and switch.exists else None
+    return mark is not None and mark.cluster_id in ownership.our_ids(seen.secrets)
+
+
+def _switch(name: str, switch: SwitchFacts | None, seen: Observed, *, host: str, extent: Extent) -> Action:
+    state = seen.hosts[host]
     if switch is None or not switch.exists:
         return _absent(StepId.SWITCH, name, host)
     if switch.mark is None:
         return _keep(StepId.SWITCH, name, host, "existed before us")
-    if switch.mark.cluster_id not in ownership.our_ids(seen.secrets):
+    if not _is_ours(switch, seen):
         why = (
             f"made by another cluster file, whose id is {switch.mark.cluster_id}: its down removes it, "
             f'or on the host: Remove-VMSwitch "{switch.name}"'
@@ -231,13 +245,12 @@ def _image(cluster: Cluster, host: str, state: HostState, seen: Observed, extent
     )
 
 
-def _secrets(seen: Observed, extent: Extent, strange: list[Action], switches: dict[str, Action]) -> Iterator[Action]:
-    """Keys go only when no VM is left that bears our mark; the id in the marks only when nothing at all is."""
+def _secrets(seen: Observed, extent: Extent, strange: list[Action], staying: list[str]) -> Iterator[Action]:
+    """`staying`: switches with our mark that are kept. Keys go only when no VM is left that bears our mark; the id in the marks only when nothing at all is."""
     secrets = seen.secrets
     known = secrets.exists or ownership.our_ids(secrets)
     if not known or not (secrets.exists or extent.secrets):
         return
-    staying = [action.object for host, action in switches.items() if not action.kind and _bears(seen.hosts[host], seen)]
     if not extent.secrets:
         yield _keep(StepId.SECRETS, "secrets", "", f"{secrets.path} (remove with --secrets)")
     elif strange:
@@ -256,9 +269,3 @@ def _secrets(seen: Observed, extent: Extent, strange: list[Action], switches: di
             why=f"moved aside beside {secrets.path}{note}",
             destroys="the cluster's keys" if secrets.exists else "",
         )
-
-
-def _bears(state: HostState, seen: Observed) -> bool:
-    """Whether the host's switch bears our mark."""
-    mark = state.switch.mark if state.switch is not None and state.switch.exists else None
-    return mark is not None and mark.cluster_id in ownership.our_ids(seen.secrets)

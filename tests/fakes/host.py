@@ -85,6 +85,11 @@ class FakeHost(Scripted):
             return HostState(
                 host=self.facts,
                 switch=self._switch(query.switch) if query.switch else None,
+                marked_switches=tuple(
+                    switch
+                    for name, switch in self.switches.items()
+                    if name != query.switch.lower() and switch.exists and switch.mark is not None
+                ),
                 images=(self._image(path),),
                 vms=tuple(self.vms.values()),
                 folders=tuple(self.folders.values()),

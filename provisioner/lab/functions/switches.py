@@ -16,11 +16,12 @@ CONFIRM_BOUND_S = 10.0
 
 def get_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     call.world.kernel.spend(SECONDS["get"])
-    if arguments.get("Name"):
-        yield _result(call, arguments["Name"], changed=False)
-        return
-    for switch in call.hyperv.get_switches():
-        yield _result(call, switch.name, changed=False)
+    name = arguments.get("Name")
+    if name:
+        yield _result(call, name, changed=False)
+    for switch in call.hyperv.get_switches() if not name or arguments["Marked"] else ():
+        if not name or (switch.name.lower() != name.lower() and find_mark(switch.notes)):
+            yield _result(call, switch.name, changed=False)
 
 
 def new_switch(call: Call, arguments: Arguments) -> Iterator[Result]:

@@ -157,3 +157,15 @@ async def test_what_is_marked_by_a_name_with_spaces_is_found_again() -> None:
     assert there.mark == find_mark(str(there.mark))
     assert (await world.session().down(EVERYTHING)).outcome == "ok"
     assert not world.host.switches[name.lower()].exists
+
+
+async def test_a_switch_that_was_renamed_at_the_host_is_still_ours() -> None:
+    world = world_of()
+    there = world.host.switches.pop("lab")
+    world.host.switches["lan"] = replace(there, name="LAN")
+    world.host.vms = {vm_id: replace(vm, switch="LAN") for vm_id, vm in world.host.vms.items()}
+    assert (await world.session().down(Extent(secrets=True))).outcome == "ok"
+    assert world.store.cluster_id == CLUSTER_ID
+    assert (await world.session().down(EVERYTHING)).outcome == "ok"
+    assert not world.host.switches["lan"].exists
+    assert world.store.cluster_id == ""

@@ -24,7 +24,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 
 FULL: list[Statement] = [
     verbs.get_host(),
-    verbs.get_switch("LAB"),
+    verbs.get_switch("LAB", marked=True),
     verbs.new_switch(
         name="LAB", adapter="Ethernet", allow_management_os=False, vlan=3, mark="m", watchdog_s=90, retry=True
     ),

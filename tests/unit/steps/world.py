@@ -86,6 +86,7 @@ def observed_of(given: dict[str, Any], cluster: Cluster) -> Observed:
     state = HostState(
         host=host_of(given.get("host", {})),
         switch=switch_of(given["switch"]) if "switch" in given else (switch_of({}) if up else None),
+        marked_switches=tuple(switch_of(each) for each in given.get("marked_switches", [])),
         images=tuple(image_of(i) for i in given.get("images", [{}] if up else [])),
         vms=tuple(vm_of(v, cluster) for v in _vms(given, cluster, up=up)),
         folders=tuple(folder_of(f) for f in _folders(given, cluster, up=up)),
