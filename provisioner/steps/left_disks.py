@@ -77,6 +77,10 @@ def _why_not(cluster: Cluster, machine: MachineSpec, folder: FolderFacts, seen: 
         return "the file has another folder:"
     if folder.mark != Mark(cluster_id=seen.secrets.cluster_id, machine=machine.name):
         return "it is of an earlier life of the cluster, with other secrets"
+    inside = folder.path.rstrip("\\").lower() + "\\"
+    for vm in seen.hosts[machine.host].vms:
+        if any(drive.kind == "disk" and drive.path.lower().startswith(inside) for drive in vm.drives):
+            return f"the VM {vm.name} has it in a drive"
     if not seen.secrets.exists:
         return f"the secrets that open it are not here: {seen.secrets.path}"
     return ""

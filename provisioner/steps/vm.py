@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -286,22 +286,22 @@ async def _do_create(action: Action, machine: MachineSpec, run: Run) -> str:
     if action.details.get("attach") and disk is not None and disk.size_bytes < machine.disk_gib * GIB:
         growth = VmChange(id=vm.id, mark=request.mark, disk_gib=machine.disk_gib)
         vm = await _settle(run, machine, f"disk of {machine.name}", lambda: host.set_vm(growth))
-    _check_made(run.cluster, machine, vm)
+    sizes = ("cpus", "memory_mib", "disk_gib")  # a VM that was finished may have been begun by an older file
+    _check(run.cluster, machine, vm, "made", but=sizes)
     return f"{vm.state}, {vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB, boot order {', '.join(vm.boot_order)}"
 
 
-def _check_made(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> None:
-    """What was read back must be what was asked for: it decides whether Talos boots, and boots again. Sizes are the next plan's work: a VM
-    that was finished may have been begun by an older file.
+def _check(cluster: Cluster, machine: MachineSpec, vm: VmFacts, done: str, *, but: Container[str] = ()) -> None:
+    """What was read back must be what was asked for: it decides whether Talos boots, and boots again; a change that a host forgets would
+    stop the node with every run, and nobody would see why. `but`: fields of the change that are not looked at.
     """
-    sizes = ("cpus", "memory_mib", "disk_gib")
-    wrong = [str(one) for one in differences(cluster, machine, vm) if one.what not in sizes]
+    wrong = [str(one) for one in differences(cluster, machine, vm) if not all(name in but for name in one.change)]
     if vm.state != "Running":
         wrong.append(f"state {vm.state}")
     if wrong:
         raise Fault(
             "P-VM-STUCK",
-            f"{machine.name} was made, but reads back otherwise than asked",
+            f"{machine.name} was {done}, but reads back otherwise than asked",
             expected="running, and set as asked",
             seen=tuple(wrong),
             machine=machine.name,
@@ -323,6 +323,7 @@ async def _do_change(action: Action, machine: MachineSpec, run: Run) -> str:
         await _settle(run, machine, f"shut down {machine.name}", lambda: host.stop_vm(vm_id, turn_off=False))
     names = {item.name for item in fields(VmChange)} & details.keys()
     change = VmChange(mark=run.mark_of(machine.name), **{name: details[name] for name in names})
+    refused: list[str] = []
 
     async def set_vm() -> VmFacts:
         try:
@@ -336,10 +337,12 @@ async def _do_change(action: Action, machine: MachineSpec, run: Run) -> str:
                 step=StepId.VM,
                 machine=machine.name,
             )
+            refused.append("actions")
             return await host.set_vm(replace(change, actions=False))
 
     await _settle(run, machine, f"change {machine.name}", set_vm)
     vm = await _settle(run, machine, f"start {machine.name}", lambda: host.start_vm(vm_id))
+    _check(run.cluster, machine, vm, "changed", but=refused)
     return f"{vm.state}, {vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB"
 
 

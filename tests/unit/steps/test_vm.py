@@ -13,7 +13,7 @@ from provisioner.model.events import Note
 from provisioner.model.facts import VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
-from provisioner.ports import VmRequest
+from provisioner.ports import VmChange, VmRequest
 from provisioner.steps import vm
 from provisioner.steps.run import Run
 from provisioner.steps.vm_policy import differences
@@ -126,6 +126,22 @@ async def test_any_other_refusal_of_a_change_is_told_as_one() -> None:
     with pytest.raises(Fault) as caught:
         await vm.apply(planned(world, WORKER), run)
     assert caught.value.id == "P-VM-DRIFT"
+
+
+async def test_a_change_that_the_host_forgets_is_told_with_the_node_up_again() -> None:
+    """Else every run would find it, and stop the node for it."""
+    world, run = world_of({"vms": [{"name": WORKER, "secure_boot": True}]})
+
+    async def forgets(change: VmChange) -> VmFacts:
+        return world.host.vms[change.id]
+
+    host: Any = world.host
+    host.set_vm = forgets
+    with pytest.raises(Fault) as caught:
+        await vm.apply(planned(world, WORKER), run)
+    assert caught.value.id == "P-VM-STUCK"
+    assert "Secure Boot on -> off" in caught.value.seen
+    assert world.host.vm(WORKER).state == "Running"
 
 
 # --- states -------------------------------------------------------------------------------------------------------------

@@ -231,6 +231,7 @@ def vm_of(given: dict[str, Any], cluster: Cluster) -> VmFacts:
     disk_gib = given.pop("disk_gib", 20)
     disk = {key: given.pop(key) for key in ("exists", "file_bytes") if key in given}
     no_disk = given.pop("no_disk", False)
+    disk_path = given.pop("disk_path", f"C:\\VMs\\{name}\\{name}.vhdx")
     values: dict[str, Any] = {
         "id": f"id-{name}",
         "name": name,
@@ -248,7 +249,7 @@ def vm_of(given: dict[str, Any], cluster: Cluster) -> VmFacts:
         "drives": (
             DriveFacts(
                 kind="disk",
-                path=f"C:\\VMs\\{name}\\{name}.vhdx",
+                path=disk_path,
                 controller_number=0,
                 controller_location=0,
                 size_bytes=disk_gib * GIB,
