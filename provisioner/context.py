@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import Fault, Unreachable
+from provisioner.model.redaction import hide
 from provisioner.model.spec import Cluster, HostSpec
 from provisioner.ports import CallInfo, Clock, Configs, ContextFile, Dialer, Endpoint, Ports
 
@@ -124,6 +125,7 @@ def open_context(
     if cluster.lab is not None:
         return _lab_context(settings, loaded, store, start=start_lab)
     passwords = {name: find_password(host, ask, environment) for name, host in cluster.hosts.items()}
+    hide(passwords.values())
     return Context(
         settings=settings,
         loaded=loaded,
@@ -162,6 +164,7 @@ def _lab_context(settings: Settings, loaded: Loaded, store: FileStore, *, start:
     folder = lab_folder(settings, loaded.cluster)
     card = lab_card(folder, loaded.cluster, start=start)
     password = cards.read_password(folder)
+    hide(text for text in (password, card.control_token if card else "") if text)
     if card is None or password is None:
         raise Fault(
             "P-LAB-START",

@@ -15,6 +15,7 @@ from provisioner.clusterfile import Loaded, effective, find_cluster_file, json_s
 from provisioner.errors import Fault
 from provisioner.faults import Exit, exit_code
 from provisioner.model.jsontext import json_text
+from provisioner.model.redaction import redacted
 from provisioner.model.spec import Origin
 from provisioner.views.box import Box, finding_json, found, render_box, render_findings
 from provisioner.views.paper import Glyph, Line, Paper, Span, Style, line, pad
@@ -90,7 +91,7 @@ def _file(needs: Needs, cluster: str) -> Path:
 
 
 def _write_json(value: Any) -> None:
-    typer.echo(json_text(value, indent=2, encoding=sys.stdout.encoding or "utf-8"))
+    typer.echo(redacted(json_text(value, indent=2, encoding=sys.stdout.encoding or "utf-8")))
 
 
 def _checked_json(path: Path, fault: Fault | None, loaded: Loaded | None) -> dict[str, Any]:

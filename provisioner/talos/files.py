@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from provisioner.errors import Fault, Finding, Place
 from provisioner.model.effective import EffectiveConfig
 from provisioner.model.naming import talos_id_for
+from provisioner.model.redaction import hide
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.ports import Bundle, Clock, TalosAccess
 
@@ -33,7 +34,9 @@ class TalosConfigs:
     def new_bundle(self, cluster: Cluster, mark_id: str) -> Bundle:
         from provisioner.talos import secrets
 
-        return secrets.new_bundle(self._clock.wall(), talos_id_for(cluster.name, mark_id, os.urandom(32)))
+        made = secrets.new_bundle(self._clock.wall(), talos_id_for(cluster.name, mark_id, os.urandom(32)))
+        hide(secrets.secret_values(made))
+        return made
 
     def read_bundle(self, text: bytes) -> Bundle:
         """Raises a Fault P-CONFIG-BADSECRETS that names everything that is missing or broken."""
@@ -53,6 +56,7 @@ class TalosConfigs:
                 seen=error.problems,
                 then=("restore the file from a backup",),
             ) from None
+        hide(secrets.secret_values(self._last[1]))
         return self._last[1]
 
     def write_bundle(self, bundle: Bundle) -> bytes:
@@ -111,7 +115,9 @@ class TalosConfigs:
 
         ours = _ours(bundle)
         admin = clientfiles.new_talos_admin(ours, self._clock.wall())
-        return TalosAccess(ca=ours.os.crt, crt=admin.crt, key=pki.standard_key_pem(admin.key))
+        key = pki.standard_key_pem(admin.key)
+        hide((key,))
+        return TalosAccess(ca=ours.os.crt, crt=admin.crt, key=key)
 
     def talosconfig(self, cluster: Cluster, bundle: Bundle, *, endpoints: Sequence[str], nodes: Sequence[str]) -> bytes:
         from provisioner.talos import clientfiles

@@ -10,6 +10,7 @@ import binascii
 import os
 import secrets
 import string
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -138,6 +139,20 @@ def cluster_id_in(text: bytes) -> str:
     except (yaml.YamlError, KeyError, TypeError):
         return ""
     return found if isinstance(found, str) else ""
+
+
+def secret_values(bundle: SecretsBundle) -> Iterator[str | bytes]:
+    """All that must never be told: keys as PEM and as files hold them, tokens, and the id by which machines find each other."""
+    yield bundle.cluster_id
+    yield bundle.cluster_secret
+    yield bundle.bootstrap_token
+    yield bundle.secretbox_secret
+    yield bundle.aescbc_secret
+    yield bundle.trustd_token
+    pairs = (bundle.etcd, bundle.kubernetes, bundle.aggregator, bundle.os)
+    for key in (*(pair.key for pair in pairs), bundle.service_account_key):
+        yield key
+        yield _base64(key)
 
 
 def encoded_pair(pair: CertificateAndKey) -> dict[str, str]:
