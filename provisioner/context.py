@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shlex
 import sys
@@ -83,7 +84,7 @@ class LabDialer:
                 routes = json.loads(self._path.read_bytes())["routes"]
                 self._seen = (written, routes)
         except (OSError, ValueError, KeyError) as error:
-            raise Unreachable(f"the lab does not run ({error})") from error
+            raise Unreachable("the lab does not run") from error
         return routes
 
 
@@ -345,6 +346,9 @@ def open_ports(
     """
     from provisioner.hyperv.host import HyperVHost
 
+    logging.getLogger().addHandler(
+        logging.NullHandler()
+    )  # what libraries log, of peers at that, must not break into the screen
     hosts = {
         name: HyperVHost(
             spec,

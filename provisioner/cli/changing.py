@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import signal
@@ -334,7 +333,6 @@ async def _drive(
         message = "stopping after the actions at work; Ctrl-C again leaves at once"
         emit(Note(level="stopping", message=message, **stamp()))
 
-    logging.getLogger().addHandler(logging.NullHandler())  # what libraries log must not break into the screen
     loop = asyncio.get_running_loop()
     for number in heeded():
         loop.add_signal_handler(number, interrupt, number)

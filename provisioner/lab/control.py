@@ -56,7 +56,7 @@ def ask(card: Card, do: str, **more: Any) -> dict[str, Any]:
     except TimeoutError:
         raise LabFrozenError(card.pid, STOP_S) from None
     except OSError as error:
-        raise LabError(f"the lab does not answer: {error}") from error
+        raise LabError(f"the lab does not answer: {(error.strerror or 'no answer in time').lower()}") from error
     if not answer:
         raise LabError("the lab closed the connection without an answer")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.errors import Abandoned, Fault, Malformed, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.errors import Abandoned, Fault, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.model.facts import MachineFacts, Observed, VmFacts
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
@@ -140,10 +140,10 @@ class _Search:
         _, access = run.keys()
         try:
             facts = await run.ports.machines.read(address, access)
-        except Malformed as error:
-            return NotYet(f"{address}: {error}")
+        except (NotTrusted, Rejected):
+            return NotYet(f"{address}: a machine with another cluster's config answers")
         except TransportError as error:
-            return NotYet(f"{address}: a machine with another cluster's config answers ({type(error).__name__})")
+            return NotYet(f"{address}: {error}")
         if not same_uuid(facts.uuid, vm.bios_uuid):
             self.strangers[address] = f"{address} has UUID {facts.uuid}, the VM has {vm.bios_uuid}"
             return NotYet(f"another machine answers: {self.strangers[address]}")
