@@ -128,8 +128,7 @@ class _Search:
             return NotYet(f"{address}: {error}")
         problem = identity_problem(machine, vm, facts, run.finder_of(machine))
         if problem:
-            self.strangers[address] = problem
-            return NotYet(f"another machine answers: {problem}")
+            return self._another(address, problem)
         if facts.stage != "maintenance":
             return NotYet(f"{address}: stage {facts.stage}")
         return Met(facts, f"maintenance at {address}")
@@ -145,9 +144,14 @@ class _Search:
         except TransportError as error:
             return NotYet(f"{address}: {error}")
         if not same_uuid(facts.uuid, vm.bios_uuid):
-            self.strangers[address] = f"{address} has UUID {facts.uuid}, the VM has {vm.bios_uuid}"
-            return NotYet(f"another machine answers: {self.strangers[address]}")
+            return self._another(address, f"{address} has UUID {facts.uuid}, the VM has {vm.bios_uuid}")
         return Met(facts, f"runs with our config at {address}")
+
+    def _another(self, address: str, what: str) -> NotYet:
+        """Somebody else's machine answers there. In a lab it is one that the lab has for that, and nothing to worry about."""
+        self.strangers[address] = what
+        whose = ", which is part of the lab" if self.run.cluster.lab is not None else ""
+        return NotYet(f"another machine answers{whose}: {what}")
 
     async def _revive(self, vm: VmFacts) -> None:
         """`talos.halt_if_installed`: the ISO booted although Talos is on the disk. Nothing listens, for ever.

@@ -11,6 +11,7 @@ import pytest
 from provisioner.errors import Dropped, Fault, Unreachable
 from provisioner.model.events import Note
 from provisioner.model.plan import Action, Verb
+from provisioner.model.spec import LabSpec
 from provisioner.model.steps import StepId
 from provisioner.steps import access, bootstrap, config, install, maintenance
 from provisioner.steps.run import Run
@@ -189,3 +190,16 @@ async def test_a_worker_that_waits_for_its_control_plane_is_not_cut_off() -> Non
     run.etcd_runs = False
     await fault_of(run)
     assert world.host.made("stop_vm") == []
+
+
+@pytest.mark.parametrize("lab", [False, True])
+async def test_a_stranger_of_the_lab_is_told_as_part_of_it(lab: bool) -> None:
+    """Who tries the lab need not be afraid of the machine that it has for exactly that."""
+    world, run = at_work(heartbeat="NoContact")
+    if lab:
+        hosts = {name: replace(host, lab=LabSpec()) for name, host in run.cluster.hosts.items()}
+        run.cluster = replace(run.cluster, hosts=hosts)
+    stranger_appears(world)
+    seen = " ".join((await fault_of(run)).seen)
+    assert ("another machine answers, which is part of the lab" in seen) == lab
+    assert ("another machine answers: " in seen) != lab
