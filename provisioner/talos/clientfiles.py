@@ -164,11 +164,11 @@ def remove_from_talosconfig(existing: bytes, context: str, authority: Authority)
 
     def change(data: dict[str, Any]) -> None:
         name, entry = find_in_talosconfig(data, context, authority)
-        if entry is None:
-            return
-        del data["contexts"][name]
-        if data.get("context") == name:
-            data["context"] = ""
+        while entry is not None:  # a copy under a number is ours too
+            del data["contexts"][name]
+            if data.get("context") == name:
+                data["context"] = ""
+            name, entry = find_in_talosconfig(data, context, authority)
 
     return clienttext.changed(existing, change, empty=None)
 
@@ -321,17 +321,17 @@ def remove_from_kubeconfig(existing: bytes, context: str, authority: Authority) 
     def change(data: dict[str, Any]) -> None:
         entries = KubeEntries(data, authority)
         name, found = entries.find(context)
-        if found is None:
-            return
-        gone = {
-            section: found.get(inner)
-            for section, inner in _KUBE_SECTIONS.items()
-            if section != "contexts" and entries.removable(section, found.get(inner), name)
-        }
-        for section, entry in (gone | {"contexts": name}).items():
-            data[section] = [item for item in _list(data, section) if item["name"] != entry]
-        if data.get("current-context") == name:
-            data["current-context"] = ""
+        while found is not None:  # a copy under a number is ours too
+            gone = {
+                section: found.get(inner)
+                for section, inner in _KUBE_SECTIONS.items()
+                if section != "contexts" and entries.removable(section, found.get(inner), name)
+            }
+            for section, entry in (gone | {"contexts": name}).items():
+                data[section] = [item for item in _list(data, section) if item["name"] != entry]
+            if data.get("current-context") == name:
+                data["current-context"] = ""
+            name, found = entries.find(context)
 
     return clienttext.changed(existing, change, empty=None)
 

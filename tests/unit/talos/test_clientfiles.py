@@ -223,6 +223,13 @@ def test_another_persons_certificate_of_the_same_authority_is_theirs() -> None:
     assert [item["name"] for item in merged["contexts"]] == [CONTEXT, "admin@home-1"]
 
 
+def test_all_of_ours_are_removed() -> None:
+    document = pyyaml.safe_load(KUBE)
+    document["contexts"].append({**document["contexts"][0], "name": "admin@home-1"})
+    left = pyyaml.safe_load(clientfiles.remove_from_kubeconfig(pyyaml.safe_dump(document).encode(), CONTEXT, KUBE_OURS))
+    assert [left[section] for section in ("clusters", "users", "contexts")] == [[], [], []]
+
+
 def test_names_in_the_other_files_of_kubeconfig_are_taken_too() -> None:
     """Kubectl reads them as one, and the first that has a name wins."""
     merged = pyyaml.safe_load(clientfiles.merge_kubeconfig(b"", CONTEXT, KUBE, [OTHERS.encode()]))
