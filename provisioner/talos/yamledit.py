@@ -216,8 +216,16 @@ def _indented(block: str, column: int) -> str:
 def _round_trip(text: str, wanted: Mapping[str, Any]) -> str:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.representer import RoundTripRepresenter
 
+    class Representer(RoundTripRepresenter):
+        """Knows our fractions, which keep their spelling."""
+
+    Representer.add_representer(
+        yaml.WrittenFloat, lambda writer, value: writer.represent_scalar("tag:yaml.org,2002:float", value.text)
+    )
     library = YAML(typ="rt")
+    library.Representer = Representer
     library.preserve_quotes = True
     library.width = 1 << 30
     try:
@@ -226,9 +234,14 @@ def _round_trip(text: str, wanted: Mapping[str, Any]) -> str:
         raise yaml.YamlError(str(error).splitlines()[0]) from None
     if data is None:
         return yaml.dump(wanted).decode()
-    _assign(data, wanted)
     out = io.StringIO()
-    library.dump(data, out)
+    try:
+        _assign(data, wanted)
+        library.dump(data, out)
+    except YAMLError as error:
+        raise yaml.YamlError(str(error).splitlines()[0]) from None
+    if yaml.load(out.getvalue()) != wanted:
+        raise yaml.YamlError("written in a way that cannot be changed without changing what it says")
     return out.getvalue()
 
 

@@ -326,6 +326,13 @@ def test_a_file_as_json_is_merged_too() -> None:
     assert clientfiles.merge_kubeconfig(merged, CONTEXT, KUBE) == merged
 
 
+def test_a_fraction_in_a_file_with_anchors_keeps_its_spelling() -> None:
+    text = "a: &a {x: 1.50}\nb: *a\nclusters: [{name: a, cluster: {timeout: 2.50}}]\n"
+    merged = clientfiles.merge_kubeconfig(text.encode(), CONTEXT, KUBE).decode()
+    assert "1.50" in merged
+    assert "2.50" in merged
+
+
 def test_a_file_with_anchors_is_merged_too() -> None:
     text = "clusters:\n- name: a\n  cluster: &c {server: https://a}\n- name: b\n  cluster: *c\n"
     document = pyyaml.safe_load(clientfiles.merge_kubeconfig(text.encode(), CONTEXT, KUBE))
