@@ -13,6 +13,9 @@ def main() -> None:
     """Runs the command line and ends the process with its exit code."""
     _open_closed_streams()
     _take_any_character()
+    os.environ.setdefault(
+        "PYDANTIC_DISABLE_PLUGINS", "__all__"
+    )  # else every installed package is read for plugins of pydantic
     try:
         stop_as_at_ctrl_c()
         from provisioner.cli.app import run

@@ -15,6 +15,10 @@ SCHEMA = "provision/lab/1"
 CARD, PASSWORD, LOG, LOCK = "lab.json", "password", "lab.log", "lock"
 
 
+class Refused(ValueError):
+    """What the lab was asked for cannot be; the text is for the user."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """`lab.json`."""

@@ -20,9 +20,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from provisioner.lab.card import LOCK, LOG, Card, make_folder, read_card
+from provisioner.lab.card import LOCK, LOG, Card, Refused, make_folder, read_card
 from provisioner.lab.private_files import refuse_other_things
-from provisioner.lab.world.faults import Refused
 
 START_S = 30.0
 """Real seconds that a lab may take to start; it takes about one."""

@@ -132,3 +132,7 @@ def _date(text: str) -> dt.date | None:
         return dt.datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - nobody asks when it was
     except ValueError:
         return None
+
+
+class Octal(int):
+    """A file's mode: written in octal."""

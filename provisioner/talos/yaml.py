@@ -16,8 +16,7 @@ from typing import Any, Self
 
 import yaml
 
-from provisioner.model.scalars import written_float
-from provisioner.talos.schema.rules import Octal
+from provisioner.model.scalars import Octal, written_float
 
 INDENT = 4
 

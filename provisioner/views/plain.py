@@ -31,9 +31,9 @@ from provisioner.views.box import Box, render_box
 from provisioner.views.final import render_final
 from provisioner.views.paper import Paper, Span, Style, line
 from provisioner.views.screen import Screen, Wait, in_wall_time
-from provisioner.views.table import done_of, elapsed_of, lab_words
+from provisioner.views.table import done_of, elapsed_of
 from provisioner.views.ticking import Ticker
-from provisioner.views.words import clock_time, count, duration
+from provisioner.views.words import clock_time, count, duration, lab_words
 
 REPEAT_S = 60.0
 _CHECK_S = 5.0

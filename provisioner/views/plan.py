@@ -10,8 +10,8 @@ from provisioner.model.plan import AS_THE_FILE_SAYS, Action, Plan, Verb
 from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import NUMBER, STEP, STEPS, Scope, StepId
 from provisioner.views.paper import BLANK, Line, Paper, Span, Style, cells, line, pad
-from provisioner.views.table import RUN, lab_words
-from provisioner.views.words import about, count, counted, duration, gib, listed, shown_path
+from provisioner.views.table import RUN
+from provisioner.views.words import about, count, counted, duration, gib, lab_words, listed, shown_path
 
 _TITLE = max(len(step.title) for step in STEPS) + 2
 _VERB = max(len(verb) for verb in Verb)

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from provisioner.model.status import MachineStatus, StatusReport
 from provisioner.views.paper import BLANK, Glyph, Line, Paper, Span, Style, cells, line, pad
-from provisioner.views.table import lab_words
-from provisioner.views.words import count, gib, listed
+from provisioner.views.words import count, gib, lab_words, listed
 
 _STATES = {
     "healthy": (Glyph.DONE, Style.GOOD),

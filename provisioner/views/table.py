@@ -10,7 +10,7 @@ from provisioner.model.plan import Verb
 from provisioner.model.steps import NUMBER, STEP, STEPS
 from provisioner.views.paper import BLANK, Glyph, Line, Paper, Span, Style, cells, line, pad
 from provisioner.views.screen import Lane, Screen, State, StepRow, Wait
-from provisioner.views.words import about, duration
+from provisioner.views.words import about, duration, lab_words
 
 RUN = "run"
 """Key of a whole run among the usual times."""
@@ -78,11 +78,6 @@ def headline(run: RunStarted | None, paper: Paper) -> list[Line]:
         else:
             current = line(current, "    ", part)
     return [wrapped for each in [*lines, current] for wrapped in paper.wrapped(each, indent=4)]
-
-
-def lab_words(speed: float | None) -> str:
-    """That this is the lab, and how its seconds relate to ours."""
-    return "lab" if speed is None or speed == 1 else f"lab, {speed:g} x real time"
 
 
 def step_left(row: StepRow, paper: Paper) -> Line:

@@ -66,3 +66,8 @@ def shown_path(path: Path) -> str:
         return str(path.absolute().relative_to(Path.cwd()))
     except (ValueError, OSError):  # below another folder; the working folder is gone
         return str(path)
+
+
+def lab_words(speed: float | None) -> str:
+    """That this is the lab, and how its seconds relate to ours."""
+    return "lab" if speed is None or speed == 1 else f"lab, {speed:g} x real time"

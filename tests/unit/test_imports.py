@@ -115,3 +115,12 @@ def test_help_loads_nothing_heavy() -> None:
     code = f"import sys\ntry:\n    from provisioner.__main__ import main\n    sys.argv = ['provision', '--help']\n    main()\nexcept SystemExit:\n    pass\nprint([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip().splitlines()[-1] == "[]", done.stdout
+
+
+def test_a_client_of_the_lab_does_not_load_the_lab() -> None:
+    """`status` of a lab reads its card and asks its control port; the world behind it lives in another process."""
+    code = (
+        "import sys, provisioner.lab.control\nprint([m for m in sys.modules if m.startswith('provisioner.lab.world')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"

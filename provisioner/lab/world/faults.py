@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provisioner.lab.card import Refused
 from provisioner.lab.world import by_hand
 from provisioner.lab.world.hyperv_vms import DYNAMIC_MAC
 from provisioner.lab.world.state import ForeignMachine, Injection, Vm, VmNic
@@ -32,10 +33,6 @@ class FaultRow:
     default: float = 0.0
     at_once: bool = False
     needs_place: bool = False
-
-
-class Refused(ValueError):
-    """A fault that cannot happen as it was asked for; the text is for the user."""
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,9 @@ from functools import cache
 from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from provisioner.model.scalars import Scalar, written_float
+from provisioner.model.scalars import Octal, Scalar, written_float
 
 Read = Callable[[Any], Any]
-
-
-class Octal(int):
-    """A file's mode: written in octal."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from provisioner.lab.card import Refused
 from provisioner.lab.world import durable
 from provisioner.lab.world.build import new_world
 from provisioner.lab.world.clock import HandClock
-from provisioner.lab.world.faults import FAULTS, Cleared, Refused, clear, inject
+from provisioner.lab.world.faults import FAULTS, Cleared, clear, inject
 from provisioner.lab.world.hyperv_errors import CmdletError
 from provisioner.lab.world.network import Network
 from tests.conftest import ROOT
