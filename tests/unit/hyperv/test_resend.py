@@ -24,8 +24,22 @@ from urllib3.exceptions import (
 )
 from urllib3.response import HTTPResponse
 
-from provisioner.errors import HostRefused, Malformed, NoSignIn, NotTrusted, Rejected, TransportError, Unreachable
-from provisioner.hyperv import resend
+from provisioner.errors import (
+    Dropped,
+    HostRefused,
+    Malformed,
+    NoSignIn,
+    NotTrusted,
+    Rejected,
+    TransportError,
+    Unreachable,
+)
+from provisioner.hyperv import resend, verbs
+from provisioner.hyperv.module import ModuleNeed
+from provisioner.hyperv.psrp import PsrpSession
+from provisioner.hyperv.transport import Call, SignIn
+from provisioner.hyperv.winrs import WinrsSession
+from tests.unit.hyperv.test_hooks import Line as NoLine
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -178,3 +192,48 @@ def test_the_action_is_read_from_the_envelope() -> None:
     )
     assert resend.action_of(b"") == ""
     assert not {"Create", "Command", "Send", ""} & resend.SAFE_TO_REPEAT
+
+
+@pytest.mark.parametrize(
+    ("call", "failure", "learned"),
+    [
+        (Call(changes=True, sent=True), Unreachable("reset"), Dropped),
+        (Call(changes=True, sent=False), Unreachable("refused"), Unreachable),
+        (Call(changes=False, sent=True), Unreachable("reset"), Unreachable),
+        (Call(changes=True, sent=True), Malformed("nonsense"), Malformed),
+        (Call(changes=True, sent=True), Rejected("no"), Rejected),
+    ],
+)
+def test_a_change_whose_answer_is_lost_has_an_open_outcome(
+    call: Call, failure: TransportError, learned: type[TransportError]
+) -> None:
+    """`Dropped` tells a step to look whether the change arrived; a read, or what never left, can just be asked again."""
+    assert type(resend.failure_of(call, failure)) is learned
+
+
+@pytest.mark.parametrize("session", [PsrpSession, WinrsSession])
+def test_both_transports_tell_it_so(session: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(_self: Any, call: Call, *_: Any) -> None:
+        call.sent = True
+        raise Unreachable("connection reset at 192.0.2.10:5986")
+
+    monkeypatch.setattr(session, "_run", lost)
+    more = (ModuleNeed(),) if session is PsrpSession else ()
+    made = session(SignIn(user="u", password="p"), NoLine(), *more)
+    with pytest.raises(Dropped, match="connection reset"):
+        made.run(Call(statements=(verbs.start_vm(["a"]),), changes=True))
+    with pytest.raises(Unreachable):
+        made.run(Call(statements=(verbs.get_vm(["a"]),)))
+
+
+def test_after_many_losses_the_last_reason_is_told() -> None:
+    reset = resend.Ambiguous("Create", Unreachable("connection reset at 192.0.2.10:5986"))
+    assert not resend.is_over(reset, 1, bearable=True)
+    assert resend.is_over(reset, 1, bearable=False)
+    assert resend.is_over(reset, 4, bearable=True)
+    assert str(resend.given_up(reset, 1)) == "connection reset at 192.0.2.10:5986"
+    assert (
+        str(resend.given_up(reset, 4))
+        == "the host lost our session 4 times, last in Create: connection reset at 192.0.2.10:5986"
+    )
+    assert not resend.is_over(resend.ShellGone("it rebooted"), 3, bearable=False)
