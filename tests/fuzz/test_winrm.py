@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import base64
 import functools
+import itertools
 import re
+import struct
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 import requests
 from pypsrp.wsman import _TransportHTTP
 
+from provisioner.errors import Malformed
 from provisioner.hyperv import facts, verbs
 from provisioner.hyperv.module import ModuleNeed
 from provisioner.hyperv.psrp import PsrpSession
@@ -175,3 +178,43 @@ def test_a_host_that_answers_anything(
 
         ends.add(end_of(name, talk))
     assert {"value", "Malformed"} <= ends
+
+
+def fragment(number: int, data: bytes) -> bytes:
+    """A part of record 99 that is never the last. Source: MS-PSRP, 2.2.4."""
+    return struct.pack(">QQBI", 99, number, 0x1 if number == 0 else 0, len(data)) + data
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ((b"" for _ in itertools.count()), "more than 500 answers to one call"),
+        ((fragment(number, b"x" * 300_000) for number in itertools.count()), "a record of more than 8 MiB"),
+    ],
+    ids=["nothing", "one record"],
+)
+def test_a_pipeline_without_an_end_is_ended(
+    parts: Iterator[bytes], words: str, recorded: dict[str, Answers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = recorded["psrp"]
+    left = {action: deque(each) for action, each in answers.items()}
+    begun = False
+
+    def send(_self: Any, message: bytes, **_given: Any) -> bytes:
+        nonlocal begun
+        action = action_of(message)
+        begun = begun or action == "Command"
+        asked = _MESSAGE.search(message)
+        assert asked is not None
+        answer = answers["Receive"][0] if action == "Receive" and begun else left[action].popleft()
+        if action == "Receive" and begun:
+            coded = base64.b64encode(next(parts))
+            answer = _STREAM.sub(lambda found: found[1] + coded + found[3], answer)
+        return _RELATES.sub(rb"\g<1>" + asked[1], answer)
+
+    monkeypatch.setattr(_TransportHTTP, "send", send)
+    monkeypatch.setattr("provisioner.hyperv.http.CALL_REQUESTS", 500)
+    session = MAKE["psrp"](SignIn(user=USER, password=PASSWORD), AtEndpoint(1))
+    with pytest.raises(Malformed, match=words):
+        session.run(Call(statements=STATEMENTS))
+    session.close()
