@@ -5,6 +5,7 @@ Source: the Validate methods of the documents in Talos' machinery, 1.11, and its
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -339,6 +340,9 @@ def cel_problem(expression: str, variables: Mapping[str, frozenset[str]]) -> str
             return f"is no expression: {token} closes nothing"
     if opened:
         return f"is no expression: {opened[-1]} is missing"
+    for left, right in itertools.pairwise(tokens):
+        if _is_operand(left) and _is_operand(right):
+            return f"is no expression: a sign is missing before {right}"
     known = variables.keys() | _UNITS | _BUILT_IN
     bound = {tokens[i + 2] for i, token in enumerate(tokens[:-2]) if token in _MACROS and tokens[i + 1] == "("}
     for i, token in enumerate(tokens):
@@ -352,6 +356,10 @@ def cel_problem(expression: str, variables: Mapping[str, frozenset[str]]) -> str
         if variables.get(owner) and token not in variables[owner] and token not in _BUILT_IN:
             return f"{owner} has no {token!r}"
     return ""
+
+
+def _is_operand(word: str) -> bool:
+    return word == "''" or (word != "in" and re.match(r"[A-Za-z0-9_.][A-Za-z0-9_]|[A-Za-z0-9_]$", word) is not None)
 
 
 _MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})

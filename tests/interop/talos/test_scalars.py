@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from provisioner.talos import validate, yaml
 from provisioner.talos.schema import Kind
 from tests.fuzz.budget import dice
 from tests.interop.talos.judge import Judge
 from tests.interop.talos.test_judge import patched_by_us
 from tests.unit.talos.helpers import SCHEMA, documents_of
 from tests.unit.talos.places import HOSTILE, SchemaPlace, all_places
+from tests.unit.talos.test_validate import patched
 
 pytestmark = [pytest.mark.go, pytest.mark.timeout(600)]
 
@@ -204,3 +208,46 @@ def test_the_kinds_of_scalars_are_all_here() -> None:
     }
     assert {name for name in kinds if not name.startswith("enum(")} <= known
     assert Kind("string").name in kinds
+
+
+PLAUSIBLE = [
+    *(
+        "a",
+        "1",
+        "true",
+        "[]",
+        "{}",
+        "[a]",
+        "{a: b}",
+        "10.0.0.0/8",
+        "https://a/b",
+        "https://a:1/",
+        "10s",
+        "10GiB",
+        "udp://x:1/",
+    ),
+    *("aGVsbG8=", "'a b'", "80", "tcp", "v2", "10.0.0.1", "'10.0.0.1:80'", "[{}]", "{a: {}}"),
+]
+
+
+def test_whatever_can_be_read_is_judged_the_same(judge: Judge, tmp_path: Path) -> None:
+    """A value that fits its place, in the config of a real machine: refused by both, or by neither."""
+    cases: dict[str, tuple[str, list[str]]] = {}
+    for name, chance in dice("verdicts", 100):
+        role, place, value = chance.choice(["cp1", "w1"]), chance.choice(PLACES), chance.choice(PLAUSIBLE)
+        try:
+            documents = patched(role, place.patch(value))
+        except (ValueError, AssertionError):
+            continue
+        if place.path[:1] == ("portSelector",):
+            continue  # without a protocol Talos writes what it cannot read
+        path = tmp_path / f"{name}.yaml"
+        path.write_bytes(yaml.dump_documents(SCHEMA.encode(document) for document in documents))
+        cases[str(path)] = (f"{role} {place}: {value}", [str(problem) for problem in validate.check_config(documents)])
+    verdicts = judge.ask("validate", *cases)
+    assert cases
+    assert [
+        (what, problems, verdicts[path]["error"])
+        for path, (what, problems) in cases.items()
+        if verdicts[path]["ok"] == bool(problems)
+    ] == []

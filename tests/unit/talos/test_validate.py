@@ -234,6 +234,7 @@ DOCUMENTS = [
     ),
     ("VolumeConfig", "EPHEMERAL", "{encryption: {provider: luks2}}", "encryption.keys"),
     ("VolumeConfig", "EPHEMERAL", "{encryption: {keys: [{slot: 0, nodeID: {}}]}}", "encryption.provider"),
+    ("ExistingVolumeConfig", "a", "{discovery: {volumeSelector: {match: 10.0.0.1}}}", "discovery.volumeSelector.match"),
     ("UserVolumeConfig", "a b", "{provisioning: {diskSelector: {match: system_disk}, minSize: 1GiB}}", "name"),
     ("UserVolumeConfig", "a", "{provisioning: {minSize: 1GiB}}", "provisioning.diskSelector.match"),
     ("UserVolumeConfig", "a", "{provisioning: {diskSelector: {match: system_disk}}}", "provisioning"),
