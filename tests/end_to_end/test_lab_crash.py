@@ -108,7 +108,7 @@ def test_killed_in_the_middle_of_up(ground: Desk, moment: str, action: str) -> N
             if not killed and (ended.get("type"), ended.get("action")) == (moment, action):
                 killed = True
                 kill_lab(ground)
-    assert killed, "the run reached that line"
+    assert killed, f"the run reached that line: {ended}"
     assert ended["outcome"] == "failed"
     secrets = ground.secrets()
 

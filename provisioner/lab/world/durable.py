@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.lab.private_files import write_private
-from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.kernel import SYNCED, Kernel
 from provisioner.lab.world.state import Link, State
 from provisioner.lab.world.tasks import RUNNING, TERMINATED
 from provisioner.lab.world.world import World
@@ -125,7 +125,11 @@ def _decode(kind: Any, value: Any) -> Any:
 
 def save(kernel: Kernel, path: Path) -> None:
     """Writes the snapshot whole or not at all: a file beside it, synced, then renamed. Mode 0600, since disks hold keys."""
-    write_private(path, json.dumps(snapshot(kernel), separators=(",", ":")).encode())
+    write_private(path, _text(snapshot(kernel)))
+
+
+def _text(data: dict[str, Any]) -> bytes:
+    return json.dumps(data, separators=(",", ":")).encode()
 
 
 def load(folder: Path) -> Kept | None:
@@ -144,14 +148,17 @@ def load(folder: Path) -> Kept | None:
 
 
 class Saver:
-    """Keeps the file up to date: writes on every change, on a thread of its own, at most every tenth of a second."""
+    """Keeps the file up to date: on a thread of its own, at most every tenth of a second; at once for what is synced to a disk."""
 
     def __init__(self, world: World, folder: Path) -> None:
         self._kernel = kernel = world.kernel
         self._path = folder / FILE
         self._dirty = threading.Event()
         self._stopping = threading.Event()
-        self._unwatch = kernel.watch(lambda _topic, _key: self._dirty.set())
+        self._writing = threading.Lock()
+        self._taken = self._written = 0
+        """Numbers of the last snapshot that was taken, under the world's lock, and of the last that was written."""
+        self._unwatch = kernel.watch(self._changed)
         self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
 
     def start(self) -> None:
@@ -165,15 +172,33 @@ class Saver:
         self._dirty.set()
         self._thread.join()
 
+    def _changed(self, topic: str, _key: str) -> None:
+        """Under the world's lock, so that nobody sees what a power cut would take back."""
+        if topic == SYNCED and self._thread.is_alive():
+            self._save()
+        else:
+            self._dirty.set()
+
     def _run(self) -> None:
         while True:
             self._dirty.wait()
             last = self._stopping.is_set()
             self._dirty.clear()
-            try:
-                save(self._kernel, self._path)
-            except OSError as error:  # a full disk: it is tried again at the next change
-                self._kernel.note("not_kept", str(self._path), error=str(error))
+            self._save()
             if last:
                 return
             self._stopping.wait(DEBOUNCE_S)
+
+    def _save(self) -> None:
+        with self._kernel.lock:
+            data = snapshot(self._kernel)
+            self._taken += 1
+            number = self._taken
+        text = _text(data)
+        try:
+            with self._writing:
+                if number > self._written:
+                    write_private(self._path, text)
+                    self._written = number
+        except OSError as error:  # a full disk: it is tried again at the next change
+            self._kernel.note("not_kept", str(self._path), error=str(error))

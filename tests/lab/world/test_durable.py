@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,8 @@ from provisioner.lab.world.state import (
 )
 from provisioner.lab.world.world import World
 from tests.conftest import ROOT
+from tests.lab.machines.clusters import Cluster
+from tests.lab.machines.helpers import Lan
 from tests.lab.world.helpers import ACCOUNTS, CLUSTER, Shell, TalkingGuests, new_vm, save_iso, settle, with_switch
 
 
@@ -182,3 +185,28 @@ def test_a_killed_lab_has_kept_what_was_answered(tmp_path: Path) -> None:
     kept = durable.load(tmp_path)
     assert kept is not None
     assert "cp-1" in {vm.name for vm in kept.state.host.vms.values()}
+
+
+def test_etcd_is_on_the_disk_before_anybody_sees_it_run(tmp_path: Path) -> None:
+    """A member that a client has seen outlives a power cut in the same moment."""
+    lan = Lan()
+    world = World(lan.kernel)
+    saver = durable.Saver(world, tmp_path)
+    saver.start()
+    (vm,) = lan.to_maintenance("a")
+    lan.installed(vm, Cluster().config("controlplane", "cp"))
+    kept: list[dict[str, Any]] = []
+
+    def look(_topic: str, _key: str) -> None:
+        if lan.machine(vm).etcd_running and not kept:
+            kept.append(json.loads((tmp_path / durable.FILE).read_text()))
+
+    with lan.kernel.lock:
+        lan.kernel.watch(look)
+    lan.bootstrap(vm)
+    lan.advance(60)
+    saver.stop()
+    (state,) = [found["state"] for found in kept]
+    (cluster,) = state["clusters"].values()
+    assert [member["hostname"] for member in cluster["roster"].values()] == ["cp"]
+    assert state["host"]["files"]["a.vhdx"]["vhd"]["system"]["etcd"]["cluster_id"] == cluster["id"]

@@ -9,6 +9,7 @@ from provisioner.lab.world.guests import times
 from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.machine import Machine, Surroundings
 from provisioner.lab.world.guests.process import Steps, UntilWoken
+from provisioner.lab.world.kernel import SYNCED
 from provisioner.lab.world.state import EtcdData, EtcdMember, KubeCluster
 
 # --- finding each other ---------------------------------------------------------------------------------------------
@@ -182,6 +183,7 @@ def _add_member(machine: Machine, cluster: KubeCluster, *, learner: bool) -> Non
     cluster.roster[member.id] = member
     cluster.members[machine.owner] = member.id
     machine.system.etcd = EtcdData(cluster_id=cluster.id, member_id=member.id, hostname=member.hostname)
+    machine.kernel.changed(SYNCED, machine.owner)  # etcd answers nobody before that
 
 
 def _started(machine: Machine) -> None:
