@@ -1,7 +1,8 @@
 """What moves the world: one lock, one clock, a list of things due, a log, and a bell for those who watch.
 
 Rules of the house:
-- whoever reads or writes `state` holds `lock`; nobody sleeps or does I/O while holding it, but for the file that keeps what is `SYNCED`;
+- whoever reads or writes `state` holds `lock`; nobody sleeps or does I/O while holding it,
+  but for the file that keeps what is `SYNCED`;
 - what takes time is either scheduled (`after`) or slept through (`spend`) by the caller's own thread, without the lock;
 - every change of state is told by `changed(topic, key)`, where topics are `vm`, `guest`, `host`, `link`, `switch`, `kube`, `file`.
 """
