@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import codecs
 import copy
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,8 +42,9 @@ class ClientText:
     """What it holds; empty for a file without content."""
 
 
+@functools.lru_cache(maxsize=8)
 def read(raw: bytes) -> ClientText:
-    """Raises ClientFileError, which says what is wrong where."""
+    """Raises ClientFileError, which says what is wrong where. What it gives is shared: `data` is not to be changed."""
     if len(raw) > SIZE_LIMIT:
         raise ClientFileError(f"the file is larger than {SIZE_LIMIT // 1024**2} MiB")
     bom = next((mark for mark in _UTF16 if raw.startswith(mark)), b"")
