@@ -253,3 +253,20 @@ async def test_etcd_on_a_disk_that_is_attached_again_is_waited_for() -> None:
     assert caught.value.id == "P-ETCD-STUCK"
     assert "an earlier run started etcd on the disk in C:\\VMs\\home-cp-1" in caught.value.seen
     assert bootstrapped(world) == []
+
+
+async def test_a_disk_that_turned_out_empty_in_this_run_begins_no_second_etcd() -> None:
+    """Nothing was known of the machine at first; then it came up in maintenance, and took a config."""
+    seen = observed_of(
+        {"all": "up", "machines": {FIRST: None, "home-worker-1": None}, "etcd": None, "nodes": None}, ALONE
+    )
+    world = FakeWorld(ALONE, seen, notes={"bootstrapped": {"vms": ["id-home-cp-1"]}})
+    facts = machine_of({}, FIRST, ALONE)
+    world.machines.boxes[facts.address] = Box(facts=facts)
+    run = world.run()
+    run.learn(FIRST, facts)
+    run.configured.add(FIRST)
+    with pytest.raises(Fault) as caught:
+        await bootstrap.apply(ACTION, run)
+    assert caught.value.id == "P-ETCD-LOST"
+    assert bootstrapped(world) == []
