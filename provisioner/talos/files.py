@@ -17,7 +17,7 @@ from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.ports import Bundle, Clock, TalosAccess
 
 if TYPE_CHECKING:
-    from provisioner.talos.schema import Document, Problem, Schema
+    from provisioner.talos.schema import Document, DocumentId, Problem, Schema
     from provisioner.talos.secrets import SecretsBundle
 
 
@@ -157,17 +157,31 @@ def _assemble(
 
     brought_by: dict[Problem, Place] = dict.fromkeys(check(), machine.place)
     findings: list[Finding] = []
+    unread: list[tuple[DocumentId, str]] = []
+    """What was left out of a patch, since it could not be read."""
     for patch in patches_for(cluster, machine):
         try:
             documents = patches.apply(documents, patch, schema)
         except patches.PatchError as error:
             findings += [_finding(problem, place_of(problem, patch)) for problem in error.problems]
-            continue
+            unread += [(problem.document, problem.path) for problem in error.problems]
+            try:
+                documents = patches.apply_patch(documents, error.rest, schema)
+            except patches.PatchError:
+                continue
         for problem in check():
             if problem not in brought_by:
                 brought_by[problem] = place_of(problem, patch, merged=documents)
-    findings += [_finding(problem, brought_by[problem]) for problem in check()]
+    findings += [_finding(problem, brought_by[problem]) for problem in check() if not _follows(problem, unread)]
     return documents, schema, tuple(findings)
+
+
+def _follows(problem: Problem, unread: Sequence[tuple[DocumentId, str]]) -> bool:
+    """Whether a problem may be there only because something at its place was left out."""
+    return any(
+        path and document == problem.document and (path.startswith(problem.path) or problem.path.startswith(path))
+        for document, path in unread
+    )
 
 
 def _finding(problem: Problem, place: Place) -> Finding:

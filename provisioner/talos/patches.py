@@ -33,9 +33,11 @@ ITEM_KEYS: Mapping[str, str] = {"Vlan": "vlanId", "AdmissionPluginConfig": "name
 class PatchError(ValueError):
     """A patch that Talos would not take. `problems` holds everything that is wrong with it."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], rest: StrategicPatch = ()) -> None:
         super().__init__("; ".join(map(str, problems)))
         self.problems = tuple(problems)
+        self.rest = rest
+        """What could be read nonetheless, so that one mistake does not hide the others."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,11 @@ def load_patch(documents: Iterable[Any], schema: Schema) -> StrategicPatch:
             problems.append(Problem("$patch", "can't delete the root of the legacy document"))
         is_empty = removed or (bool(deletes) and not rest.keys() - {"version", "apiVersion", "kind", "name"})
         patches.append(DocumentPatch(identity, tuple(deletes), None if is_empty else schema.decode(rest, problems)))
-    if problems:
-        raise PatchError(problems)
     # The legacy document comes first, whatever its place in the patch.
-    return tuple(sorted(patches, key=lambda patch: bool(patch.id[1])))
+    patch = tuple(sorted(patches, key=lambda patch: bool(patch.id[1])))
+    if problems:
+        raise PatchError(problems, tuple(change for change in patch if change.merge and not change.deletes))
+    return patch
 
 
 def apply_patch(documents: Sequence[Document], patch: StrategicPatch, schema: Schema) -> list[Document]:

@@ -152,8 +152,10 @@ def test_a_finding_stands_at_the_key_that_brought_it(tmp_path: Path) -> None:
         "home.yaml:10:11 machine.time.bootTimeout",
         "all.yaml:4:3 machine.nonsense",
         "all.yaml:10:3 VolumeConfig/EPHEMERAL: provisioning.minSize",
-        "home.yaml:12:54 [1]",
+        "home.yaml:12:7 ",  # the documents of the file before it make more than one
         "home.yaml:20:19 machine.network.interfaces[1].routes[0]",
+        "all.yaml:3:5 machine.nodeLabels['a']",
+        "all.yaml:15:1 UserVolumeConfig/a: provisioning.diskSelector.match",
     ]
     (tmp_path / "all.yaml").write_text(PATCH.replace("10 gigs", "10GiB").replace("  nonsense: 1\n", ""))
     assert places(CONFIGS.findings(load_cluster(tmp_path / "home.yaml").cluster))[1:] == [
@@ -164,6 +166,19 @@ def test_a_finding_stands_at_the_key_that_brought_it(tmp_path: Path) -> None:
     ]
 
 
+def test_one_mistake_does_not_hide_the_others() -> None:
+    text = (
+        "machine: {time: {bootTimeout: 120}, logging: {destinations: [{endpoint: 'udp://x/', format: json}]},"
+        " install: {disk: [a]}}\ncluster: {network: {podSubnets: [10.96.0.0/16]}}"
+    )
+    assert found(text) == [
+        ("machine.install.disk", "error"),
+        ("machine.time.bootTimeout", "error"),
+        ("machine.logging.destinations[0].format", "error"),
+        ("cluster.network.serviceSubnets[0]", "error"),
+    ]
+
+
 def test_a_finding_after_a_json_patch_stands_at_its_operation(tmp_path: Path) -> None:
     (tmp_path / "home.yaml").write_text(
         "version: 1\nhost: {address: a.lan, user: u}\npatches:\n  all:\n    - - {op: add, path: /machine/sysctls, value: {a: b}}\n"
@@ -171,3 +186,13 @@ def test_a_finding_after_a_json_patch_stands_at_its_operation(tmp_path: Path) ->
     )
     found = places(CONFIGS.findings(load_cluster(tmp_path / "home.yaml").cluster))
     assert found == ["home.yaml:9:9 machine.foo"]
+
+
+def test_an_operation_that_fits_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home.yaml").write_text(
+        "version: 1\nhost: {address: a.lan, user: u}\npatches:\n  all:\n    - [{op: add, path: /machine/sysctls, value: {}},"
+        " {op: remove, path: /machine/nothing}]\n"
+    )
+    findings = CONFIGS.findings(load_cluster(tmp_path / "home.yaml").cluster)
+    assert places(findings) == ["home.yaml:5:54 [1]"]
+    assert findings[0].problem == "remove /machine/nothing: the config has no such place"
