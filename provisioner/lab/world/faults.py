@@ -160,7 +160,9 @@ FAULTS: dict[str, FaultRow] = {
     ),
     "image-pull-fails": FaultRow(does="the installer image cannot be pulled", place="VM name"),
     "kexec-fails": FaultRow(does="the reboot after the install goes through the firmware", place="VM name"),
-    "time-not-synced": FaultRow(does="no time server answers the machine", place="VM name"),
+    "time-not-synced": FaultRow(
+        does="no time server answers the machine", place="VM name", value="seconds, 0 for the whole of a boot"
+    ),
     "etcd-slow": FaultRow(does="etcd takes its time to start", place="VM name", value="seconds more", default=60),
     "foreign-machine": FaultRow(
         does="somebody else's Talos machine in maintenance appears on the LAN",
@@ -171,7 +173,9 @@ FAULTS: dict[str, FaultRow] = {
     ),
     # Kubernetes; the place is the node's name
     "node-never-ready": FaultRow(does="the node registers and does not become Ready", place="node name"),
-    "kube-slow": FaultRow(does="the Kubernetes API takes its time to come up", value="seconds more", default=60),
+    "kube-slow": FaultRow(
+        does="the Kubernetes API takes its time to come up", place="node name", value="seconds more", default=60
+    ),
 }
 
 

@@ -39,6 +39,18 @@ def test_every_fault_that_a_rule_looks_for_is_in_the_table() -> None:
     assert names_asked_for() - FAULTS.keys() == set()
 
 
+def test_a_fault_that_is_looked_for_at_a_place_can_be_given_one() -> None:
+    at_places = set()
+    for path in (ROOT / "provisioner" / "lab").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "injected":
+                name, *place = node.args
+                if place and isinstance(name, ast.Constant):
+                    at_places.add(name.value)
+    assert len(at_places) > 20
+    assert [name for name in at_places if not FAULTS[str(name)].place] == []
+
+
 def test_every_fault_of_the_table_is_looked_for_or_happens_at_once() -> None:
     waiting = {name for name, row in FAULTS.items() if not row.at_once}
     assert waiting - names_asked_for() == set()
