@@ -2,6 +2,7 @@
 
 function Get-TalosFolderParent {
     # Where folders of VMs are looked for: the one given, the host's own folder for virtual disks, and beside the folders of all VMs. Each once.
+    # Only on drives: on a share, where VMs of others may live, none of ours is made, and a session cannot look.
     [CmdletBinding()]
     param(
         [string]$Path,
@@ -11,11 +12,9 @@ function Get-TalosFolderParent {
     $seen = @{}
     foreach ($parent in $parents) {
         $key = "$parent".TrimEnd('\').ToLowerInvariant()
-        if ($key -ne '' -and -not $seen.ContainsKey($key)) {
+        if ($key -match '^[a-z]:' -and -not $seen.ContainsKey($key)) {
             $seen[$key] = $true
-            if (Test-Path -LiteralPath $parent -PathType Container) {
-                "$parent".TrimEnd('\')
-            }
+            "$parent".TrimEnd('\')
         }
     }
 }
@@ -30,7 +29,16 @@ function Get-TalosMarkedFolder {
     foreach ($parent in @(Get-TalosFolderParent -Path $Path -VM $VM)) {
         # "C:" alone would be the current folder of the drive
         $inside = if ($parent -match '^[A-Za-z]:$') { "$parent\" } else { $parent }
-        foreach ($child in @(Get-ChildItem -LiteralPath $inside -Directory | Sort-Object -Property Name)) {
+        $folders = @()
+        try {
+            if (Test-Path -LiteralPath $inside -PathType Container) {
+                $folders = @(Get-ChildItem -LiteralPath $inside -Directory | Sort-Object -Property Name)
+            }
+        }
+        catch [System.UnauthorizedAccessException] {
+            Write-Verbose -Message "$inside is not for this account, so none of ours is in it: $_"
+        }
+        foreach ($child in $folders) {
             $folder = Join-TalosPath -Parent $parent -Child $child.Name
             try {
                 ConvertTo-TalosFolder -Path $folder -Changed $false

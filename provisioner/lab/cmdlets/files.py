@@ -111,8 +111,8 @@ class FileTree:
         return path
 
     def _learn(self, path: str) -> None:
-        """Remembers how a path and its parents are spelled."""
-        while len(path) > len("C:\\"):
+        """Remembers how a path on a drive and its parents are spelled."""
+        while path[1:2] == ":" and len(path) > len("C:\\"):
             self._spelling.setdefault(key(path), path)
             path = ntpath.dirname(path)
 

@@ -40,7 +40,9 @@ def remove_folder(call: Call, arguments: Arguments) -> Iterator[Result]:
 def marked_folders(call: Call, vms: list[VmView], path: str = "") -> Iterator[Result]:
     """Below that path, below the host's own folder for virtual disks, and beside the folders of all VMs."""
     parents = [path, call.world.state.host.disk_folder, *(ntpath.dirname(view.vm.path) for view in vms)]
-    for parent in dict.fromkeys(key(parent).rstrip("\\") for parent in parents if parent):
+    for parent in dict.fromkeys(
+        key(parent).rstrip("\\") for parent in parents if parent[1:2] == ":"
+    ):  # on a drive, not a share
         for child in call.world.storage.children(parent):
             folder = _result(call, child)
             if folder is not None:
