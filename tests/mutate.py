@@ -11,14 +11,16 @@ import argparse
 import compileall
 import os
 import queue
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,25 +32,65 @@ LIST = ROOT / "tests" / "mutants.toml"
 COPIED = ("provisioner", "tests", "clusters", "powershell", "docs", "pyproject.toml", "README.md", "Makefile")
 """What the fast tests read of the tree."""
 
-FAST = {
-    "provisioner/steps/": ("tests/unit/steps", "tests/unit/flow"),
-    "provisioner/flow/": ("tests/unit/flow", "tests/unit/steps"),
+_STEPS, _FLOW = "tests/unit/steps", "tests/unit/flow"
+_CASES, _WHOLE = f"{_STEPS}/test_plan_cases.py", f"{_FLOW}/test_whole_runs.py"
+
+FAST: Mapping[str, tuple[str, ...]] = {
+    "provisioner/steps/access.py": (f"{_STEPS}/test_access.py", _CASES),
+    "provisioner/steps/blame.py": (f"{_STEPS}/test_maintenance.py",),
+    "provisioner/steps/bootstrap.py": (f"{_STEPS}/test_bootstrap.py", f"{_STEPS}/test_etcd_life.py"),
+    "provisioner/steps/config.py": (f"{_STEPS}/test_config_step.py", f"{_STEPS}/test_eject.py", _WHOLE),
+    "provisioner/steps/copies.py": (_CASES, f"{_FLOW}/test_down.py"),
+    "provisioner/steps/eject.py": (f"{_STEPS}/test_eject.py", _WHOLE),
+    "provisioner/steps/etcd_life.py": (f"{_STEPS}/test_etcd_life.py", _CASES),
+    "provisioner/steps/finder.py": (
+        f"{_STEPS}/test_eject.py",
+        f"{_STEPS}/test_config_step.py",
+        f"{_STEPS}/test_search.py",
+    ),
+    "provisioner/steps/health.py": (f"{_STEPS}/test_health.py", f"{_STEPS}/test_unmet.py", _CASES),
+    "provisioner/steps/host.py": (_CASES, f"{_FLOW}/test_unread_host.py"),
+    "provisioner/steps/image.py": (_CASES, _WHOLE, f"{_STEPS}/test_hints.py"),
+    "provisioner/steps/install.py": (f"{_STEPS}/test_install.py", f"{_STEPS}/test_maintenance.py"),
+    "provisioner/steps/left_disks.py": (_CASES, f"{_STEPS}/test_etcd_life.py"),
+    "provisioner/steps/maintenance.py": (f"{_STEPS}/test_search.py", f"{_STEPS}/test_maintenance.py"),
+    "provisioner/steps/reading.py": (f"{_FLOW}/test_unread_host.py", f"{_FLOW}/test_observe.py"),
+    "provisioner/steps/removal.py": (_CASES, f"{_FLOW}/test_down.py", _WHOLE),
+    "provisioner/steps/removing.py": (f"{_FLOW}/test_down.py", _WHOLE, f"{_FLOW}/test_session.py"),
+    "provisioner/steps/run.py": (f"{_STEPS}/test_hints.py", f"{_STEPS}/test_bootstrap.py"),
+    "provisioner/steps/secrets.py": (_CASES, _WHOLE),
+    "provisioner/steps/switch.py": (f"{_STEPS}/test_switch.py", _CASES),
+    "provisioner/steps/vm.py": (f"{_STEPS}/test_vm.py", _CASES, _WHOLE, f"{_STEPS}/test_search.py"),
+    "provisioner/steps/vm_policy.py": (f"{_STEPS}/test_vm.py", _CASES),
+    "provisioner/steps/waits.py": (f"{_STEPS}/test_waits.py",),
+    "provisioner/steps/": (_STEPS, _FLOW),
+    "provisioner/flow/down.py": (f"{_FLOW}/test_down.py", _WHOLE, _CASES),
+    "provisioner/flow/engine.py": (f"{_FLOW}/test_engine.py",),
+    "provisioner/flow/session.py": (f"{_FLOW}/test_session.py", f"{_FLOW}/test_down.py", _WHOLE),
+    "provisioner/flow/": (_FLOW, f"{_STEPS}/test_several_hosts.py", _CASES),
+    "provisioner/model/naming.py": ("tests/unit/model/test_naming.py", "tests/unit/clusterfile/test_cluster.py"),
+    "provisioner/model/redaction.py": ("tests/unit/model/test_redaction.py",),
+    "provisioner/model/": (_CASES, f"{_FLOW}/test_down.py", f"{_STEPS}/test_vm.py"),
+    "provisioner/hyperv/resend.py": ("tests/unit/hyperv/test_resend.py",),
     "provisioner/hyperv/": ("tests/unit/hyperv",),
     "provisioner/talos/api/": ("tests/unit/talos_api",),
+    "provisioner/talos/clientfiles.py": ("tests/unit/talos/test_clientfiles.py",),
+    "provisioner/talos/secrets.py": ("tests/unit/talos/test_secrets.py",),
     "provisioner/talos/": ("tests/unit/talos",),
     "provisioner/kubernetes/": ("tests/unit/kubernetes",),
+    "provisioner/cli/changing.py": ("tests/unit/cli/test_confirmations.py", "tests/unit/cli/test_surroundings.py"),
     "provisioner/cli/": ("tests/unit/cli",),
     "provisioner/record/": ("tests/unit/record",),
-    "provisioner/views/": ("tests/unit/views",),
-    "provisioner/clusterfile/": ("tests/unit/clusterfile",),
-    "provisioner/images/": ("tests/unit/images",),
-    "provisioner/context.py": ("tests/unit/test_context.py",),
-    "provisioner/model/": ("tests/unit/model", "tests/unit/steps", "tests/unit/flow"),
+    "provisioner/context.py": ("tests/unit/test_context.py", "tests/unit/cli/test_surroundings.py"),
 }
-"""Which tests may notice a change of which files; the first prefix that fits. A mutant may name its own."""
+"""Which tests may notice a change of which files, the likeliest first; the first prefix that fits."""
 
-BOUND_S = 120.0
+BOUND_S = 300.0
 """A mutant that hangs is noticed too: each test has a bound of its own, and this is that of all."""
+
+
+SPARED = ("xdist", "syrupy", "hypothesispytest")
+"""Plugins that take a while to load, and that these tests do without."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +102,13 @@ class Mutant:
     new: str
     why: str
     """What would become of the user."""
-    tests: tuple[str, ...]
+    guards: tuple[str, ...]
+    """Tests that are known to notice it, tried first."""
+
+    @property
+    def fast(self) -> tuple[str, ...]:
+        """Whatever else may notice it."""
+        return next((tests for prefix, tests in FAST.items() if self.file.startswith(prefix)), ("tests/unit",))
 
     @property
     def line(self) -> int:
@@ -79,14 +127,10 @@ def read_mutants() -> list[Mutant]:
             old=entry["old"],
             new=entry["new"],
             why=entry["why"],
-            tests=tuple(entry.get("tests") or _fast(entry["file"])),
+            guards=tuple(entry.get("tests", ())),
         )
         for entry in entries
     ]
-
-
-def _fast(file: str) -> Sequence[str]:
-    return next((tests for prefix, tests in FAST.items() if file.startswith(prefix)), ("tests/unit",))
 
 
 def mistakes(mutants: Iterable[Mutant]) -> Iterator[str]:
@@ -98,7 +142,7 @@ def mistakes(mutants: Iterable[Mutant]) -> Iterator[str]:
             yield f"{mutant.file}: {count} places instead of one have the text of {mutant.why!r}: {mutant.old!r}"
         if mutant.old == mutant.new:
             yield f"{mutant.file}: {mutant.why!r} changes nothing"
-        yield from (f"{mutant.file}: no tests at {path}" for path in mutant.tests if not (ROOT / path).exists())
+        yield from (f"{mutant.file}: no tests at {path}" for path in mutant.guards if not (ROOT / path).exists())
 
 
 @contextmanager
@@ -117,9 +161,27 @@ def _copies(count: int) -> Iterator[list[Path]]:
         yield made
 
 
-def _test(copy: Path, tests: Sequence[str]) -> int:
-    """Pytest's exit code over these tests of a copy; 1 for one that outlasts its bound."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--timeout", "30", *tests]
+@dataclass(frozen=True)
+class Tested:
+    """What pytest said of a copy."""
+
+    code: int
+    noticed_by: str = ""
+    """The file of the first test that failed."""
+    said: str = ""
+
+
+def _test(copy: Path, tests: Sequence[str]) -> Tested:
+    """Code 1 where a test fails, or all together outlast their bound."""
+    options = [
+        "-x",
+        "-q",
+        "--no-header",
+        "--timeout",
+        "60",
+        *(part for name in SPARED for part in ("-p", f"no:{name}")),
+    ]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
@@ -128,34 +190,38 @@ def _test(copy: Path, tests: Sequence[str]) -> int:
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            text=True,
             timeout=BOUND_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return 1
-    return done.returncode
+        return Tested(1)
+    failed = re.search(r"^(?:FAILED|ERROR) ([^:]+)::", done.stdout, re.MULTILINE)
+    return Tested(done.returncode, failed[1] if failed else "", done.stdout)
 
 
-def _try(copy: Path, mutant: Mutant) -> int:
+def _try(copy: Path, mutant: Mutant) -> Tested:
     path = copy / mutant.file
     text = path.read_text()
     path.write_text(text.replace(mutant.old, mutant.new))
     try:
-        return _test(copy, mutant.tests)
+        known = _test(copy, mutant.guards) if mutant.guards else Tested(0)
+        return known if known.code else _test(copy, mutant.fast)
     finally:
         path.write_text(text)
 
 
-def run(mutants: Sequence[Mutant], workers: int) -> list[str]:
+def run(mutants: Sequence[Mutant], workers: int, tell: Callable[[Mutant, Tested], None], *, sure: bool) -> list[str]:
     """Tries all; what is not as it should be, a line each."""
     wrong: list[str] = []
     waiting: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
     for mutant in mutants:
         waiting.put(mutant)
     with _copies(workers) as copies:
-        all_tests = sorted({path for mutant in mutants for path in mutant.tests})
-        if _test(copies[0], all_tests) != 0:
-            return [f"the tests fail without any mutant: {' '.join(all_tests)}"]
+        all_tests = sorted({path for mutant in mutants for path in (*mutant.guards, *mutant.fast)})
+        whole = Tested(0) if sure else _test(copies[0], all_tests)
+        if whole.noticed_by:
+            return [f"{whole.said}\nthe tests fail without any mutant: {whole.noticed_by}"]
 
         def work(copy: Path) -> None:
             while True:
@@ -163,20 +229,18 @@ def run(mutants: Sequence[Mutant], workers: int) -> list[str]:
                     mutant = waiting.get_nowait()
                 except queue.Empty:
                     return
-                code = _try(copy, mutant)
-                if code == 0:
+                tested = _try(copy, mutant)
+                if tested.code == 0:
                     wrong.append(f"survived  {mutant}")
-                elif code != 1:
-                    wrong.append(f"broken    {mutant} (pytest ended with {code})")
-                sys.stderr.write("." if code == 1 else "S" if code == 0 else "E")
-                sys.stderr.flush()
+                elif tested.code != 1:
+                    wrong.append(f"broken    {mutant} (pytest ended with {tested.code})")
+                tell(mutant, tested)
 
         threads = [threading.Thread(target=work, args=(copy,)) for copy in copies]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    sys.stderr.write("\n")
     return sorted(wrong)
 
 
@@ -184,7 +248,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutate", description=__doc__)
     parser.add_argument("words", nargs="*", help="only mutants with one of these in file, text or reason")
     parser.add_argument("-j", type=int, default=2, dest="workers", help="how many at a time")
+    parser.add_argument("--sure", action="store_true", help="do not run the tests without a mutant first")
+    parser.add_argument("-v", action="store_true", dest="verbose", help="tell which file's test notices each")
     given = parser.parse_args()
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job ignores it, and what it starts too
+
+    def tell(mutant: Mutant, tested: Tested) -> None:
+        word = {0: "survived", 1: "noticed"}.get(tested.code, "broken")
+        sys.stderr.write(f"{word}\t{tested.noticed_by}\t{mutant}\n" if given.verbose else word[0])
+        sys.stderr.flush()
+
     every = read_mutants()
     wrong = list(mistakes(every))
     chosen = [
@@ -194,7 +269,8 @@ def main() -> int:
     ]
     begun = time.monotonic()
     if not wrong:
-        wrong = run(chosen, given.workers)
+        wrong = run(chosen, given.workers, tell, sure=given.sure)
+        sys.stderr.write("\n")
     summary = f"{len(chosen)} mutants in {time.monotonic() - begun:.0f} s: {len(wrong) or 'none'} not caught"
     sys.stdout.write("\n".join([*wrong, summary]) + "\n")
     return 1 if wrong else 0

@@ -20,7 +20,10 @@ ENTER, CTRL_C, CTRL_D = "\n", "\x03", "\x04"
 BOUND_S = 100.0
 """Real seconds for all that one program does."""
 
-_TAKE_TERMINAL = "import fcntl, runpy, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); sys.argv = sys.argv[1:]; "
+_TAKE_TERMINAL = (
+    "import fcntl, runpy, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); sys.argv = sys.argv[1:]; "
+    "signal.signal(signal.SIGINT, signal.default_int_handler); "  # whoever runs the tests in the background ignores it
+)
 _CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
 
 

@@ -58,7 +58,7 @@ class FakeHost(Scripted):
         self.downloads: dict[str, str] = {}
         """URL -> SHA-256 of what lies there."""
         self.job_ends = "Done"
-        """How the job of a switch ends when it is confirmed: `Done`, `Failed`, `Undone`."""
+        """What the job of a switch is after it was confirmed: `Done`, `Failed`, `Undone`, or still `Running`."""
         self.stuck_drives = False
         """Whether drives keep their ISO whatever they are told."""
         self.power: Callable[[VmFacts], None] = lambda _vm: None
@@ -186,7 +186,11 @@ class FakeHost(Scripted):
             if there.job is None or there.job.id != job_id or there.job.state != "Running":
                 raise _refused("SwitchJobNotFound", "Confirm-TalosSwitch", name)
             job = replace(there.job, state=self.job_ends)
-            kept = replace(there, job=job) if self.job_ends == "Done" else SwitchFacts(name=name, exists=False, job=job)
+            kept = (
+                replace(there, job=job)
+                if self.job_ends in ("Done", "Running")
+                else SwitchFacts(name=name, exists=False, job=job)
+            )
             self.switches[name.lower()] = kept
             return kept
 

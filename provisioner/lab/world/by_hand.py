@@ -23,7 +23,7 @@ def delete_vm(world: World, name: str, *, files: bool) -> None:
     del world.state.host.vms[vm.id]
     world.kernel.note("vm_removed", vm.id, name=vm.name)
     world.kernel.changed("vm", vm.id)
-    if files:
+    if files and world.storage.exists(vm.path):
         world.storage.delete(vm.path, recurse=True)
 
 

@@ -172,7 +172,9 @@ FAULTS: dict[str, FaultRow] = {
         at_once=True,
     ),
     # Kubernetes; the place is the node's name
-    "node-never-ready": FaultRow(does="the node registers and does not become Ready", place="node name"),
+    "node-never-ready": FaultRow(
+        does="the node registers and does not become Ready until its machine starts anew", place="node name"
+    ),
     "kube-slow": FaultRow(
         does="the Kubernetes API takes its time to come up", place="node name", value="seconds more", default=60
     ),

@@ -171,6 +171,10 @@ def test_faults_by_name(machines: Machines) -> None:
     machines.kernel.advance(500)
     assert machines.kube.api_is_up(CLUSTER)
     assert [machines.ready(name) for name in ("cp1", "w1", "w2", "w3")] == ["True", "True", "False", "True"]
+    machines.power_off("w2")
+    machines.boot("w2")
+    machines.kernel.advance(300)
+    assert machines.ready("w2") == "True", "until its machine starts anew"
 
 
 def test_the_cluster_ends_with_the_last_disk_of_its_etcd() -> None:

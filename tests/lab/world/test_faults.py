@@ -160,6 +160,14 @@ def test_a_vm_is_deleted_by_hand_and_its_disk_stays() -> None:
     settle(world)
 
 
+def test_a_vm_without_files_is_deleted_with_all_its_files() -> None:
+    world = hand_world()
+    inject(world, "foreign-vm")
+    inject(world, "vm-deleted", "nightly-build", value=1)
+    assert "nightly-build" not in {vm.name for vm in world.state.host.vms.values()}
+    settle(world)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_vm_is_copied_with_its_notes_and_a_disk_of_its_own(first: int) -> None:
     world = hand_world()

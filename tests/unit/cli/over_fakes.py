@@ -24,7 +24,9 @@ machines: {{control_planes: 1, workers: 1}}
 """
 
 AFTER = "after.json"
-READS = frozenset({"observe", "find_neighbors"})
+READS = frozenset(
+    {"observe", "find_switch", "find_image", "find_vms", "find_neighbors", "watch_neighbors", "console"}
+)
 """Calls that change nothing."""
 
 

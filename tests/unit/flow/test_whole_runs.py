@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from provisioner.model.steps import StepId
 from provisioner.model.wishes import Extent
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import CLUSTER_ID, cluster_of, observed_of
@@ -31,6 +32,17 @@ async def test_up_makes_it_all_and_the_second_up_nothing() -> None:
     again = await world.session().up()
     assert (again.outcome, again.fault) == ("unchanged", None)
     assert {call.name for call in world.host.calls[before:]} == {"observe"}
+
+
+async def test_machines_are_made_as_the_file_says() -> None:
+    cluster = cluster_of({"machine": {"vlan": 20, "cpus": 3, "memory_mib": 6144, "disk_gib": 33}})
+    world = FakeWorld(cluster, observed_of({}, cluster))
+    await world.session().up(until=StepId.VM)
+    for machine in cluster.machines:
+        vm = world.host.vm(machine.name)
+        assert (vm.vlan, vm.cpus, vm.memory_mib, vm.mac) == (20, 3, 6144, machine.mac)
+        assert vm.drives[0].size_bytes == 33 * 1024**3
+        assert vm.start_delay_s == (0 if machine in cluster.control_planes else 20), "etcd first, after a reboot"
 
 
 async def test_a_whole_cluster_is_only_looked_at() -> None:
@@ -80,6 +92,7 @@ async def test_rebuild_makes_other_machines_of_the_same_cluster() -> None:
     assert sorted(vm.name for vm in world.host.vms.values()) == sorted(NAMES)
     assert world.store.secrets == secrets
     assert len(world.machines.made("bootstrap")) == 2
+    assert world.store.made("remove_contexts") == []
     assert contexts(world) == {"talosconfig", "kubeconfig"}, "the same contexts are needed again"
 
 

@@ -9,13 +9,14 @@ import pytest
 
 from provisioner.errors import Dropped, Fault, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.model.events import Note
+from provisioner.model.facts import DiskFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.spec import Cluster, PatchSpec
 from provisioner.model.steps import StepId
 from provisioner.steps import config
 from provisioner.steps.run import Run
 from tests.fakes.world import FakeWorld
-from tests.unit.steps.world import PLACE, cluster_of, machine_of, observed_of
+from tests.unit.steps.world import HOST, PLACE, cluster_of, machine_of, observed_of, uuid_of
 
 CP, WORKER = "home-cp-1", "home-worker-1"
 
@@ -35,6 +36,48 @@ def sent(world: FakeWorld, *, dry: bool) -> list[bytes]:
     calls = world.machines.made("apply")
     assert all(call["pin"].startswith("key of ") for call in calls)
     return [call["config"] for call in calls if call["dry_run"] == dry]
+
+
+@pytest.mark.parametrize(
+    "other", [{"uuid": uuid_of("another")}, {"uuid": ""}, {"uuid": "not one"}, {"macs": ("0A0B0C0D0E0F",)}, None]
+)
+async def test_keys_go_only_to_a_machine_that_is_proven_a_second_time(other: dict[str, Any] | None) -> None:
+    """Whoever has the address by now: MAC, UUID and the host's own table must agree, also for the dry run. None: the table has another."""
+    world, run = at_work(cluster_of({}), CP)
+    box = world.machines.named(CP)
+    if other is None:
+        run.finders[HOST].rows.clear()
+    else:
+        box.becomes(**other)
+    with pytest.raises(Fault) as caught:
+        await config.apply(of(CP), run)
+    assert caught.value.id == "P-BOOT-FOREIGN"
+    assert world.machines.made("apply") == []
+
+
+@pytest.mark.parametrize(
+    "disks",
+    [
+        (DiskFacts(path="/dev/nvme0n1", size_bytes=10**10),),
+        (DiskFacts(path="/dev/sda", size_bytes=10**9, cdrom=True),),
+        (DiskFacts(path="/dev/sda", size_bytes=10**9, readonly=True),),
+    ],
+    ids=["another", "dvd", "readonly"],
+)
+async def test_a_disk_that_is_not_there_is_found_before_a_config_is_sent(disks: tuple[DiskFacts, ...]) -> None:
+    world, run = at_work(cluster_of({}), CP)
+    run.machines[CP] = replace(run.machines[CP], disks=disks)
+    with pytest.raises(Fault) as caught:
+        await config.apply(of(CP), run)
+    assert caught.value.id == "P-CONFIG-NODISK"
+    assert world.machines.made("apply") == []
+
+
+async def test_a_machine_that_has_its_config_gets_no_other() -> None:
+    world, run = at_work(cluster_of({}), WORKER)
+    run.learn(WORKER, machine_of({}, WORKER, run.cluster))
+    assert "already" in await config.apply(of(WORKER), run)
+    assert world.configs.made("machine_config") == world.machines.made("apply") == []
 
 
 def of(name: str) -> Action:

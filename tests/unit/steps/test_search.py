@@ -89,6 +89,12 @@ async def test_one_that_runs_with_our_config_already_is_as_good() -> None:
     assert "runs with our config" in await found(world)
 
 
+async def test_another_machine_of_our_own_cluster_is_not_the_one() -> None:
+    """It has the address by now, under our own authority."""
+    fault = await failed(waiting({"mode": "secure", "stage": "running", "uuid": uuid_of("another of ours")}))
+    assert fault.id == "P-BOOT-FOREIGN"
+
+
 # --- a machine that has halted ----------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from provisioner.errors import Unreachable
-from provisioner.flow.down import plan_down
+from provisioner.flow.down import plan_down, without_machines
 from provisioner.flow.status import status
 from provisioner.flow.up import needs_of, plan_up
 from provisioner.model.facts import Observed
@@ -85,6 +85,16 @@ def test_a_mac_address_is_used_once_on_all_hosts_together() -> None:
     assert refusal.fault is not None
     assert refusal.fault.id == "P-VM-MACTWICE"
     assert HOST in refusal.fault.message
+
+
+def test_what_would_be_free_after_down_is_counted_host_by_host() -> None:
+    cluster = on_two_hosts()
+    seen = seen_on(cluster, {CP: HOST, WORKER: OTHER})
+    after = without_machines(seen)
+    for host, state in seen.hosts.items():
+        freed = after.hosts[host].host.memory_free_bytes - state.host.memory_free_bytes
+        assert freed == 4096 * 1024**2, "one machine of 4 GiB each"
+        assert after.hosts[host].vms == ()
 
 
 def test_down_removes_from_all_hosts() -> None:

@@ -55,6 +55,19 @@ async def test_a_job_that_ends_before_it_is_confirmed_is_looked_at_again() -> No
     assert len(world.host.made("confirm_switch")) == 1, "the host refused it: no such job any more"
 
 
+async def test_a_switch_is_made_when_its_job_is_done_and_not_before() -> None:
+    """The job repairs what the host lost after the switch is there."""
+    world = fresh()
+    world.host.job_ends = "Running"
+
+    def repaired(_call: Call) -> None:
+        world.host.job_ends = "Done" if len(world.host.made("confirm_switch")) == 3 else "Running"
+
+    world.host.before("confirm_switch", repaired)
+    await made(world)
+    assert len(world.host.made("confirm_switch")) == 3
+
+
 async def test_a_job_of_an_earlier_run_is_gone_on_with() -> None:
     world = FakeWorld(CLUSTER, observed_of({"switch": {"job": {"state": "Running"}}}, CLUSTER))
     await made(world)

@@ -220,7 +220,8 @@ class RunningCluster:
         kubelet.registered = True
         guest, config = kubelet.guest, kubelet.config
         vm = self._kernel.state.host.vms.get(guest.owner)
-        if self._kernel.injected("node-never-ready", guest.nodename) is not None:
+        never_ready = self._kernel.injected("node-never-ready", guest.nodename) is not None
+        if never_ready:
             self._never_ready.add(guest.nodename)
         node = self.store.find("nodes", "", guest.nodename)
         if node is not None and node["status"]["nodeInfo"]["bootID"] == guest.boot_id:
@@ -228,6 +229,8 @@ class RunningCluster:
             if self._has_network(guest.nodename):
                 self._network_ready(kubelet)
             return
+        if not never_ready:
+            self._never_ready.discard(guest.nodename)  # it was good until the machine started anew
         if node is None:
             node = self.store.create("nodes", manifests.node(guest, config, vm, self._free_part()))
             text = f"Node {guest.nodename} event: Registered Node in Controller"
