@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from provisioner.errors import HostRefused, Unreachable
+from provisioner.flow.down import needs_of_removal, plan_down
 from provisioner.model.events import FaultMet, Note
 from provisioner.model.facts import VmFacts
 from provisioner.model.naming import Mark, find_mark
+from provisioner.model.steps import StepId
 from provisioner.model.wishes import Extent
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
@@ -31,6 +33,20 @@ def copy_of(world: FakeWorld, name: str) -> VmFacts:
     copy = replace(world.host.vm(name), id="copied", folder=f"D:\\copies\\{name}")
     world.host.vms = {copy.id: copy, **world.host.vms}
     return copy
+
+
+def test_machines_go_first_and_keys_last() -> None:
+    """VMs hold the switch and the ISO; the id in the marks tells what is ours."""
+    plan = plan_down(CLUSTER, observed_of({"all": "up", "switch": dict(OURS)}, CLUSTER), EVERYTHING)
+    vms = {action.id for action in plan.of(StepId.VM)}
+    for action in plan.actions:
+        before = {other.id for other in needs_of_removal(action, plan.actions)}
+        if action.step is StepId.VM:
+            assert not before
+        elif action.step is StepId.SECRETS:
+            assert before == {other.id for other in plan.actions} - {action.id}
+        else:
+            assert before == vms
 
 
 async def test_a_locked_disk_is_told_until_it_is_gone() -> None:

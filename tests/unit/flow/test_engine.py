@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.errors import Fault
+from provisioner.errors import Abandoned, Fault
 from provisioner.flow.engine import Engine, Outcome, first_in_order
 from provisioner.flow.up import needs_of, plan_up
 from provisioner.model.events import ActionEnded, ActionStarted, Event, StepEnded, StepStarted
@@ -114,6 +114,18 @@ async def test_a_failure_stops_only_what_hangs_on_it() -> None:
     ended = {e.step: e.outcome for e in bench.events if isinstance(e, StepEnded)}
     assert ended[StepId.MAINTENANCE] == "failed"
     assert ended[StepId.BOOTSTRAP] == "done"
+
+
+async def test_what_waits_in_vain_is_left_and_is_no_fault_of_its_own() -> None:
+    bench = Bench()
+
+    async def hook() -> None:
+        raise Abandoned("it may wait for bootstrap, and that failed")
+
+    bench.hooks["install/wait/home-worker-1"] = hook
+    outcome = await bench.go()
+    assert outcome.faults == []
+    assert "install/wait/home-worker-1" in {action.id for action in outcome.left}
 
 
 async def test_the_fault_of_the_lowest_step_is_told_first() -> None:

@@ -64,6 +64,16 @@ async def test_a_machine_whose_vm_is_off_is_not_waited_for() -> None:
     assert [call["address"] for call in world.machines.given_up] == [silent]
 
 
+async def test_etcd_is_asked_of_a_machine_that_has_its_config_alone() -> None:
+    world = whole()
+    world.machines.named(CP).becomes(mode="maintenance", stage="maintenance")
+    before = len(world.machines.calls)
+    seen = await observe(world.cluster, world.ports)
+    assert seen.machines[CP].mode == "maintenance"
+    assert (seen.etcd, seen.etcd_unread) == (None, "")
+    assert len(world.machines.calls) > before
+
+
 async def test_an_answer_counts_only_when_it_is_that_vms() -> None:
     world = whole()
     world.machines.named(CP).becomes(uuid=uuid_of("somebody else"))

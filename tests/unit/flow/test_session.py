@@ -47,6 +47,19 @@ async def test_ctrl_c_gives_up_a_reading_that_hangs(command: str) -> None:
     assert isinstance(world.events[-1], RunEnded)
 
 
+@pytest.mark.parametrize("error", [Unreachable("no route"), Fault("P-LOCAL-HOME", "the disk is full")])
+async def test_a_picture_that_cannot_be_taken_is_no_reason_to_fail(error: Exception) -> None:
+    world = FakeWorld(CLUSTER, WHOLE)
+    session = world.session()
+    session._new_run(WHOLE, ())
+    assert await session._picture("home-cp-1") != ""
+    if isinstance(error, Fault):
+        world.store.fail("save_picture", error)
+    else:
+        world.host.fail("console", error)
+    assert await session._picture("home-cp-1") == ""
+
+
 async def test_no_more_is_destroyed_than_was_shown() -> None:
     world = world_of()
     plan = plan_down(CLUSTER, WHOLE, Extent())

@@ -46,6 +46,14 @@ async def test_a_host_that_cannot_be_read_is_unknown_and_incomplete(error: Excep
     assert "etcd" not in " ".join(told.unmet), "an unread list has no absent members"
 
 
+async def test_what_is_wrong_on_this_computer_is_no_host_that_is_away() -> None:
+    world = FakeWorld(CLUSTER, seen_of(), notes=addresses())
+    world.host.fail("observe", Fault("P-LOCAL-HOME", "the disk is full"))
+    with pytest.raises(Fault) as caught:
+        await status(CLUSTER, world.ports)
+    assert caught.value.id == "P-LOCAL-HOME"
+
+
 def test_a_silent_control_plane_hides_etcd_and_nodes_and_says_so_once() -> None:
     seen = replace(
         seen_of({"machines": {CP: None}, "etcd": None, "nodes": None}),

@@ -96,6 +96,15 @@ async def test_rebuild_makes_other_machines_of_the_same_cluster() -> None:
     assert contexts(world) == {"talosconfig", "kubeconfig"}, "the same contexts are needed again"
 
 
+async def test_rebuild_removes_nothing_that_could_not_be_made_again() -> None:
+    cluster = cluster_of({"sha256": "a" * 64})
+    world = FakeWorld(cluster, observed_of({"all": "up", "images": [{"sha256": "b" * 64}]}, cluster))
+    result = await world.session().rebuild()
+    assert result.fault is not None
+    assert result.fault.id == "P-ISO-CHECKSUM"
+    assert world.host.made("remove_vm") == []
+
+
 async def test_another_clusters_machines_are_not_touched() -> None:
     other = f"{CLUSTER_ID[::-1]}"
     cluster = cluster_of({})

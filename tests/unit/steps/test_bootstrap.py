@@ -90,6 +90,14 @@ async def test_a_run_that_was_killed_before_bootstrap_goes_on() -> None:
     assert run.was_bootstrapped()
 
 
+async def test_bootstrap_is_sent_once_however_long_etcd_takes() -> None:
+    world, run = remade()
+    slow = TalosRefused(status="UNAVAILABLE", message="etcd is not running")
+    world.machines.fail("etcd_members", *[slow] * 8, address=world.machines.named(FIRST).facts.address)
+    await bootstrap.apply(ACTION, run)
+    assert len(bootstrapped(world)) == 1
+
+
 async def test_a_booting_member_of_a_cluster_that_was_bootstrapped_counts_as_one() -> None:
     """Etcd is in Preparing for a moment at each boot, its data on the disk."""
     world, run = remade(notes={"bootstrapped": True})
