@@ -24,9 +24,7 @@ machines: {{control_planes: 1, workers: 1}}
 """
 
 AFTER = "after.json"
-READS = frozenset(
-    {"observe", "find_switch", "find_image", "find_vms", "find_neighbors", "watch_neighbors", "console"}
-)
+READS = frozenset({"observe", "find_switch", "find_image", "find_vms", "find_neighbors", "watch_neighbors", "console"})
 """Calls that change nothing."""
 
 
