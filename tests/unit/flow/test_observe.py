@@ -9,6 +9,7 @@ import pytest
 
 from provisioner.errors import Fault, Unreachable
 from provisioner.flow.observe import observe
+from provisioner.flow.up import plan_up
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, observed_of, uuid_of
 
@@ -93,3 +94,41 @@ async def test_nothing_goes_on_when_the_host_cannot_be_read() -> None:
         await observe(world.cluster, world.ports)
     assert caught.value.id == "P-HOST-UNREACHABLE"
     assert [call["address"] for call in world.machines.given_up] == [silent]
+
+
+def renamed_mark(world: FakeWorld) -> None:
+    """The marks of all VMs bear an id that is not known here."""
+    for vm in list(world.host.vms.values()):
+        assert vm.mark is not None
+        world.host.vms[vm.id] = replace(vm, mark=replace(vm.mark, cluster_id="lost"))
+
+
+async def test_machines_that_our_keys_open_tell_the_id_that_was_lost() -> None:
+    world = whole()
+    renamed_mark(world)
+    seen = await observe(world.cluster, world.ports)
+    assert seen.lost_ids == {"lost": (CP, WORKER)}
+    assert seen.machines == {}, "they are not known by their marks"
+    assert [action.fault.id for action in plan_up(world.cluster, seen).refusals if action.fault] == ["P-CONFIG-IDLOST"]
+
+
+async def test_nobody_elses_machine_tells_an_id() -> None:
+    """Another UUID, another authority, in maintenance, Off, not found, or no keys to ask with."""
+    world = whole()
+    renamed_mark(world)
+    world.machines.named(CP).becomes(uuid=uuid_of("somebody else"))
+    world.machines.named(WORKER).becomes(mode="maintenance")
+    assert (await observe(world.cluster, world.ports)).lost_ids == {}
+    world = whole()
+    renamed_mark(world)
+    for name in (CP, WORKER):
+        world.machines.named(name).authority = "another"
+    assert (await observe(world.cluster, world.ports)).lost_ids == {}
+    world = whole()
+    renamed_mark(world)
+    world.store.secrets = None
+    assert (await observe(world.cluster, world.ports)).lost_ids == {}
+    world = whole()
+    renamed_mark(world)
+    world.host.fail("find_neighbors", Unreachable("away"))
+    assert (await observe(world.cluster, world.ports)).lost_ids == {}
