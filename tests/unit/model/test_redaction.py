@@ -178,7 +178,9 @@ def test_a_bundle_that_is_read_or_made_is_known_to_all_exits() -> None:
 
 def test_a_key_of_others_is_hidden_whole_although_it_begins_as_one_of_ours() -> None:
     ours, theirs = (
-        base64.b64encode(b"-----BEGIN ED25519 PRIVATE KEY-----\n" + body + b"\n-----END ED25519 PRIVATE KEY-----").decode()
+        base64.b64encode(
+            b"-----BEGIN ED25519 PRIVATE KEY-----\n" + body + b"\n-----END ED25519 PRIVATE KEY-----"
+        ).decode()
         for body in (bytes(range(90)), bytes(range(90, 180)))
     )
     redactor = Redactor()
