@@ -383,7 +383,7 @@ def _node(machine: Mapping[str, Any]) -> Findings:
 
 def _nested(what: str, found: list[str]) -> Findings:
     if found:
-        yield f"{what}: {error_list(found).rstrip()}"
+        yield f"{what}: {error_list(found)}"
 
 
 def error_list(found: list[str]) -> str:

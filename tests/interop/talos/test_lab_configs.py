@@ -328,3 +328,19 @@ def test_the_same_verdict(judge: Judge, tmp_path: Path) -> None:
     }
     assert differing == {}
     assert len([their for their in theirs if their]) > 150
+
+
+OTHER_WORDS = ("ERROR: <input>", "panic:", "base64", "too many colons", "DiskSpec", "unknown keys found", "struct {")
+"""What Go says of itself: places in an expression, a nil pointer, bytes of a text, the layout of YAML."""
+
+
+def test_the_same_words(judge: Judge, tmp_path: Path) -> None:
+    """Whoever shows the lab's refusal to its user shows Talos' own."""
+    theirs = asked(judge, tmp_path, list(CASES.values()))
+    differing = {}
+    for (name, text), their in zip(CASES.items(), theirs, strict=True):
+        if their and not any(words in their for words in OTHER_WORDS):
+            our = said(text)
+            if sorted(our.split("\n")) != sorted(their.split("\n")):
+                differing[name] = (their, our)
+    assert differing == {}
