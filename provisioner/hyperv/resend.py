@@ -55,6 +55,7 @@ class Ambiguous(Exception):
 
     def __init__(self, action: str, failure: TransportError) -> None:
         super().__init__(f"{action}: {failure}")
+        self.action = action
         self.failure = failure
         """How it was lost."""
 
@@ -146,8 +147,8 @@ def is_over(error: Ambiguous | ShellGone, tries: int, *, bearable: bool) -> bool
 
 
 def given_up(error: Ambiguous | ShellGone, tries: int) -> Unreachable:
-    """Says how it was lost last."""
-    if isinstance(error, Ambiguous) and tries == 1:
+    """Says how it was lost last. While a session is made there is none to lose: then that alone."""
+    if isinstance(error, Ambiguous) and (tries == 1 or error.action == "Create"):
         return Unreachable(str(error.failure))
     return Unreachable(f"the host lost our session {tries} times, last in {error}")
 
