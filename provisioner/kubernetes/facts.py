@@ -9,6 +9,11 @@ CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 CONDITIONS = 1_000
 """Conditions or addresses of one object; there are a handful."""
 
+NO_NETWORK = "NetworkPluginNotReady"
+"""What the kubelet puts into the message of the condition Ready while no CNI has set itself up.
+Source: https://github.com/kubernetes/kubernetes/blob/v1.34.1/pkg/kubelet/container/runtime.go and the runtime's own status.
+"""
+
 
 def node_facts(node: Fields) -> NodeFacts:
     status, metadata = node.within("status"), node.within("metadata")
@@ -20,6 +25,7 @@ def node_facts(node: Fields) -> NodeFacts:
         name=metadata.required("name"),
         ready=is_ready,
         reason="" if is_ready else why or "no status yet",
+        lacks_network=ready is not None and NO_NETWORK in ready.words("message"),
         schedulable=not node.within("spec").flag("unschedulable"),
         version=status.within("nodeInfo").text("kubeletVersion"),
         address=next((a.text("address") for a in addresses if a.text("type") == "InternalIP"), ""),

@@ -390,3 +390,13 @@ def test_a_long_reason_is_cut(api: Api) -> None:
         assert "48,000 characters more" in str(caught.value)
 
     run(api, test)
+
+
+@pytest.mark.parametrize(
+    ("message", "lacks"),
+    [("x reason:NetworkPluginNotReady message:cni plugin not initialized", True), ("disk pressure", False)],
+)
+def test_a_node_without_cni_says_so(message: str, lacks: bool) -> None:
+    conditions = f'[{{"type": "Ready", "status": "False", "message": "{message}"}}]'
+    facts = node_facts(parsed(f'{{"metadata": {{"name": "w1"}}, "status": {{"conditions": {conditions}}}}}'))
+    assert (facts.ready, facts.lacks_network) == (False, lacks)
