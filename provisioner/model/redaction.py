@@ -82,9 +82,8 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """The text without what is known or looks secret; the same object when there is none."""
-        text = _SHAPES.sub(
-            HIDDEN, text
-        )  # first: a key of others begins as ours do, and would lose its shape with that beginning
+        # Shapes first: a key of others begins as ours do, and would lose its shape with that beginning.
+        text = _SHAPES.sub(HIDDEN, text)
         if self._grams and len(text) >= _GRAM:
             text = self._without_known(text)
         if self._short is not None:
