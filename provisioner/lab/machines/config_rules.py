@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from provisioner.lab.machines import config_nets
-from provisioner.lab.world.guests import scalars
+from provisioner.lab.machines import config_cluster, config_nets
+from provisioner.lab.machines.config_cluster import bad_url, is_subnet
 from provisioner.lab.world.guests.config import MachineConfig, dig
 
 Findings = Iterator[str]
 
-_DNS_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62}(\.[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62})*[._]?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _OWNED = ("talos.dev/owned-annotations", "talos.dev/owned-labels", "talos.dev/owned-taints")
@@ -43,7 +42,7 @@ def findings(config: MachineConfig) -> Findings:
         yield "machine instructions are required"
         return
     machine = config.get("machine")
-    yield from _cluster(config)
+    yield from config_cluster.findings(config)
     yield from _install(machine)
     yield from _authorities(config)
     yield from config_nets.findings(machine)
@@ -78,159 +77,6 @@ def warnings(config: MachineConfig) -> Iterator[str]:
         yield '"urls" field should not be empty for "custom" CNI'
     if config.get("machine", "install", "extraKernelArgs"):
         yield "extra kernel arguments are not supported when booting using SDBoot"
-
-
-# --- the cluster ----------------------------------------------------------------------------------------------------
-
-
-def _cluster(config: MachineConfig) -> Findings:
-    cluster = config.get("cluster")
-    if cluster is None:
-        yield "cluster instructions are required"
-        return
-    if dig(cluster, "controlPlane", "endpoint") is None:
-        yield "cluster controlplane endpoint is required"
-        return
-    if wrong := _bad_endpoint(config.endpoint):
-        yield f"invalid controlplane endpoint: {wrong}"
-    domain = dig(cluster, "network", "dnsDomain")
-    if domain and not (_DNS_NAME.fullmatch(domain) and len(domain.replace(".", "")) <= 255):
-        yield f'"{domain}" is not a valid DNS name'
-    yield from _cloud_provider(dig(cluster, "externalCloudProvider") or {})
-    yield from _etcd(cluster, control_plane=config.control_plane)
-    if dig(cluster, "ca", "key") and not config.control_plane:
-        yield "cluster CA key is not allowed on non-controlplane nodes (.cluster.ca)"
-    names = [manifest.get("name", "") for manifest in cluster.get("inlineManifests") or []]
-    for number, name in enumerate(names):
-        if not name.strip():
-            yield "inline manifest name can't be empty"
-        if name in names[:number]:
-            yield f'inline manifest name "{name}" is duplicate'
-    yield from _discovery(config)
-    yield from _components(cluster)
-
-
-def _bad_endpoint(text: str) -> str:
-    url = urlsplit(text)
-    if not url.hostname:
-        return "hostname must not be blank"
-    port = url.netloc.rpartition("@")[2].rpartition("]")[2].rpartition(":")[2] if ":" in url.netloc else ""
-    if port.isdigit() and not 1 <= int(port) <= 65535:
-        return "port number must be between 1 and 65535"
-    return ""
-
-
-def _cloud_provider(spec: Mapping[str, Any]) -> Findings:
-    manifests = spec.get("manifests") or []
-    if not spec.get("enabled"):
-        if manifests:
-            yield "external cloud provider is disabled, but manifests are provided"
-        return
-    for url in manifests:
-        if wrong := _bad_url(url):
-            yield f'invalid external cloud provider manifest url "{url}": {wrong}'
-
-
-def _bad_url(text: str) -> str:
-    try:
-        return _bad_endpoint(scalars.url(text))
-    except (scalars.BadScalar, ValueError) as error:
-        return str(error)
-
-
-def _etcd(cluster: Mapping[str, Any], *, control_plane: bool) -> Findings:
-    etcd = cluster.get("etcd")
-    if etcd is None:
-        return
-    if not control_plane:
-        yield "etcd config is only allowed on control plane machines"
-        return
-    if etcd.get("ca") is None:
-        yield "key/cert combination should not be empty"
-    advertised, subnet = etcd.get("advertisedSubnets") or [], etcd.get("subnet")
-    if subnet and advertised:
-        yield "etcd subnet can't be set when advertised subnets are set"
-    for cidr in advertised or ([subnet] if subnet else []):
-        if not _is_subnet(cidr):
-            yield f'etcd advertised subnet is not valid: "{cidr.removeprefix("!")}"'
-    for cidr in etcd.get("listenSubnets") or advertised:
-        if not _is_subnet(cidr):
-            yield f'etcd listen subnet is not valid: "{cidr.removeprefix("!")}"'
-
-
-def _is_subnet(text: str) -> bool:
-    bare = text.removeprefix("!")
-    return scalars.is_network(bare) or scalars.is_address(bare)
-
-
-def _discovery(config: MachineConfig) -> Findings:
-    discovery = config.get("cluster", "discovery") or {}
-    service = dig(discovery, "registries", "service") or {}
-    if not discovery.get("enabled") or service.get("disabled"):
-        return
-    endpoint = service.get("endpoint") or "https://discovery.talos.dev/"
-    wrong = (
-        "" if re.match(r"(/|[A-Za-z][A-Za-z0-9+.-]*:)", endpoint) else f'parse "{endpoint}": invalid URI for request'
-    )
-    if wrong or (wrong := _bad_scalar_url(endpoint)):
-        yield f"cluster discovery service registry endpoint is invalid: {wrong}"
-    elif urlsplit(endpoint).path not in ("", "/"):
-        yield "cluster discovery service path should be empty"
-    if not config.cluster_id:
-        yield "cluster discovery service requires .cluster.id"
-    if not config.cluster_secret:
-        yield "cluster discovery service requires .cluster.secret"
-
-
-def _bad_scalar_url(text: str) -> str:
-    try:
-        scalars.url(text)
-    except scalars.BadScalar as error:
-        return str(error)
-    return ""
-
-
-def _components(cluster: Mapping[str, Any]) -> Findings:
-    api = cluster.get("apiServer") or {}
-    yield from list(_authorizers(api))[:1]
-    for part, name in (
-        ("apiServer", "apiserver"),
-        ("controllerManager", "controller-manager"),
-        ("scheduler", "scheduler"),
-    ):
-        resources = dig(cluster, part, "resources") or {}
-        keys = [key for kind in ("requests", "limits") for key in resources.get(kind) or {}]
-        for key in [key for key in keys if key not in ("cpu", "memory")][:1]:
-            yield f'{name} resource validation failed: unsupported pod resource "{key}"'
-
-
-def _authorizers(api: Mapping[str, Any]) -> Findings:
-    if "authorizationConfig" not in api:
-        return
-    for key in api.get("extraArgs") or {}:
-        if key == "authorization-mode":
-            yield (
-                "authorization-mode cannot be used in conjunction with AuthorizationConfig, "
-                "use eitherr AuthorizationConfig or authorization-mode"
-            )
-        elif key.startswith("authorization-webhook-"):
-            yield (
-                "authorization-webhook-* flags cannot be used in conjunction with AuthorizationConfig, "
-                "use either AuthorizationConfig or authorization-webhook-* flags"
-            )
-    for authorizer in api["authorizationConfig"]:
-        kind = dig(authorizer, "type") or ""
-        wrong = (
-            "authorizer type must be set"
-            if not kind
-            else "authorizer name must be set"
-            if not authorizer.get("name")
-            else f"authorizer type {kind} is not allowed, allowed types are [Node RBAC Webhook]"
-            if kind not in ("Node", "RBAC", "Webhook")
-            else ""
-        )
-        if wrong:
-            yield f"apiserver authorization config validation failed: {wrong}"
 
 
 # --- the machine ----------------------------------------------------------------------------------------------------
@@ -290,7 +136,7 @@ def _cni(config: MachineConfig) -> Findings:
     if name != "flannel" and dig(cni, "flannel", "extraArgs"):
         yield f'"flanneldExtraArgs" field should be empty for "{name}" CNI'
     if name == "custom":
-        yield from (wrong for url in urls if (wrong := _bad_url(url)))
+        yield from (wrong for url in urls if (wrong := bad_url(url)))
 
 
 def _disks(machine: Mapping[str, Any]) -> Findings:
@@ -309,7 +155,7 @@ def _disks(machine: Mapping[str, Any]) -> Findings:
 
 def _kubelet(machine: Mapping[str, Any]) -> Findings:
     for cidr in dig(machine, "kubelet", "nodeIP", "validSubnets") or []:
-        if not _is_subnet(cidr):
+        if not is_subnet(cidr):
             yield f'kubelet nodeIP subnet is not valid: "{cidr.removeprefix("!")}"'
     extra = dig(machine, "kubelet", "extraConfig") or {}
     for field in _KUBELET_OWN:
@@ -346,7 +192,7 @@ def _kubespan(config: MachineConfig) -> Findings:
     if not config.cluster_secret:
         yield ".cluster.secret should be set when .machine.network.kubespan is enabled"
     for cidr in dig(spec, "filters", "endpoints") or []:
-        if not _is_subnet(cidr):
+        if not is_subnet(cidr):
             yield f'KubeSpan endpoint filer is not valid: "{cidr.removeprefix("!")}"'
 
 
