@@ -104,6 +104,21 @@ def test_without_a_terminal_nobody_can_confirm(environment: dict[str, str], comm
     assert_nothing_happened()
 
 
+def test_a_dry_run_destroys_nothing(environment: dict[str, str]) -> None:
+    for command in ("down", "rebuild"):
+        done = without_terminal(environment, command, "home", "--dry-run", "--yes")
+        assert done.returncode == 0, done.stderr
+        assert_nothing_happened()
+
+
+def test_an_empty_name_is_not_the_cluster_of_the_environment(environment: dict[str, str]) -> None:
+    """`provision down "$EMPTY" --yes`."""
+    for command in ("down", "rebuild"):
+        done = without_terminal(environment | {"PROVISION_CLUSTER": "home"}, command, "", "--yes")
+        assert done.returncode == exit_code("P-FILE-NOTFOUND"), done.stderr
+        assert after()["calls"] == []
+
+
 def without_terminal(environment: dict[str, str], *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", MODULE, *arguments],

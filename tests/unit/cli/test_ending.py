@@ -14,11 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from provisioner.cli.app import app as app_of_all
 from provisioner.cli.ending import guarded, show_fault
 from provisioner.cli.hearing import Screen
 from provisioner.cli.options import in_front
-from provisioner.errors import Fault
+from provisioner.errors import Fault, Interrupted
 from provisioner.faults import Exit
 from provisioner.model.events import Note
 from provisioner.views import make_view
@@ -43,6 +46,20 @@ def test_a_bug_is_told_in_a_private_file_without_what_looks_secret(capsys: pytes
     assert TOKEN not in text + shown.out + shown.err
     assert "kept-here" not in text, "values of local variables are not told"
     assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize("error", [typer.Abort(), KeyboardInterrupt(), Interrupted()], ids=repr)
+def test_whoever_stops_it_is_told_130_and_no_bug(error: BaseException) -> None:
+    def app(**_: object) -> None:
+        raise error
+
+    assert guarded(app) == Exit.INTERRUPTED
+    assert not (Path(os.environ["PROVISION_HOME"]) / "bugs").exists()
+
+
+@pytest.mark.parametrize("factor", ["inf", "nan"])
+def test_a_wait_without_a_bound_is_refused(factor: str) -> None:
+    assert CliRunner().invoke(app_of_all, ["up", "lab", "--wait-scale", factor]).exit_code == Exit.USAGE
 
 
 @pytest.mark.parametrize("grouped", [False, True])

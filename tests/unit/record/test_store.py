@@ -69,6 +69,15 @@ def test_secrets_are_private_and_moved_aside_never_deleted(store: FileStore) -> 
     assert mode(aside) == 0o600
 
 
+def test_whatever_holds_keys_is_private(store: FileStore) -> None:
+    store.write_client_files(talosconfig=b"context: a\n", kubeconfig=b"kind: Config\n")
+    store.write_machine_config("cp1", b"machine: {}\n")
+    files = [path for path in store.folder.rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {"talosconfig", "kubeconfig", "cp1.yaml"}
+    assert {mode(path) for path in files} == {0o600}
+    assert mode(store.folder) == mode(store.folder / "machines") == 0o700
+
+
 def test_the_cluster_id_is_made_once_and_outlives_the_secrets(store: FileStore) -> None:
     assert store.secrets_facts().cluster_id == ""
     made = store.ensure_cluster_id()
