@@ -113,7 +113,7 @@ class Mutant:
     @property
     def line(self) -> int:
         text = (ROOT / self.file).read_text()
-        return text[: text.index(self.old)].count("\n") + 1
+        return text.partition(self.old)[0].count("\n") + 1
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.why}"

@@ -14,6 +14,7 @@ from provisioner.flow.status import status
 from provisioner.model.events import FaultMet
 from provisioner.model.wishes import Extent
 from provisioner.ports import HyperVUnavailable
+from provisioner.steps import waits
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, host_of, observed_of
 
@@ -76,3 +77,15 @@ async def test_a_host_that_loses_hyperv_in_the_middle_is_told_as_that(facts: Map
     result = await world.session().down(EVERYTHING)
     assert (result.exit, {fault.id for fault in world.told(FaultMet)}) == (4, {fault_id})
     assert world.store.secrets is not None
+
+
+async def test_a_management_service_that_hangs_is_told_from_a_host_that_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = cluster_of({})
+    world = FakeWorld(cluster, observed_of({"all": "up"}, cluster))
+    world.clock.rate = 1e9
+    monkeypatch.setattr(waits, "CALL_REAL_S", 0.01)
+    world.host.hang("observe")
+    with pytest.raises(Fault) as caught:
+        await observe_hosts(cluster, world.ports)
+    assert caught.value.id == "P-HOST-LOST"
+    assert "Restart-Service vmms" in caught.value.then[0]

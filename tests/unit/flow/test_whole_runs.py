@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from provisioner.errors import HostRefused
+from provisioner.model.facts import SwitchFacts, SwitchJobFacts
 from provisioner.model.steps import StepId
 from provisioner.model.wishes import Extent
+from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import CLUSTER_ID, cluster_of, observed_of
 
@@ -94,6 +101,41 @@ async def test_rebuild_makes_other_machines_of_the_same_cluster() -> None:
     assert len(world.machines.made("bootstrap")) == 2
     assert world.store.made("remove_contexts") == []
     assert contexts(world) == {"talosconfig", "kubeconfig"}, "the same contexts are needed again"
+
+
+async def test_rebuild_makes_nothing_beside_what_could_not_be_removed() -> None:
+    world = nothing()
+    await world.session().up()
+    before = len(world.host.made("new_vm"))
+    refusal = HostRefused(id="HyperV.OperationFailed", message="no", function="Remove-TalosVM")
+    world.host.fail("remove_vm", refusal, forever=True)
+    result = await world.session().rebuild()
+    assert result.outcome == "failed"
+    assert len(world.host.made("new_vm")) == before
+
+
+@pytest.mark.parametrize("state", ["Running", "Failed"])
+async def test_a_switch_is_gone_when_the_host_says_so(state: str) -> None:
+    world = nothing()
+    await world.session().up()
+    there = world.host.switches["lab"]
+    before = len(world.host.made("find_switch"))
+
+    def job(_call: Call) -> None:
+        """The host's job takes its time, or fails; then there is no switch any more."""
+        looks = len(world.host.made("find_switch")) - before
+        at_work = replace(there, job=SwitchJobFacts(id="j9", kind="Remove", state=state, error_id="HyperV.Busy"))
+        gone = SwitchFacts(name="LAB", exists=False, job=SwitchJobFacts(id="j9", kind="Remove", state="Done"))
+        world.host.switches["lab"] = at_work if looks < 3 else gone
+
+    world.host.before("find_switch", job)
+    result = await world.session().down(Extent(switch=True))
+    looks = len(world.host.made("find_switch")) - before
+    if state == "Failed":
+        assert result.fault is not None
+        assert (result.fault.id, looks) == ("P-SWITCH-FAILED", 1)
+    else:
+        assert (result.outcome, looks) == ("ok", 3)
 
 
 async def test_rebuild_removes_nothing_that_could_not_be_made_again() -> None:

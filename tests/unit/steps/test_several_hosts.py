@@ -119,3 +119,15 @@ async def test_a_host_that_is_away_does_not_hide_the_other(away: str) -> None:
     assert vms == {there: "Running", ({CP, WORKER} - {there}).pop(): None}
     assert len(report.host_unread) == 1
     assert away in report.host_unread[0]
+
+
+async def test_nothing_is_called_absent_while_a_host_is_unread() -> None:
+    """All machines belong to the host that was read, and are missing there; what stands on the other one nobody knows."""
+    cluster = on_two_hosts()
+    cluster = replace(cluster, machines=tuple(replace(m, host=HOST) for m in cluster.machines))
+    world = FakeWorld(cluster, seen_on(cluster, {}))
+    world.hosts[OTHER].fail("observe", Unreachable("no route to host"), forever=True)
+    world.machines.boxes.clear()
+    told = await status(cluster, world.ports)
+    assert {row.vm for row in told.machines} == {"missing"}
+    assert told.state != "absent"

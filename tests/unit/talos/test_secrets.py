@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import ssl
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from provisioner.errors import Fault
 from provisioner.talos import pki, secrets, yaml
+from provisioner.talos.api.tls import secure_context
 from tests.unit.talos.helpers import CONFIGS, NOW, bundle
 
 CAS = {"etcd": "etcd", "kubernetes": "kubernetes", "aggregator": "", "os": "talos"}
@@ -142,3 +144,12 @@ def test_the_admin_certificate_has_the_profile_of_talos() -> None:
 
 def test_each_admin_certificate_is_a_new_one() -> None:
     assert CONFIGS.access(bundle()).crt != CONFIGS.access(bundle()).crt
+
+
+def test_a_configured_machine_must_show_a_certificate_of_this_cluster() -> None:
+    context = secure_context(CONFIGS.access(bundle()))
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert [each["subject"] for each in context.get_ca_certs()] == [((("organizationName", "talos"),),)], (
+        "and no other authority"
+    )
