@@ -285,3 +285,10 @@ def test_secrets_that_were_moved_aside_twice_in_a_second_are_both_there(store: F
         store.write_secrets(text)
         store.remove_secrets()
     assert sorted(path.read_bytes() for path in store.folder.glob("secrets.*.yaml")) == [b"one", b"two"]
+
+
+def test_files_with_keys_are_for_this_user_alone(store: FileStore) -> None:
+    store.write_client_files(talosconfig=TALOS.encode(), kubeconfig=KUBE.encode())
+    store.write_machine_config("home-cp-1", b"keys")
+    files = [store.folder / "kubeconfig", store.folder / "talosconfig", store.folder / "machines" / "home-cp-1.yaml"]
+    assert [mode(path) for path in files] == [0o600, 0o600, 0o600]

@@ -456,3 +456,12 @@ def test_an_edited_file_holds_what_was_wanted(
     assert after == before_after, "what is wanted is not changed"
     assert yaml.load(edited) == after
     assert edited.count("#") >= text.count("# first")
+
+
+def test_our_certificate_beside_another_way_to_sign_in_is_theirs() -> None:
+    """Somebody has made it their own: it stays as it is."""
+    document = pyyaml.safe_load(KUBE)
+    document["users"][0]["user"]["exec"] = {"command": "login"}
+    merged = pyyaml.safe_load(clientfiles.merge_kubeconfig(pyyaml.safe_dump(document).encode(), CONTEXT, KUBE))
+    assert merged["users"][0] == document["users"][0]
+    assert [item["name"] for item in merged["users"]] == [CONTEXT, "admin@home-1"]
