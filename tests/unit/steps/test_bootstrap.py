@@ -91,7 +91,7 @@ async def test_a_run_that_was_killed_before_bootstrap_goes_on() -> None:
 
 
 async def test_bootstrap_is_sent_once_however_long_etcd_takes() -> None:
-    world, run = remade()
+    world, run = at_work()
     slow = TalosRefused(status="UNAVAILABLE", message="etcd is not running")
     world.machines.fail("etcd_members", *[slow] * 8, address=world.machines.named(FIRST).facts.address)
     await bootstrap.apply(ACTION, run)
