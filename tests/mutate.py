@@ -68,7 +68,7 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/flow/engine.py": (f"{_FLOW}/test_engine.py",),
     "provisioner/flow/session.py": (f"{_FLOW}/test_session.py", f"{_FLOW}/test_down.py", _WHOLE),
     "provisioner/flow/": (_FLOW, f"{_STEPS}/test_several_hosts.py", _CASES),
-    "provisioner/model/naming.py": ("tests/unit/model/test_naming.py", "tests/unit/clusterfile/test_cluster.py"),
+    "provisioner/model/naming.py": ("tests/unit/model", "tests/unit/clusterfile/test_cluster.py"),
     "provisioner/model/redaction.py": ("tests/unit/model/test_redaction.py",),
     "provisioner/model/": ("tests/unit/model", _CASES, f"{_FLOW}/test_down.py", f"{_STEPS}/test_vm.py"),
     "provisioner/hyperv/resend.py": ("tests/unit/hyperv/test_resend.py",),
