@@ -1,5 +1,6 @@
 # make up      sets up and runs `provision up lab`
-# make test    sets up and runs the tests
+# make test    sets up and runs the tests, but for the long rows
+# make test-all   all tests, long rows too: every kill, every crash, every fault of the lab
 # make check   format, lint, types (tests too), imports, PowerShell, tests
 # make mutate  breaks the rules of tests/mutants.toml one by one; prints those that no fast test notices
 # make bench   measures and holds the figures against their limits
@@ -17,7 +18,7 @@ JOBS   ?= $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or 
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --maxschedchunk 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format mutate bench fuzz docs proto clean
+.PHONY: help setup up test test-all check format mutate bench fuzz docs proto clean
 
 help:                 ## these lines
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -34,6 +35,9 @@ up: setup
 	@$(BIN)/provision up lab
 
 test: setup
+	@$(PYTEST) -m "not long"
+
+test-all: setup
 	@$(PYTEST)
 
 check: setup

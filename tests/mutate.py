@@ -78,7 +78,11 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/talos/secrets.py": ("tests/unit/talos/test_secrets.py",),
     "provisioner/talos/": ("tests/unit/talos",),
     "provisioner/kubernetes/": ("tests/unit/kubernetes",),
-    "provisioner/cli/changing.py": ("tests/unit/cli/test_confirmations.py", "tests/unit/cli/test_surroundings.py"),
+    "provisioner/cli/changing.py": (
+        "tests/unit/cli/test_confirmations.py",
+        "tests/unit/cli/test_surroundings.py",
+        "tests/unit/cli/test_ending.py",
+    ),
     "provisioner/cli/": ("tests/unit/cli",),
     "provisioner/record/": ("tests/unit/record",),
     "provisioner/context.py": ("tests/unit/test_context.py", "tests/unit/cli/test_surroundings.py"),

@@ -226,7 +226,7 @@ class HostTransport(_TransportHTTP):
         ):
             self._line.answered()
             return error
-        outage = resend.outage_of(error, at=self._sign_in.at, encrypted=self.wrap_required)
+        outage = resend.outage_of(error, at=self._sign_in.at, encrypted=self.wrap_required, met=self._line.met)
         if outage is not None:
             self.reset()
             if call.abandoned.is_set():

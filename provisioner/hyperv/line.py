@@ -105,6 +105,10 @@ class HostLine:
         self.waiting_since = None
         self._reach.failed(reason)
 
+    @property
+    def met(self) -> bool:
+        return self._reach.met
+
     def bearable(self, patience_s: float) -> bool:
         return self._reach.bearable(patience_s)
 

@@ -97,9 +97,10 @@ def is_certificate_error(error: BaseException) -> bool:
     return "certificate verify" in text or "fingerprint" in text or "hostname" in text
 
 
-def outage_of(error: BaseException, *, at: str, encrypted: bool) -> Outage | None:
+def outage_of(error: BaseException, *, at: str, encrypted: bool, met: bool = False) -> Outage | None:
     """The outage that the error is a sign of, if it is one. `encrypted`: message encryption is in use; then 400 means that the context
-    belonged to a connection that is gone, which a new sign-in mends. A refused sign-in never is one.
+    belonged to a connection that is gone, which a new sign-in mends. A refused sign-in never is one. `met`: the host has answered as WinRM in this run; then a TLS handshake that
+    breaks off is its network going away, not another program at its port.
 
     503 is the answer of Windows' own web server while the service WinRM is not there, so nothing was carried out.
     """
@@ -111,6 +112,8 @@ def outage_of(error: BaseException, *, at: str, encrypted: bool) -> Outage | Non
     if is_certificate_error(error):
         return None
     failure = explain(error, at=at)
+    if met and any(isinstance(inner, ssl.SSLError) for inner in inner_errors(error)):
+        failure = Unreachable(str(failure))
     return Outage(failure, sent=not never_sent(error)) if isinstance(failure, Unreachable) else None
 
 

@@ -157,6 +157,10 @@ class Line(Protocol):
     def failed(self, reason: str) -> None:
         """No answer came: the host is away."""
 
+    @property
+    def met(self) -> bool:
+        """Whether the host has answered in this run, by any worker's line."""
+
     def bearable(self, patience_s: float) -> bool:
         """Whether the present outage is still to be borne."""
 

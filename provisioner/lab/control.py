@@ -5,6 +5,7 @@ Requests and answers are one JSON line each: `{"token", "do": "status" | "stop" 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -37,6 +38,10 @@ class LabRefusedError(LabError):
     """What was asked for cannot be; the text says why."""
 
 
+class LabSilentError(LabError):
+    """It took the request, and ended the connection without an answer."""
+
+
 class LabFrozenError(LabError):
     """Its process is there and holds its port, and says nothing: it was stopped (SIGSTOP, a debugger), or this computer swaps."""
 
@@ -57,7 +62,7 @@ def ask(card: Card, do: str, **more: Any) -> dict[str, Any]:
     except OSError as error:
         raise LabError(f"the lab does not answer: {(error.strerror or 'no answer in time').lower()}") from error
     if not answer:
-        raise LabError("the lab closed the connection without an answer")
+        raise LabSilentError("the lab closed the connection without an answer")
     try:
         result: dict[str, Any] = json.loads(answer)
     except ValueError as error:  # a lab that was killed, and another program has its port
@@ -184,7 +189,8 @@ def stop(folder: Path) -> bool:
     card = running(folder)
     if card is None:
         return False
-    ask(card, "stop")
+    with contextlib.suppress(LabSilentError):  # it may end before its answer is out: the lock tells
+        ask(card, "stop")
     try:
         with FileLock(
             folder / LOCK, timeout=STOP_S

@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.end_to_end.conftest import Desk
 
 
+@pytest.mark.long
 def test_more_memory_for_machines_at_work(desk: Desk) -> None:
     desk.good("up", "lab")
     desk.write_cluster(
@@ -49,6 +52,7 @@ asyncio.run(remove(sys.argv[1]))
 """
 
 
+@pytest.mark.long
 def test_a_first_control_plane_made_anew_joins_the_others(desk: Desk) -> None:
     """Somebody deletes its VM. Told to bootstrap again, it would begin a second etcd beside the one that holds the cluster."""
     desk.write_cluster(machines={"control_planes": 3, "workers": 0}, schedule_on_control_planes=True)
@@ -61,6 +65,7 @@ def test_a_first_control_plane_made_anew_joins_the_others(desk: Desk) -> None:
     assert desk.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}").out == before != ""
 
 
+@pytest.mark.long
 def test_what_somebody_does_to_vms_by_hand_is_told_and_mended(desk: Desk) -> None:
     """Paused, its disk deleted, deleted itself, its storage failed: each is told as what it is, and nothing more is destroyed than was."""
     desk.write_cluster(machines={"control_planes": 1, "workers": 1})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.conftest import Desk
 
 PATIENT = ("--wait-scale", "10")
@@ -28,6 +30,7 @@ def test_from_nothing_to_vms_and_back_under_the_engine(desk: Desk, pwsh: str) ->
     assert desk.ask_lab("status")["vm_names"] == ["fileserver"]
 
 
+@pytest.mark.long
 def test_the_whole_cluster_under_the_engine(desk: Desk, pwsh: str) -> None:
     hosts = {"hv01.lab": {"user": "provision", "lab": {"speed": 20, "engine": "pwsh"}}}
     desk.write_cluster(hosts=hosts)

@@ -84,6 +84,7 @@ def assert_whole(desk: Desk) -> None:
     assert desk.kubectl("get", "nodes").out.count(" Ready ") == len(MACHINES)
 
 
+@pytest.mark.long
 def test_a_healthy_cluster_outlives_its_lab(ground: Desk) -> None:
     ground.good("up", "lab")
     secrets, machines, others = ground.secrets(), ids(ground), strangers(ground)
@@ -96,6 +97,7 @@ def test_a_healthy_cluster_outlives_its_lab(ground: Desk) -> None:
         assert (ground.secrets(), ids(ground), strangers(ground)) == (secrets, machines, others)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("moment", "action"), POINTS, ids=[f"{moment}:{action}" for moment, action in POINTS])
 def test_killed_in_the_middle_of_up(ground: Desk, moment: str, action: str) -> None:
     ground.good("lab", "start")

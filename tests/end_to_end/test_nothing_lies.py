@@ -70,6 +70,7 @@ def test_a_cni_of_the_user_s_own_is_not_waited_for(desk: Desk) -> None:
     assert desk.good("status", "lab", "--json").json["state"] == "no CNI yet"
 
 
+@pytest.mark.long
 def test_a_host_that_dies_in_the_middle_is_the_one_to_blame(desk: Desk) -> None:
     desk.write_cluster(machines=TWO)
     desk.good("lab", "start")

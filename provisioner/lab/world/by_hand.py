@@ -84,7 +84,9 @@ def lose_storage(world: World, name: str) -> None:
 
 
 def _vm(world: World, name: str) -> Vm:
-    found = next((vm for vm in world.state.host.vms.values() if vm.name.lower() == name.lower()), None)
+    """The VM of that name; of several the one that Hyper-V lists first."""
+    listed = sorted(world.state.host.vms.values(), key=lambda vm: vm.created)
+    found = next((vm for vm in listed if vm.name.lower() == name.lower()), None)
     if found is None:
         names = ", ".join(vm.name for vm in world.state.host.vms.values())
         raise NoSuchVmError(f"the host has no VM {name!r}; it has {names}")

@@ -32,6 +32,9 @@ class Line:
     def answered(self) -> None: ...
     def refused(self) -> None: ...
     def failed(self, reason: str) -> None: ...
+
+    met = False
+
     def bearable(self, patience_s: float) -> bool:
         return False
 

@@ -125,6 +125,15 @@ def test_what_may_succeed_later(error: Exception, plain: bool, encrypted: bool) 
     assert (resend.outage_of(error, at=AT, encrypted=True) is not None) is encrypted
 
 
+@pytest.mark.parametrize("error", [NO_TLS, ALERT], ids=repr)
+def test_a_handshake_that_breaks_off_is_an_outage_of_a_host_that_has_answered(error: Exception) -> None:
+    """Its network goes away in the middle; the same before it ever answered is another program at its port."""
+    outage = resend.outage_of(error, at=AT, encrypted=False, met=True)
+    assert outage is not None
+    assert isinstance(outage.failure, Unreachable)
+    assert resend.outage_of(UNTRUSTED, at=AT, encrypted=False, met=True) is None
+
+
 @pytest.mark.parametrize(
     ("error", "sent"),
     [
