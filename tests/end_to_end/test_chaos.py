@@ -47,6 +47,7 @@ def up_with(desk: Desk, step: str, *faults: dict[str, Any]) -> Done:
     return Done(process.returncode, "".join(lines), "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("step", "fault"),
     [

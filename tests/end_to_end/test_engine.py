@@ -12,6 +12,7 @@ PATIENT = ("--wait-scale", "10")
 """Engines compute in real time while the lab's clock runs fast: on a busy computer a start of theirs takes a minute of the lab."""
 
 
+@pytest.mark.long
 def test_from_nothing_to_vms_and_back_under_the_engine(desk: Desk, pwsh: str) -> None:
     hosts = {"hv01.lab": {"user": "provision", "lab": {"speed": 20, "engine": "pwsh"}}}
     desk.write_cluster(hosts=hosts)

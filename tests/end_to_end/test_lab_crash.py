@@ -121,6 +121,7 @@ def test_killed_in_the_middle_of_up(ground: Desk, moment: str, action: str) -> N
     assert ground.secrets() == secrets
 
 
+@pytest.mark.long
 def test_engines_end_with_their_lab(desk: Desk, pwsh: str) -> None:
     """Also those that nobody could tell: their standard input ends."""
     hosts = {"hv01.lab": {"user": "provision", "lab": {"speed": 20, "engine": "pwsh"}}}
@@ -197,6 +198,7 @@ def test_what_a_lab_keeps_is_private(ground: Desk) -> None:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
+@pytest.mark.long
 def test_another_program_at_the_port_of_a_killed_lab_is_no_lab(desk: Desk) -> None:
     desk.good("lab", "start", "lab")
     card = cards.read_card(desk.lab_folder())
