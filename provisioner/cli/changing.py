@@ -18,7 +18,7 @@ import provisioner
 from provisioner.cli.hearing import Outages, Screen
 from provisioner.cli.opening import open_cluster
 from provisioner.cli.options import PROGRESS, STEP_NAMES, Look
-from provisioner.cli.signals import heeded, stop_as_at_ctrl_c
+from provisioner.cli.signals import stop_as_at_ctrl_c, stop_signals
 from provisioner.cli.words import fault_object, plan_object
 from provisioner.context import Context, close_ports, locked, open_ports
 from provisioner.errors import Fault
@@ -334,7 +334,7 @@ async def _drive(
         emit(Note(level="stopping", message=message, **stamp()))
 
     loop = asyncio.get_running_loop()
-    for number in heeded():
+    for number in stop_signals():
         loop.add_signal_handler(number, interrupt, number)
     ports = open_ports(context, on_call=on_call, on_away=outages.heard)
     session = Session(

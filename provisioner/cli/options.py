@@ -68,7 +68,7 @@ class Look:
 
 
 def look_of(*, verbose: int, quiet: bool, no_color: bool, ascii: bool) -> Look:
-    """From the options and the surroundings: NO_COLOR, TERM=dumb, CI and a locale without UTF-8 are heeded."""
+    """From the options and the surroundings: NO_COLOR, TERM=dumb, CI and a locale without UTF-8 are respected."""
     dumb = os.environ.get("TERM", "dumb") == "dumb"
     terminal = sys.stderr.isatty() and not dumb and not os.environ.get("CI")
     utf8 = (sys.stderr.encoding or "").lower().replace("-", "") == "utf8"

@@ -11,12 +11,12 @@ def stop_as_at_ctrl_c() -> None:
 
     To be called again when an event loop that had handlers of its own is closed: it leaves the system's.
     """
-    for number in heeded():
+    for number in stop_signals():
         if number is not signal.SIGINT:
             signal.signal(number, _interrupt)
 
 
-def heeded() -> tuple[signal.Signals, ...]:
+def stop_signals() -> tuple[signal.Signals, ...]:
     """The signals that stop a run in order."""
     hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
     return (signal.SIGINT, signal.SIGTERM, *hangup)

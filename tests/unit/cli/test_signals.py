@@ -53,7 +53,7 @@ import types
 late = types.ModuleType("provisioner.cli.app")
 def run():
     async def go():
-        for number in signals.heeded():
+        for number in signals.stop_signals():
             asyncio.get_running_loop().add_signal_handler(number, print)
     asyncio.run(go())
     signals.stop_as_at_ctrl_c()
