@@ -23,14 +23,11 @@ from provisioner.model.facts import (
     SwitchJobFacts,
     VmFacts,
 )
-from provisioner.model.spec import HostSpec
+from provisioner.model.spec import HTTP_PORT, HostSpec
 from provisioner.ports import Clock, Dialer, Endpoint, HyperVUnavailable, ObserveQuery, Progress, VmChange, VmRequest
 
 _OF_HYPERV = "HyperV."
 """Begins the ids of what no function has an id for: failures of cmdlets."""
-
-HTTP_PORT = 5985
-"""WinRM's own port for HTTP, where it encrypts the messages itself. Any other port is taken for HTTPS."""
 
 
 class HyperVHost:

@@ -38,6 +38,10 @@ class LabSpec:
     seed: int = 1
 
 
+HTTP_PORT = 5985
+"""WinRM's own port for HTTP, where it encrypts the messages itself. Any other port is taken for HTTPS."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class HostSpec:
     """A Windows machine with Hyper-V and how to sign in there."""

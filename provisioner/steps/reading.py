@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from provisioner.errors import Fault, TransportError, Unreachable
 from provisioner.model.facts import HostState
-from provisioner.model.spec import Cluster, HostSpec
+from provisioner.model.spec import HTTP_PORT, Cluster, HostSpec
 from provisioner.ports import Clock, Host, ObserveQuery
 from provisioner.steps.refusals import fault_of, hyperv_fault
 from provisioner.steps.waits import TimedOut, bounded
 
 READ_BOUND_S = 180.0
 """For one reading of a host, an outage as long as it is borne included."""
-HTTP_PORT = 5985
-"""WinRM's own port without TLS, where the messages themselves are encrypted."""
 
 
 async def read_host(cluster: Cluster, name: str, host: Host, clock: Clock) -> HostState:

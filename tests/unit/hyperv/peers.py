@@ -10,8 +10,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-from provisioner.hyperv.host import HTTP_PORT, HyperVHost
-from provisioner.model.spec import HostSpec
+from provisioner.hyperv.host import HyperVHost
+from provisioner.model.spec import HTTP_PORT, HostSpec
 from provisioner.ports import Endpoint
 from tests.fakes.clock import FakeClock
 
