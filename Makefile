@@ -29,7 +29,9 @@ $(VENV)/.ready: pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+# The package is compiled here: pip compiles none of an editable install, and some environments let no program write what it compiled.
 setup: $(VENV)/.ready
+	@$(BIN)/python -m compileall -q provisioner
 
 up: setup
 	@$(BIN)/provision up lab

@@ -112,10 +112,11 @@ def check(step: dict[str, Any], known: dict[str, dict[str, Any]], answer: Answer
 
 
 def check_left(said: dict[str, Any], world: World) -> None:
-    """What is on the host after the calls."""
+    """What is on the host after the calls. A job tidies its files in its own process, after it has told that it is done."""
     for path in said.get("files", []):
         assert world.storage.exists(path), path
     for path in said.get("no_files", []):
+        world.kernel.wait_for(lambda path=path: not world.storage.exists(path), 60.0)
         assert not world.storage.exists(path), path
     for path, mib in said.get("written", {}).items():
         file = world.storage.find(path)
