@@ -142,7 +142,7 @@ def open_store(settings: Settings, cluster: Cluster, environment: Mapping[str, s
     """What is kept on this computer about the cluster."""
     from provisioner.record.store import FileStore
 
-    return FileStore(settings.home, cluster.name, client_files(), environment, talos_id=_talos_id)
+    return FileStore(settings.home, cluster.name, client_files, environment, talos_id=_talos_id)
 
 
 def _talos_id(secrets: bytes) -> str:

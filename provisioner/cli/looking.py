@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from provisioner.cli.options import Look
 from provisioner.errors import Fault
@@ -13,6 +14,9 @@ from provisioner.model.jsontext import json_text
 from provisioner.model.redaction import redacted
 from provisioner.model.spec import Cluster, MachineSpec
 
+if TYPE_CHECKING:
+    from provisioner.model.status import StatusReport
+
 
 def status(look: Look, cluster: str, *, as_json: bool, exit_code: bool, host: str, user: str) -> int:
     """Prints what is there. Exit 0 when all of it could be read, else 4; with `exit_code` 10 when it is not healthy or differs from the
@@ -20,14 +24,13 @@ def status(look: Look, cluster: str, *, as_json: bool, exit_code: bool, host: st
     """
     from provisioner.cli.opening import open_cluster
     from provisioner.context import close_ports, open_ports
-    from provisioner.flow.status import status as read_status
-    from provisioner.model.status import StatusReport
-    from provisioner.views.status import render_status
 
     context = open_cluster(cluster, host=host, user=user, start_lab=False)
 
     async def go() -> StatusReport:
         ports = open_ports(context, on_call=lambda _info: None, on_away=lambda _host, _reason: None)
+        from provisioner.flow.status import status as read_status  # while the host signs us in
+
         try:
             return await read_status(context.cluster, ports)
         finally:
@@ -37,6 +40,8 @@ def status(look: Look, cluster: str, *, as_json: bool, exit_code: bool, host: st
     if as_json:
         sys.stdout.write(redacted(json_text(report.to_json(), encoding=sys.stdout.encoding or "utf-8")) + "\n")
     else:
+        from provisioner.views.status import render_status
+
         sys.stdout.write(render_status(report, paper=look.paper))
     if not report.complete:
         return Exit.NOT_READY

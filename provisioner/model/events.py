@@ -44,6 +44,8 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
+    """The first event of a run."""
+
     type: ClassVar[str] = "run_started"
     command: str
     """`up`, `down`, `rebuild`."""
@@ -62,6 +64,8 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnded(Event):
+    """The last event of a run."""
+
     type: ClassVar[str] = "run_ended"
     outcome: str
     """`ok`, `unchanged`, `failed`, `interrupted`."""
@@ -77,6 +81,8 @@ class RunEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PlanMade(Event):
+    """What the run will do."""
+
     type: ClassVar[str] = "plan_made"
     changes: int
     keeps: int
@@ -89,6 +95,8 @@ class PlanMade(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StepStarted(Event):
+    """The first action of a step begins."""
+
     type: ClassVar[str] = "step_started"
     step: StepId
     machines: tuple[str, ...] = ()
@@ -96,6 +104,8 @@ class StepStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StepEnded(Event):
+    """All actions of a step have ended."""
+
     type: ClassVar[str] = "step_ended"
     step: StepId
     outcome: str
@@ -106,6 +116,8 @@ class StepEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ActionStarted(Event):
+    """An action begins."""
+
     type: ClassVar[str] = "action_started"
     step: StepId
     action: str
@@ -118,6 +130,8 @@ class ActionStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ActionEnded(Event):
+    """An action has ended."""
+
     type: ClassVar[str] = "action_ended"
     step: StepId
     action: str
@@ -131,6 +145,8 @@ class ActionEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class WaitStarted(Event):
+    """A wait begins."""
+
     type: ClassVar[str] = "wait_started"
     step: StepId
     what: str
@@ -142,6 +158,8 @@ class WaitStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class WaitProgressed(Event):
+    """Why a wait goes on."""
+
     type: ClassVar[str] = "wait_progressed"
     step: StepId
     what: str
@@ -155,6 +173,8 @@ class WaitProgressed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class WaitEnded(Event):
+    """A wait has ended."""
+
     type: ClassVar[str] = "wait_ended"
     step: StepId
     what: str

@@ -37,6 +37,8 @@ class AdapterFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeFacts:
+    """A volume of the host."""
+
     root: str
     """`C:\\`."""
     size_bytes: int
@@ -45,6 +47,8 @@ class VolumeFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class HostFacts:
+    """The host itself."""
+
     computer_name: str
     os_caption: str
     os_build: str
@@ -88,6 +92,8 @@ class SwitchJobFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchFacts:
+    """A virtual switch, with the last job for it."""
+
     name: str
     exists: bool
     id: str = ""
@@ -109,6 +115,8 @@ class SwitchFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFacts:
+    """An image file on the host."""
+
     path: str
     exists: bool
     size_bytes: int = 0
@@ -125,6 +133,8 @@ class ImageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class DriveFacts:
+    """A disk or DVD drive of a VM."""
+
     kind: str
     """`disk` or `dvd`."""
     path: str
@@ -141,6 +151,8 @@ class DriveFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class VmFacts:
+    """A VM of the host."""
+
     id: str
     """Lower-case GUID."""
     name: str
@@ -258,6 +270,8 @@ class UnmetFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceFacts:
+    """A service of Talos."""
+
     id: str
     state: str
     healthy: bool
@@ -296,6 +310,8 @@ class MachineFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class EtcdMemberFacts:
+    """A member of etcd."""
+
     id: int
     hostname: str
     peer_urls: tuple[str, ...] = ()
@@ -319,6 +335,8 @@ class NodeFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class PodFacts:
+    """A pod of Kubernetes."""
+
     namespace: str
     name: str
     node: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -59,7 +60,7 @@ class UserContexts:
     def __init__(
         self,
         cluster: str,
-        edits: Mapping[str, ContextFile],
+        edits: Callable[[], Mapping[str, ContextFile]],
         environment: Mapping[str, str],
         *,
         own: Callable[[str], bytes | None],
@@ -67,11 +68,15 @@ class UserContexts:
         secrets: Callable[[], bytes | None],
     ) -> None:
         self._cluster = cluster
-        self._edits = edits
+        self._edits_of = edits
         self._environment = environment
         self._own = own
         self._own_problem = own_problem
         self._secrets = secrets
+
+    @functools.cached_property
+    def _edits(self) -> Mapping[str, ContextFile]:
+        return self._edits_of()
 
     def facts(self) -> Mapping[str, ContextFacts]:
         return {name: self._facts(name) for name in self._edits}

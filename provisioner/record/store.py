@@ -50,12 +50,14 @@ class FileStore:
         self,
         home: Path,
         cluster: str,
-        edits: Mapping[str, ContextFile],
+        edits: Callable[[], Mapping[str, ContextFile]],
         environment: Mapping[str, str],
         *,
         talos_id: Callable[[bytes], str] = lambda _secrets: "",
     ) -> None:
-        """`talos_id` reads the cluster's id from the text of a secrets bundle; empty where there is none."""
+        """`edits` gives how the user's own files are edited, asked for at first need: it loads much. `talos_id` reads the cluster's id from
+        the text of a secrets bundle; empty where there is none.
+        """
         self.folder = home / cluster
         self._cluster = cluster
         self._talos_id = functools.cache(talos_id)

@@ -8,6 +8,7 @@ a result's fields are, in which order and of which type, is checked at every cal
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -116,8 +117,7 @@ def check_left(said: dict[str, Any], world: World) -> None:
     for path in said.get("files", []):
         assert world.storage.exists(path), path
     for path in said.get("no_files", []):
-        world.kernel.wait_for(lambda path=path: not world.storage.exists(path), 60.0)
-        assert not world.storage.exists(path), path
+        assert world.kernel.wait_for(functools.partial(is_gone, world, path), 60.0), path
     for path, mib in said.get("written", {}).items():
         file = world.storage.find(path)
         assert file is not None, path
@@ -126,6 +126,10 @@ def check_left(said: dict[str, Any], world: World) -> None:
         assert sorted(vm.name for vm in world.state.host.vms.values()) == sorted(said["vms"])
     if "switches" in said:
         assert sorted(switch.name for switch in world.state.host.switches) == sorted(said["switches"])
+
+
+def is_gone(world: World, path: str) -> bool:
+    return not world.storage.exists(path)
 
 
 def fits(value: Any, expected: Any) -> bool:

@@ -18,7 +18,7 @@ FOREIGN = 54321
 
 
 def opened(home: Path) -> FileStore:
-    return FileStore(home, "home", client_files(), {"HOME": str(home)})
+    return FileStore(home, "home", client_files, {"HOME": str(home)})
 
 
 def mode(path: Path) -> int:

@@ -45,7 +45,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(home: Path) -> FileStore:
-    return FileStore(home / ".provision", "home", client_files(), {"HOME": str(home)})
+    return FileStore(home / ".provision", "home", client_files, {"HOME": str(home)})
 
 
 def states(store: FileStore) -> dict[str, str]:
@@ -136,14 +136,14 @@ def test_notes_that_cannot_be_read_are_no_notes(store: FileStore) -> None:
 def test_a_home_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(Fault) as caught:
-        FileStore(tmp_path / "p", "home", client_files(), {})
+        FileStore(tmp_path / "p", "home", client_files, {})
     assert caught.value.id == "P-LOCAL-HOME"
 
 
 def test_a_file_in_the_place_of_the_home_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "p").write_text("a file")
     with pytest.raises(Fault) as caught:
-        FileStore(tmp_path / "p", "home", client_files(), {})
+        FileStore(tmp_path / "p", "home", client_files, {})
     assert caught.value.id == "P-LOCAL-HOME"
 
 
@@ -216,7 +216,7 @@ def test_contexts_whose_certificate_runs_out_are_stale(store: FileStore, made_da
 
 
 def store_of(folder: Path, cluster: str = "home") -> FileStore:
-    return FileStore(folder, cluster, client_files(), {"HOME": str(folder)}, talos_id=secrets.cluster_id_in)
+    return FileStore(folder, cluster, client_files, {"HOME": str(folder)}, talos_id=secrets.cluster_id_in)
 
 
 def bundle_for(store: FileStore, cluster: str = "home") -> bytes:

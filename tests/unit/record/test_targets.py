@@ -46,7 +46,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def store_with(home: Path, **environment: str) -> FileStore:
-    store = FileStore(home / ".provision", "home", client_files(), {"HOME": str(home), **environment})
+    store = FileStore(home / ".provision", "home", client_files, {"HOME": str(home), **environment})
     store.write_client_files(talosconfig=TALOS.encode(), kubeconfig=KUBE.encode())
     return store
 
