@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import Fault, Unreachable
+from provisioner.model.cluster import Cluster, HostSpec
 from provisioner.model.redaction import hide
-from provisioner.model.spec import Cluster, HostSpec
 from provisioner.ports import CallInfo, Clock, Configs, ContextFile, Dialer, Endpoint, Ports
 
 if TYPE_CHECKING:
     from provisioner.clusterfile import Loaded, Settings
     from provisioner.lab.card import Card
     from provisioner.lab.control import LabError
-    from provisioner.record.store import FileStore
+    from provisioner.store.cluster_folder import FileStore
 
 LOCK_WAIT_S = 0.0
 """A second run is refused at once, never queued: its plan would be stale when its turn came."""
@@ -140,7 +140,7 @@ def open_context(
 
 def open_store(settings: Settings, cluster: Cluster, environment: Mapping[str, str]) -> FileStore:
     """What is kept on this computer about the cluster."""
-    from provisioner.record.store import FileStore
+    from provisioner.store.cluster_folder import FileStore
 
     return FileStore(settings.home, cluster.name, client_files, environment, talos_id=_talos_id)
 
@@ -171,7 +171,7 @@ def _lab_context(settings: Settings, loaded: Loaded, store: FileStore, *, start:
             "P-LAB-START",
             f"the lab of {loaded.cluster.name} does not run",
             expected="a lab started by provision up or provision lab start",
-            then=(f"provision lab start {loaded.cluster.name}",),
+            next_steps=(f"provision lab start {loaded.cluster.name}",),
         )
     hosts = {
         name: replace(
@@ -225,12 +225,12 @@ def _lab_fault(error: LabError, message: str, expected: str) -> Fault:
             "P-LAB-FROZEN",
             f"the lab's process {error.pid} is there and does not answer",
             expected=f"an answer within {error.waited_s:g} s",
-            likely="it was stopped, by a signal or a debugger",
-            then=(f"kill -CONT {error.pid}", f"or end it, its disks and VMs are kept: kill -KILL {error.pid}"),
+            probable_cause="it was stopped, by a signal or a debugger",
+            next_steps=(f"kill -CONT {error.pid}", f"or end it, its disks and VMs are kept: kill -KILL {error.pid}"),
         )
     if isinstance(error, LabRefusedError):
         return Fault(
-            "P-LAB-REFUSED", str(error), expected="what provision lab fault lists", then=("provision lab fault",)
+            "P-LAB-REFUSED", str(error), expected="what provision lab fault lists", next_steps=("provision lab fault",)
         )
     return Fault("P-LAB-START", message, expected=expected, seen=(str(error),))
 
@@ -251,7 +251,7 @@ def find_password(host: HostSpec, ask: Callable[[str], str] | None, environment:
         f"no password for {host.user or 'the user'} on {host.name}",
         expected="PROVISION_PASSWORD, a keychain item, or a terminal to ask in",
         seen=(problem or "no such item in the keychain",),
-        then=(
+        next_steps=(
             "set PROVISION_PASSWORD in the environment of this command",
             f"or put it into the keychain, which asks for it: {keychain_command(host)}",
         ),
@@ -302,7 +302,7 @@ def locked(folder: Path, cluster: str) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    from provisioner.record.files import read_plain, refuse_links, write_in_place
+    from provisioner.store.files import read_plain, refuse_links, write_in_place
 
     lock, holder = FileLock(folder / "lock", timeout=LOCK_WAIT_S), folder / "lock.pid"
     try:
@@ -317,7 +317,7 @@ def locked(folder: Path, cluster: str) -> Iterator[None]:
             f"another run is at work on {cluster}",
             expected="one run at a time",
             seen=(f"process {pid} holds {folder / 'lock'}",),
-            then=("wait for it to end, or stop it with Ctrl-C in its terminal",),
+            next_steps=("wait for it to end, or stop it with Ctrl-C in its terminal",),
         ) from error
     except (OSError, NotImplementedError) as error:
         raise Fault(
@@ -325,7 +325,7 @@ def locked(folder: Path, cluster: str) -> Iterator[None]:
             f"{folder / 'lock'} cannot be locked",
             expected="a folder of yours, on a disk that knows locks",
             seen=(getattr(error, "strerror", "") or str(error),),
-            then=("make it writable for you, or set PROVISION_HOME",),
+            next_steps=("make it writable for you, or set PROVISION_HOME",),
         ) from error
     try:
         with suppress(OSError):  # told to others alone

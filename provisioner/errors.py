@@ -38,7 +38,7 @@ class Abandoned(ProvisionError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class SourceLocation:
     """A place in the user's own file, one-based."""
 
     file: str
@@ -57,7 +57,7 @@ _LONGEST_TEXT = 400
 class Finding:
     """One thing that is wrong in a cluster file, and what was expected there."""
 
-    place: Place
+    place: SourceLocation
     path: str
     """Where in the document, as `machines[2].memory`."""
     problem: str
@@ -86,11 +86,11 @@ class Fault(ProvisionError):
     """One line; names the object."""
     expected: str = ""
     seen: Sequence[str] = ()
-    likely: str = ""
+    probable_cause: str = ""
     """Only when a rule matched the facts; empty means not known."""
-    then: Sequence[str] = ()
+    next_steps: Sequence[str] = ()
     """What to do or to type, each a line. Only commands that exist."""
-    look: Sequence[str] = ()
+    see_also: Sequence[str] = ()
     """Commands that show more."""
     resume: str = ""
     """The command that goes on, where the same command again would be refused for the same reason."""

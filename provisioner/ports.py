@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from provisioner.errors import Finding, HostRefused
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.effective import EffectiveConfig
 from provisioner.model.events import Event
 from provisioner.model.facts import (
@@ -33,7 +34,6 @@ from provisioner.model.facts import (
     SwitchJobFacts,
     VmFacts,
 )
-from provisioner.model.spec import Cluster, MachineSpec
 
 Emit = Callable[[Event], None]
 """Where events go. Called on the loop's thread; must not block."""

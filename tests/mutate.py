@@ -32,7 +32,7 @@ LIST = ROOT / "tests" / "mutants.toml"
 COPIED = ("provisioner", "tests", "clusters", "powershell", "docs", "pyproject.toml", "README.md", "Makefile")
 """What the fast tests read of the tree."""
 
-_STEPS, _FLOW = "tests/unit/steps", "tests/unit/flow"
+_STEPS, _FLOW, _OPS = "tests/unit/steps", "tests/unit/workflows", "tests/unit/operations"
 _CASES, _WHOLE = f"{_STEPS}/test_plan_cases.py", f"{_FLOW}/test_whole_runs.py"
 
 FAST: Mapping[str, tuple[str, ...]] = {
@@ -43,7 +43,7 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/steps/copies.py": (_CASES, f"{_FLOW}/test_down.py"),
     "provisioner/steps/eject.py": (f"{_STEPS}/test_eject.py", _WHOLE),
     "provisioner/steps/etcd_life.py": (f"{_STEPS}/test_etcd_life.py", _CASES),
-    "provisioner/steps/finder.py": (
+    "provisioner/steps/discovery.py": (
         f"{_STEPS}/test_eject.py",
         f"{_STEPS}/test_config_step.py",
         f"{_STEPS}/test_search.py",
@@ -54,20 +54,21 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/steps/install.py": (f"{_STEPS}/test_install.py", f"{_STEPS}/test_maintenance.py"),
     "provisioner/steps/left_disks.py": (_CASES, f"{_STEPS}/test_etcd_life.py"),
     "provisioner/steps/maintenance.py": (f"{_STEPS}/test_search.py", f"{_STEPS}/test_maintenance.py"),
-    "provisioner/steps/reading.py": (f"{_FLOW}/test_unread_host.py", f"{_FLOW}/test_observe.py"),
+    "provisioner/steps/host_reads.py": (f"{_FLOW}/test_unread_host.py", f"{_OPS}/test_observe.py"),
     "provisioner/steps/removal.py": (_CASES, f"{_FLOW}/test_down.py", _WHOLE, f"{_STEPS}/test_several_hosts.py"),
     "provisioner/steps/removing.py": (f"{_FLOW}/test_down.py", _WHOLE, f"{_FLOW}/test_session.py"),
-    "provisioner/steps/run.py": (f"{_STEPS}/test_hints.py", f"{_STEPS}/test_bootstrap.py"),
+    "provisioner/steps/run_context.py": (f"{_STEPS}/test_hints.py", f"{_STEPS}/test_bootstrap.py"),
     "provisioner/steps/secrets.py": (_CASES, _WHOLE),
     "provisioner/steps/switch.py": (f"{_STEPS}/test_switch.py", _CASES),
     "provisioner/steps/vm.py": (f"{_STEPS}/test_vm.py", _CASES, _WHOLE, f"{_STEPS}/test_search.py"),
     "provisioner/steps/vm_policy.py": (f"{_STEPS}/test_vm.py", _CASES),
-    "provisioner/steps/waits.py": (f"{_STEPS}/test_waits.py",),
+    "provisioner/steps/waiting.py": (f"{_STEPS}/test_waits.py",),
     "provisioner/steps/": (_STEPS, _FLOW),
-    "provisioner/flow/down.py": (f"{_FLOW}/test_down.py", _WHOLE, _CASES),
-    "provisioner/flow/engine.py": (f"{_FLOW}/test_engine.py",),
-    "provisioner/flow/session.py": (f"{_FLOW}/test_session.py", f"{_FLOW}/test_down.py", _WHOLE),
-    "provisioner/flow/": (_FLOW, f"{_STEPS}/test_several_hosts.py", _CASES),
+    "provisioner/workflows/down.py": (f"{_FLOW}/test_down.py", _WHOLE, _CASES),
+    "provisioner/workflows/engine.py": (f"{_FLOW}/test_engine.py",),
+    "provisioner/workflows/session.py": (f"{_FLOW}/test_session.py", f"{_FLOW}/test_down.py", _WHOLE),
+    "provisioner/operations/": (_OPS, _FLOW),
+    "provisioner/workflows/": (_FLOW, f"{_STEPS}/test_several_hosts.py", _CASES),
     "provisioner/model/naming.py": ("tests/unit/model", "tests/unit/clusterfile/test_cluster.py"),
     "provisioner/model/redaction.py": ("tests/unit/model/test_redaction.py",),
     "provisioner/model/": ("tests/unit/model", _CASES, f"{_FLOW}/test_down.py", f"{_STEPS}/test_vm.py"),
@@ -84,7 +85,7 @@ FAST: Mapping[str, tuple[str, ...]] = {
         "tests/unit/cli/test_ending.py",
     ),
     "provisioner/cli/": ("tests/unit/cli",),
-    "provisioner/record/": ("tests/unit/record",),
+    "provisioner/store/": ("tests/unit/store",),
     "provisioner/context.py": ("tests/unit/test_context.py", "tests/unit/cli/test_surroundings.py"),
 }
 """Which tests may notice a change of which files, the likeliest first; the first prefix that fits."""

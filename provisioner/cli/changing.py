@@ -24,23 +24,23 @@ from provisioner.context import Context, close_ports, locked, open_ports
 from provisioner.errors import Fault
 from provisioner.faults import Exit
 from provisioner.faults import exit_code as code_of
-from provisioner.flow.down import plan_down, without_machines
-from provisioner.flow.observe import observe, observe_hosts
-from provisioner.flow.session import Result, Session
-from provisioner.flow.up import plan_up
 from provisioner.model.events import CallEnded, Event, Note
 from provisioner.model.jsontext import json_text
+from provisioner.model.options import RemovalScope, RunOptions
 from provisioner.model.plan import Plan
 from provisioner.model.redaction import redacted
 from provisioner.model.status import FinalObject
 from provisioner.model.steps import StepId
-from provisioner.model.wishes import Extent, Options
+from provisioner.operations.observe import observe, observe_hosts
 from provisioner.ports import CallInfo, Ports
-from provisioner.record.journal import FileJournal
-from provisioner.record.usual import usual_times
+from provisioner.store.durations import usual_times
+from provisioner.store.journal import FileJournal
 from provisioner.views import make_view
 from provisioner.views.down import render_down
 from provisioner.views.plan import render_plan
+from provisioner.workflows.down import plan_down, without_machines
+from provisioner.workflows.session import Result, Session
+from provisioner.workflows.up import plan_up
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ def _refusal_code(plan: Plan) -> int:
 def down(look: Look, wanted: Wanted, extent: Mapping[str, bool], *, dry_run: bool) -> int:
     wanted.check()
     context = _open(wanted, needs_name=True)
-    wide = Extent(switch=extent["switch"], image=extent["image"], secrets=extent["secrets"])
+    wide = RemovalScope(switch=extent["switch"], image=extent["image"], secrets=extent["secrets"])
 
     async def read(ports: Ports) -> Plan:
         return plan_down(context.cluster, await observe_hosts(context.cluster, ports), wide)
@@ -154,7 +154,7 @@ def rebuild(look: Look, wanted: Wanted, *, dry_run: bool) -> int:
 
     async def read(ports: Ports) -> tuple[Plan, Plan]:
         seen = await observe(context.cluster, ports)
-        removing = plan_down(context.cluster, seen, Extent(contexts=False))
+        removing = plan_down(context.cluster, seen, RemovalScope(contexts=False))
         return removing, plan_up(context.cluster, without_machines(seen))
 
     removing, after = _with_ports(context, read)
@@ -193,7 +193,7 @@ def _protected(context: Context) -> Fault:
         f"{context.cluster.name} is protected by its file",
         expected="no protect: true",
         seen=(f"{place}: protect: true",),
-        then=("remove that line first",),
+        next_steps=("remove that line first",),
     )
 
 
@@ -207,7 +207,7 @@ def _confirm(context: Context, wanted: Wanted, verb: str) -> None:
             "P-RUN-CONFIRM",
             f"this would {verb} {name}, and there is no terminal to ask in",
             expected="--yes, or a terminal",
-            then=(f"provision {'down' if verb == 'remove' else 'rebuild'} {name} --yes",),
+            next_steps=(f"provision {'down' if verb == 'remove' else 'rebuild'} {name} --yes",),
         )
     sys.stderr.write(f"Type {name} to {verb} it: ")
     sys.stderr.flush()
@@ -224,7 +224,7 @@ def _confirm(context: Context, wanted: Wanted, verb: str) -> None:
             f"{name} was not confirmed",
             expected=name,
             seen=(typed or "nothing",),
-            then=("nothing was changed",),
+            next_steps=("nothing was changed",),
         )
 
 
@@ -343,7 +343,7 @@ async def _drive(
         emit=emit,
         stop=stop,
         begun_s=begun,
-        options=Options(wait_scale=wanted.wait_scale, retry_switch=wanted.retry_switch),
+        options=RunOptions(wait_scale=wanted.wait_scale, retry_switch=wanted.retry_switch),
         run_number=journal.run,
         run_folder=journal.folder,
         version=provisioner.__version__,

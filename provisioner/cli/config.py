@@ -13,7 +13,7 @@ from provisioner.cli.grouped import Grouped
 if TYPE_CHECKING:
     from provisioner.clusterfile import Loaded, Settings
     from provisioner.errors import Finding
-    from provisioner.model.spec import Cluster, MachineSpec
+    from provisioner.model.cluster import Cluster, MachineSpec
     from provisioner.views.paper import Paper
 
 ClusterArgument = Annotated[str, typer.Argument(metavar="CLUSTER", help="Name or path of a cluster file.")]

@@ -14,9 +14,9 @@ from provisioner.cli.config import Needs
 from provisioner.clusterfile import Loaded, effective, find_cluster_file, json_schema, load_cluster
 from provisioner.errors import Fault
 from provisioner.faults import Exit, exit_code
+from provisioner.model.cluster import Origin
 from provisioner.model.jsontext import json_text
 from provisioner.model.redaction import redacted
-from provisioner.model.spec import Origin
 from provisioner.views.box import Box, finding_json, found, render_box, render_findings
 from provisioner.views.paper import Glyph, Line, Paper, Span, Style, line, pad
 from provisioner.views.words import count, shown_path

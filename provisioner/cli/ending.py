@@ -107,7 +107,7 @@ def _surroundings(error: BaseException) -> Fault | None:
         f"this computer cannot write: {error.strerror}",
         expected="space for journals and client files in the provision home, and for what is printed",
         seen=(str(error),),
-        then=("make space, then the same command again: it reads what is there and goes on",),
+        next_steps=("make space, then the same command again: it reads what is there and goes on",),
     )
 
 
@@ -115,7 +115,7 @@ def _bug(error: Exception) -> Fault:
     """The traceback goes to a file: without local variables, and with what looks secret in its messages hidden."""
     from provisioner.cli.opening import working_folder
     from provisioner.clusterfile.settings import provision_home
-    from provisioner.record.files import make_private_folder, write_atomically
+    from provisioner.store.files import make_private_folder, write_atomically
 
     try:
         folder = provision_home(os.environ, working_folder()) / "bugs"
@@ -132,5 +132,5 @@ def _bug(error: Exception) -> Fault:
         f"{type(error).__name__}: {error}",
         expected="no such thing",
         seen=(f"traceback in {where}",),
-        then=("please report it with that file",),
+        next_steps=("please report it with that file",),
     )

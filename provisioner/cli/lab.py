@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provisioner.errors import Fault
-    from provisioner.model.spec import Cluster
+    from provisioner.model.cluster import Cluster
 
 lab_app = typer.Typer(
     cls=Grouped, help="The embedded lab: a Hyper-V host, Talos machines, Kubernetes, on loopback.", no_args_is_help=True
@@ -109,7 +109,7 @@ def reset(cluster: LabArg = "lab", *, yes: o.YesOption = False, as_json: o.JsonO
             "P-RUN-CONFIRM",
             f"this would delete the lab of {cluster}, with its VMs and their disks",
             expected="--yes",
-            then=(f"provision lab reset {cluster} --yes",),
+            next_steps=(f"provision lab reset {cluster} --yes",),
         )
     store = open_store(read_all_settings(cluster), wanted, os.environ)
     store.write_notes(without_beginning(store.read_notes()))  # its etcd goes with it
@@ -184,6 +184,6 @@ def _unknown(name: str, known: Iterable[str]) -> Fault:
         f"the lab knows no fault {name}",
         expected="a name that provision lab fault lists",
         seen=(name,),
-        likely=f"{close[0]} was meant" if close else "",
-        then=("provision lab fault",),
+        probable_cause=f"{close[0]} was meant" if close else "",
+        next_steps=("provision lab fault",),
     )

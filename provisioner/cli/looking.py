@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from provisioner.cli.options import Look
 from provisioner.errors import Fault
 from provisioner.faults import FAULTS, Exit
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.jsontext import json_text
 from provisioner.model.redaction import redacted
-from provisioner.model.spec import Cluster, MachineSpec
 
 if TYPE_CHECKING:
     from provisioner.model.status import StatusReport
@@ -29,7 +29,7 @@ def status(look: Look, cluster: str, *, as_json: bool, exit_code: bool, host: st
 
     async def go() -> StatusReport:
         ports = open_ports(context, on_call=lambda _info: None, on_away=lambda _host, _reason: None)
-        from provisioner.flow.status import status as read_status  # while the host signs us in
+        from provisioner.operations.status import status as read_status  # while the host signs us in
 
         try:
             return await read_status(context.cluster, ports)
@@ -65,7 +65,7 @@ def explain(look: Look, fault_id: str) -> int:
             f"{fault_id} is no fault",
             expected="an id as the box shows it",
             seen=tuple(f"did you mean {name}?" for name in close),
-            then=("provision explain",),
+            next_steps=("provision explain",),
         )
     sys.stdout.write(look.paper.render(render_explain(FAULTS[wanted], look.paper)))
     return Exit.DONE
@@ -75,7 +75,7 @@ def machine_config(cluster: Cluster, machine: MachineSpec) -> bytes:
     """The config as `up` would send it, with the cluster's own secrets, or with fresh ones where there are none yet."""
     from provisioner.cli.opening import read_all_settings
     from provisioner.context import WorldClock, new_configs, open_store
-    from provisioner.flow.up import expected_endpoint
+    from provisioner.workflows.up import expected_endpoint
 
     store = open_store(read_all_settings(cluster.name), cluster, os.environ)
     configs = new_configs(WorldClock())

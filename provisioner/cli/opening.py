@@ -18,7 +18,7 @@ from provisioner.views.paper import printable
 
 
 def read_all_settings(cluster: str, host: str = "", user: str = "") -> Settings:
-    """Options, then environment, then defaults; the clusters that come with the product are found last."""
+    """RunOptions, then environment, then defaults; the clusters that come with the product are found last."""
     settings = read_settings(os.environ, cwd=working_folder(), cluster=cluster, host=host, user=user)
     return replace(settings, folders=(*settings.folders, data_folder("clusters")))
 
@@ -48,7 +48,7 @@ def load(settings: Settings) -> Loaded:
                     if own
                     else (f"looked in {folders}", f"examples that come with provision: {examples}")
                 ),
-                then=("the same command with one of the names",)
+                next_steps=("the same command with one of the names",)
                 if own
                 else ("provision plan lab    is an example that needs no file of yours",),
             )
@@ -83,7 +83,7 @@ def check_configs(loaded: Loaded) -> tuple[Finding, ...]:
             "P-FILE-FINDINGS",
             f"{wrong} finding{'s' if wrong > 1 else ''} in the patches of {cluster.file}",
             findings=findings,
-            then=(f"mend the lines named, then: provision config check {cluster.name}",),
+            next_steps=(f"mend the lines named, then: provision config check {cluster.name}",),
         )
     return findings
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from provisioner.errors import Fault
 from provisioner.faults import exit_code
-from provisioner.flow.session import action_line
 from provisioner.model.plan import Plan
+from provisioner.workflows.session import action_line
 
 
 def fault_object(fault: Fault) -> dict[str, Any]:
@@ -20,10 +20,10 @@ def fault_object(fault: Fault) -> dict[str, Any]:
         "message": fault.message,
         "expected": fault.expected,
         "seen": list(fault.seen),
-        "likely": fault.likely,
-        "then": list(fault.then),
+        "probable_cause": fault.probable_cause,
+        "next_steps": list(fault.next_steps),
         "resume": fault.resume,
-        "look": list(fault.look),
+        "see_also": list(fault.see_also),
         "picture": fault.picture,
         "machine": fault.machine,
         "findings": [asdict(finding) for finding in fault.findings],

@@ -11,8 +11,8 @@ pydantic and PyYAML are loaded when a file is read, not before.
 
 from __future__ import annotations
 
-from provisioner.clusterfile.finding import ClusterFileName, find_cluster_file, list_clusters
 from provisioner.clusterfile.load import Loaded, effective, json_schema, load_cluster
+from provisioner.clusterfile.locate import ClusterFileName, find_cluster_file, list_clusters
 from provisioner.clusterfile.settings import Setting, Settings, read_settings
 
 __all__ = [

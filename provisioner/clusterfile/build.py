@@ -23,8 +23,7 @@ from provisioner.clusterfile.version1 import (
 )
 from provisioner.errors import Finding
 from provisioner.model import versions
-from provisioner.model.naming import computed_mac, spaced_mac
-from provisioner.model.spec import (
+from provisioner.model.cluster import (
     Cluster,
     HostSpec,
     ImageSpec,
@@ -36,6 +35,7 @@ from provisioner.model.spec import (
     Role,
     SwitchSpec,
 )
+from provisioner.model.naming import computed_mac, spaced_mac
 
 
 @dataclass(frozen=True, kw_only=True)

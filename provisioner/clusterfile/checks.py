@@ -17,9 +17,9 @@ from provisioner.clusterfile.tree import dotted
 from provisioner.clusterfile.version1 import Counts, Hardware, Host
 from provisioner.errors import Finding
 from provisioner.model import versions
+from provisioner.model.cluster import Role
 from provisioner.model.naming import is_windows_device, spaced_mac
 from provisioner.model.networks import IpAddress, network_of, network_problems, parsed_address
-from provisioner.model.spec import Role
 
 ALLOWANCE_MIB = 150
 """What Talos forgives: firmware and kernel take a part of a VM's memory before anybody can count it."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner.clusterfile.settings import Setting
-from provisioner.errors import Fault, Finding, Place
-from provisioner.model.spec import Cluster, Origin
+from provisioner.errors import Fault, Finding, SourceLocation
+from provisioner.model.cluster import Cluster, Origin
 
 if TYPE_CHECKING:
     from provisioner.clusterfile.tree import Tree
@@ -39,7 +39,7 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
     try:
         raw = read_small(path)
     except TooLarge as error:
-        start = Place(file=shown, line=1, column=1)
+        start = SourceLocation(file=shown, line=1, column=1)
         raise _findings(shown, [Finding(place=start, path="", problem=str(error), expected="a small file")]) from None
     except Unreadable as error:
         raise Fault(
@@ -47,7 +47,7 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
             f"{shown} cannot be read",
             expected="a plain file that you may read",
             seen=(str(error),),
-            then=(f"make {shown} readable for you",),
+            next_steps=(f"make {shown} readable for you",),
         ) from None
     tree = read_trees(raw, shown)[0]
     cluster: Cluster | None = None
@@ -76,7 +76,7 @@ def _findings(shown: str, findings: Sequence[Finding]) -> Fault:
         id="P-FILE-FINDINGS",
         message=f"{'1 finding' if errors == 1 else f'{errors} findings'} in {shown}",
         findings=findings,
-        then=[f"mend the lines named, then provision config check {shown}"],
+        next_steps=[f"mend the lines named, then provision config check {shown}"],
     )
 
 

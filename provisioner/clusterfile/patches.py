@@ -14,8 +14,8 @@ from provisioner.clusterfile.small import TooLarge, Unreadable, expanded, read_s
 from provisioner.clusterfile.tree import Path as At
 from provisioner.clusterfile.tree import Tree, dotted, read_trees
 from provisioner.clusterfile.version1 import PatchFile
-from provisioner.errors import Finding, Place
-from provisioner.model.spec import PatchSpec
+from provisioner.errors import Finding, SourceLocation
+from provisioner.model.cluster import PatchSpec
 
 _EXPECTED = "a part of a machine config, as machine: {...}, or a list of JSON patch operations"
 
@@ -35,7 +35,7 @@ def read_patches(
     return tuple(specs)
 
 
-def patch_of(text: str, place: Place) -> PatchSpec:
+def patch_of(text: str, place: SourceLocation) -> PatchSpec:
     """A patch from the text of a file. Raises ValueError for what is no YAML."""
     trees = read_trees(text.encode(), place.file, several=True)
     found = [finding for tree in trees for finding in tree.findings]
@@ -45,7 +45,7 @@ def patch_of(text: str, place: Place) -> PatchSpec:
     return spec
 
 
-def _spec(roots: Sequence[tuple[Tree, At]], place: Place, found: list[Finding], *, alone: bool) -> PatchSpec:
+def _spec(roots: Sequence[tuple[Tree, At]], place: SourceLocation, found: list[Finding], *, alone: bool) -> PatchSpec:
     """A patch of the documents that stand there; `alone` when the only one may be a JSON patch."""
     values = [tree.as_talos_reads(at) for tree, at in roots]
     places = [tree.places_below(at) for tree, at in roots]

@@ -87,7 +87,7 @@ def provision_home(environment: Mapping[str, str], cwd: Path | None) -> Path:
             f"there is no place for {given}",
             expected="a folder of yours for secrets, journals and client files",
             seen=(problem,),
-            then=("set HOME, or PROVISION_HOME to a folder of yours",),
+            next_steps=("set HOME, or PROVISION_HOME to a folder of yours",),
         )
     return path
 

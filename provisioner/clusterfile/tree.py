@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from provisioner.errors import Finding, Place
+from provisioner.errors import Finding, SourceLocation
 from provisioner.model import scalars
 from provisioner.model.scalars import Scalar
 
@@ -61,8 +61,8 @@ class Tree:
     """A document: its value, the place of every value and key, and what is wrong with it as YAML."""
 
     value: Any = None
-    places: dict[Path, Place] = field(default_factory=dict)
-    keys: dict[Path, Place] = field(default_factory=dict)
+    places: dict[Path, SourceLocation] = field(default_factory=dict)
+    keys: dict[Path, SourceLocation] = field(default_factory=dict)
     """Where the key of a mapping's value stands."""
     unquoted: dict[Path, Scalar | str | None] = field(default_factory=dict)
     """What each unquoted scalar means to Talos."""
@@ -82,21 +82,21 @@ class Tree:
             return [self._as_talos_reads(item, (*path, index)) for index, item in enumerate(value)]
         return self.unquoted.get(path, value)
 
-    def places_below(self, path: Path = ()) -> dict[Path, Place]:
+    def places_below(self, path: Path = ()) -> dict[Path, SourceLocation]:
         """Where that value and each thing in it stands, of a mapping's value its key; paths are counted from there."""
         value = self.value
         for part in path:
             value = value[part]
         return {(): self.place(path), **dict(self._places_below(value, path, len(path)))}
 
-    def _places_below(self, value: Any, path: Path, depth: int) -> Iterator[tuple[Path, Place]]:
+    def _places_below(self, value: Any, path: Path, depth: int) -> Iterator[tuple[Path, SourceLocation]]:
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         for part, item in items:
             inner = (*path, part)
             yield inner[depth:], self.place(inner, key=True)
             yield from self._places_below(item, inner, depth)
 
-    def place(self, path: Path, *, key: bool = False) -> Place:
+    def place(self, path: Path, *, key: bool = False) -> SourceLocation:
         """Of that value, or of the nearest thing around it that stands in the file."""
         if key and path in self.keys:
             return self.keys[path]
@@ -126,7 +126,7 @@ def plain(value: Any) -> Any:
 
 def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
     """The documents of a file; exactly one unless `several`. An unreadable file gives one tree that has the finding."""
-    start = Place(file=file, line=1, column=1)
+    start = SourceLocation(file=file, line=1, column=1)
     failed = Tree(places={(): start})
     if len(raw) > MAX_BYTES:
         failed.findings.append(Finding(place=start, path="", problem="larger than 1 MiB", expected="a small YAML file"))
@@ -135,7 +135,7 @@ def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        place = Place(file=file, line=line, column=error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1)
+        place = SourceLocation(file=file, line=line, column=error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1)
         failed.findings.append(Finding(place=place, path="", problem="not UTF-8", expected="text in UTF-8"))
         return [failed]
     try:
@@ -145,7 +145,9 @@ def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
         return [failed]
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
-        place = Place(file=file, line=before.count("\n") + 1, column=len(before) - (before.rfind("\n") + 1) + 1)
+        place = SourceLocation(
+            file=file, line=before.count("\n") + 1, column=len(before) - (before.rfind("\n") + 1) + 1
+        )
         problem = f"the character U+{error.character:04X} is not allowed in YAML"
         failed.findings.append(Finding(place=place, path="", problem=problem))
         return [failed]
@@ -173,8 +175,8 @@ def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
     return trees
 
 
-def _place(node: yaml.Node, file: str) -> Place:
-    return Place(file=file, line=node.start_mark.line + 1, column=node.start_mark.column + 1)
+def _place(node: yaml.Node, file: str) -> SourceLocation:
+    return SourceLocation(file=file, line=node.start_mark.line + 1, column=node.start_mark.column + 1)
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> Iterator[Finding]:
@@ -189,10 +191,10 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> Iterator[Findi
     row = mark.line + 1 if mark else 1
     if any(number == row for number, _ in tabs) or "\\t" in (error.problem or ""):
         for number, column in tabs or [(row, mark.column + 1 if mark else 1)]:
-            place = Place(file=file, line=number, column=column)
+            place = SourceLocation(file=file, line=number, column=column)
             yield Finding(place=place, path="", problem="a tab in the indentation", expected="spaces")
         return
-    place = Place(file=file, line=row, column=mark.column + 1 if mark else 1)
+    place = SourceLocation(file=file, line=row, column=mark.column + 1 if mark else 1)
     words = ", ".join(part for part in (error.context, error.problem) if part)
     yield Finding(place=place, path="", problem=f"not YAML: {words}")
 

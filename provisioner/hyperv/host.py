@@ -13,6 +13,7 @@ from provisioner.hyperv.gather import Alone, Batch, Caller, OfItems, OfStatement
 from provisioner.hyperv.module import ModuleNeed
 from provisioner.hyperv.transport import HOST_TYPE, MODULE, Line, Session, SignIn, Statement
 from provisioner.hyperv.workers import CallInfo, Workers
+from provisioner.model.cluster import HTTP_PORT, HostSpec
 from provisioner.model.facts import (
     ConsoleFacts,
     HostFacts,
@@ -23,7 +24,6 @@ from provisioner.model.facts import (
     SwitchJobFacts,
     VmFacts,
 )
-from provisioner.model.spec import HTTP_PORT, HostSpec
 from provisioner.ports import Clock, Dialer, Endpoint, HyperVUnavailable, ObserveQuery, Progress, VmChange, VmRequest
 
 _OF_HYPERV = "HyperV."

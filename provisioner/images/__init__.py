@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from provisioner.model.spec import ImageSpec
+from provisioner.model.cluster import ImageSpec
 
 RELEASES = "https://github.com/siderolabs/talos/releases/download"
 FACTORY = "https://factory.talos.dev"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from provisioner.model.cluster import Cluster
 from provisioner.model.effective import EffectiveConfig
 from provisioner.model.facts import Observed
-from provisioner.model.spec import Cluster
 
 API_PORT = 6443
 

@@ -75,7 +75,7 @@ class RunEnded(Event):
     summary: str = ""
     left: tuple[str, ...] = ()
     """What is left to do, or what was left in place, in words."""
-    go_on: str = ""
+    resume_command: str = ""
     """The command that goes on, after a run that did not get to its end."""
 
 
@@ -214,7 +214,7 @@ class Note(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaultMet(Event):
+class FaultReported(Event):
     """A fault, with everything its box shows."""
 
     type: ClassVar[str] = "fault"
@@ -225,10 +225,10 @@ class FaultMet(Event):
     machine: str | None = None
     expected: str = ""
     seen: tuple[str, ...] = ()
-    likely: str = ""
-    then: tuple[str, ...] = ()
-    look: tuple[str, ...] = ()
-    go_on: tuple[str, ...] = ()
+    probable_cause: str = ""
+    next_steps: tuple[str, ...] = ()
+    see_also: tuple[str, ...] = ()
+    resume_command: tuple[str, ...] = ()
     picture: str = ""
     findings: tuple[Mapping[str, Any], ...] = ()
 
@@ -246,7 +246,7 @@ ALL: tuple[type[Event], ...] = (
     WaitEnded,
     CallEnded,
     Note,
-    FaultMet,
+    FaultReported,
 )
 BY_TYPE: dict[str, type[Event]] = {event.type: event for event in ALL}
 

@@ -81,7 +81,7 @@ class PlanWarning:
 
     id: str
     message: str
-    then: tuple[str, ...] = ()
+    next_steps: tuple[str, ...] = ()
 
 
 AS_THE_FILE_SAYS = "VMs, versions and access are as the file says"
@@ -98,7 +98,7 @@ class Difference:
     """`Talos`, `Kubernetes`, `endpoint` or `machine`."""
     seen: str
     wanted: str
-    then: str = ""
+    next_steps: str = ""
     """What the user can do about it; one line."""
 
     @property

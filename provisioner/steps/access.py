@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Fault, TransportError
+from provisioner.model.cluster import Cluster
 from provisioner.model.endpoint import endpoint_of
 from provisioner.model.facts import ContextFacts, ContextState, Observed
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
 from provisioner.steps.blame import unless_host_lost
-from provisioner.steps.run import Run
-from provisioner.steps.waits import Met, NotYet, TimedOut
+from provisioner.steps.run_context import Run
+from provisioner.steps.waiting import Pending, Ready, TimedOut
 
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
@@ -26,7 +26,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
             f"the context {context} cannot be added to a file of yours",
             expected="a kubeconfig and a talosconfig of yours that can be read and changed, or none",
             seen=broken,
-            then=("mend or move the file named", f"or first: provision up {cluster.name} --until health"),
+            next_steps=("mend or move the file named", f"or first: provision up {cluster.name} --until health"),
         )
         yield Action(step=StepId.ACCESS, verb=Verb.REFUSE, object=context, why=fault.message, fault=fault)
         return
@@ -81,7 +81,7 @@ async def apply(action: Action, run: Run) -> str:
             f"the files for clients of {run.cluster.name} do not work",
             expected=f"an answer through each within {late.bound}",
             seen=(late.reason,),
-            look=(f"the files lie in {run.ports.store.folder}",),
+            see_also=(f"the files lie in {run.ports.store.folder}",),
         )
         raise await unless_host_lost(run, fault) from late
     return met.seen
@@ -94,7 +94,7 @@ class _Files:
         self.run = run
         self.changed: tuple[str, ...] | None = None
 
-    async def probe(self) -> Met[None] | NotYet:
+    async def probe(self) -> Ready[None] | Pending:
         run, store = self.run, self.run.ports.store
         _, access = run.keys()
         first = run.addresses[run.cluster.control_planes[0].name]
@@ -106,10 +106,10 @@ class _Files:
             facts = await run.ports.machines.read(first, access)
             ready = await run.ports.kubernetes.ready(kubeconfig)
         except TransportError as error:
-            return NotYet(str(error))
+            return Pending(str(error))
         if not ready:
-            return NotYet("the Kubernetes API does not say ok at /readyz yet")
-        return Met(
+            return Pending("the Kubernetes API does not say ok at /readyz yet")
+        return Ready(
             None, f"Talos {facts.talos} and Kubernetes answer; {', '.join(self.changed) or 'contexts unchanged'}"
         )
 

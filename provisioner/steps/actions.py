@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from provisioner.errors import Fault
+from provisioner.model.cluster import MachineSpec
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import MachineSpec
 from provisioner.model.steps import StepId
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from provisioner.model.cluster import Cluster
 from provisioner.model.facts import Observed
+from provisioner.model.options import RunOptions
 from provisioner.model.plan import Action
-from provisioner.model.spec import Cluster
-from provisioner.model.wishes import Options
 from provisioner.ports import Ports
-from provisioner.steps.finder import Finder
+from provisioner.steps.discovery import AddressDiscovery
 from provisioner.steps.image import image_path
-from provisioner.steps.run import Run
+from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
-from provisioner.steps.waits import Waiter
+from provisioner.steps.waiting import Waiter
 
 
 def new_run(
@@ -22,7 +22,7 @@ def new_run(
     seen: Observed,
     *,
     waiter: Waiter,
-    options: Options,
+    options: RunOptions,
     picture: Callable[[str], Awaitable[str]],
     actions: Sequence[Action] = (),
 ) -> Run:
@@ -39,7 +39,7 @@ def new_run(
     )
     for name, host in ports.hosts.items():
         coming = {cluster.machine(a.machine).mac for a in actions if a.kind == "find" and a.host == name}
-        run.finders[name] = Finder(host=host, clock=ports.clock, learned=run.learned, coming=coming)
+        run.finders[name] = AddressDiscovery(host=host, clock=ports.clock, learned=run.learned, coming=coming)
         path = image_path(cluster, seen.hosts[name]).lower()
         found = next((i for i in seen.hosts[name].images if i.exists and i.path.lower() == path), None)
         if found is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from provisioner.errors import Answered, Fault, Malformed, TransportError
+from provisioner.model.cluster import MachineSpec
 from provisioner.model.facts import VmFacts
-from provisioner.model.spec import MachineSpec
-from provisioner.steps.refusals import fault_of
-from provisioner.steps.run import Run
-from provisioner.steps.waits import TimedOut, bounded
+from provisioner.steps.host_faults import fault_of
+from provisioner.steps.run_context import Run
+from provisioner.steps.waiting import TimedOut, bounded
 
 GONE_S = 120.0
 """A host that could not be asked for so long is asked once more by itself, and blamed if that fails too."""
@@ -60,7 +60,7 @@ def vm_stopped(machine: MachineSpec, vm: VmFacts | None, *, expected: str) -> Fa
         f"{machine.name} does not run: " + (f"its VM is {vm.state}" if vm is not None else "its VM is gone"),
         expected=expected,
         seen=(seen, "it ran when this step began"),
-        likely="somebody, or the host itself, stopped or removed the VM meanwhile",
+        probable_cause="somebody, or the host itself, stopped or removed the VM meanwhile",
         machine=machine.name,
     )
 
@@ -91,5 +91,5 @@ def _lost(error: TransportError, host: str) -> Fault:
         f"{host} does not answer any more, and its machines with it",
         expected="an answer of the host about its VMs",
         seen=(reason,),
-        then=("look at the host: its power, its network, the services WinRM and vmms",),
+        next_steps=("look at the host: its power, its network, the services WinRM and vmms",),
     )

@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from provisioner.errors import Fault, TalosRefused, TransportError
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import EtcdMemberFacts, Observed
 from provisioner.model.notes import etcd_began
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import StepId
 from provisioner.steps.blame import unless_host_lost
 from provisioner.steps.etcd_life import fault_of_loss, in_kubernetes, lost, signs_of_life
 from provisioner.steps.left_disks import to_attach
-from provisioner.steps.run import Run
+from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
-from provisioner.steps.waits import Met, NotYet, TimedOut
+from provisioner.steps.waiting import Pending, Ready, TimedOut
 
 NOT_YET = ("FAILED_PRECONDITION", "UNAVAILABLE")
 """Answers of Bootstrap that pass by themselves: CRI not up yet, time not in sync yet, apid restarting. Source: Talos' server."""
@@ -72,8 +72,8 @@ async def apply(action: Action, run: Run) -> str:
             f"etcd did not start on {action.machine}",
             expected=f"etcd's member list naming {action.machine}, within {late.bound}",
             seen=(late.reason, *((bootstrap.ran_before,) if bootstrap.ran_before else ())),
-            likely="machines do not reach a time server" if await bootstrap.waits_for_time() else "",
-            then=bootstrap.way_out(),
+            probable_cause="machines do not reach a time server" if await bootstrap.waits_for_time() else "",
+            next_steps=bootstrap.way_out(),
             machine=action.machine,
         )
         raise await unless_host_lost(run, fault) from late
@@ -115,9 +115,9 @@ class _Bootstrap:
             f"only if its data is gone for good, to begin anew with an empty cluster: provision rebuild {name}",
         )
 
-    async def probe(self) -> Met[None] | NotYet:
+    async def probe(self) -> Ready[None] | Pending:
         members = await self._members()
-        if isinstance(members, NotYet):
+        if isinstance(members, Pending):
             if self.accepted:
                 return members
             joins = await self._joins()
@@ -125,29 +125,29 @@ class _Bootstrap:
                 self._refuse_to_begin_anew()
             return joins or await self._call(members)
         if any(member.hostname == self.machine for member in members):
-            return Met(None, f"etcd's member list names {self.machine}")
+            return Ready(None, f"etcd's member list names {self.machine}")
         if self.refused_as_done and members:
             raise Fault(
                 "P-ETCD-TWICE",
                 f"etcd on {self.machine} belongs to another cluster",
                 expected=f"a member list that names {self.machine}",
                 seen=tuple(f"member {member.hostname}" for member in members),
-                then=(f"provision rebuild {self.run.cluster.name}",),
+                next_steps=(f"provision rebuild {self.run.cluster.name}",),
                 machine=self.machine,
             )
-        return NotYet("etcd's member list does not name this machine yet")
+        return Pending("etcd's member list does not name this machine yet")
 
-    async def _members(self) -> tuple[EtcdMemberFacts, ...] | NotYet:
+    async def _members(self) -> tuple[EtcdMemberFacts, ...] | Pending:
         run = self.run
         _, access = run.keys()
         try:
             return await run.ports.machines.etcd_members(run.addresses[self.machine], access)
         except TalosRefused as refusal:
-            return NotYet(f"etcd: {refusal.message}")
+            return Pending(f"etcd: {refusal.message}")
         except TransportError as error:
-            return NotYet(f"{self.machine}: {error}")
+            return Pending(f"{self.machine}: {error}")
 
-    async def _joins(self) -> NotYet | None:
+    async def _joins(self) -> Pending | None:
         """Why this machine must not bootstrap: etcd lives on another one, or may."""
         run = self.run
         for other in self.before:
@@ -161,9 +161,9 @@ class _Bootstrap:
                     machine=self.machine,
                 )
             if facts is None:
-                return NotYet(f"{other.name} was not reached yet, and may hold etcd's data")
+                return Pending(f"{other.name} was not reached yet, and may hold etcd's data")
             if facts.mode == "secure" and (why := await self._why_data(other.name)):
-                return NotYet(f"{why}: {self.machine} joins it by itself")
+                return Pending(f"{why}: {self.machine} joins it by itself")
         return None
 
     def _refuse_to_begin_anew(self) -> None:
@@ -189,7 +189,7 @@ class _Bootstrap:
         state = next((service.state for service in services if service.id == "etcd"), "")
         return "" if state in WITHOUT_DATA else f"etcd is {state} on {other}"
 
-    async def _call(self, why_no_members: NotYet) -> Met[None] | NotYet:
+    async def _call(self, why_no_members: Pending) -> Ready[None] | Pending:
         run = self.run
         _, access = run.keys()
         try:
@@ -199,7 +199,7 @@ class _Bootstrap:
                 self.accepted = self.refused_as_done = True
                 return why_no_members
             if refusal.status in NOT_YET:
-                return NotYet(refusal.message)
+                return Pending(refusal.message)
             raise Fault(
                 "P-ETCD-STUCK",
                 f"{self.machine} refuses to bootstrap",
@@ -208,9 +208,9 @@ class _Bootstrap:
                 machine=self.machine,
             ) from refusal
         except TransportError as lost:
-            return NotYet(f"the answer was lost ({lost}); the member list tells")
+            return Pending(f"the answer was lost ({lost}); the member list tells")
         self.accepted = True
-        return NotYet("bootstrap accepted, etcd is starting")
+        return Pending("bootstrap accepted, etcd is starting")
 
 
 def _why_it_ran_before(run: Run, seen: Observed, machine: str) -> str:

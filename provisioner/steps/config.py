@@ -14,17 +14,17 @@ from provisioner.errors import (
     TransportError,
     Unreachable,
 )
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import MachineFacts, Observed
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import STEP, StepId
 from provisioner.steps.actions import Kept, for_machine
 from provisioner.steps.blame import unless_host_lost
-from provisioner.steps.finder import identity_problem
+from provisioner.steps.discovery import identity_problem
 from provisioner.steps.left_disks import to_attach
-from provisioner.steps.run import Run
-from provisioner.steps.waits import Met, NotYet, TimedOut
+from provisioner.steps.run_context import Run
+from provisioner.steps.waiting import Pending, Ready, TimedOut
 
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
@@ -82,9 +82,9 @@ async def _endpoint(run: Run, machine: MachineSpec) -> str:
     """The first control plane's own config knows its address already; everybody else waits for it."""
     first = run.cluster.control_planes[0].name
 
-    async def probe() -> Met[str] | NotYet:
+    async def probe() -> Ready[str] | Pending:
         url = run.endpoint()
-        return Met(url, url) if url else NotYet(f"the address of {first} is not known yet")
+        return Ready(url, url) if url else Pending(f"the address of {first} is not known yet")
 
     try:
         bound = STEP[StepId.MAINTENANCE].bound_s
@@ -122,7 +122,7 @@ def _check_disk(run: Run, machine: MachineSpec) -> None:
             f"{machine.name} has no disk {wanted}",
             expected=f"the install disk {wanted}",
             seen=tuple(f"{d.path}, {d.size_bytes / 1e9:.0f} GB" for d in usable) or ("no disk at all",),
-            then=("put one of them into install_disk:, or into the patch that names the disk",),
+            next_steps=("put one of them into install_disk:, or into the patch that names the disk",),
             machine=machine.name,
         )
 
@@ -142,7 +142,7 @@ def _check_address(run: Run, machine: MachineSpec) -> None:
         f"{machine.name} is at {seen}, but the endpoint would be {machine.address}",
         expected=f"the first control plane at the address: of the file, {machine.address}",
         seen=(f"{machine.name} at {seen}", "no config was sent to it"),
-        then=(f"{reserve} and restart the VM, or put address: {seen} into {cluster.file.name}",),
+        next_steps=(f"{reserve} and restart the VM, or put address: {seen} into {cluster.file.name}",),
         machine=machine.name,
     )
 
@@ -156,24 +156,24 @@ class _Delivery:
         self.config = config
         self.sent = False
 
-    async def probe(self) -> Met[None] | NotYet:
+    async def probe(self) -> Ready[None] | Pending:
         run, machine = self.run, self.machine
         address = run.addresses[machine.name]
         try:
             facts = await run.ports.machines.read(address, None)
         except Unreachable as error:
             if self.sent:
-                return Met(None, "taken: the machine left maintenance")
-            return NotYet(f"{address}: {error}")
+                return Ready(None, "taken: the machine left maintenance")
+            return Pending(f"{address}: {error}")
         except (NotTrusted, Rejected):
-            return Met(None, "taken: the machine serves with its config")
+            return Ready(None, "taken: the machine serves with its config")
         except TransportError as error:
-            return NotYet(str(error))
+            return Pending(str(error))
         if facts.stage != "maintenance":
-            return Met(None, f"taken: stage {facts.stage}") if self.sent else NotYet(f"stage {facts.stage}")
+            return Ready(None, f"taken: stage {facts.stage}") if self.sent else Pending(f"stage {facts.stage}")
         return await self._send(facts)
 
-    async def _send(self, facts: MachineFacts) -> Met[None] | NotYet:
+    async def _send(self, facts: MachineFacts) -> Ready[None] | Pending:
         """Proof, dry run, config: all over the one key that the proof was read from."""
         run, machine = self.run, self.machine
         problem = identity_problem(machine, run.vm_of(machine.name), facts, run.finder_of(machine))
@@ -198,20 +198,20 @@ class _Delivery:
                 f"Talos refuses the config of {machine.name}",
                 expected="a config that Talos takes",
                 seen=tuple(line.strip() for line in refusal.message.splitlines() if line.strip()),
-                then=(f"provision config machine {run.cluster.name} {machine.name}",),
+                next_steps=(f"provision config machine {run.cluster.name} {machine.name}",),
                 machine=machine.name,
             ) from refusal
         except Dropped as lost:
             self.sent = True
-            return NotYet(f"the connection broke ({lost}); looking whether the config arrived")
+            return Pending(f"the connection broke ({lost}); looking whether the config arrived")
         except Malformed as error:  # it was proven to be ours: what it made of the config shows when it is looked at
             self.sent = self.sent or in_earnest
-            return NotYet(str(error))
+            return Pending(str(error))
         except NotTrusted:
-            return NotYet("the machine made a new key since the proof; proving again")
+            return Pending("the machine made a new key since the proof; proving again")
         except TransportError as error:
-            return NotYet(str(error))
+            return Pending(str(error))
         for warning in outcome.warnings:
             run.note("warning", f"{machine.name}: {warning}", step=StepId.CONFIG, machine=machine.name)
         run.configured.add(machine.name)
-        return Met(None, "dry run and config taken")
+        return Ready(None, "dry run and config taken")

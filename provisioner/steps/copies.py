@@ -31,7 +31,7 @@ def fault_of_copies(hosts: Mapping[str, HostState], mark: Mark) -> Fault | None:
             *(f"{_words(one)}: not named by any record" for one in copies),
             *(f"{folder.path}\\provision.json names {folder.vm_id}" for folder in records if own is None),
         ),
-        then=then,
+        next_steps=then,
         machine=mark.machine,
     )
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Dropped, Fault, TransportError, Unreachable
+from provisioner.model.cluster import Cluster
 from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
 from provisioner.steps.actions import for_machine
-from provisioner.steps.refusals import fault_of
-from provisioner.steps.run import Run
+from provisioner.steps.host_faults import fault_of
+from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
-from provisioner.steps.waits import Met, NotYet, TimedOut
+from provisioner.steps.waiting import Pending, Ready, TimedOut
 
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
@@ -32,16 +32,16 @@ async def apply(action: Action, run: Run) -> str:
         raise Fault("P-RUN-BUG", f"{machine.name} is not proven to run from its disk, so its ISO stays")
     host, vm = run.host_of(machine), run.vm_of(machine.name)
 
-    async def probe() -> Met[VmFacts] | NotYet:
+    async def probe() -> Ready[VmFacts] | Pending:
         try:
             after = await host.dismount_iso(vm.id)
         except (Dropped, Unreachable) as gone:
-            return NotYet(f"{machine.host} is away ({gone})")
+            return Pending(f"{machine.host} is away ({gone})")
         except TransportError as error:
             raise fault_of(error, host=machine.host, machine=machine.name) from error
         if after.iso:
-            return NotYet(f"the drive still holds {after.iso}")
-        return Met(after, f"drive read back empty, runs from {facts.system_disk}")
+            return Pending(f"the drive still holds {after.iso}")
+        return Ready(after, f"drive read back empty, runs from {facts.system_disk}")
 
     try:
         met = await run.wait(
@@ -58,7 +58,7 @@ async def apply(action: Action, run: Run) -> str:
             f"the ISO of {machine.name} could not be ejected",
             expected=f"an empty drive within {late.bound}",
             seen=(late.reason,),
-            then=(f"provision up {run.cluster.name}, before the machine is restarted",),
+            next_steps=(f"provision up {run.cluster.name}, before the machine is restarted",),
             machine=machine.name,
         ) from late
     run.vms[machine.name] = met.value

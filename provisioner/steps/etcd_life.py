@@ -16,10 +16,10 @@ is made, so that no `--until` leads around it.
 from __future__ import annotations
 
 from provisioner.errors import Fault
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.naming import Mark
 from provisioner.model.ownership import our_vms, vm_of
-from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.steps.left_disks import BLOCK_BYTES, folder_of, has_written_disk, left_disks
 
 
@@ -46,7 +46,7 @@ def fault_of_loss(cluster: Cluster, seen: Observed, what_was_seen: tuple[str, ..
                 *what_was_seen,
                 *(f"{one.vm.name} on {one.host} is not named by the file, and may hold it" for one in unnamed),
             ),
-            then=(
+            next_steps=(
                 f"put the names of the machines back into {cluster.file.name}",
                 f"to begin anew, with an empty cluster: {anew}",
             ),
@@ -57,7 +57,7 @@ def fault_of_loss(cluster: Cluster, seen: Observed, what_was_seen: tuple[str, ..
         f"etcd of {cluster.name} was started before, and the disk that held it is gone: all that was in the cluster is lost with it",
         expected=f"etcd's data on the disk of {first.name}: Bootstrap is sent once in the life of a cluster",
         seen=what_was_seen,
-        then=(
+        next_steps=(
             f"from a backup: put the folder {folder_of(cluster, first, seen)} back as it was, disk and provision.json; it is attached again",
             f"to begin anew, with an empty cluster: {anew}",
         ),

@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from provisioner.errors import Fault, TransportError
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.effective import EffectiveConfig
 from provisioner.model.endpoint import is_fixed
 from provisioner.model.facts import EtcdMemberFacts, MachineFacts, NodeFacts, Observed, PodFacts
 from provisioner.model.naming import spaced_mac
 from provisioner.model.notes import endpoint_sent
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import StepId
 from provisioner.model.unmet import Layer, Unmet
 from provisioner.steps.blame import lost_hosts, unless_host_lost
-from provisioner.steps.run import Run
+from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
-from provisioner.steps.waits import Met, NotYet, TimedOut
+from provisioner.steps.waiting import Pending, Ready, TimedOut
 
 SILENT_S = 150.0
 """After this long without a word from any machine the host is asked whether it is there at all."""
@@ -227,7 +227,7 @@ async def apply(_action: Action, run: Run) -> str:
             f"{run.cluster.name} did not become healthy",
             expected=f"every condition met within {late.bound}",
             seen=tuple(str(each) for each in watch.unmet) or (late.reason,),
-            then=(f"provision up {run.cluster.name} --wait-scale 2", f"provision status {run.cluster.name}"),
+            next_steps=(f"provision up {run.cluster.name} --wait-scale 2", f"provision status {run.cluster.name}"),
         )
         raise await unless_host_lost(run, _moved(run) or fault) from late
     return met.seen
@@ -244,7 +244,7 @@ def _moved(run: Run) -> Fault | None:
         f"{first.name} has another address than the one in the machines' configs",
         expected=f"the Kubernetes API at {sent}",
         seen=(f"{first.name} is at {run.addresses[first.name]}: its lease has changed",),
-        then=(
+        next_steps=(
             f"reserve {urlsplit(sent).hostname} for {spaced_mac(first.mac)} on the router, and restart the VM {first.name}",
             "so that it cannot happen again: endpoint:, vip: or address: in the cluster file, from the next rebuild on",
         ),
@@ -309,7 +309,7 @@ class _Watch:
                 self.nodes, self.nodes_unread = None, str(error)
             await self.run.ports.clock.sleep(1.0)
 
-    async def probe(self) -> Met[None] | NotYet:
+    async def probe(self) -> Ready[None] | Pending:
         run, cluster = self.run, self.run.cluster
         await self._check_hosts()
         early = [u for u in unmet_conditions(self._picture(etcd=())) if u.layer is not Layer.ETCD and not u.by_config]
@@ -329,7 +329,7 @@ class _Watch:
             message = "the machine configs leave the CNI to you: install it now, nodes become Ready then"
             run.note("warning", message, step=StepId.HEALTH)
         run.health = _nodes_words(picture)
-        return Met(None, f"{run.health}, etcd {len(etcd)} of {len(cluster.control_planes)} healthy")
+        return Ready(None, f"{run.health}, etcd {len(etcd)} of {len(cluster.control_planes)} healthy")
 
     def _picture(self, *, etcd: tuple[EtcdMemberFacts, ...], pods: tuple[PodFacts, ...] | None = None) -> Picture:
         return Picture(
@@ -353,7 +353,7 @@ class _Watch:
         if gone is not None:
             raise gone
 
-    def _not_yet(self, unmet: list[Unmet]) -> NotYet:
+    def _not_yet(self, unmet: list[Unmet]) -> Pending:
         self.unmet = unmet
         more = f" (and {len(unmet) - 1} more)" if len(unmet) > 1 else ""
-        return NotYet(f"{unmet[0]}{more}")
+        return Pending(f"{unmet[0]}{more}")

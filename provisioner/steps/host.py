@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from provisioner.errors import Fault
+from provisioner.model.cluster import Cluster, HostSpec, MachineSpec
 from provisioner.model.facts import HostState, Observed, VmFacts
 from provisioner.model.naming import Mark, spaced_mac
 from provisioner.model.ownership import claims, namesakes
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster, HostSpec, MachineSpec
 from provisioner.model.steps import StepId
-from provisioner.steps.refusals import hyperv_fault
+from provisioner.steps.host_faults import hyperv_fault
 from provisioner.steps.vm import FIRST_DISK_BYTES, find_vm
 
 GIB = 1024**3
@@ -63,7 +63,7 @@ def _faults(cluster: Cluster, spec: HostSpec, state: HostState, seen: Observed) 
             f"the clock of {spec.name} is off by {int(skew.total_seconds())} s",
             expected=f"within {int(CLOCK_TOLERANCE.total_seconds())} s of this computer's",
             seen=(f"host {host.time_utc:%Y-%m-%d %H:%M:%S} UTC, here {state.read_utc:%Y-%m-%d %H:%M:%S} UTC",),
-            then=("on the host: w32tm /resync",),
+            next_steps=("on the host: w32tm /resync",),
         )
     machines = [m for m in cluster.machines if m.host == spec.name]
     yield from _memory(spec, state, machines, seen)
@@ -81,7 +81,7 @@ def _memory(spec: HostSpec, state: HostState, machines: list[MachineSpec], seen:
             f"{spec.name} has too little memory for {sum(mib > 0 for mib in more.values())} machines",
             expected=f"{asked / GIB:.1f} GiB free, and {SPARE_MEMORY_BYTES // GIB} GiB more for Windows",
             seen=(f"{state.host.memory_free_bytes / GIB:.1f} GiB free of {state.host.memory_total_bytes / GIB:.0f}",),
-            then=("lower memory: or the count in the cluster file, or stop other VMs",),
+            next_steps=("lower memory: or the count in the cluster file, or stop other VMs",),
         )
 
 
@@ -131,6 +131,6 @@ def _collisions(machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:
                     f"the MAC address of {machine.name} is used by the VM {vm.name} on {host}",
                     expected=f"{spaced_mac(machine.mac)} for {machine.name} alone",
                     seen=(f"VM {vm.name} ({vm.id}) has it",),
-                    then=(f"set mac: for {machine.name} in the cluster file, or change the other VM",),
+                    next_steps=(f"set mac: for {machine.name} in the cluster file, or change the other VM",),
                     machine=machine.name,
                 )

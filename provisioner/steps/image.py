@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
+from provisioner.model.cluster import Cluster
 from provisioner.model.facts import HostState, ImageFacts, Observed
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
 from provisioner.ports import Progress
-from provisioner.steps.refusals import fault_of
-from provisioner.steps.run import Run
+from provisioner.steps.host_faults import fault_of
+from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
-from provisioner.steps.waits import Met, NotYet, TimedOut
+from provisioner.steps.waiting import Pending, Ready, TimedOut
 
 MIB = 1024**2
 
@@ -97,7 +97,7 @@ def _other_iso(path: str, host: str, pinned: str, sha256: str) -> Fault:
         f"{path} on {host} is not the ISO that the file pins",
         expected=f"SHA-256 {pinned}",
         seen=(f"SHA-256 {sha256}",),
-        then=("delete the file on the host, or mend sha256: in the cluster file",),
+        next_steps=("delete the file on the host, or mend sha256: in the cluster file",),
     )
 
 
@@ -112,7 +112,7 @@ async def apply(action: Action, run: Run) -> str:
     def progress(record: Progress) -> None:
         latest[0] = f"{record.status or record.activity} ({record.percent} %)"
 
-    async def probe() -> Met[ImageFacts] | NotYet:
+    async def probe() -> Ready[ImageFacts] | Pending:
         try:
             if action.kind == "attest":
                 found = await host.find_image(path, verify=True)
@@ -125,13 +125,13 @@ async def apply(action: Action, run: Run) -> str:
                     progress=progress,
                 )
         except (Dropped, Unreachable) as gone:
-            return NotYet(f"{action.host} is away ({gone})")
+            return Pending(f"{action.host} is away ({gone})")
         except TransportError as error:
             failed.append(error)
             if not isinstance(error, HostRefused) or error.id != "ImageDownload" or len(failed) == DOWNLOAD_TRIES:
                 raise fault_of(error, host=action.host) from error
-            return NotYet(f"{error.message} Trying again, {DOWNLOAD_TRIES - len(failed)} tries left")
-        return Met(found, f"{found.size_bytes // MIB} MiB, SHA-256 {found.sha256[:12]}")
+            return Pending(f"{error.message} Trying again, {DOWNLOAD_TRIES - len(failed)} tries left")
+        return Ready(found, f"{found.size_bytes // MIB} MiB, SHA-256 {found.sha256[:12]}")
 
     try:
         met = await run.wait(

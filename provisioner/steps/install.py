@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from provisioner.errors import Dropped, Fault, Malformed, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import MachineFacts, Observed
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import StepId
 from provisioner.steps.actions import for_machine
 from provisioner.steps.blame import ask_about, give_up_on_lost_host, vm_stopped
-from provisioner.steps.finder import same_uuid
-from provisioner.steps.run import Run
-from provisioner.steps.waits import Met, NotYet, TimedOut
+from provisioner.steps.discovery import same_uuid
+from provisioner.steps.run_context import Run
+from provisioner.steps.waiting import Pending, Ready, TimedOut
 
 BACK_S = 180.0
 """A machine that stands in maintenance this long after it took its config has lost it: nothing will change by waiting."""
@@ -81,7 +81,7 @@ class _Return:
         self.in_maintenance_since: float | None = None
         """Since when it stands in maintenance again, without a break."""
 
-    async def probe(self) -> Met[MachineFacts] | NotYet:
+    async def probe(self) -> Ready[MachineFacts] | Pending:
         run, machine = self.run, self.machine
         addresses = [run.addresses[machine.name]] if machine.name in run.addresses else []
         others = (machine.address, *run.finder_of(machine).addresses(machine.mac))  # a patch may give it the file's
@@ -89,7 +89,7 @@ class _Return:
         reasons = []
         for address in addresses:
             result = await self._look(address)
-            if isinstance(result, Met):
+            if isinstance(result, Ready):
                 return result
             reasons.append(result.reason)
         if run.ports.clock.now() - self.heard > MOVED_AFTER_S:
@@ -99,48 +99,48 @@ class _Return:
             waited = run.ports.clock.now() - self.in_maintenance_since
             if waited > max(BACK_S, BACK_REAL_S * run.ports.clock.rate):
                 raise await self.fault(f"stage maintenance for {waited / run.ports.clock.rate:.0f} s")
-        return NotYet("; ".join(reasons) or "no address known")
+        return Pending("; ".join(reasons) or "no address known")
 
-    async def _look(self, address: str) -> Met[MachineFacts] | NotYet:
+    async def _look(self, address: str) -> Ready[MachineFacts] | Pending:
         run, machine = self.run, self.machine
         _, access = run.keys()
         try:
             facts = await run.ports.machines.read(address, access)
         except (Unreachable, Dropped):
-            return NotYet(f"{address}: installing or rebooting, port 50000 does not answer")
+            return Pending(f"{address}: installing or rebooting, port 50000 does not answer")
         except NotTrusted:
             return await self._why_not_trusted(address)
         except Rejected as error:
             self.other_authority = True
-            return NotYet(f"{address}: refuses our certificate ({error})")
+            return Pending(f"{address}: refuses our certificate ({error})")
         except TransportError as error:
-            return NotYet(f"{address}: {error}")
+            return Pending(f"{address}: {error}")
         if not same_uuid(facts.uuid, run.vm_of(machine.name).bios_uuid):
-            return NotYet(f"{address}: another machine of this cluster")
+            return Pending(f"{address}: another machine of this cluster")
         self.heard, self.in_maintenance_since = run.ports.clock.now(), None
         if not facts.from_disk:
-            return NotYet(f"{address}: stage {facts.stage}, not from its disk yet")
+            return Pending(f"{address}: stage {facts.stage}, not from its disk yet")
         if self.running and facts.stage != "running":
-            return NotYet(f"{address}: stage {facts.stage}")
-        return Met(facts, f"{facts.talos} runs from {facts.system_disk} at {address}")
+            return Pending(f"{address}: stage {facts.stage}")
+        return Ready(facts, f"{facts.talos} runs from {facts.system_disk} at {address}")
 
-    async def _why_not_trusted(self, address: str) -> NotYet:
+    async def _why_not_trusted(self, address: str) -> Pending:
         """Not our authority: still, or again, in maintenance; or installed by somebody else."""
         try:
             facts = await self.run.ports.machines.read(address, None)
         except Malformed as error:  # not Talos: it says nothing about our machine
-            return NotYet(f"{address}: {error}")
+            return Pending(f"{address}: {error}")
         except TransportError:
             self.other_authority = True
-            return NotYet(f"{address}: its certificate is not of this cluster")
+            return Pending(f"{address}: its certificate is not of this cluster")
         if not same_uuid(facts.uuid, self.run.vm_of(self.machine.name).bios_uuid):
-            return NotYet(f"{address}: another machine, stage {facts.stage}")
+            return Pending(f"{address}: another machine, stage {facts.stage}")
         self.heard = self.run.ports.clock.now()
         if facts.stage != "maintenance":
             self.in_maintenance_since = None
         elif self.in_maintenance_since is None:
             self.in_maintenance_since = self.heard
-        return NotYet(f"{address}: stage {facts.stage}")
+        return Pending(f"{address}: stage {facts.stage}")
 
     async def fault(self, reason: str, *, within: str = "") -> Fault:
         """What to tell of it. The host is asked first: a machine whose host is gone is silent too."""
@@ -160,7 +160,7 @@ class _Return:
                 f"{machine.name} answers, but not under this cluster's authority",
                 expected="a certificate signed by the secrets of this cluster",
                 seen=(reason,),
-                then=(f"restore the right secrets, or: provision down {run.cluster.name}",),
+                next_steps=(f"restore the right secrets, or: provision down {run.cluster.name}",),
                 picture=picture,
                 machine=machine.name,
             )
@@ -169,10 +169,10 @@ class _Return:
             f"{machine.name} did not come back from its installation",
             expected=expected,
             seen=(reason, f"VM {vm.state} for {vm.uptime_s} s, heartbeat {vm.heartbeat or 'none'}"),
-            likely="its installation was cut short (no installer image, or a restart), and it went back to maintenance"
+            probable_cause="its installation was cut short (no installer image, or a restart), and it went back to maintenance"
             if back
             else "",
-            then=("look at the picture of its screen; check that machines reach the registry",),
+            next_steps=("look at the picture of its screen; check that machines reach the registry",),
             picture=picture,
             machine=machine.name,
         )

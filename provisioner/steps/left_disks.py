@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Fault
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import FolderFacts, HostState, Observed
 from provisioner.model.naming import Mark
 from provisioner.model.ownership import left_folders
-from provisioner.model.spec import Cluster, MachineSpec
 
 GIB = 1024**3
 
@@ -57,7 +57,7 @@ def fault_of_left_disks(cluster: Cluster, machine: MachineSpec, seen: Observed) 
             f"{folder.path}: {folder.disk_bytes / GIB:.1f} GiB written, of VM {folder.vm_id or 'unknown'}; {reason}"
             for folder, reason in zip(found, reasons, strict=True)
         ),
-        then=(
+        next_steps=(
             f"to keep what is on it: set that right, then: provision up {cluster.name}",
             f"to give it up: move the folder away, or, with all machines: provision down {cluster.name}",
         ),

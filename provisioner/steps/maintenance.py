@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Abandoned, Fault, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import MachineFacts, Observed, VmFacts
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import STEP, StepId
 from provisioner.steps.actions import for_machine
 from provisioner.steps.blame import ask_about, give_up_on_lost_host, guest_runs, vm_stopped
-from provisioner.steps.finder import identity_problem, same_uuid
-from provisioner.steps.run import Run
+from provisioner.steps.discovery import identity_problem, same_uuid
+from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm, restart_from_disk
-from provisioner.steps.waits import Met, NotYet, TimedOut
+from provisioner.steps.waiting import Pending, Ready, TimedOut
 
 HALTED_AFTER_S = 90.0
 """A machine that was installed before and still answers nobody after this long, with an ISO in its drive, is taken to have halted."""
@@ -94,7 +94,7 @@ class _Search:
         self.left_by_earlier_run = self.bound_s > STEP[StepId.MAINTENANCE].bound_s
         self.was_installed = run.was_installed(machine.name)
 
-    async def probe(self) -> Met[MachineFacts] | NotYet:
+    async def probe(self) -> Ready[MachineFacts] | Pending:
         run, machine = self.run, self.machine
         vm, finder = run.vm_of(machine.name), run.finder_of(machine)
         await give_up_on_lost_host(run, machine)
@@ -106,52 +106,52 @@ class _Search:
         if not candidates:
             await self._revive(vm)
             trouble = f"; {finder.trouble}" if finder.trouble else ""
-            return NotYet(f"VM {vm.state}, the host knows no address for {spaced_mac(machine.mac)} yet{trouble}")
+            return Pending(f"VM {vm.state}, the host knows no address for {spaced_mac(machine.mac)} yet{trouble}")
         reasons = []
         for address in candidates:
             result = await self._look(address, vm)
-            if isinstance(result, Met):
+            if isinstance(result, Ready):
                 return result
             reasons.append(result.reason)
         await self._revive(vm)
-        return NotYet("; ".join(reasons))
+        return Pending("; ".join(reasons))
 
-    async def _look(self, address: str, vm: VmFacts) -> Met[MachineFacts] | NotYet:
+    async def _look(self, address: str, vm: VmFacts) -> Ready[MachineFacts] | Pending:
         run, machine = self.run, self.machine
         try:
             facts = await run.ports.machines.read(address, None)
         except Unreachable:
-            return NotYet(f"{address}: port 50000 does not answer")
+            return Pending(f"{address}: port 50000 does not answer")
         except (NotTrusted, Rejected):
             return await self._look_secure(address, vm)
         except TransportError as error:
-            return NotYet(f"{address}: {error}")
+            return Pending(f"{address}: {error}")
         problem = identity_problem(machine, vm, facts, run.finder_of(machine))
         if problem:
             return self._another(address, problem)
         if facts.stage != "maintenance":
-            return NotYet(f"{address}: stage {facts.stage}")
-        return Met(facts, f"maintenance at {address}")
+            return Pending(f"{address}: stage {facts.stage}")
+        return Ready(facts, f"maintenance at {address}")
 
-    async def _look_secure(self, address: str, vm: VmFacts) -> Met[MachineFacts] | NotYet:
+    async def _look_secure(self, address: str, vm: VmFacts) -> Ready[MachineFacts] | Pending:
         """It asks for a client certificate: a machine with a config. Ours, perhaps, from a run that was killed."""
         run = self.run
         _, access = run.keys()
         try:
             facts = await run.ports.machines.read(address, access)
         except (NotTrusted, Rejected):
-            return NotYet(f"{address}: a machine with another cluster's config answers")
+            return Pending(f"{address}: a machine with another cluster's config answers")
         except TransportError as error:
-            return NotYet(f"{address}: {error}")
+            return Pending(f"{address}: {error}")
         if not same_uuid(facts.uuid, vm.bios_uuid):
             return self._another(address, f"{address} has UUID {facts.uuid}, the VM has {vm.bios_uuid}")
-        return Met(facts, f"runs with our config at {address}")
+        return Ready(facts, f"runs with our config at {address}")
 
-    def _another(self, address: str, what: str) -> NotYet:
+    def _another(self, address: str, what: str) -> Pending:
         """Somebody else's machine answers there. In a lab it is one that the lab has for that, and nothing to worry about."""
         self.strangers[address] = what
         whose = ", which is part of the lab" if self.run.cluster.lab is not None else ""
-        return NotYet(f"another machine answers{whose}: {what}")
+        return Pending(f"another machine answers{whose}: {what}")
 
     async def _revive(self, vm: VmFacts) -> None:
         """`talos.halt_if_installed`: the ISO booted although Talos is on the disk. Nothing listens, for ever.
@@ -186,7 +186,7 @@ class _Search:
                 f"another machine answers at {address}, where {machine.name} should",
                 expected=f"MAC {spaced_mac(machine.mac)} and UUID {run.vm_of(machine.name).bios_uuid}, {bound}",
                 seen=(*self.strangers.values(), "no config was sent to it", *facts),
-                then=(f"find out which machine it is, or set mac: for {machine.name} in the cluster file",),
+                next_steps=(f"find out which machine it is, or set mac: for {machine.name} in the cluster file",),
                 picture=picture,
                 machine=machine.name,
             )
@@ -196,8 +196,8 @@ class _Search:
                 f"{machine.name} does not come up, although Talos was installed on it",
                 expected=f"its API, {bound}",
                 seen=facts,
-                likely="it boots the ISO again and halts (talos.halt_if_installed)",
-                then=(f"provision up {run.cluster.name}",),
+                probable_cause="it boots the ISO again and halts (talos.halt_if_installed)",
+                next_steps=(f"provision up {run.cluster.name}",),
                 picture=picture,
                 machine=machine.name,
             )
@@ -206,8 +206,8 @@ class _Search:
             f"{machine.name} runs, but no Talos API of it answers",
             expected=f"the machine in stage maintenance, {bound}",
             seen=(*facts, *(said for said in self.strangers.values() if said not in late.reason)),
-            likely=self._likely(vm),
-            then=self._then(vm),
+            probable_cause=self._likely(vm),
+            next_steps=self._then(vm),
             picture=picture,
             machine=machine.name,
         )

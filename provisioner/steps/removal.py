@@ -12,13 +12,13 @@ from pathlib import Path
 
 from provisioner.errors import Fault
 from provisioner.model import ownership
+from provisioner.model.cluster import Cluster
 from provisioner.model.facts import HostState, Observed, SwitchFacts, VmFacts
 from provisioner.model.naming import Mark
+from provisioner.model.options import RemovalScope
 from provisioner.model.ownership import OnHost
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
-from provisioner.model.wishes import Extent
 from provisioner.steps.copies import fault_of_copies
 from provisioner.steps.image import image_path
 
@@ -30,7 +30,7 @@ def our_vms(state: HostState, seen: Observed) -> tuple[VmFacts, ...]:
     return tuple(one.vm for one in ownership.our_vms(seen.hosts, seen.secrets) if one.vm in state.vms)
 
 
-def plan(cluster: Cluster, seen: Observed, extent: Extent) -> Iterator[Action]:
+def plan(cluster: Cluster, seen: Observed, extent: RemovalScope) -> Iterator[Action]:
     ours = ownership.our_vms(seen.hosts, seen.secrets)
     names = Counter(one.vm.name for one in ours)
     strange = list(_strange(cluster, seen))
@@ -95,7 +95,7 @@ def _strange(cluster: Cluster, seen: Observed) -> Iterator[Action]:
             f"{vm.name} is marked as {mark.machine} {whose}",
             expected=f"the id of the marks, in {place} or told by secrets.yaml beside it",
             seen=(f"VM {vm.name} ({vm.id}) on {one.host}, {vm.state}, marked {mark}",),
-            then=(
+            next_steps=(
                 f"if it is this cluster's: write {mark.cluster_id} into {place}, or restore secrets.yaml there",
                 "if it is another's: give this cluster file another name",
             ),
@@ -150,7 +150,7 @@ def _is_ours(switch: SwitchFacts | None, seen: Observed) -> bool:
     return mark is not None and mark.cluster_id in ownership.our_ids(seen.secrets)
 
 
-def _switch(name: str, switch: SwitchFacts | None, seen: Observed, *, host: str, extent: Extent) -> Action:
+def _switch(name: str, switch: SwitchFacts | None, seen: Observed, *, host: str, extent: RemovalScope) -> Action:
     state = seen.hosts[host]
     if switch is None or not switch.exists:
         return _absent(StepId.SWITCH, name, host)
@@ -215,7 +215,7 @@ def _heir(switch: SwitchFacts, state: HostState, seen: Observed) -> Mark | None:
     return None
 
 
-def _image(cluster: Cluster, host: str, state: HostState, seen: Observed, extent: Extent) -> Action:
+def _image(cluster: Cluster, host: str, state: HostState, seen: Observed, extent: RemovalScope) -> Action:
     path, name = image_path(cluster, state), cluster.image.file_name
     found = next((image for image in state.images if image.path.lower() == path.lower()), None)
     if found is None or not (found.exists or found.download):
@@ -245,7 +245,7 @@ def _image(cluster: Cluster, host: str, state: HostState, seen: Observed, extent
     )
 
 
-def _secrets(seen: Observed, extent: Extent, strange: list[Action], staying: list[str]) -> Iterator[Action]:
+def _secrets(seen: Observed, extent: RemovalScope, strange: list[Action], staying: list[str]) -> Iterator[Action]:
     """`staying`: switches with our mark that are kept. Keys go only when no VM is left that bears our mark; the id in the marks only when nothing at all is."""
     secrets = seen.secrets
     known = secrets.exists or ownership.our_ids(secrets)

@@ -9,10 +9,10 @@ from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unre
 from provisioner.model import ownership
 from provisioner.model.plan import Action
 from provisioner.model.steps import StepId
-from provisioner.steps.reading import read_host
-from provisioner.steps.refusals import fault_of
-from provisioner.steps.run import Run
-from provisioner.steps.waits import Met, NotYet, Probe, TimedOut
+from provisioner.steps.host_faults import fault_of
+from provisioner.steps.host_reads import read_host
+from provisioner.steps.run_context import Run
+from provisioner.steps.waiting import Pending, Probe, Ready, TimedOut
 
 
 async def apply(action: Action, run: Run) -> str:
@@ -59,7 +59,7 @@ class _SwitchRemoval:
         self.host = run.ports.hosts[action.host]
         self.begun = False
 
-    async def probe(self) -> Met[None] | NotYet:
+    async def probe(self) -> Ready[None] | Pending:
         name, host = self.action.object, self.action.host
         try:
             if not self.begun:
@@ -67,10 +67,10 @@ class _SwitchRemoval:
                 self.begun = True
             switch = await self.host.find_switch(name)
         except (Dropped, Unreachable) as gone:
-            return NotYet(f"{host} is away ({gone}); its link comes back by itself")
+            return Pending(f"{host} is away ({gone}); its link comes back by itself")
         except TransportError as error:
             if isinstance(error, HostRefused) and error.id == "SwitchJobRunning":
-                return NotYet("a job on the host is at work on the switch")
+                return Pending("a job on the host is at work on the switch")
             raise fault_of(error, host=host) from error
         if switch.job is not None and (switch.job.kind, switch.job.state) == ("Remove", "Failed"):
             raise Fault(
@@ -80,7 +80,7 @@ class _SwitchRemoval:
                 seen=(f"{switch.job.error_id}: {switch.job.message}",),
             )
         busy = switch.job is not None and switch.job.state == "Running"
-        return NotYet("the host's job is at work") if switch.exists or busy else Met(None, "gone")
+        return Pending("the host's job is at work") if switch.exists or busy else Ready(None, "gone")
 
 
 async def _hand_over(action: Action, run: Run) -> str:
@@ -108,15 +108,15 @@ async def _remove_image(action: Action, run: Run) -> str:
 async def _ask(action: Action, run: Run, call: Callable[[], Awaitable[object]], *, bound_s: float = 120.0) -> None:
     """Does an idempotent call until it was answered."""
 
-    async def probe() -> Met[None] | NotYet:
+    async def probe() -> Ready[None] | Pending:
         try:
             await call()
         except (Dropped, Unreachable) as gone:
-            return NotYet(f"{action.host} is away ({gone})")
+            return Pending(f"{action.host} is away ({gone})")
         except TransportError as error:
             machine = action.object if action.step is StepId.VM else ""
             raise fault_of(error, host=action.host, machine=machine) from error
-        return Met(None, "done")
+        return Ready(None, "done")
 
     await _until_gone(probe, action, run, bound_s)
 

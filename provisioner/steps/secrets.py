@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from provisioner.errors import Fault
+from provisioner.model.cluster import Cluster
 from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
 from provisioner.steps.blame import guest_runs
-from provisioner.steps.run import Run
+from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
 
 
@@ -54,8 +54,8 @@ def _of_another(cluster: Cluster, seen: Observed, others: Mapping[str, str]) -> 
         f"the machines of {cluster.name} do not answer under the secrets that are here",
         expected=f"certificates signed by the authority in {seen.secrets.path}",
         seen=tuple(f"{name} answers at {address}, under another authority" for name, address in others.items()),
-        likely="the file is another cluster's, or of this cluster before it was made anew",
-        then=(
+        probable_cause="the file is another cluster's, or of this cluster before it was made anew",
+        next_steps=(
             f"put the right secrets.yaml back at {seen.secrets.path}",
             f"or remove the machines: provision down {cluster.name}",
         ),
@@ -79,7 +79,7 @@ def _lost(cluster: Cluster, seen: Observed, alive: list[VmFacts]) -> Action:
         f"{len(alive)} machines of {cluster.name} are on the host, but their secrets are not here",
         expected=f"the secrets bundle at {path}",
         seen=tuple(f"VM {vm.name}, marked {vm.mark}" for vm in alive),
-        then=then,
+        next_steps=then,
     )
     why = "machines are alive whose secrets are not here"
     return Action(step=StepId.SECRETS, verb=Verb.REFUSE, object="secrets", why=why, fault=fault)
@@ -113,8 +113,8 @@ def id_lost(cluster: Cluster, seen: Observed) -> Action | None:
         seen=(
             f"{', '.join(machines)}: marked with the id {cluster_id}, and opened by the keys in {seen.secrets.path}",
         ),
-        likely="the secrets were restored without the rest of their folder",
-        then=(f"echo {cluster_id} > {shlex.quote(str(place))}",),
+        probable_cause="the secrets were restored without the rest of their folder",
+        next_steps=(f"echo {cluster_id} > {shlex.quote(str(place))}",),
     )
     return Action(step=StepId.SECRETS, verb=Verb.REFUSE, object="cluster-id", why=fault.message, fault=fault)
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
+from provisioner.model.cluster import Cluster
 from provisioner.model.facts import AdapterFacts, HostState, Observed, SwitchFacts
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
-from provisioner.steps.refusals import fault_of
-from provisioner.steps.run import Run
-from provisioner.steps.waits import Met, NotYet, TimedOut
+from provisioner.steps.host_faults import fault_of
+from provisioner.steps.run_context import Run
+from provisioner.steps.waiting import Pending, Ready, TimedOut
 
 WATCHDOG_S = 90
 """After this long without a default gateway and without word from us the host removes the switch again."""
@@ -61,7 +61,7 @@ def _unusable(cluster: Cluster, host: str, switch: SwitchFacts) -> Fault | None:
             f'the switch "{switch.name}" on {host} is {switch.kind}',
             expected="an External switch: machines behind any other are not reachable from here",
             seen=(f"{switch.name}: {switch.kind}",),
-            then=(f"name another switch in {cluster.file.name}, with adapter: to have it made",),
+            next_steps=(f"name another switch in {cluster.file.name}, with adapter: to have it made",),
         )
     if want.adapter and switch.adapter.lower() != want.adapter.lower():
         return Fault(
@@ -69,7 +69,7 @@ def _unusable(cluster: Cluster, host: str, switch: SwitchFacts) -> Fault | None:
             f'the switch "{switch.name}" on {host} is bound to "{switch.adapter}", the file says "{want.adapter}"',
             expected=f'the switch on "{want.adapter}"; we never rebind a switch',
             seen=(f'{switch.name}: External on "{switch.adapter}" ({switch.adapter_description})',),
-            then=(f'put adapter: "{switch.adapter}" into {cluster.file.name}, or give the switch another name',),
+            next_steps=(f'put adapter: "{switch.adapter}" into {cluster.file.name}, or give the switch another name',),
         )
     return None
 
@@ -85,7 +85,7 @@ def _impossible(cluster: Cluster, host: str, state: HostState, *, retry: bool) -
             f'there is no switch "{want.name}" on {host}, and {cluster.file.name} names no adapter to make it on',
             expected="a switch, or an adapter as the consent to make one",
             seen=choices,
-            then=(f'put into {cluster.file.name}: switch: {{name: {want.name}, adapter: "{_best(adapters)}"}}',),
+            next_steps=(f'put into {cluster.file.name}: switch: {{name: {want.name}, adapter: "{_best(adapters)}"}}',),
         )
     adapter = next((a for a in adapters if a.name.lower() == want.adapter.lower()), None)
     if adapter is None:
@@ -94,7 +94,7 @@ def _impossible(cluster: Cluster, host: str, state: HostState, *, retry: bool) -
             f'{host} has no network adapter "{want.adapter}"',
             expected=f'an adapter named "{want.adapter}"',
             seen=choices,
-            then=(f'put into {cluster.file.name}: switch: {{name: {want.name}, adapter: "{_best(adapters)}"}}',),
+            next_steps=(f'put into {cluster.file.name}: switch: {{name: {want.name}, adapter: "{_best(adapters)}"}}',),
         )
     if adapter.is_wifi:
         return Fault(
@@ -109,7 +109,7 @@ def _impossible(cluster: Cluster, host: str, state: HostState, *, retry: bool) -
             f"making an External switch on {host} needs an administrator",
             expected="membership in Administrators",
             seen=("Hyper-V Administrators only",),
-            then=(f'have an administrator run: New-VMSwitch "{want.name}" -NetAdapterName "{want.adapter}"',),
+            next_steps=(f'have an administrator run: New-VMSwitch "{want.name}" -NetAdapterName "{want.adapter}"',),
         )
     job = state.switch.job if state.switch else None
     if job is not None and job.state == "Undone" and not retry:
@@ -118,7 +118,7 @@ def _impossible(cluster: Cluster, host: str, state: HostState, *, retry: bool) -
             f'an earlier attempt to make the switch "{want.name}" on {host} was undone by the host',
             expected="the host to keep its network with the switch",
             seen=(job.message or "the host had no default gateway when its watchdog looked",),
-            then=("remove the cause: the host's network must work with the switch",),
+            next_steps=("remove the cause: the host's network must work with the switch",),
             resume=f"provision up {cluster.name} --retry-switch",
         )
     return None
@@ -153,8 +153,8 @@ async def apply(action: Action, run: Run) -> str:
             f"{action.host} did not come back after the switch {want.name} was made",
             expected=f"the host reachable again within {late.bound}",
             seen=(late.reason,),
-            likely="the host has another address now, or its network profile became Public and its firewall closed WinRM",
-            then=(
+            probable_cause="the host has another address now, or its network profile became Public and its firewall closed WinRM",
+            next_steps=(
                 f"wait two minutes: the host removes the switch by itself after {WATCHDOG_S} s without a gateway",
                 f"then: provision status {run.cluster.name}",
                 f'at its console, if it stays away: Remove-VMSwitch "{want.name}"',
@@ -180,7 +180,7 @@ class _Making:
         self.begun = False
         self.job_id = ""
 
-    async def probe(self) -> Met[SwitchFacts] | NotYet:
+    async def probe(self) -> Ready[SwitchFacts] | Pending:
         want = self.run.cluster.switch
         try:
             if not self.begun:
@@ -191,19 +191,19 @@ class _Making:
                 switch = await self.host.confirm_switch(name=want.name, job_id=self.job_id or job.id)
                 job = switch.job
         except (Dropped, Unreachable) as gone:
-            return NotYet(f"{self.action.host} is away ({gone}); its link comes back by itself")
+            return Pending(f"{self.action.host} is away ({gone}); its link comes back by itself")
         except TransportError as error:
             if isinstance(error, HostRefused) and error.id == "SwitchJobNotFound":
-                return NotYet("the host's job ended a moment ago")
+                return Pending("the host's job ended a moment ago")
             raise fault_of(error, host=self.action.host) from error
         if job is not None and job.state in ("Failed", "Undone"):
             raise _failed(self.action, self.run, switch)
         if switch.exists and (job is None or job.state == "Done"):
-            return Met(switch, f"{switch.kind} on {switch.adapter}, {', '.join(switch.addresses) or 'no address'}")
+            return Ready(switch, f"{switch.kind} on {switch.adapter}, {', '.join(switch.addresses) or 'no address'}")
         if job is None:
             self.begun = False  # the request itself was lost
-            return NotYet("the host knows of no such job: asking again")
-        return NotYet("the host's job is at work" if not switch.exists else "the switch is there, its job is not done")
+            return Pending("the host knows of no such job: asking again")
+        return Pending("the host's job is at work" if not switch.exists else "the switch is there, its job is not done")
 
     async def _begin(self) -> None:
         run, want = self.run, self.run.cluster.switch
@@ -237,7 +237,7 @@ def _failed(action: Action, run: Run, switch: SwitchFacts) -> Fault:
             f"the host removed the switch {want.name} again",
             expected="a default gateway on the new switch",
             seen=(job.message or f"no default gateway for {WATCHDOG_S} s",),
-            then=("remove the cause: DHCP, port security, the adapter's driver",),
+            next_steps=("remove the cause: DHCP, port security, the adapter's driver",),
             resume=f"provision up {run.cluster.name} --retry-switch",
         )
     return Fault(

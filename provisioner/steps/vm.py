@@ -7,21 +7,21 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import HostState, Observed, SecretsFacts, VmFacts
 from provisioner.model.naming import Mark, spaced_mac
 from provisioner.model.ownership import vm_of
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import StepId
 from provisioner.ports import VmChange, VmRequest
 from provisioner.steps.actions import for_machine, refuse
 from provisioner.steps.copies import fault_of_copies
 from provisioner.steps.etcd_life import lost
+from provisioner.steps.host_faults import fault_of
 from provisioner.steps.left_disks import fault_of_left_disks, to_attach
-from provisioner.steps.refusals import fault_of
-from provisioner.steps.run import Run
+from provisioner.steps.run_context import Run
 from provisioner.steps.vm_policy import GIB, differences, disk_of, start_delay_s, unchangeable
-from provisioner.steps.waits import Met, NotYet, TimedOut
+from provisioner.steps.waiting import Pending, Ready, TimedOut
 
 FIRST_DISK_BYTES = 6 * GIB
 """What a Talos disk takes in its first hour; Talos' own minimum. Disks are thin, so this is checked, not their full size."""
@@ -76,7 +76,7 @@ def _elsewhere(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action
                 f"{machine.name} is on {host}, the file says {machine.host}",
                 expected=f"{machine.name} where it was made: VMs do not move by themselves",
                 seen=(f"VM {vm.name} ({vm.id}) on {host}, {vm.state}",),
-                then=(f"put host: {host} back, or: provision rebuild {cluster.name}",),
+                next_steps=(f"put host: {host} back, or: provision rebuild {cluster.name}",),
                 machine=machine.name,
             )
             return refuse(StepId.VM, machine, fault)
@@ -100,7 +100,7 @@ def _missing(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action:
         f"a VM named {machine.name} is on {machine.host}, and it is not ours",
         expected="no VM of that name, or one with this cluster's mark",
         seen=(f"VM {stranger.name} ({stranger.id}), {stranger.state}, {marked}",),
-        then=then,
+        next_steps=then,
         machine=machine.name,
     )
     return refuse(StepId.VM, machine, fault)
@@ -169,7 +169,7 @@ def _fault_of_disk(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Fault
             f"VM {vm.name} ({vm.id}) on {machine.host}, {vm.state}",
             "no such file" if disk else "no disk is attached",
         ),
-        then=(
+        next_steps=(
             "put the file back where it was, from a backup" if disk else "attach its disk again in Hyper-V Manager",
             f"to begin anew, with an empty cluster: provision rebuild {cluster.name}"
             if only
@@ -188,7 +188,7 @@ def _fault_of_storage(machine: MachineSpec, vm: VmFacts) -> Fault | None:
         f"{machine.name} is {vm.state}: Hyper-V cannot reach or write its disk, and holds the VM",
         expected=f"a VM that is Running, its volume there and with space left: {disk.path if disk else vm.folder}",
         seen=(f"VM {vm.name} ({vm.id}) on {machine.host}, {vm.state}",),
-        then=(
+        next_steps=(
             f"on {machine.host}: free space on that volume, or bring it back; Hyper-V then lets the VM go on, with all that is in it",
             f"if it stays: Resume-VM {vm.name}; where Hyper-V refuses that, Restart-Service vmms",
         ),
@@ -207,7 +207,7 @@ def _fault_of_drift(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Faul
         f"{machine.name} differs from the file in what cannot be changed while it exists",
         expected=", ".join(f"{one.what} {one.wanted}" for one in fixed),
         seen=tuple(f"{one.what} {one.seen}" for one in fixed),
-        then=(
+        next_steps=(
             *gentle,
             f"only another VM can have that, and an empty cluster with it: provision rebuild {cluster.name}",
         ),
@@ -227,7 +227,7 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
     """
     busy = ""
 
-    async def probe() -> Met[VmFacts] | NotYet:
+    async def probe() -> Ready[VmFacts] | Pending:
         nonlocal busy
         busy = ""
         try:
@@ -236,12 +236,12 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
             if refusal.id != BUSY:
                 raise fault_of(refusal, host=machine.host, machine=machine.name) from refusal
             busy = refusal.message
-            return NotYet(busy)
+            return Pending(busy)
         except (Dropped, Unreachable) as gone:
-            return NotYet(f"{machine.host} is away ({gone})")
+            return Pending(f"{machine.host} is away ({gone})")
         except TransportError as error:
             raise fault_of(error, host=machine.host, machine=machine.name) from error
-        return Met(vm, f"{vm.state}, {vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB")
+        return Ready(vm, f"{vm.state}, {vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB")
 
     try:
         met = await run.wait(probe, step=StepId.VM, what=what, why="Hyper-V does it", machine=machine.name, every_s=2.0)
@@ -252,7 +252,7 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
                 f"the VM of {machine.name} does not leave the state that it is in: {what} failed",
                 expected=f"a VM that Hyper-V can act on, within {late.bound}",
                 seen=(busy,),
-                then=("look at the VM in Hyper-V Manager",),
+                next_steps=("look at the VM in Hyper-V Manager",),
                 machine=machine.name,
             ) from late
         raise Fault(

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from provisioner.model.cluster import Cluster, MachineSpec, Role
 from provisioner.model.facts import DriveFacts, VmFacts
 from provisioner.model.naming import spaced_mac
-from provisioner.model.spec import Cluster, MachineSpec, Role
 
 GIB = 1024**3
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from provisioner.model.cluster import Cluster, MachineSpec, Role
 from provisioner.model.disks import disk_problem
 from provisioner.model.networks import NODE_PREFIX, network_of, network_problems, parsed_address
-from provisioner.model.spec import Cluster, MachineSpec, Role
 from provisioner.model.versions import KUBERNETES_RANGE, contract_of
 from provisioner.talos.reading import at, devices_of, is_address, is_network, legacy_of
 from provisioner.talos.schema import Document, Problem

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from provisioner.model.cluster import Cluster, MachineSpec, NetworkSpec, PatchSpec, Role
 from provisioner.model.effective import EffectiveConfig
-from provisioner.model.spec import Cluster, MachineSpec, NetworkSpec, PatchSpec, Role
 from provisioner.talos.reading import at, legacy_of
 
 _UNKNOWN_ENDPOINT = "https://endpoint.invalid:6443"

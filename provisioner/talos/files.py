@@ -9,11 +9,11 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from provisioner.errors import Fault, Finding, Place
+from provisioner.errors import Fault, Finding, SourceLocation
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.effective import EffectiveConfig
 from provisioner.model.naming import talos_id_for
 from provisioner.model.redaction import hide
-from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.ports import Bundle, Clock, TalosAccess
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class TalosConfigs:
                 message="the secrets bundle is not whole",
                 expected="a secrets bundle as talosctl gen secrets writes it",
                 seen=error.problems,
-                then=("restore the file from a backup",),
+                next_steps=("restore the file from a backup",),
             ) from None
         hide(secrets.secret_values(self._last[1]))
         return self._last[1]
@@ -80,7 +80,7 @@ class TalosConfigs:
                 message=f"the machine config of {machine.name} has {count}",
                 expected=f"a config that Talos {cluster.talos} takes",
                 seen=tuple(f"{f.place}: {f.path}: {f.problem}" for f in findings),
-                then=(f"mend the lines named in {cluster.file}",),
+                next_steps=(f"mend the lines named in {cluster.file}",),
                 machine=machine.name,
                 findings=findings,
             )
@@ -155,7 +155,7 @@ def _assemble(
             *consistency.check_machine(documents, cluster, machine, bundle, endpoint),
         ]
 
-    brought_by: dict[Problem, Place] = dict.fromkeys(check(), machine.place)
+    brought_by: dict[Problem, SourceLocation] = dict.fromkeys(check(), machine.place)
     findings: list[Finding] = []
     unread: list[tuple[DocumentId, str]] = []
     """What was left out of a patch, since it could not be read."""
@@ -184,7 +184,7 @@ def _follows(problem: Problem, unread: Sequence[tuple[DocumentId, str]]) -> bool
     )
 
 
-def _finding(problem: Problem, place: Place) -> Finding:
+def _finding(problem: Problem, place: SourceLocation) -> Finding:
     return Finding(
         place=place,
         path=problem.place,

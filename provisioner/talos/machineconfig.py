@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from provisioner.model.cluster import Cluster, MachineSpec, Role
 from provisioner.model.naming import spaced_mac
-from provisioner.model.spec import Cluster, MachineSpec, Role
 from provisioner.model.versions import contract_of
 from provisioner.talos import patches
 from provisioner.talos.pki import CertificateAndKey

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from provisioner.model.cluster import PatchSpec
 from provisioner.model.scalars import OddKey, Scalar
-from provisioner.model.spec import PatchSpec
 from provisioner.talos.schema import Document, DocumentId, Kind, Problem, Schema, document_id
 from provisioner.talos.schema.problems import shortened
 from provisioner.talos.schema.rules import merge_urls, rule_of

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from provisioner.errors import Place
-from provisioner.model.spec import PatchSpec
+from provisioner.errors import SourceLocation
+from provisioner.model.cluster import PatchSpec
 from provisioner.talos.schema import Document, Problem, document_id, steps_of
 
 
-def place_of(problem: Problem, patch: PatchSpec, *, merged: Sequence[Document] | None = None) -> Place:
+def place_of(problem: Problem, patch: PatchSpec, *, merged: Sequence[Document] | None = None) -> SourceLocation:
     """The place of a problem that the patch brought.
 
     Without `merged` the problem's path is one in the patch itself; with it, one in these documents, into which the patch was merged:
@@ -27,8 +27,8 @@ def place_of(problem: Problem, patch: PatchSpec, *, merged: Sequence[Document] |
 
 
 def _follow(
-    steps: Sequence[str | int], value: Any, places: Mapping[tuple[str | int, ...], Place], whole: Any
-) -> Place | None:
+    steps: Sequence[str | int], value: Any, places: Mapping[tuple[str | int, ...], SourceLocation], whole: Any
+) -> SourceLocation | None:
     """The place of the deepest step that the value has."""
     path: tuple[str | int, ...] = ()
     place = places.get(path)
@@ -49,7 +49,7 @@ def _has(value: Any, step: str | int) -> bool:
     return isinstance(value, Mapping) and step in value
 
 
-def _of_operation(steps: Sequence[str | int], patch: PatchSpec) -> Place:
+def _of_operation(steps: Sequence[str | int], patch: PatchSpec) -> SourceLocation:
     """Of the operation that a path names by its index, else of the last one that touches what the path names."""
     if not steps:
         return patch.place

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from provisioner import faults
-from provisioner.errors import Fault, Finding, Place
-from provisioner.model.events import FaultMet
+from provisioner.errors import Fault, Finding, SourceLocation
+from provisioner.model.events import FaultReported
 from provisioner.views.paper import Glyph, Line, Paper, Span, Style, line
 from provisioner.views.words import count
 
@@ -25,41 +25,41 @@ class Box:
     exit: int
     expected: str = ""
     seen: tuple[str, ...] = ()
-    likely: str = ""
-    then: tuple[str, ...] = ()
-    look: tuple[str, ...] = ()
-    go_on: tuple[str, ...] = ()
+    probable_cause: str = ""
+    next_steps: tuple[str, ...] = ()
+    see_also: tuple[str, ...] = ()
+    resume_command: tuple[str, ...] = ()
     picture: str = ""
     findings: tuple[Finding, ...] = ()
 
     @classmethod
-    def of_event(cls, met: FaultMet) -> Box:
+    def of_event(cls, met: FaultReported) -> Box:
         return cls(
             id=met.id,
             message=met.message,
             exit=met.exit,
             expected=met.expected,
             seen=met.seen,
-            likely=met.likely,
-            then=met.then,
-            look=met.look,
-            go_on=met.go_on,
+            probable_cause=met.probable_cause,
+            next_steps=met.next_steps,
+            see_also=met.see_also,
+            resume_command=met.resume_command,
             picture=met.picture,
             findings=tuple(_finding(item) for item in met.findings),
         )
 
     @classmethod
-    def of_fault(cls, fault: Fault, *, go_on: Sequence[str] = ()) -> Box:
+    def of_fault(cls, fault: Fault, *, resume_command: Sequence[str] = ()) -> Box:
         return cls(
             id=fault.id,
             message=fault.message,
             exit=faults.exit_code(fault.id),
             expected=fault.expected,
             seen=tuple(fault.seen),
-            likely=fault.likely,
-            then=tuple(fault.then),
-            look=tuple(fault.look),
-            go_on=tuple(go_on) or ((fault.resume,) if fault.resume else ()),
+            probable_cause=fault.probable_cause,
+            next_steps=tuple(fault.next_steps),
+            see_also=tuple(fault.see_also),
+            resume_command=tuple(resume_command) or ((fault.resume,) if fault.resume else ()),
             picture=fault.picture,
             findings=tuple(fault.findings),
         )
@@ -71,7 +71,7 @@ def finding_json(finding: Finding) -> dict[str, Any]:
 
 
 def _finding(item: Mapping[str, Any]) -> Finding:
-    return Finding(**{**item, "place": Place(**item["place"])})
+    return Finding(**{**item, "place": SourceLocation(**item["place"])})
 
 
 def render_box(box: Box, paper: Paper, *, exit_code: bool = True) -> list[Line]:
@@ -97,10 +97,10 @@ def _rows(box: Box, inner: Paper) -> Iterator[Line]:
         ("expected", [box.expected] if box.expected else []),
         ("seen", box.seen),
         ("screen", [box.picture] if box.picture else []),
-        ("likely", [box.likely] if box.likely else []),
-        ("then", box.then or _remedy(box)),
-        ("look", box.look),
-        ("go on", box.go_on),
+        ("likely", [box.probable_cause] if box.probable_cause else []),
+        ("then", box.next_steps or _remedy(box)),
+        ("look", box.see_also),
+        ("go on", box.resume_command),
         ("more", [f"provision explain {box.id}"]),
     )
     for label, texts in rows:

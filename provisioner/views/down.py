@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from provisioner.model.cluster import Cluster
 from provisioner.model.plan import Action, Plan, Verb
-from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
 from provisioner.views.paper import Line, Paper, Span, Style, cells, line, pad
 from provisioner.views.words import count, listed

@@ -51,7 +51,7 @@ def _stopped(screen: Screen, run: RunStarted, ended: RunEnded, paper: Paper, too
     yield from paper.wrapped(line(said), indent=0)
     if ended.left:
         yield from paper.wrapped(line(f"  left     {', '.join(_by_step(ended.left))}"), indent=11)
-    yield line(f"  go on    {ended.go_on or f'provision {run.command} {run.cluster}'}")
+    yield line(f"  go on    {ended.resume_command or f'provision {run.command} {run.cluster}'}")
     last = f"  undo     provision down {run.cluster}" if run.command != "down" else ""
     yield from paper.between(line(last), exit_words)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TextIO
 
-from provisioner.model.events import CallEnded, Event, FaultMet, RunEnded
+from provisioner.model.events import CallEnded, Event, FaultReported, RunEnded
 from provisioner.model.status import FinalObject
 from provisioner.views.box import Box, render_box
 from provisioner.views.final import render_final
@@ -56,13 +56,13 @@ class LiveView:
         self._columns, self._rows = self._size()
         """The terminal's; 0 where there is none."""
         self._ticker = Ticker(EVERY_S, self.tick)
-        self._boxes: list[FaultMet] = []
+        self._boxes: list[FaultReported] = []
 
     def emit(self, event: Event) -> None:
         self._screen = self._screen.after(event)
         self._heard = self._monotonic()
         match event:
-            case FaultMet():
+            case FaultReported():
                 self._boxes.append(event)
             case RunEnded():
                 self._finish()

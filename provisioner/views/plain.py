@@ -16,7 +16,7 @@ from provisioner.model.events import (
     ActionEnded,
     CallEnded,
     Event,
-    FaultMet,
+    FaultReported,
     Note,
     PlanMade,
     RunEnded,
@@ -76,7 +76,7 @@ class PlainView:
         if self._verbosity >= 0:
             for words in self._words(event):
                 self._say(event.t, words)
-        if isinstance(event, FaultMet):
+        if isinstance(event, FaultReported):
             self._err.write(
                 self._paper.render(render_box(Box.of_event(event), self._paper, exit_code=self._screen.run is None))
             )

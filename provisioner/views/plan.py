@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import AS_THE_FILE_SAYS, Action, Plan, Verb
-from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.model.steps import NUMBER, STEP, STEPS, Scope, StepId
 from provisioner.views.paper import BLANK, Line, Paper, Span, Style, cells, line, pad
 from provisioner.views.table import RUN
@@ -50,7 +50,7 @@ def render_plan(
     lines.append(BLANK)
     for warning in plan.warnings:
         lines += paper.wrapped(line(Span(f"! {warning.id}: ", Style.SLOW), warning.message), indent=4)
-        for command in warning.then:
+        for command in warning.next_steps:
             lines += paper.wrapped(line("    ", command), indent=6)
     lines += _foot(plan, cluster, paper, usual)
     return paper.render(lines)
@@ -112,7 +112,7 @@ def _row(label: str, action: Action, text: str, right: str, paper: Paper) -> Ite
         yield from paper.wrapped(line(" " * indent, Span(action.fault.id, Style.BAD), said), indent=indent)
         for seen in action.fault.seen[:_SEEN]:
             yield from paper.wrapped(line(" " * indent, f"seen: {seen}"), indent=indent + 2)
-        for way in (*action.fault.then, *filter(None, (action.fault.resume,))):
+        for way in (*action.fault.next_steps, *filter(None, (action.fault.resume,))):
             yield from paper.wrapped(line(" " * indent, f"then: {way}"), indent=indent + 2)
 
 
@@ -139,7 +139,7 @@ def _foot(plan: Plan, cluster: Cluster, paper: Paper, usual: Mapping[str, float]
     for names, each in plan.told_differences:
         said = f"differs: {listed(names)}: {each.words}"
         yield from paper.wrapped(line(Span("! ", Style.SLOW), said), indent=4)
-        yield from paper.wrapped(line("    ", Span(f"up does not change it: {each.then}", Style.KEPT)), indent=6)
+        yield from paper.wrapped(line("    ", Span(f"up does not change it: {each.next_steps}", Style.KEPT)), indent=6)
     if plan.refusals:
         said = f"{count(len(plan.refusals), 'refusal')}: up would change nothing until that is fixed."
         yield from paper.wrapped(line(Span(said, Style.BAD)), indent=0)

@@ -16,7 +16,7 @@ from provisioner.model.events import (
     ActionStarted,
     CallEnded,
     Event,
-    FaultMet,
+    FaultReported,
     Note,
     PlanMade,
     RunEnded,
@@ -130,7 +130,7 @@ class Screen:
     """What is said after the first Ctrl-C."""
     news: str = ""
     """The last announcement that belongs to no step."""
-    faults: tuple[FaultMet, ...] = ()
+    faults: tuple[FaultReported, ...] = ()
     calls: int = 0
 
     @property
@@ -162,7 +162,7 @@ class Screen:
                 return replace(screen, plan=event, warnings=screen.warnings + said)
             case RunEnded():
                 return replace(screen, ended=event)
-            case FaultMet():
+            case FaultReported():
                 return replace(screen, faults=(*screen.faults, event))
             case CallEnded():
                 return replace(screen, calls=screen.calls + 1)

@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 
 from provisioner.clusterfile import load_cluster
-from provisioner.flow.up import plan_up
 from provisioner.model.events import Note
 from provisioner.views.box import Box, render_box
 from provisioner.views.final import render_final
@@ -16,6 +15,7 @@ from provisioner.views.paper import BLANK, Paper
 from provisioner.views.plan import render_plan
 from provisioner.views.screen import fold
 from provisioner.views.table import Show, render_screen
+from provisioner.workflows.up import plan_up
 from tests.docs import recording
 from tests.unit.steps.world import observed_of
 

@@ -29,7 +29,7 @@ def expect(done: Done, fault_id: str, code: int) -> dict[str, Any]:
     fault = fault_of(done)
     assert (fault["id"], done.code, fault["exit"]) == (fault_id, code, code), f"{done.out}\n{done.err}"
     assert fault["expected"] or fault["findings"], "says what was expected"
-    assert fault["seen"] or fault["findings"] or fault["then"], "says what was seen"
+    assert fault["seen"] or fault["findings"] or fault["next_steps"], "says what was seen"
     return fault
 
 
@@ -91,7 +91,7 @@ def test_no_password(desk: Desk) -> None:
 def test_changed_certificate(quick: Desk) -> None:
     quick.ask_lab("fault", name="winrm-certificate", times=9)
     fault = expect(quick.run("up", "lab", "--json"), "P-HOST-CERT", 4)
-    assert "console" in " ".join(fault["then"])
+    assert "console" in " ".join(fault["next_steps"])
     assert nothing_changed(quick)
 
 
@@ -104,8 +104,8 @@ def test_wrong_pin(quick: Desk) -> None:
 def test_too_many_sessions(quick: Desk) -> None:
     quick.ask_lab("fault", name="winrm-quota", times=9)
     fault = expect(quick.run("up", "lab", "--json"), "P-HOST-REFUSED", 1)
-    assert "killed" in fault["likely"]
-    assert "Restart-Service WinRM" in " ".join(fault["then"])
+    assert "killed" in fault["probable_cause"]
+    assert "Restart-Service WinRM" in " ".join(fault["next_steps"])
 
 
 def test_missing_adapter(quick: Desk) -> None:
@@ -177,7 +177,7 @@ def test_machine_never_reaches_maintenance(quick: Desk) -> None:
     assert fault["machine"] == "lab-worker-2"
     assert fault["picture"].endswith("lab-worker-2.png"), "the screen is taken when a machine does not come up"
     assert Path(fault["picture"]).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    assert "nothing runs in it" in fault["likely"]
+    assert "nothing runs in it" in fault["probable_cause"]
     quick.good("down", "lab", "--yes")
     quick.good("up", "lab")
 
@@ -218,7 +218,7 @@ def test_secrets_lost_under_living_machines(quick: Desk) -> None:
     quick.good("up", "lab", "--until", "vm")
     (quick.provision_home / "lab" / "secrets.yaml").unlink()
     fault = expect(quick.run("up", "lab", "--json"), "P-CONFIG-NOSECRETS", 6)
-    assert any("down" in line for line in fault["then"])
+    assert any("down" in line for line in fault["next_steps"])
     assert not (quick.provision_home / "lab" / "secrets.yaml").exists(), "nothing is minted anew"
     quick.good("down", "lab", "--yes")
     assert nothing_changed(quick)

@@ -38,7 +38,7 @@ REMOVE = """
 import asyncio, sys
 from provisioner.cli.opening import open_cluster
 from provisioner.context import close_ports, open_ports
-from provisioner.flow.observe import observe_hosts
+from provisioner.operations.observe import observe_hosts
 
 async def remove(name):
     context = open_cluster("lab", start_lab=False)
@@ -82,7 +82,7 @@ def test_what_somebody_does_to_vms_by_hand_is_told_and_mended(desk: Desk) -> Non
     for _ in range(2):  # the same again is the same answer
         done = desk.run("up", "lab", "--json")
         assert (done.code, done.json["fault"]["id"]) == (6, "P-VM-NODISK")
-        assert any("remove the VM lab-worker-1 in Hyper-V Manager" in line for line in done.json["fault"]["then"])
+        assert any("remove the VM lab-worker-1 in Hyper-V Manager" in line for line in done.json["fault"]["next_steps"])
     desk.ask_lab("fault", name="vm-deleted", place="lab-worker-1")  # what the box says
     assert desk.good("up", "lab", "--json").json["outcome"] == "ok"
     assert desk.good("status", "lab", "--json").json["state"] == "healthy"

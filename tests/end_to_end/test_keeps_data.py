@@ -56,7 +56,7 @@ def test_a_lost_disk_with_etcd_is_told_and_never_papered_over(desk: Desk) -> Non
         code, fault = faults_of(desk, *command)
         assert (code, fault["id"]) == (6, "P-ETCD-LOST"), fault
         assert "lost" in fault["message"]
-        assert any("provision rebuild lab" in line for line in fault["then"])
+        assert any("provision rebuild lab" in line for line in fault["next_steps"])
     noted = json.loads(notes.read_text())
     notes.write_text(json.dumps({key: value for key, value in noted.items() if key != "bootstrapped"}))
     code, fault = faults_of(desk, "up", "lab")

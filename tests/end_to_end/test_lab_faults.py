@@ -100,7 +100,7 @@ def test_what_is_told_before_a_machine_is_made(empty: Desk, told: tuple[Bad, str
     command = ("up", "lab", "--until", until)
     bad.happen(empty)
     fault = expect(empty.run(*command, "--json"), fault_id, code)
-    assert way_out in " ".join(fault["then"])
+    assert way_out in " ".join(fault["next_steps"])
     clear(empty)
     assert right(empty, *command) in ("ok", "unchanged")
     assert empty.ask_lab("status")["vm_names"] == ["fileserver"]
@@ -242,7 +242,7 @@ def test_a_clock_that_is_not_set_and_a_node_that_is_not_ready(desk: Desk) -> Non
     desk.good("lab", "start")
     Bad("time-not-synced", "lab-cp-1", times=9).happen(desk)
     fault = expect(desk.run("up", "lab", "--json"), "P-ETCD-STUCK", 5)
-    assert "time server" in fault["likely"]
+    assert "time server" in fault["probable_cause"]
     clear(desk)
     Bad("node-never-ready", "lab-worker-1").happen(desk)
     fault = expect(desk.run("up", "lab", "--json"), "P-KUBE-NOTREADY", 5)
@@ -269,7 +269,7 @@ def test_what_is_done_to_machines_by_hand(desk: Desk) -> None:
     Bad("disk-deleted", "lab-worker-3").happen(desk)
     fault = expect(desk.run(*up, "--json"), "P-VM-NODISK", 6)
     assert fault["machine"] == "lab-worker-3"
-    assert "remove the VM lab-worker-3" in " ".join(fault["then"])
+    assert "remove the VM lab-worker-3" in " ".join(fault["next_steps"])
     Bad("vm-deleted", "lab-worker-3", 1).happen(desk)
     assert right(desk, *up) == "ok", "it was the user who gave it up"
     Bad("vm-copied", "lab-worker-3", 1).happen(desk)  # the copy is the first that Hyper-V lists

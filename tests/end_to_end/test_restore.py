@@ -55,7 +55,7 @@ def test_machines_that_our_keys_open_are_ours_although_the_id_of_their_marks_was
     assert (down.code, down.json["fault"]["id"]) == (6, "P-VM-FOREIGN")
     assert len(desk.ask_lab("status")["vm_names"]) == 5
 
-    (way_out,) = up.json["fault"]["then"]
+    (way_out,) = up.json["fault"]["next_steps"]
     subprocess.run(["sh", "-c", way_out], check=True, cwd=desk.folder)
     assert desk.good("status", "lab", "--json").json["state"] == "healthy"
     desk.good("down", "lab", "--all", "--yes")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from provisioner.errors import Fault, Finding
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.effective import EffectiveConfig
-from provisioner.model.spec import Cluster, MachineSpec
 from provisioner.ports import Bundle, Configs, TalosAccess
 from tests.fakes.script import Scripted
 

@@ -14,16 +14,16 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from provisioner.flow.session import Session
+from provisioner.model.cluster import Cluster
 from provisioner.model.events import Event
 from provisioner.model.facts import EtcdMemberFacts, NodeFacts, Observed, VmFacts
+from provisioner.model.options import RunOptions
 from provisioner.model.plan import Action
-from provisioner.model.spec import Cluster
-from provisioner.model.wishes import Options
 from provisioner.ports import Configs, Dialer, Host, Kubernetes, Machines, Ports, Store
 from provisioner.steps.begin import new_run
-from provisioner.steps.run import Run
-from provisioner.steps.waits import Waiter
+from provisioner.steps.run_context import Run
+from provisioner.steps.waiting import Waiter
+from provisioner.workflows.session import Session
 from tests.fakes.clock import FakeClock
 from tests.fakes.configs import OURS, FakeConfigs, access_of
 from tests.fakes.dialer import FakeDialer
@@ -112,7 +112,7 @@ class FakeWorld:
     def run(
         self,
         *,
-        options: Options | None = None,
+        options: RunOptions | None = None,
         actions: Sequence[Action] = (),
         keys: bool = True,
         ports: Ports | None = None,
@@ -123,7 +123,7 @@ class FakeWorld:
             ports or self.ports,
             self.seen,
             waiter=Waiter(clock=self.clock, started_s=0.0, emit=self.events.append, stop=self.stop),
-            options=options or Options(),
+            options=options or RunOptions(),
             picture=self._picture,
             actions=actions,
         )
@@ -134,13 +134,13 @@ class FakeWorld:
                 run.finders[name].rows.setdefault(row.mac, {})[row.address] = None
         return run
 
-    def session(self, *, options: Options | None = None, ports: Ports | None = None) -> Session:
+    def session(self, *, options: RunOptions | None = None, ports: Ports | None = None) -> Session:
         return Session(
             cluster=self.cluster,
             ports=ports or self.ports,
             emit=self.events.append,
             stop=self.stop,
-            options=options or Options(),
+            options=options or RunOptions(),
         )
 
     def told(self, kind: type[E]) -> list[E]:

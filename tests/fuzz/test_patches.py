@@ -6,7 +6,7 @@ from pathlib import Path
 
 from provisioner.clusterfile import load_cluster
 from provisioner.errors import Fault
-from provisioner.model.spec import Cluster, MachineSpec
+from provisioner.model.cluster import Cluster, MachineSpec
 from tests.fuzz.budget import dice
 from tests.unit.talos.helpers import CONFIGS, ENDPOINT, SCHEMA, bundle
 from tests.unit.talos.places import HOSTILE, all_places

@@ -19,7 +19,7 @@ from provisioner.errors import Fault
 from provisioner.lab import control
 from provisioner.lab.card import read_card, read_password
 from provisioner.lab.private_files import write_private
-from provisioner.model.spec import HostSpec
+from provisioner.model.cluster import HostSpec
 
 HOLD = """
 import sys, time, pathlib
@@ -163,7 +163,7 @@ def test_who_has_no_password_is_told_how_to_keep_one(
     monkeypatch.setattr(sys, "platform", platform)
     with pytest.raises(Fault) as caught:
         find_password(replace(HOST, user="LAB\\my admin"), None, {})
-    assert any(line.endswith(command) for line in caught.value.then)
+    assert any(line.endswith(command) for line in caught.value.next_steps)
 
 
 # --- the lab ----------------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from provisioner.clusterfile import load_cluster
 from provisioner.context import keychain_command
 from provisioner.faults import FAULTS, Exit
 from provisioner.lab.world.faults import FAULTS as LAB_FAULTS
+from provisioner.model.cluster import HostSpec
 from provisioner.model.events import RunStarted
-from provisioner.model.spec import HostSpec
 from provisioner.model.steps import STEPS
 from tests.docs import recording, reference
 from tests.docs.pages import pages

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "provisioner"
 
-ADAPTERS = {"hyperv", "talos", "kubernetes", "images", "record", "views", "schedule"}
+ADAPTERS = {"hyperv", "talos", "kubernetes", "images", "store", "views", "schedule"}
 VALUES = {"errors", "faults", "model"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -24,14 +24,16 @@ ALLOWED: dict[str, set[str]] = {
     "model": VALUES,
     "ports": VALUES,
     "steps": VALUES | {"ports", "steps"},
-    "flow": VALUES | {"ports", "steps", "flow"},
+    "workflows": VALUES | {"ports", "steps", "operations", "workflows"},
+    "operations": VALUES | {"ports", "steps", "operations", "workflows"},
     "clusterfile": VALUES | {"images", "data", "clusterfile"},
     "images": VALUES | {"ports", "images"},
     **{adapter: VALUES | {"ports", "data", "clienttls", "wire", "web", adapter} for adapter in ADAPTERS - {"images"}},
     "talos": VALUES | {"ports", "data", "clienttls", "wire", "talos", "talos.api.gen"},
     "lab": {"lab", "data", "talos.api.gen"},  # only what a stranger could know too: the messages it must speak
     "context": VALUES | ADAPTERS | {"ports", "data", "lab", "clusterfile"},
-    "cli": VALUES | {"ports", "context", "flow", "clusterfile", "views", "record", "data", "cli", "lab"},
+    "cli": VALUES
+    | {"ports", "context", "workflows", "operations", "clusterfile", "views", "store", "data", "cli", "lab"},
     "__main__": {"cli"} | VALUES,
     "__init__": set(),
 }
@@ -51,7 +53,7 @@ HEAVY = (
 
 
 def part_of(module: str) -> str:
-    """`provisioner.flow.up` -> `flow`; the generated messages keep their full place."""
+    """`provisioner.workflows.up` -> `flow`; the generated messages keep their full place."""
     rest = module.removeprefix("provisioner").lstrip(".")
     return "talos.api.gen" if rest.startswith("talos.api.gen") else rest.split(".")[0] or "__init__"
 
@@ -86,9 +88,9 @@ def test_imports_point_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_time_and_processes_stay_outside_the_core(path: Path) -> None:
-    """Model, steps and flow know no wall clock, no sleep, no process and no print: those are ports."""
+    """Model, steps, workflows and operations know no wall clock, no sleep, no process and no print: those are ports."""
     part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if part not in ("model", "steps", "flow", "ports", "errors", "faults"):
+    if part not in ("model", "steps", "workflows", "operations", "ports", "errors", "faults"):
         return
     banned = {
         ("time", "sleep"),

@@ -22,4 +22,4 @@ def test_there_are_enough_and_no_two_are_the_same() -> None:
 
 def test_each_area_has_some() -> None:
     areas = Counter(mutant.file.split("/")[1] for mutant in read_mutants())
-    assert {"steps", "flow", "hyperv", "talos", "cli", "record"} <= set(areas)
+    assert {"steps", "workflows", "hyperv", "talos", "cli", "store"} <= set(areas)

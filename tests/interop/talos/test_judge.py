@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from provisioner.model.spec import Role
+from provisioner.model.cluster import Role
 from provisioner.talos import machineconfig, patches, secrets, validate, yaml
 from provisioner.talos import schema as schemas
 from provisioner.talos.schema import Problem

@@ -140,7 +140,7 @@ SPELLINGS = [
 
 
 def compare(judge: Judge, questions: list[tuple[SchemaPlace, str]]) -> list[tuple[str, str, bytes | None, str | None]]:
-    """Place, value, our answer and Talos', wherever they differ."""
+    """SourceLocation, value, our answer and Talos', wherever they differ."""
     texts = [place.patch(value) for place, value in questions]
     theirs = judge.patch([(CONFIG, [text]) for text in texts])
     ours = [patched_by_us(CONFIG, text) for text in texts]

@@ -21,7 +21,7 @@ from provisioner.hyperv.host import HyperVHost
 from provisioner.hyperv.workers import CallInfo
 from provisioner.lab.functions.api import ErrorRecord, Parameter, Streams, Terminating
 from provisioner.lab.winrm import WinRmEndpoint
-from provisioner.model.spec import HostSpec
+from provisioner.model.cluster import HostSpec
 from provisioner.ports import Endpoint, TalosAccess, VmRequest
 from provisioner.talos.api.client import TalosMachines
 from tests.conftest import ROOT

@@ -25,7 +25,7 @@ from provisioner.lab.world.kube import LabKube
 from provisioner.lab.world.seams import Guests
 from provisioner.lab.world.state import Account
 from provisioner.lab.world.world import World
-from provisioner.model.spec import HostSpec
+from provisioner.model.cluster import HostSpec
 from provisioner.ports import Endpoint, ObserveQuery, VmRequest
 from provisioner.talos.api.client import TalosMachines
 from tests.lab.clients.helpers import PASSWORD, USER, RealClock, fetched_kubeconfig

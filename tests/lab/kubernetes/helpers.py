@@ -18,7 +18,7 @@ from provisioner.lab.world.kube import LabKube, pods
 from provisioner.lab.world.kube.cluster import RunningCluster
 from provisioner.lab.world.routes import LoopbackRoutes
 from provisioner.lab.world.state import EtcdMember, Guest, KubeCluster, State, WindowsHost
-from provisioner.model.spec import Role
+from provisioner.model.cluster import Role
 from provisioner.talos import pki
 from tests.unit.talos.helpers import CONFIGS, bundle, cluster, machine
 

@@ -13,7 +13,7 @@ from provisioner.cli.config import Needs, config_app
 from provisioner.cli.opening import check_configs
 from provisioner.clusterfile import json_schema, read_settings
 from provisioner.errors import Fault
-from provisioner.model.spec import Cluster, MachineSpec
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.views.paper import Paper
 
 CASES = Path(__file__).parents[1] / "clusterfile" / "cases"

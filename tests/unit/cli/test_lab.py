@@ -112,8 +112,8 @@ def test_a_frozen_lab_is_a_fault_with_the_way_out(
         monkeypatch.setattr(control, name, frozen)
     fault = fault_of(run(*command))
     assert fault.id == "P-LAB-FROZEN"
-    assert "kill -CONT 4711" in " ".join(fault.then)
-    assert "kill -KILL 4711" in " ".join(fault.then)
+    assert "kill -CONT 4711" in " ".join(fault.next_steps)
+    assert "kill -KILL 4711" in " ".join(fault.next_steps)
 
 
 def test_a_lab_is_deleted_on_consent_alone(asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,5 +159,5 @@ def test_a_lab_that_does_not_run_is_not_read(asked: list[dict[str, Any]], monkey
     monkeypatch.setattr(control, "start", lambda *_a, **_k: started.append("lab"))
     fault = fault_of(CliRunner().invoke(app, ["status", "lab"]))
     assert fault.id == "P-LAB-START"
-    assert fault.then == ("provision lab start lab",)
+    assert fault.next_steps == ("provision lab start lab",)
     assert not started

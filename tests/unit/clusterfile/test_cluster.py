@@ -8,9 +8,9 @@ import pytest
 
 from provisioner.clusterfile import Loaded, effective, find_cluster_file, list_clusters, load_cluster, read_settings
 from provisioner.errors import Fault
+from provisioner.model.cluster import Cluster, LabSpec, Origin, Role
 from provisioner.model.naming import computed_mac
 from provisioner.model.scalars import Scalar
-from provisioner.model.spec import Cluster, LabSpec, Origin, Role
 
 ROOT = Path(__file__).resolve().parents[3]
 CASES = Path(__file__).parent / "cases"
@@ -210,7 +210,7 @@ def test_an_unknown_name_lists_what_there_is(tmp_path: Path) -> None:
         find_cluster_file("homelap", folders=[tmp_path])
     assert caught.value.id == "P-FILE-NOTFOUND"
     assert "there are homelab, lab" in caught.value.seen
-    assert caught.value.likely == "homelab was meant"
+    assert caught.value.probable_cause == "homelab was meant"
 
 
 def test_without_a_name_the_only_file_is_meant(tmp_path: Path) -> None:
@@ -239,4 +239,4 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     with pytest.raises(Fault) as caught:
         load_cluster(tmp_path)
     assert (caught.value.id, list(caught.value.seen)) == ("P-FILE-NOTFOUND", ["Is a directory"])
-    assert "readable" in caught.value.then[0]
+    assert "readable" in caught.value.next_steps[0]

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 from provisioner.hyperv.host import HyperVHost
-from provisioner.model.spec import HTTP_PORT, HostSpec
+from provisioner.model.cluster import HTTP_PORT, HostSpec
 from provisioner.ports import Endpoint
 from tests.fakes.clock import FakeClock
 

@@ -14,9 +14,9 @@ import pytest
 from provisioner.errors import Malformed, NoSignIn, TransportError, Unreachable
 from provisioner.hyperv import line
 from provisioner.hyperv.transport import MODULE
-from provisioner.model.spec import HostSpec
+from provisioner.model.cluster import HostSpec
 from provisioner.ports import ObserveQuery
-from provisioner.steps.reading import host_fault
+from provisioner.steps.host_reads import host_fault
 from tests.unit.hyperv.peers import Peer, Talk, host_at, http, read_request, said, signed_in
 from tests.unit.kubernetes.server import Pki
 
@@ -68,7 +68,7 @@ async def test_over_http_what_is_no_winrm_says_so(answer: bytes, words: str, tra
     fault = host_fault(error, SPEC)
     assert fault.id == "P-HOST-NOTWINRM"
     assert fault.seen == (error.came,)
-    assert fault.then
+    assert fault.next_steps
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ async def test_without_a_way_to_sign_in_no_password_is_sent(
     fault = host_fault(error, SPEC)
     assert fault.id == "P-HOST-NOSIGNIN"
     assert words in fault.message
-    assert any("Negotiate $true" in line for line in fault.then)
+    assert any("Negotiate $true" in line for line in fault.next_steps)
 
 
 async def test_what_accepts_and_hangs_up_is_no_winrm_and_no_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,4 +241,4 @@ def test_what_is_wrong_with_an_answer_of_the_module_is_no_other_programs_doing()
     )
     assert fault.id == "P-HOST-ANSWER"
     assert fault.seen == ("Get-TalosVM wrote nothing in Cpus, where a whole number is due",)
-    assert any("Get-Module TalosHyperV" in line for line in fault.then)
+    assert any("Get-Module TalosHyperV" in line for line in fault.next_steps)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from provisioner.model.cluster import Cluster
 from provisioner.model.events import Event
 from provisioner.model.facts import Observed
-from provisioner.model.spec import Cluster
-from provisioner.steps.run import Run
+from provisioner.steps.run_context import Run
 from tests.fakes.world import FakeWorld
 
 

@@ -11,7 +11,7 @@ from provisioner.model.facts import EtcdMemberFacts, UnmetFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.steps import bootstrap
-from provisioner.steps.run import Run
+from provisioner.steps.run_context import Run
 from tests.fakes.machines import Box
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
@@ -154,7 +154,7 @@ async def test_alone_a_remembered_start_is_never_repeated_on_an_empty_disk(notes
         await bootstrap.apply(ACTION, run)
     assert caught.value.id == "P-ETCD-LOST"
     assert "lost" in caught.value.message
-    assert any("provision rebuild home" in line for line in caught.value.then)
+    assert any("provision rebuild home" in line for line in caught.value.next_steps)
     assert bootstrapped(world) == []
 
 
@@ -236,7 +236,7 @@ async def test_a_clock_is_blamed_only_where_the_machine_says_so(condition: str, 
     world.machines.fail("bootstrap", Dropped("no answer in time"), forever=True)
     with pytest.raises(Fault) as caught:
         await bootstrap.apply(ACTION, run)
-    assert (caught.value.id, caught.value.likely) == ("P-ETCD-STUCK", likely)
+    assert (caught.value.id, caught.value.probable_cause) == ("P-ETCD-STUCK", likely)
 
 
 async def test_etcd_on_a_disk_that_is_attached_again_is_waited_for() -> None:

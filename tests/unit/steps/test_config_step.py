@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from provisioner.errors import Dropped, Fault, NotTrusted, Rejected, TransportError, Unreachable
+from provisioner.model.cluster import Cluster, PatchSpec
 from provisioner.model.events import Note
 from provisioner.model.facts import DiskFacts
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster, PatchSpec
 from provisioner.model.steps import StepId
 from provisioner.steps import config
-from provisioner.steps.run import Run
+from provisioner.steps.run_context import Run
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import HOST, PLACE, cluster_of, machine_of, observed_of, uuid_of
 

@@ -10,7 +10,7 @@ from provisioner.errors import Dropped, Fault
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.steps import eject
-from provisioner.steps.run import Run
+from provisioner.steps.run_context import Run
 from tests.fakes.machines import HALT
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, observed_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from provisioner.model.wishes import Extent
+from provisioner.model.options import RemovalScope
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, observed_of
@@ -26,7 +26,7 @@ async def test_down_forgets_it_before_the_first_machine_goes() -> None:
         seen.append(world.store.read_notes())
 
     world.host.before("remove_vm", look)
-    result = await world.session().down(Extent())
+    result = await world.session().down(RemovalScope())
     assert result.exit == 0
     assert seen == [{"other": 1}] * 2
     assert world.store.read_notes() == {"other": 1}
@@ -34,7 +34,7 @@ async def test_down_forgets_it_before_the_first_machine_goes() -> None:
 
 async def test_down_forgets_it_where_the_machines_were_removed_by_hand() -> None:
     world = world_of({"secrets": {"exists": True, "cluster_id": "c0ffee"}})
-    result = await world.session().down(Extent())
+    result = await world.session().down(RemovalScope())
     assert (result.exit, result.outcome) == (0, "ok")
     assert world.store.read_notes() == {"other": 1}
 

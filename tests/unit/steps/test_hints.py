@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from provisioner.flow.up import expected_endpoint
 from provisioner.model.effective import EffectiveConfig
 from provisioner.steps.image import image_pin
-from provisioner.steps.run import machine_hint
+from provisioner.steps.run_context import machine_hint
+from provisioner.workflows.up import expected_endpoint
 from tests.unit.steps.running import run_of
 from tests.unit.steps.world import cluster_of, observed_of
 

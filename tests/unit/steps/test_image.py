@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from provisioner.errors import Dropped, Fault, HostRefused
+from provisioner.model.cluster import Cluster
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
 from provisioner.steps import image
 from provisioner.steps.image import image_pin

@@ -12,7 +12,7 @@ from provisioner.model.facts import MachineFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.steps import install
-from provisioner.steps.run import Run
+from provisioner.steps.run_context import Run
 from tests.fakes.machines import HALT, Box
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import HOST, cluster_of, machine_of, observed_of
@@ -50,8 +50,8 @@ async def test_only_our_own_machine_can_be_back_in_maintenance(uuid: str, likely
         await install.apply(action(), run)
     await run.finders[HOST].close()
     assert caught.value.id == "P-INSTALL-STUCK"
-    assert likely in caught.value.likely
-    assert bool(caught.value.likely) == bool(likely)
+    assert likely in caught.value.probable_cause
+    assert bool(caught.value.probable_cause) == bool(likely)
     assert world.pictures == [CP]
 
 
@@ -79,7 +79,7 @@ async def test_a_machine_under_another_authority_is_not_ours_and_stays_as_it_is(
         await install.apply(action(), run)
     await run.finders[HOST].close()
     assert caught.value.id == "P-INSTALL-NOTOURS"
-    assert "restore the right secrets" in caught.value.then[0]
+    assert "restore the right secrets" in caught.value.next_steps[0]
     assert not world.machines.made("apply")
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from provisioner.errors import Dropped, Fault, Unreachable
+from provisioner.model.cluster import LabSpec
 from provisioner.model.events import Note
 from provisioner.model.plan import Action, Verb
-from provisioner.model.spec import LabSpec
 from provisioner.model.steps import StepId
 from provisioner.steps import access, bootstrap, config, install, maintenance
-from provisioner.steps.run import Run
+from provisioner.steps.run_context import Run
 from tests.fakes.machines import Box
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
@@ -79,8 +79,8 @@ async def test_a_stranger_that_left_decides_nothing() -> None:
 async def test_a_vm_with_nothing_to_boot_from_says_so() -> None:
     _, run = at_work(heartbeat="NoContact", iso=False)
     fault = await fault_of(run)
-    assert "no ISO in its drive" in fault.likely
-    assert not any("rebuild" in line for line in fault.then)
+    assert "no ISO in its drive" in fault.probable_cause
+    assert not any("rebuild" in line for line in fault.next_steps)
 
 
 @pytest.mark.parametrize("action", [FIND, RETURN])
@@ -109,7 +109,7 @@ async def test_a_machine_that_fell_back_to_maintenance_is_told_at_once() -> None
     run.addresses[WORKER] = THERE
     fault = await fault_of(run, RETURN)
     assert fault.id == "P-INSTALL-STUCK"
-    assert "back to maintenance" in fault.likely
+    assert "back to maintenance" in fault.probable_cause
     assert world.clock.now() < 400, "not after the whole bound of 20 minutes"
 
 

@@ -10,7 +10,7 @@ from provisioner.errors import Fault, Malformed, NotTrusted
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.steps import config, install, maintenance
-from provisioner.steps.finder import MACS_SHOWN, identity_problem
+from provisioner.steps.discovery import MACS_SHOWN, identity_problem
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import HOST, cluster_of, machine_of, observed_of, vm_of
 

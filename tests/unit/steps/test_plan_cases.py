@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from provisioner.flow.down import plan_down
-from provisioner.flow.up import plan_up
+from provisioner.model.options import RemovalScope
 from provisioner.model.plan import Action, Plan, Verb
 from provisioner.model.steps import StepId
-from provisioner.model.wishes import Extent
+from provisioner.workflows.down import plan_down
+from provisioner.workflows.up import plan_up
 from tests.unit.steps.world import cluster_of, observed_of
 
 CASES = Path(__file__).resolve().parents[2] / "cases"
@@ -28,7 +28,7 @@ def planned(case: dict[str, Any]) -> Plan:
     cluster = cluster_of(case.get("desired", {}))
     seen = observed_of(case.get("observed", {}), cluster)
     if case.get("command") == "down":
-        return plan_down(cluster, seen, Extent(**case.get("extent", {})))
+        return plan_down(cluster, seen, RemovalScope(**case.get("extent", {})))
     return plan_up(cluster, seen, retry_switch=case.get("retry_switch", False))
 
 
@@ -41,7 +41,7 @@ def matches(action: Action, wanted: dict[str, Any]) -> bool:
         and ("fault" not in wanted or fault == wanted["fault"])
         and wanted.get("why", "") in action.why
         and wanted.get("warning", "") in action.warning
-        and wanted.get("then", "") in "\n".join(action.fault.then if action.fault else ())
+        and wanted.get("next_steps", "") in "\n".join(action.fault.next_steps if action.fault else ())
         and all(str(action.details.get(key)) == str(value) for key, value in wanted.get("details", {}).items())
     )
 

@@ -127,5 +127,5 @@ async def test_one_that_halts_whatever_is_done_is_told_as_halted() -> None:
     world.host.power = lambda _vm: None  # it boots the ISO again, and halts again
     fault = await failed(world)
     assert fault.id == "P-BOOT-HALTED"
-    assert "halts" in fault.likely
+    assert "halts" in fault.probable_cause
     assert len(world.host.made("stop_vm")) == 1, "tried once"

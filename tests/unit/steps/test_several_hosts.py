@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from provisioner.errors import Unreachable
-from provisioner.flow.down import plan_down, without_machines
-from provisioner.flow.status import status
-from provisioner.flow.up import needs_of, plan_up
+from provisioner.model.cluster import Cluster
 from provisioner.model.facts import Observed
+from provisioner.model.options import RemovalScope
 from provisioner.model.plan import Action
-from provisioner.model.spec import Cluster
 from provisioner.model.steps import StepId
-from provisioner.model.wishes import Extent
+from provisioner.operations.status import status
+from provisioner.workflows.down import plan_down, without_machines
+from provisioner.workflows.up import needs_of, plan_up
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import HOST, cluster_of, observed_of
 
@@ -74,7 +74,7 @@ def test_a_machine_that_the_file_moved_is_not_made_twice() -> None:
     (refusal,) = plan.refusals
     assert refusal.fault is not None
     assert (refusal.fault.id, refusal.machine) == ("P-VM-DRIFT", WORKER)
-    assert f"host: {HOST}" in refusal.fault.then[0]
+    assert f"host: {HOST}" in refusal.fault.next_steps[0]
 
 
 def test_a_mac_address_is_used_once_on_all_hosts_together() -> None:
@@ -99,7 +99,7 @@ def test_what_would_be_free_after_down_is_counted_host_by_host() -> None:
 
 def test_down_removes_from_all_hosts() -> None:
     cluster = on_two_hosts()
-    plan = plan_down(cluster, seen_on(cluster, {CP: HOST, WORKER: OTHER}), Extent())
+    plan = plan_down(cluster, seen_on(cluster, {CP: HOST, WORKER: OTHER}), RemovalScope())
     assert {action.machine: action.host for action in plan.of(StepId.VM)} == {CP: HOST, WORKER: OTHER}
 
 

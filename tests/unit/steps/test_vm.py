@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from provisioner.errors import Dropped, Fault, HostRefused, Unreachable
-from provisioner.flow.up import plan_up
 from provisioner.model.events import Note
 from provisioner.model.facts import VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.ports import VmChange, VmRequest
 from provisioner.steps import vm
-from provisioner.steps.run import Run
+from provisioner.steps.run_context import Run
 from provisioner.steps.vm_policy import differences
+from provisioner.workflows.up import plan_up
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import GIB, cluster_of, observed_of

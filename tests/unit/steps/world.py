@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from provisioner.errors import Place
+from provisioner.errors import SourceLocation
+from provisioner.model.cluster import Cluster, HostSpec, ImageSpec, MachineSpec, Role, SwitchSpec
 from provisioner.model.facts import (
     AdapterFacts,
     ContextFacts,
@@ -32,11 +33,10 @@ from provisioner.model.facts import (
     VolumeFacts,
 )
 from provisioner.model.naming import Mark, computed_mac, find_mark
-from provisioner.model.spec import Cluster, HostSpec, ImageSpec, MachineSpec, Role, SwitchSpec
 
 GIB = 1024**3
 NOW = datetime(2026, 5, 23, 12, 0, tzinfo=UTC)
-PLACE = Place(file="clusters/home.yaml", line=1, column=1)
+PLACE = SourceLocation(file="clusters/home.yaml", line=1, column=1)
 CLUSTER_ID = "c0ffee"
 HOST = "hv01"
 ISO = "C:\\ProgramData\\TalosHyperV\\images\\talos-v1.11.5.iso"

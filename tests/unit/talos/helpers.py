@@ -12,8 +12,8 @@ from hypothesis import settings
 
 from provisioner.clusterfile.patches import patch_of
 from provisioner.clusterfile.tree import read_trees
-from provisioner.errors import Place
-from provisioner.model.spec import Cluster, HostSpec, ImageSpec, MachineSpec, PatchSpec, Role, SwitchSpec
+from provisioner.errors import SourceLocation
+from provisioner.model.cluster import Cluster, HostSpec, ImageSpec, MachineSpec, PatchSpec, Role, SwitchSpec
 from provisioner.talos import secrets, yaml
 from provisioner.talos.files import TalosConfigs
 from provisioner.talos.schema import load_schema
@@ -50,8 +50,8 @@ def bundle() -> secrets.SecretsBundle:
     return secrets.new_bundle(NOW)
 
 
-def place(line: int) -> Place:
-    return Place(file="clusters/home.yaml", line=line, column=3)
+def place(line: int) -> SourceLocation:
+    return SourceLocation(file="clusters/home.yaml", line=line, column=3)
 
 
 def documents_of(text: str | bytes) -> list[Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from provisioner.clusterfile import load_cluster
 from provisioner.errors import Finding
-from provisioner.model.spec import HostSpec, Role
+from provisioner.model.cluster import HostSpec, Role
 from tests.unit.talos.helpers import CONFIGS, ENDPOINT, bundle, cluster, machine, patch
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from provisioner.images import factory_image
+from provisioner.model.cluster import Cluster, NetworkSpec, Role
 from provisioner.model.effective import EffectiveConfig
-from provisioner.model.spec import Cluster, NetworkSpec, Role
 from provisioner.talos import effective
 from tests.unit.talos.helpers import CONFIGS, ENDPOINT, cluster, machine, patch
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import Fault
-from provisioner.model.spec import NetworkSpec, Role
+from provisioner.model.cluster import NetworkSpec, Role
 from provisioner.talos import machineconfig, patches, secrets, yaml
 from provisioner.talos.schema import Problem
 from tests.unit.talos.helpers import CONFIGS, ENDPOINT, SCHEMA, bundle, cluster, config_of, machine, patch

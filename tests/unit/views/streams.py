@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from provisioner.errors import Place
-from provisioner.flow.session import action_line
+from provisioner.errors import SourceLocation
+from provisioner.model.cluster import Cluster, HostSpec, ImageSpec, MachineSpec, Role, SwitchSpec
 from provisioner.model.events import (
     ActionEnded,
     ActionStarted,
     CallEnded,
     Event,
-    FaultMet,
+    FaultReported,
     Note,
     PlanMade,
     RunEnded,
@@ -29,8 +29,8 @@ from provisioner.model.events import (
 )
 from provisioner.model.naming import computed_mac
 from provisioner.model.plan import Action, Plan, PlanWarning, Verb
-from provisioner.model.spec import Cluster, HostSpec, ImageSpec, MachineSpec, Role, SwitchSpec
 from provisioner.model.steps import STEP, StepId
+from provisioner.workflows.session import action_line
 
 BEGUN = datetime(2026, 5, 23, 12, 4, 7, tzinfo=UTC)
 MACHINES = ("home-cp-1", "home-worker-1", "home-worker-2", "home-worker-3")
@@ -44,7 +44,7 @@ SECRETS = (SECRET, "MC4CAQ", *(KEY[start : start + 12] for start in range(0, len
 
 
 def cluster() -> Cluster:
-    place = Place(file="clusters/home.yaml", line=9, column=3)
+    place = SourceLocation(file="clusters/home.yaml", line=9, column=3)
     machines = [
         MachineSpec(
             name=name,
@@ -108,7 +108,7 @@ def fresh_plan(*, switch_there: bool = True) -> Plan:
     warning = PlanWarning(
         id="P-CONFIG-ENDPOINT",
         message="the endpoint is home-cp-1's address, 10.0.40.11, which DHCP may change",
-        then=("reserve it for 02-11-22-33-44-55, or set endpoint:",),
+        next_steps=("reserve it for 02-11-22-33-44-55, or set endpoint:",),
     )
     return Plan(cluster="home", actions=tuple(actions), warnings=(warning,))
 
@@ -150,7 +150,7 @@ class Recorder:
             keeps=sum(action.verb is Verb.KEEP for action in plan.actions),
             destroys=len(plan.destroys),
             actions=tuple(action_line(action) for action in plan.actions),
-            warnings=tuple({"id": w.id, "message": w.message, "then": w.then} for w in plan.warnings),
+            warnings=tuple({"id": w.id, "message": w.message, "next_steps": w.next_steps} for w in plan.warnings),
         )
 
     def step(self, step: StepId, machines: Iterable[str] = ()) -> Recorder:
@@ -334,7 +334,7 @@ def failing_boot() -> list[Event]:
     recorder.action_ended(action, "home-worker-3 never reached maintenance", outcome="failed")
     recorder.step_ended(StepId.MAINTENANCE, "failed", "home-worker-3 never reached maintenance")
     recorder.add(
-        FaultMet,
+        FaultReported,
         id="P-BOOT-NOMAINT",
         message="home-worker-3 runs, but no Talos API answers at 10.0.40.23:50000",
         exit=5,
@@ -345,10 +345,10 @@ def failing_boot() -> list[Event]:
             "VM Running for 4m58s, heartbeat none, ISO mounted, boot order: disk, DVD drive",
             "no answer to ARP for 10.0.40.23; the other three machines came up",
         ),
-        likely="the address 10.0.40.23 is not reserved for 02-15-5D-28-00-23 (the others are)",
-        then=("reserve it on the router, or set address: in clusters/home.yaml line 41",),
-        look=("provision status home",),
-        go_on=("provision up home                  keeps steps 1 to 4 and the three good machines",),
+        probable_cause="the address 10.0.40.23 is not reserved for 02-15-5D-28-00-23 (the others are)",
+        next_steps=("reserve it on the router, or set address: in clusters/home.yaml line 41",),
+        see_also=("provision status home",),
+        resume_command=("provision up home                  keeps steps 1 to 4 and the three good machines",),
         picture="~/.provision/home/runs/142/home-worker-3.png",
     )
     left = tuple(f"{step}: home-worker-3" for step in (StepId.CONFIG, StepId.INSTALL))
@@ -417,11 +417,11 @@ def findings() -> list[Event]:
     )
     recorder = Recorder()
     recorder.add(
-        FaultMet,
+        FaultReported,
         id="P-FILE-FINDINGS",
         message="2 findings in clusters/home.yaml",
         exit=3,
-        then=("mend the lines named, then provision config check clusters/home.yaml",),
+        next_steps=("mend the lines named, then provision config check clusters/home.yaml",),
         findings=rows,
     )
     return recorder.events
@@ -471,7 +471,7 @@ def leaky() -> list[Event]:
     recorder.wait(StepId.CONFIG, "config", "Talos looks at it", MACHINES[0])
     recorder.reason(StepId.CONFIG, "config", f"token {SECRET} refused", 1, MACHINES[0])
     recorder.add(
-        FaultMet,
+        FaultReported,
         id="P-CONFIG-REFUSED",
         message=f"Talos refuses the config of home-cp-1: token {SECRET}",
         exit=3,

@@ -18,7 +18,7 @@ from provisioner.errors import Fault
 from provisioner.faults import FAULTS
 from provisioner.model.events import (
     Event,
-    FaultMet,
+    FaultReported,
     StepEnded,
     StepStarted,
     WaitEnded,
@@ -249,7 +249,7 @@ def test_no_line_is_wider_than_the_paper(name: str, width: int, ascii: bool) -> 
 @pytest.mark.parametrize("name", STREAMS)
 def test_nothing_red_unless_something_failed(name: str) -> None:
     events = STREAMS[name]()
-    failed = any(isinstance(event, FaultMet) for event in events)
+    failed = any(isinstance(event, FaultReported) for event in events)
     shown = plain(events, color=True, verbosity=2)
     for picture in pictures(events):
         paper = Paper(width=100, color=True)

@@ -1,0 +1,125 @@
+"""Which file a cluster's name means."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioner.data import data_folder
+from provisioner.errors import Fault
+
+_SUFFIXES = (".yaml", ".yml")
+LAB = "lab"
+"""The one cluster that comes with the package, so that `provision up lab` works anywhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterFileName:
+    """A cluster file by the name that commands take."""
+
+    name: str
+    path: Path
+
+
+def list_clusters(folders: Sequence[Path]) -> tuple[ClusterFileName, ...]:
+    """All cluster files of the folders, by name; of two with one name the first folder's. Opens none of them.
+
+    A folder that cannot be read has none to list; `find_cluster_file` refuses to go past it.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            for path in _files(folder):
+                found.setdefault(path.stem, path)
+    return tuple(ClusterFileName(name=name, path=path) for name, path in sorted(found.items()))
+
+
+def find_cluster_file(ref: str, *, folders: Sequence[Path]) -> Path:
+    """The file that a name or a path means; with an empty `ref`, the only file there is.
+
+    Raises a Fault P-FILE-NOTFOUND that lists what there is.
+    """
+    known = list_clusters(folders)
+    if "/" in ref or "\\" in ref or ref.endswith(_SUFFIXES):
+        path = _by_path(ref)
+        if path is not None and _is_file(path):
+            return path
+        problem = f"{ref} is no plain file" if path is not None and _is_there(path) else f"there is no file {ref}"
+        raise _not_found(problem, known, folders, Path(ref).stem)
+    for folder in folders:
+        try:
+            found = {path.stem: path for path in reversed(list(_files(folder)))}
+        except OSError as error:  # what is in it is not known, and it comes before the others
+            raise _unreadable(folder, error, known, folders) from error
+        if ref in found:
+            return found[ref]
+    if not ref:
+        if len(known) == 1:
+            return known[0].path
+        which = f"which of {', '.join(item.name for item in known)}?" if known else "no cluster files here"
+        raise _not_found(f"no cluster was named: {which}", known, folders, "")
+    own = data_folder("clusters") / f"{LAB}.yaml"
+    if ref == LAB and own.is_file():
+        return own
+    raise _not_found(f"no cluster file for {ref}", known, folders, ref)
+
+
+def _by_path(ref: str) -> Path | None:
+    """The path that was typed; None for one that cannot be, as `~nobody/x`."""
+    try:
+        return Path(ref).expanduser()
+    except RuntimeError:
+        return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a folder on the way that may not be searched, a name that cannot be one
+        return False
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Raises OSError for a folder that is there and cannot be read."""
+    try:
+        paths = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    yield from (path for path in paths if path.suffix in _SUFFIXES and not path.name.startswith(".") and _is_file(path))
+
+
+def _unreadable(folder: Path, error: OSError, known: Sequence[ClusterFileName], folders: Sequence[Path]) -> Fault:
+    others = ", ".join(str(other) for other in folders if other != folder)
+    return Fault(
+        id="P-FILE-NOTFOUND",
+        message=f"{folder} cannot be read",
+        expected="a folder of cluster files that you may read, or none",
+        seen=[
+            error.strerror or str(error),
+            f"there are {', '.join(item.name for item in known) or 'none'} in {others}",
+        ],
+        next_steps=["name the file by its path", "or go to another folder"],
+    )
+
+
+def _not_found(message: str, known: Sequence[ClusterFileName], folders: Sequence[Path], word: str) -> Fault:
+    names = sorted({LAB, *(item.name for item in known)})
+    near = difflib.get_close_matches(word, names, n=1)
+    return Fault(
+        id="P-FILE-NOTFOUND",
+        message=message,
+        expected="a name or a path of a cluster file",
+        seen=[f"looked in {', '.join(str(folder) for folder in folders)}", f"there are {', '.join(names)}"],
+        probable_cause=f"{near[0]} was meant" if near else "",
+        next_steps=[] if word == LAB else [f"name one of them; {LAB} needs no file of yours"],
+    )

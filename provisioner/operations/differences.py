@@ -1,0 +1,62 @@
+"""Differences between the file and a living cluster that `up` tells and does not change: versions, and machines that the file no longer
+names. The configs of running machines are not compared; a plan says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.model.cluster import Cluster
+from provisioner.model.facts import Observed
+from provisioner.model.ownership import our_vms
+from provisioner.model.plan import Difference
+
+
+def differences(cluster: Cluster, seen: Observed) -> Iterator[Difference]:
+    """Pure. In the order of the file's machines, then the machines that it does not name."""
+    sent = seen.endpoint_sent
+    if sent and cluster.endpoint and cluster.endpoint != sent and seen.etcd is not None:
+        yield Difference(
+            object=cluster.name,
+            what="endpoint",
+            seen=sent,
+            wanted=cluster.endpoint,
+            next_steps=f"put endpoint: {sent} back into {cluster.file.name}, or: provision rebuild {cluster.name}",
+        )
+    nodes = {node.name: node for node in seen.nodes or ()}
+    for machine in cluster.machines:
+        facts, config = seen.machines.get(machine.name), seen.configs.get(machine.name)
+        if facts is not None and facts.mode == "secure" and facts.talos and facts.talos != cluster.talos:
+            yield Difference(
+                object=machine.name,
+                what="Talos",
+                seen=facts.talos,
+                wanted=cluster.talos,
+                next_steps=f"upgrade it with talosctl upgrade, or put talos: {facts.talos} into {cluster.file.name}",
+            )
+        node = nodes.get(config.node_name if config else machine.name)
+        wanted = config.kubernetes if config else cluster.kubernetes
+        if node is not None and node.version and wanted and node.version != wanted:
+            yield Difference(
+                object=machine.name,
+                what="Kubernetes",
+                seen=node.version,
+                wanted=wanted,
+                next_steps=f"upgrade with talosctl upgrade-k8s, or put kubernetes: {node.version} into {cluster.file.name}",
+            )
+    names = {machine.name for machine in cluster.machines}
+    for own in our_vms(seen.hosts, seen.secrets):
+        if own.vm.mark is not None and own.vm.mark.machine not in names:
+            yield Difference(
+                object=own.vm.mark.machine,
+                what="machine",
+                seen=f"VM {own.vm.name} on {own.host}, {own.vm.state}",
+                wanted="not in the file",
+                next_steps=f"it stays as it is; put it back into {cluster.file.name}, or remove the node and its VM by hand",
+            )
+
+
+def uncompared(cluster: Cluster, seen: Observed) -> tuple[str, ...]:
+    """Machines that run with a config, which nobody compares with the file's."""
+    found = (machine.name for machine in cluster.machines if machine.name in seen.machines)
+    return tuple(name for name in found if seen.machines[name].mode == "secure")

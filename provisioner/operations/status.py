@@ -1,0 +1,208 @@
+"""`provision status`: what is there now, and how it differs from the file. Reads only; a host that cannot be read does not hide the
+machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from provisioner.errors import Fault
+from provisioner.model.cluster import Cluster, MachineSpec
+from provisioner.model.facts import ContextFacts, ContextState, HostState, NodeFacts, Observed, VmFacts
+from provisioner.model.ownership import namesakes, our_vms
+from provisioner.model.plan import Difference, Plan, Verb
+from provisioner.model.status import MachineStatus, StatusReport
+from provisioner.model.steps import StepId
+from provisioner.model.unmet import Layer, Unmet
+from provisioner.operations.differences import differences, uncompared
+from provisioner.operations.observe import observe_what_answers
+from provisioner.ports import Ports
+from provisioner.steps.health import lacks_cni, picture_of, unmet_conditions
+from provisioner.steps.secrets import id_lost
+from provisioner.steps.vm import find_vm
+from provisioner.workflows.up import plan_up
+
+
+async def status(cluster: Cluster, ports: Ports) -> StatusReport:
+    """Never raises for a host that does not answer: the report says so."""
+    begun = ports.clock.now()
+    seen, faults = await observe_what_answers(cluster, ports)
+    read_s = (ports.clock.now() - begun) / ports.clock.rate
+    return report(cluster, seen, host_faults=faults, read_s=read_s)
+
+
+def report(cluster: Cluster, seen: Observed, *, host_faults: Sequence[Fault] = (), read_s: float = 0.0) -> StatusReport:
+    """Pure: the report of what was observed."""
+    whole = set(seen.hosts) == set(cluster.hosts) and all(state.whole for state in seen.hosts.values())
+    plan = plan_up(cluster, seen) if whole else None
+    unmet = tuple(unmet_conditions(picture_of(cluster, seen)))
+    told = tuple(differences(cluster, seen))
+    rows = [_row(machine, seen, plan, unmet, told) for machine in cluster.machines]
+    rows += _not_in_file(cluster, seen)
+    namesake = tuple(_namesakes(cluster, seen))
+    state = _state(rows, unmet, whole=whole)
+    if namesake and state == "absent":
+        state = "not healthy" if seen.lost_ids else "unknown"
+    return StatusReport(
+        cluster=cluster.name,
+        file=str(cluster.file),
+        hosts=tuple(cluster.hosts),
+        lab_speed=cluster.lab.speed if cluster.lab else None,
+        state=state,
+        machines=tuple(rows),
+        unmet=tuple(str(each) for each in unmet if not each.machine and not each.unread),
+        drift=(*_cluster_drift(plan), *namesake),
+        etcd_members=len(seen.etcd) if seen.etcd is not None else None,
+        control_planes=len(cluster.control_planes),
+        switch=_switch_line(seen),
+        isos_mounted=tuple(own.vm.name for own in our_vms(seen.hosts, seen.secrets) if own.vm.iso),
+        access=", ".join(_access(name, found) for name, found in sorted(seen.access.items())),
+        host_unread=tuple(f"{fault.id}: {fault.message}" for fault in host_faults),
+        unread=tuple(str(each) for each in unmet if not each.machine and each.unread) if state != "absent" else (),
+        uncompared=uncompared(cluster, seen),
+        read_utc=seen.read_utc,
+        read_s=round(read_s, 2),
+    )
+
+
+def _access(name: str, found: ContextFacts) -> str:
+    if found.nowhere:
+        return f"{name} {found.state} (kept out of {found.path})"
+    if found.state is ContextState.UNUSABLE:
+        return f"{name} {found.state}: {found.problem}"
+    return f"{name} {found.state}, as {found.name}" if found.taken and found.there else f"{name} {found.state}"
+
+
+def _namesakes(cluster: Cluster, seen: Observed) -> Iterator[str]:
+    """Machines that may be ours, or are, and that are not known by their marks."""
+    loss = id_lost(cluster, seen)
+    if loss is not None and loss.fault is not None:
+        yield f"{loss.why}: {loss.fault.next_steps[0]}"
+        return
+    for one in namesakes(seen.hosts, seen.secrets, {machine.name for machine in cluster.machines}):
+        yield f"{one.vm.name}: marked {one.vm.mark}, which is not this cluster's id"
+
+
+def _row(
+    machine: MachineSpec,
+    seen: Observed,
+    plan: Plan | None,
+    unmet: tuple[Unmet, ...],
+    told: tuple[Difference, ...],
+) -> MachineStatus:
+    state: HostState | None = seen.hosts.get(machine.host)
+    vm = find_vm(machine, state, seen.secrets) if state else None
+    facts, config = seen.machines.get(machine.name), seen.configs.get(machine.name)
+    node = _node(seen, config.node_name if config else machine.name)
+    exists = vm is not None or facts is not None
+    own = [each for each in unmet if each.machine == machine.name] if exists else []
+    drift = _drift(machine, plan) if exists else _left(machine, plan)
+    return MachineStatus(
+        name=machine.name,
+        role=machine.role.words,
+        host=machine.host,
+        vm=_vm_state(vm, state),
+        address=facts.address if facts else machine.address or None,
+        stage=facts.stage if facts else None,
+        ready=node.ready if node else (False if seen.nodes is not None else None),
+        talos=facts.talos or None if facts else None,
+        kubernetes=node.version if node else None,
+        cpus=vm.cpus if vm else None,
+        memory_mib=vm.memory_mib if vm else None,
+        unmet=tuple(_about(each) for each in own if not each.unread),
+        drift=drift + tuple(each.words for each in told if each.object == machine.name),
+        unread=next((each.reason for each in own if each.unread), ""),
+    )
+
+
+def _about(unmet: Unmet) -> str:
+    """The condition in the row of its machine, whose name stands there already."""
+    return f"node: {unmet.reason}" if unmet.layer is Layer.NODE else unmet.reason
+
+
+def _vm_state(vm: VmFacts | None, state: HostState | None) -> str | None:
+    if vm is not None:
+        return vm.state
+    return "missing" if state is not None and state.whole else None
+
+
+def _node(seen: Observed, name: str) -> NodeFacts | None:
+    return next((node for node in seen.nodes or () if node.name == name), None)
+
+
+def _drift(machine: MachineSpec, plan: Plan | None) -> tuple[str, ...]:
+    if plan is None:
+        return ()
+    drifted = (Verb.CHANGE, Verb.REFUSE)
+    return tuple(a.why for a in plan.of(StepId.VM) if a.machine == machine.name and a.verb in drifted)
+
+
+def _left(machine: MachineSpec, plan: Plan | None) -> tuple[str, ...]:
+    """What is known of a machine without a VM: the disk that it left, or the etcd that was lost with it."""
+    told = ("P-VM-LEFTOVER", "P-ETCD-LOST")
+    actions = plan.of(StepId.VM) if plan is not None else ()
+    return tuple(
+        a.why
+        for a in actions
+        if a.machine == machine.name and ("attach" in a.details or (a.fault is not None and a.fault.id in told))
+    )
+
+
+def _cluster_drift(plan: Plan | None) -> tuple[str, ...]:
+    if plan is None:
+        return ()
+    return tuple(f"{a.object}: {a.why}" for a in plan.refusals if a.step in (StepId.SWITCH, StepId.IMAGE))
+
+
+def _not_in_file(cluster: Cluster, seen: Observed) -> list[MachineStatus]:
+    """Machines of this cluster that the file does not name any more, as far as they can be told by their VMs and nodes."""
+    names = {machine.name for machine in cluster.machines}
+    rows = []
+    for own in our_vms(seen.hosts, seen.secrets):
+        name = own.vm.mark.machine if own.vm.mark else own.vm.name
+        if name in names:
+            continue
+        facts, node = seen.machines.get(name), _node(seen, name)
+        rows.append(
+            MachineStatus(
+                name=name,
+                role="not in the file",
+                host=own.host,
+                vm=own.vm.state,
+                address=facts.address if facts else node.address or None if node else None,
+                stage=facts.stage if facts else None,
+                ready=node.ready if node else None,
+                talos=facts.talos or None if facts else None,
+                kubernetes=node.version if node else None,
+                cpus=own.vm.cpus,
+                memory_mib=own.vm.memory_mib,
+                drift=("not in the file",),
+                unread=seen.unread.get(name, ""),
+            )
+        )
+    return rows
+
+
+def _state(rows: list[MachineStatus], unmet: tuple[Unmet, ...], *, whole: bool) -> str:
+    """One word. `unknown` wherever nothing bad was seen and not all could be looked at: silence proves neither health nor its lack."""
+    if whole and all(row.vm == "missing" and not row.drift for row in rows):
+        return "absent"
+    bad = [each for each in unmet if not each.unread and not each.by_config]
+    if any(row.vm is not None or row.stage is not None for row in rows) and bad:
+        return "not healthy"
+    if not whole or any(each.unread for each in unmet):
+        return "unknown"
+    return "no CNI yet" if lacks_cni(unmet) else "healthy"
+
+
+def _switch_line(seen: Observed) -> str:
+    lines = []
+    for state in seen.hosts.values():
+        switch = state.switch
+        if not state.whole:
+            lines.append("switch not read")
+        elif switch is None or not switch.exists:
+            lines.append("no switch")
+        else:
+            lines.append(f"switch {switch.name}, {switch.kind} on {switch.adapter or switch.adapter_description}")
+    return "; ".join(lines)

@@ -1,0 +1,172 @@
+"""What the steps of one run share: the cluster, the ports, and what has been learned so far."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from provisioner.errors import Fault
+from provisioner.model.cluster import Cluster, MachineSpec
+from provisioner.model.effective import EffectiveConfig
+from provisioner.model.endpoint import endpoint_of
+from provisioner.model.events import Event, Note
+from provisioner.model.facts import ImageFacts, MachineFacts, Observed, VmFacts
+from provisioner.model.naming import Mark
+from provisioner.model.notes import etcd_began, without_beginning
+from provisioner.model.options import RunOptions
+from provisioner.model.steps import STEP, StepId
+from provisioner.ports import Bundle, Host, Ports, TalosAccess
+from provisioner.steps.discovery import AddressDiscovery
+from provisioner.steps.waiting import Probe, Ready, T, Waiter
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One run at work. The dictionaries fill up as the lanes go on; a lane writes only its own machine's entries."""
+
+    cluster: Cluster
+    ports: Ports
+    seen: Observed
+    waiter: Waiter
+    emit: Callable[[Event], None]
+    options: RunOptions = field(default_factory=RunOptions)
+    picture: Callable[[str], Awaitable[str]]
+    """Takes a picture of a machine's screen, by name; the file's path, or empty when none could be taken."""
+
+    vms: dict[str, VmFacts] = field(default_factory=dict)
+    images: dict[str, ImageFacts] = field(default_factory=dict)
+    """By host."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    pins: dict[str, str] = field(default_factory=dict)
+    """By machine: fingerprint of the maintenance server's key, for the length of one wait."""
+    machines: dict[str, MachineFacts] = field(default_factory=dict)
+    finders: dict[str, AddressDiscovery] = field(default_factory=dict)
+    """By host."""
+    configured: set[str] = field(default_factory=set)
+    """Machines that took their config in this run: nothing was on their disks before."""
+    etcd_runs: bool = False
+    """Seen by this run, or started by it: from then on workers' APIs open."""
+    failed: set[str] = field(default_factory=set)
+    """Machines whose lane has failed."""
+    health: str = ""
+    """How healthy the cluster was found, in words: `4 nodes Ready`."""
+    bundle: Bundle | None = None
+    access: TalosAccess | None = None
+    learned: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever an address or a machine's facts came in; wakes waits that hang on others."""
+
+    @property
+    def stop(self) -> asyncio.Event:
+        return self.waiter.stop
+
+    def host_of(self, machine: MachineSpec) -> Host:
+        return self.ports.hosts[machine.host]
+
+    def finder_of(self, machine: MachineSpec) -> AddressDiscovery:
+        return self.finders[machine.host]
+
+    def mark_of(self, machine: str) -> str:
+        return str(Mark(cluster_id=self.ports.store.ensure_cluster_id(), machine=machine))
+
+    def vm_of(self, machine: str) -> VmFacts:
+        """The machine's VM. Raises a Fault: a step ran before its time, which is a bug."""
+        vm = self.vms.get(machine)
+        if vm is None:
+            raise Fault("P-RUN-BUG", f"{machine} has no VM yet")
+        return vm
+
+    def keys(self) -> tuple[Bundle, TalosAccess]:
+        """The secrets and an admin certificate made of them."""
+        if self.bundle is None or self.access is None:
+            raise Fault("P-RUN-BUG", "the secrets were not read yet")
+        return self.bundle, self.access
+
+    def endpoint(self) -> str | None:
+        """URL of the Kubernetes API, once known. See `model.endpoint`."""
+        first = self.cluster.control_planes[0]
+        return endpoint_of(self.cluster, self.config_of(first), self.addresses.get(first.name))
+
+    def config_of(self, machine: MachineSpec) -> EffectiveConfig:
+        """What the machine's config says after all patches."""
+        return self.ports.configs.effective(self.cluster, machine)
+
+    def learn(self, machine: str, facts: MachineFacts) -> None:
+        self.addresses[machine] = facts.address
+        self.machines[machine] = facts
+        self.learned.set()
+
+    def note(self, level: str, message: str, *, step: StepId | None = None, machine: str | None = None) -> None:
+        stamp = self.waiter.stamp()
+        self.emit(Note(level=level, message=message, step=step, machine=machine, **stamp))
+
+    async def wait(
+        self,
+        probe: Probe[T],
+        *,
+        step: StepId,
+        what: str,
+        why: str,
+        machine: str | None = None,
+        bound_s: float | None = None,
+        every_s: float = 0.5,
+        wake: asyncio.Event | None = None,
+        news: Callable[[], str] = str,
+    ) -> Ready[T]:
+        """A wait of that step, bounded by the step table unless a bound is given. See `Waiter.until`."""
+        return await self.waiter.until(
+            probe,
+            step=step,
+            what=what,
+            why=why,
+            machine=machine,
+            bound_s=STEP[step].bound_s if bound_s is None else bound_s,
+            every_s=every_s,
+            wake=wake,
+            news=news,
+        )
+
+    # -- hints for the next run, never proof
+
+    def remember_address(self, machine: str, address: str, *, installed: bool) -> None:
+        """Where the machine was, and whether Talos is on its disk: the disk of this VM, and of no later one of the same name."""
+        notes = self.ports.store.read_notes()
+        known = notes.get("machines")
+        hints = known if isinstance(known, dict) else {}
+        hints[machine] = {"address": address, "installed": installed, "vm": self.vm_of(machine).id}
+        self.ports.store.write_notes(notes | {"machines": hints})
+
+    def was_installed(self, machine: str) -> bool:
+        """Whether Talos was seen on the disk of the VM that the machine has now."""
+        vm, hint = self.vms.get(machine), machine_hint(self.ports.store.read_notes(), machine)
+        return vm is not None and hint.get("vm") == vm.id and hint.get("installed") is True
+
+    def remember_endpoint(self, endpoint: str) -> None:
+        """What the configs that were sent carry."""
+        self.ports.store.write_notes(self.ports.store.read_notes() | {"endpoint": endpoint})
+
+    def remember_client_endpoint(self, endpoint: str) -> None:
+        """What the files for clients name."""
+        self.ports.store.write_notes(self.ports.store.read_notes() | {"client_endpoint": endpoint})
+
+    def remember_bootstrap(self) -> None:
+        vms = [self.vms[m.name].id for m in self.cluster.control_planes if m.name in self.vms]
+        self.ports.store.write_notes(self.ports.store.read_notes() | {"bootstrapped": {"vms": vms}})
+
+    def forget_bootstrap(self) -> None:
+        """Before the first machine is removed: whoever is killed in the middle of it leaves no note that is not true any more."""
+        notes = self.ports.store.read_notes()
+        if "bootstrapped" in notes:
+            self.ports.store.write_notes(without_beginning(notes))
+
+    def was_bootstrapped(self) -> bool:
+        """Whether etcd was started once. Outlives the machines: to be asked only about those that were there then."""
+        return etcd_began(self.ports.store.read_notes()) is not None
+
+
+def machine_hint(notes: Mapping[str, Any], machine: str) -> Mapping[str, Any]:
+    """What the notes say of a machine; people edit files, so whatever is not of that form is no hint."""
+    machines = notes.get("machines")
+    hint = machines.get(machine) if isinstance(machines, dict) else None
+    return hint if isinstance(hint, dict) else {}

@@ -1,0 +1,272 @@
+"""`$PROVISION_HOME/<cluster>/`: what is kept on this computer about one cluster.
+
+cluster-id          the id in our marks; outlives the secrets, so that `down` works without them; the secrets tell it too
+secrets.yaml        the only thing that must survive (0600)
+talosconfig         for talosctl and kubectl (0600)
+kubeconfig
+machines/*.yaml     machine configs as they were sent (0600)
+notes.json          hints for the next run, never needed for truth
+runs/<n>/           journal, pictures
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from provisioner.errors import Fault
+from provisioner.model import naming
+from provisioner.model.facts import ConsoleFacts, ContextFacts, SecretsFacts
+from provisioner.ports import ContextFile
+from provisioner.store.files import (
+    NotOurs,
+    Target,
+    check_ours,
+    close_to_others,
+    make_private_folder,
+    read_plain,
+    target_of,
+    write_atomically,
+)
+from provisioner.store.user_contexts import KUBECONFIG, TALOSCONFIG, UserContexts, words_of
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What an id in a mark may look like."""
+
+
+class FileStore:
+    """`ports.Store` on the disk of this computer. A disk that is full, or files that are not ours, are a Fault: P-LOCAL-HOME for our own
+    folder, P-LOCAL-CONTEXTS for the user's files.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        cluster: str,
+        edits: Callable[[], Mapping[str, ContextFile]],
+        environment: Mapping[str, str],
+        *,
+        talos_id: Callable[[bytes], str] = lambda _secrets: "",
+    ) -> None:
+        """`edits` gives how the user's own files are edited, asked for at first need: it loads much. `talos_id` reads the cluster's id from
+        the text of a secrets bundle; empty where there is none.
+        """
+        self.folder = home / cluster
+        self._cluster = cluster
+        self._talos_id = functools.cache(talos_id)
+        self._unkept: dict[str, bytes] = {}
+        """Client files whose place is the null device: known to this run alone."""
+        self._contexts = UserContexts(
+            cluster,
+            edits,
+            environment,
+            own=self._client_file_if_readable,
+            own_problem=self._client_file_problem,
+            secrets=self._secrets_if_readable,
+        )
+        self._opened: tuple[str, ...] = ()
+        """Files with keys that others could read until now."""
+        try:
+            make_private_folder(home)
+            make_private_folder(self.folder)
+            self._check_ours(home)
+        except NotOurs as error:
+            raise Fault(
+                "P-LOCAL-HOME",
+                f"{error.filename} is not yours alone",
+                expected="a folder and files of yours that nobody else can write to: keys are read from there",
+                seen=(words_of(error),),
+                next_steps=(error.remedy, "or set PROVISION_HOME to another folder"),
+            ) from error
+        except OSError as error:
+            raise Fault(
+                "P-LOCAL-HOME",
+                f"{self.folder} cannot be made",
+                expected="a folder of yours",
+                seen=(str(error),),
+                next_steps=("make it writable for you, or set PROVISION_HOME",),
+            ) from error
+
+    def _check_ours(self, home: Path) -> None:
+        """Nobody else can have put keys there, and nobody else reads them. Raises OSError."""
+        files = [self.folder / name for name in ("secrets.yaml", "cluster-id", KUBECONFIG, TALOSCONFIG, "notes.json")]
+        for path in (home, self.folder, *files):
+            check_ours(path)
+        close_to_others(self.folder)
+        machines = sorted((self.folder / "machines").glob("*.yaml"))
+        modes = {path: close_to_others(path) for path in (*files, *machines)}
+        self._opened = tuple(f"{path} (mode {mode:04o})" for path, mode in modes.items() if mode)
+
+    # -- secrets
+
+    def read_secrets(self) -> bytes | None:
+        return _read(self._secrets)
+
+    def write_secrets(self, text: bytes) -> None:
+        with _ours(self._secrets):
+            write_atomically(self._secrets, text, mode=0o600)
+        if self.read_secrets() != text:
+            raise Fault(
+                "P-LOCAL-HOME",
+                f"{self._secrets} does not read back as it was written",
+                expected="a disk that keeps what it is given",
+            )
+
+    def remove_secrets(self) -> None:
+        if self.read_secrets() is not None:
+            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+            with _ours(self._secrets):
+                aside = self._secrets.with_name(f"secrets.{stamp}.yaml")
+                while aside.exists():  # twice in a second
+                    aside = aside.with_name(f"{aside.stem}-1.yaml")
+                self._secrets.rename(aside)
+
+    def secrets_facts(self) -> SecretsFacts:
+        try:
+            exists = target_of(self._secrets) is Target.FILE
+        except OSError:
+            exists = True  # something is there; whoever reads it says what
+        known, told = self._known_id(), self._id_of_secrets()
+        former = (told,) if told and told != known else ()
+        path = str(self._secrets)
+        return SecretsFacts(exists=exists, cluster_id=known, former_ids=former, path=path, opened=self._opened)
+
+    def _secrets_if_readable(self) -> bytes | None:
+        try:
+            return self.read_secrets()
+        except Fault:
+            return None
+
+    def ensure_cluster_id(self) -> str:
+        known = self._known_id() or naming.new_id(os.urandom(8))
+        if self._kept_id() != known:
+            path = self.folder / "cluster-id"
+            with _ours(path):
+                write_atomically(path, f"{known}\n".encode(), mode=0o600)
+        return known
+
+    def _known_id(self) -> str:
+        """The id that is kept; else the one that the secrets tell, which may be all that was restored."""
+        return self._kept_id() or self._id_of_secrets()
+
+    def _kept_id(self) -> str:
+        try:
+            found = (_read(self.folder / "cluster-id") or b"").decode(errors="replace").strip()
+        except Fault:
+            return ""  # the secrets tell it too, and who writes it says what is wrong
+        return found if _ID.fullmatch(found) else ""
+
+    def _id_of_secrets(self) -> str:
+        text = self._secrets_if_readable()
+        return naming.id_from_secrets(self._cluster, self._talos_id(text)) if text else ""
+
+    def forget_cluster(self, *, keep_id: str = "") -> None:
+        with _ours(self.folder):
+            cluster_id = self.folder / "cluster-id"
+            if keep_id:
+                write_atomically(cluster_id, f"{keep_id}\n".encode(), mode=0o600)
+            gone = () if keep_id else (cluster_id,)
+            for path in (self.folder / KUBECONFIG, self.folder / TALOSCONFIG, self._notes, *gone):
+                path.unlink(missing_ok=True)
+            for path in (self.folder / "machines").glob("*.yaml"):
+                path.unlink()
+
+    @property
+    def _secrets(self) -> Path:
+        return self.folder / "secrets.yaml"
+
+    # -- files for clients
+
+    def write_client_files(self, *, talosconfig: bytes, kubeconfig: bytes) -> None:
+        for name, content in ((TALOSCONFIG, talosconfig), (KUBECONFIG, kubeconfig)):
+            path = self.folder / name
+            with _ours(path):
+                if target_of(path) is Target.NOWHERE:
+                    self._unkept[name] = content
+                write_atomically(path, content, mode=0o600)
+
+    def read_client_file(self, name: str) -> bytes | None:
+        return self._unkept.get(name) or _read(self.folder / name)
+
+    def _client_file_if_readable(self, name: str) -> bytes | None:
+        try:
+            return self.read_client_file(name)
+        except Fault:
+            return None
+
+    def _client_file_problem(self, name: str) -> str:
+        """Why our own file can be neither read nor replaced; empty where it can."""
+        path = self.folder / name
+        try:
+            target_of(path)
+        except OSError as error:
+            return f"{path}: {words_of(error)}"
+        return ""
+
+    def write_machine_config(self, machine: str, config: bytes) -> None:
+        folder = self.folder / "machines"
+        with _ours(folder):
+            make_private_folder(folder)
+            write_atomically(folder / f"{machine}.yaml", config, mode=0o600)
+
+    def merge_contexts(self) -> tuple[str, ...]:
+        return self._contexts.merge()
+
+    def contexts(self) -> Mapping[str, ContextFacts]:
+        return self._contexts.facts()
+
+    def remove_contexts(self) -> tuple[str, ...]:
+        return self._contexts.remove()
+
+    # -- notes and pictures
+
+    def read_notes(self) -> dict[str, Any]:
+        try:
+            text = _read(self._notes)
+            notes = json.loads(text) if text else {}
+        except (Fault, ValueError, RecursionError):
+            return {}  # a hint that cannot be read is no hint
+        return notes if isinstance(notes, dict) else {}
+
+    def write_notes(self, notes: Mapping[str, Any]) -> None:
+        with _ours(self._notes):
+            write_atomically(self._notes, json.dumps(notes, indent=1, sort_keys=True).encode() + b"\n", mode=0o600)
+
+    @property
+    def _notes(self) -> Path:
+        return self.folder / "notes.json"
+
+    def save_picture(self, run_folder: Path, machine: str, console: ConsoleFacts) -> Path:
+        from provisioner.store.picture import png_of
+
+        path = run_folder / f"{machine}.png"
+        with _ours(path):
+            write_atomically(path, png_of(console), mode=0o600)
+        return path
+
+
+@contextlib.contextmanager
+def _ours(path: Path) -> Iterator[None]:
+    """What the system says about a file in our own folder, as a Fault."""
+    try:
+        yield
+    except OSError as error:
+        raise Fault(
+            "P-LOCAL-HOME",
+            f"{path} cannot be read or written",
+            expected="a disk with space, and files of yours",
+            seen=(words_of(error),),
+            next_steps=("make space, or make it yours: sudo chown -R $USER the folder, or set PROVISION_HOME",),
+        ) from error
+
+
+def _read(path: Path) -> bytes | None:
+    with _ours(path):
+        return read_plain(path)
