@@ -82,7 +82,7 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/cli/changing.py": (
         "tests/unit/cli/test_confirmations.py",
         "tests/unit/cli/test_surroundings.py",
-        "tests/unit/cli/test_ending.py",
+        "tests/unit/cli/test_exit.py",
     ),
     "provisioner/cli/": ("tests/unit/cli",),
     "provisioner/store/": ("tests/unit/store",),

@@ -12,7 +12,7 @@ import typer
 import provisioner
 from provisioner.cli import options as o
 from provisioner.cli.config import Needs, config_app
-from provisioner.cli.grouped import Grouped
+from provisioner.cli.help import Grouped
 from provisioner.cli.lab import lab_app
 
 app = typer.Typer(
@@ -49,9 +49,9 @@ def main(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    context.obj = o.look_of(verbose=verbose, quiet=quiet, no_color=no_color, ascii=ascii)
+    context.obj = o.console_options(verbose=verbose, quiet=quiet, no_color=no_color, ascii=ascii)
     if context.invoked_subcommand is None:
-        from provisioner.cli.start import first_minutes
+        from provisioner.cli.welcome import first_minutes
 
         first_minutes()
 
@@ -216,12 +216,12 @@ def explain(
 
 def _config_needs(context: typer.Context) -> Needs:
     """What the sub-app of the cluster file takes from the rest of the command line."""
+    from provisioner.cli.loading import check_configs, read_all_settings
     from provisioner.cli.looking import machine_config
-    from provisioner.cli.opening import check_configs, read_all_settings
 
     return Needs(
         settings=read_all_settings(""),
-        paper=context.obj.paper,
+        console=context.obj.console,
         machine_config=machine_config,
         check_configs=check_configs,
     )
@@ -232,6 +232,6 @@ app.add_typer(config_app(_config_needs), name="config", rich_help_panel=o.PREPAR
 
 def run() -> None:
     """Runs the command line; every end is an exit code of `faults.Exit`, never a bare traceback."""
-    from provisioner.cli.ending import guarded
+    from provisioner.cli.exit import guarded
 
     sys.exit(guarded(app))

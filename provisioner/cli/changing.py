@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import typer
 
 import provisioner
-from provisioner.cli.hearing import Outages, Screen
-from provisioner.cli.opening import open_cluster
-from provisioner.cli.options import PROGRESS, STEP_NAMES, Look
+from provisioner.cli.json_output import fault_object, plan_object
+from provisioner.cli.loading import open_cluster
+from provisioner.cli.options import PROGRESS, STEP_NAMES, ConsoleOptions
+from provisioner.cli.progress import DetachableView, OutageNotes
 from provisioner.cli.signals import stop_as_at_ctrl_c, stop_signals
-from provisioner.cli.words import fault_object, plan_object
 from provisioner.context import Context, close_ports, locked, open_ports
 from provisioner.errors import Fault
 from provisioner.faults import Exit
@@ -82,14 +82,14 @@ class Wanted:
 # --- the commands ---------------------------------------------------------------------------------------------------
 
 
-def up(look: Look, wanted: Wanted) -> int:
+def up(look: ConsoleOptions, wanted: Wanted) -> int:
     """Makes it so. Asks only before something is destroyed, which `up` never does by itself."""
     wanted.check()
     context = _open(wanted)
     return _run(look, wanted, context, "up", lambda session: session.up(until=wanted.until_step))
 
 
-def plan_only(look: Look, wanted: Wanted, *, exit_code: bool = False) -> int:
+def plan_only(look: ConsoleOptions, wanted: Wanted, *, exit_code: bool = False) -> int:
     """Prints what `up` would do."""
     wanted.check()
     context = _open(wanted)
@@ -112,7 +112,9 @@ def plan_only(look: Look, wanted: Wanted, *, exit_code: bool = False) -> int:
     else:
         usual = usual_times(context.store.folder, command="up")
         sys.stdout.write(
-            render_plan(plan, context.cluster, read_s=read_s, paper=look.paper, verbosity=look.verbosity, usual=usual)
+            render_plan(
+                plan, context.cluster, read_s=read_s, console=look.console, verbosity=look.verbosity, usual=usual
+            )
         )
     if plan.refusals:
         return _refusal_code(plan)
@@ -125,7 +127,7 @@ def _refusal_code(plan: Plan) -> int:
     return code_of(fault.id) if fault else Exit.DONE
 
 
-def down(look: Look, wanted: Wanted, extent: Mapping[str, bool], *, dry_run: bool) -> int:
+def down(look: ConsoleOptions, wanted: Wanted, extent: Mapping[str, bool], *, dry_run: bool) -> int:
     wanted.check()
     context = _open(wanted, needs_name=True)
     wide = RemovalScope(switch=extent["switch"], image=extent["image"], secrets=extent["secrets"])
@@ -140,7 +142,7 @@ def down(look: Look, wanted: Wanted, extent: Mapping[str, bool], *, dry_run: boo
         _print_json(plan_object(plan, file=str(context.cluster.file), read_s=0.0))
         return _refusal_code(plan)
     if not wanted.as_json and wanted.progress != "json":
-        sys.stderr.write(render_down(plan, context.cluster, paper=look.paper))
+        sys.stderr.write(render_down(plan, context.cluster, console=look.console))
     if dry_run:
         return _refusal_code(plan)
     if plan.destroys:
@@ -148,7 +150,7 @@ def down(look: Look, wanted: Wanted, extent: Mapping[str, bool], *, dry_run: boo
     return _run(look, wanted, context, "down", lambda session: session.down(wide, shown=plan))
 
 
-def rebuild(look: Look, wanted: Wanted, *, dry_run: bool) -> int:
+def rebuild(look: ConsoleOptions, wanted: Wanted, *, dry_run: bool) -> int:
     wanted.check()
     context = _open(wanted, needs_name=True)
 
@@ -161,10 +163,10 @@ def rebuild(look: Look, wanted: Wanted, *, dry_run: bool) -> int:
     if removing.changes and context.cluster.protect is not None:
         raise _protected(context)
     if not wanted.as_json and wanted.progress != "json":
-        sys.stderr.write(render_down(removing, context.cluster, paper=look.paper))
+        sys.stderr.write(render_down(removing, context.cluster, console=look.console))
         if dry_run:
             sys.stdout.write(
-                render_plan(after, context.cluster, read_s=0.0, paper=look.paper, verbosity=look.verbosity)
+                render_plan(after, context.cluster, read_s=0.0, console=look.console, verbosity=look.verbosity)
             )
     if dry_run:
         if wanted.as_json:
@@ -245,7 +247,7 @@ def _with_ports(context: Context, work: Callable[[Ports], Awaitable[T]]) -> T:
 
 
 def _run(
-    look: Look, wanted: Wanted, context: Context, command: str, story: Callable[[Session], Awaitable[Result]]
+    look: ConsoleOptions, wanted: Wanted, context: Context, command: str, story: Callable[[Session], Awaitable[Result]]
 ) -> int:
     """One run: lock, journal, view, Ctrl-C, and the final object."""
     with locked(context.store.folder, context.cluster.name):
@@ -253,14 +255,14 @@ def _run(
         kind = "none" if wanted.as_json else wanted.progress
         view = make_view(
             kind,
-            paper=look.paper,
+            console=look.console,
             verbosity=look.verbosity,
             terminal=look.terminal,
             usual=usual_times(context.store.folder, command=command),
         )
 
         stop = asyncio.Event()
-        screen = Screen(view, stop)
+        screen = DetachableView(view, stop)
 
         def emit(event: Event) -> None:
             journal.emit(event)
@@ -317,7 +319,7 @@ async def _drive(
             )
         )
 
-    outages = Outages(emit, stamp)
+    outages = OutageNotes(emit, stamp)
 
     def interrupt(number: signal.Signals) -> None:
         if stop.is_set() and number is signal.SIGHUP:
@@ -336,7 +338,7 @@ async def _drive(
     loop = asyncio.get_running_loop()
     for number in stop_signals():
         loop.add_signal_handler(number, interrupt, number)
-    ports = open_ports(context, on_call=on_call, on_away=outages.heard)
+    ports = open_ports(context, on_call=on_call, on_away=outages.report)
     session = Session(
         cluster=context.cluster,
         ports=ports,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from provisioner.cli.grouped import Grouped
+from provisioner.cli.help import Grouped
 
 if TYPE_CHECKING:
     from provisioner.clusterfile import Loaded, Settings
     from provisioner.errors import Finding
     from provisioner.model.cluster import Cluster, MachineSpec
-    from provisioner.views.paper import Paper
+    from provisioner.views.console import Console
 
 ClusterArgument = Annotated[str, typer.Argument(metavar="CLUSTER", help="Name or path of a cluster file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -25,7 +25,7 @@ class Needs:
     """What these commands take from the rest of the command line."""
 
     settings: Settings
-    paper: Paper
+    console: Console
     machine_config: Callable[[Cluster, MachineSpec], bytes]
     """The config as `up` would send it, with the cluster's own secrets."""
     check_configs: Callable[[Loaded], tuple[Finding, ...]]

@@ -17,9 +17,9 @@ from provisioner.faults import Exit, exit_code
 from provisioner.model.cluster import Origin
 from provisioner.model.jsontext import json_text
 from provisioner.model.redaction import redacted
-from provisioner.views.box import Box, finding_json, found, render_box, render_findings
-from provisioner.views.paper import Glyph, Line, Paper, Span, Style, line, pad
-from provisioner.views.words import count, shown_path
+from provisioner.views.console import Console, Glyph, Line, Span, Style, line, pad
+from provisioner.views.error_panel import ErrorPanel, finding_json, found, render_error_panel, render_findings
+from provisioner.views.formatting import count, shown_path
 
 SCHEMA = "provision/config/1"
 _WIDEST = 36
@@ -38,12 +38,12 @@ def check(needs: Needs, cluster: str, *, as_json: bool) -> int:
         if as_json:
             _write_json(_checked_json(path, fault, None))
         else:
-            typer.echo(needs.paper.render(render_box(Box.of_fault(fault), needs.paper)), nl=False)
+            typer.echo(needs.console.render(render_error_panel(ErrorPanel.of_fault(fault), needs.console)), nl=False)
         return exit_code(fault.id)
     if as_json:
         _write_json(_checked_json(path, None, loaded))
     else:
-        typer.echo(needs.paper.render(_good(path, loaded, needs.paper)), nl=False)
+        typer.echo(needs.console.render(_good(path, loaded, needs.console)), nl=False)
     return Exit.DONE
 
 
@@ -61,7 +61,7 @@ def show(needs: Needs, cluster: str, *, as_json: bool) -> None:
             }
         )
     else:
-        typer.echo(needs.paper.render(_values(effective(loaded.cluster), needs.paper)), nl=False)
+        typer.echo(needs.console.render(_values(effective(loaded.cluster), needs.console)), nl=False)
 
 
 def schema() -> None:
@@ -107,19 +107,19 @@ def _checked_json(path: Path, fault: Fault | None, loaded: Loaded | None) -> dic
     }
 
 
-def _good(path: Path, loaded: Loaded, paper: Paper) -> Iterator[Line]:
+def _good(path: Path, loaded: Loaded, console: Console) -> Iterator[Line]:
     cluster = loaded.cluster
-    sign = paper.sign(Glyph.WARNING, Style.SLOW) if loaded.warnings else paper.sign(Glyph.DONE, Style.GOOD)
+    sign = console.sign(Glyph.WARNING, Style.SLOW) if loaded.warnings else console.sign(Glyph.DONE, Style.GOOD)
     words = f"{shown_path(path)}: {found(loaded.warnings)}"
-    yield from paper.wrapped(line(sign, " ", words), indent=paper.glyph_cells + 1)
-    yield from render_findings(loaded.warnings, paper)
+    yield from console.wrapped(line(sign, " ", words), indent=console.glyph_cells + 1)
+    yield from render_findings(loaded.warnings, console)
     machines = f"{count(len(cluster.control_planes), 'control plane')}, {count(len(cluster.workers), 'worker')}"
     hosts = ", ".join(cluster.hosts)
     about = f"{cluster.name} on {hosts}: {machines}, Talos {cluster.talos}, Kubernetes {cluster.kubernetes}"
-    yield from paper.wrapped(line("  ", about), indent=2)
+    yield from console.wrapped(line("  ", about), indent=2)
 
 
-def _values(origins: tuple[Origin, ...], paper: Paper) -> Iterator[Line]:
+def _values(origins: tuple[Origin, ...], console: Console) -> Iterator[Line]:
     """`path   value   origin`, the origin dim where nobody chose the value."""
     names = min(_WIDEST, max(len(origin.path) for origin in origins))
     values = min(_WIDEST, max(len(_shown(origin.value)) for origin in origins))
@@ -128,7 +128,7 @@ def _values(origins: tuple[Origin, ...], paper: Paper) -> Iterator[Line]:
         name, value = pad(origin.path, names), pad(_shown(origin.value), values)
         where = str(origin.place) if origin.place else origin.source
         row = line(name, "  ", value, "  ", Span(where, Style.PLAIN if chosen else Style.KEPT))
-        yield from paper.wrapped(row, indent=4)
+        yield from console.wrapped(row, indent=4)
 
 
 def _shown(value: Any) -> str:

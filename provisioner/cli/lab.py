@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from provisioner.cli import options as o
-from provisioner.cli.grouped import Grouped
+from provisioner.cli.help import Grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ LabArg = Annotated[str, typer.Argument(help="Cluster file whose host is a lab.")
 
 def _lab_of(cluster: str) -> tuple[Path, Cluster]:
     """Folder of the lab of a cluster file, and the cluster. Raises a Fault."""
-    from provisioner.cli.opening import load, read_all_settings
+    from provisioner.cli.loading import load, read_all_settings
     from provisioner.context import lab_folder
     from provisioner.errors import Fault
 
@@ -98,7 +98,7 @@ def reset(cluster: LabArg = "lab", *, yes: o.YesOption = False, as_json: o.JsonO
     """Stop the lab and delete all that it keeps: its host, VMs and disks. The cluster's secrets on this computer stay."""
     import os
 
-    from provisioner.cli.opening import read_all_settings
+    from provisioner.cli.loading import read_all_settings
     from provisioner.context import open_store, stop_lab
     from provisioner.errors import Fault
     from provisioner.model.notes import without_beginning

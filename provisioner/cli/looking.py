@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from provisioner.cli.options import Look
+from provisioner.cli.options import ConsoleOptions
 from provisioner.errors import Fault
 from provisioner.faults import FAULTS, Exit
 from provisioner.model.cluster import Cluster, MachineSpec
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from provisioner.model.status import StatusReport
 
 
-def status(look: Look, cluster: str, *, as_json: bool, exit_code: bool, host: str, user: str) -> int:
+def status(look: ConsoleOptions, cluster: str, *, as_json: bool, exit_code: bool, host: str, user: str) -> int:
     """Prints what is there. Exit 0 when all of it could be read, else 4; with `exit_code` 10 when it is not healthy or differs from the
     file.
     """
-    from provisioner.cli.opening import open_cluster
+    from provisioner.cli.loading import open_cluster
     from provisioner.context import close_ports, open_ports
 
     context = open_cluster(cluster, host=host, user=user, start_lab=False)
@@ -42,19 +42,19 @@ def status(look: Look, cluster: str, *, as_json: bool, exit_code: bool, host: st
     else:
         from provisioner.views.status import render_status
 
-        sys.stdout.write(render_status(report, paper=look.paper))
+        sys.stdout.write(render_status(report, console=look.console))
     if not report.complete:
         return Exit.NOT_READY
     return Exit.PENDING if exit_code and (report.drifted or not report.healthy) else Exit.DONE
 
 
-def explain(look: Look, fault_id: str) -> int:
+def explain(look: ConsoleOptions, fault_id: str) -> int:
     """Prints the long text of a fault, or all ids."""
     from provisioner.views.explain import render_explain, render_fault_list
 
     wanted = fault_id.upper()
     if not wanted:
-        sys.stdout.write(look.paper.render(render_fault_list(look.paper)))
+        sys.stdout.write(look.console.render(render_fault_list(look.console)))
         return Exit.DONE
     if wanted not in FAULTS:
         import difflib
@@ -67,13 +67,13 @@ def explain(look: Look, fault_id: str) -> int:
             seen=tuple(f"did you mean {name}?" for name in close),
             next_steps=("provision explain",),
         )
-    sys.stdout.write(look.paper.render(render_explain(FAULTS[wanted], look.paper)))
+    sys.stdout.write(look.console.render(render_explain(FAULTS[wanted], look.console)))
     return Exit.DONE
 
 
 def machine_config(cluster: Cluster, machine: MachineSpec) -> bytes:
     """The config as `up` would send it, with the cluster's own secrets, or with fresh ones where there are none yet."""
-    from provisioner.cli.opening import read_all_settings
+    from provisioner.cli.loading import read_all_settings
     from provisioner.context import WorldClock, new_configs, open_store
     from provisioner.workflows.up import expected_endpoint
 

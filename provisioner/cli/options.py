@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from provisioner.model.steps import STEPS
-from provisioner.views.paper import Paper, fitting_width
+from provisioner.views.console import Console, fitting_width
 
 MAKE, LOOK, PREPARE = "Make and change", "Look", "Prepare"
 
@@ -57,25 +57,25 @@ def in_front(arguments: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class ConsoleOptions:
     """How this invocation may speak: set by the options before the command, read by all."""
 
     verbosity: int = 0
     """-1 quiet, 0, 1, 2."""
-    paper: Paper
+    console: Console
     terminal: bool = False
     """stderr is a terminal that can be painted on."""
 
 
-def look_of(*, verbose: int, quiet: bool, no_color: bool, ascii: bool) -> Look:
+def console_options(*, verbose: int, quiet: bool, no_color: bool, ascii: bool) -> ConsoleOptions:
     """From the options and the surroundings: NO_COLOR, TERM=dumb, CI and a locale without UTF-8 are respected."""
     dumb = os.environ.get("TERM", "dumb") == "dumb"
     terminal = sys.stderr.isatty() and not dumb and not os.environ.get("CI")
     utf8 = (sys.stderr.encoding or "").lower().replace("-", "") == "utf8"
     width = fitting_width(shutil.get_terminal_size((100, 24)).columns)
     color = terminal and not no_color and "NO_COLOR" not in os.environ
-    return Look(
+    return ConsoleOptions(
         verbosity=-1 if quiet else min(verbose, 2),
-        paper=Paper(width=width, color=color, ascii=ascii or not utf8),
+        console=Console(width=width, color=color, ascii=ascii or not utf8),
         terminal=terminal,
     )

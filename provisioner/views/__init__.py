@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 if TYPE_CHECKING:
     from provisioner.model.events import Event
     from provisioner.model.status import FinalObject
-    from provisioner.views.paper import Paper
+    from provisioner.views.console import Console
 
 KINDS = ("auto", "live", "plain", "json", "none")
 
@@ -25,7 +25,7 @@ class View(Protocol):
 def make_view(
     kind: str,
     *,
-    paper: Paper,
+    console: Console,
     verbosity: int = 0,
     terminal: bool = False,
     usual: Mapping[str, float] | None = None,
@@ -48,8 +48,8 @@ def make_view(
     if kind == "live" or (kind == "auto" and terminal and verbosity >= 0):
         from provisioner.views.live import LiveView
 
-        return LiveView(paper=paper, verbosity=verbosity, out=out, err=err, usual=usual or {})
+        return LiveView(console=console, verbosity=verbosity, out=out, err=err, usual=usual or {})
     from provisioner.views.plain import PlainView
 
     silent = kind == "none"
-    return PlainView(paper=paper, verbosity=-1 if silent else verbosity, out=out, err=err, silent=silent)
+    return PlainView(console=console, verbosity=-1 if silent else verbosity, out=out, err=err, silent=silent)

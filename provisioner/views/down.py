@@ -7,40 +7,44 @@ from collections.abc import Iterator, Sequence
 from provisioner.model.cluster import Cluster
 from provisioner.model.plan import Action, Plan, Verb
 from provisioner.model.steps import StepId
-from provisioner.views.paper import Line, Paper, Span, Style, cells, line, pad
-from provisioner.views.words import count, listed
+from provisioner.views.console import Console, Line, Span, Style, cells, line, pad
+from provisioner.views.formatting import count, listed
 
 _WIDEST = 34
 """Columns at most for names; one that is longer pushes its own text only."""
 _WORDS = {StepId.SWITCH: "switch", StepId.IMAGE: "ISO", StepId.ACCESS: "context"}
 
 
-def render_down(plan: Plan, cluster: Cluster, *, paper: Paper) -> str:
+def render_down(plan: Plan, cluster: Cluster, *, console: Console) -> str:
     """Removals, then what stays with the reason why."""
-    return paper.render(_down(plan, cluster, paper))
+    return console.render(_down(plan, cluster, console))
 
 
-def _down(plan: Plan, cluster: Cluster, paper: Paper) -> Iterator[Line]:
+def _down(plan: Plan, cluster: Cluster, console: Console) -> Iterator[Line]:
     hosts = ", ".join(cluster.hosts)
     removed = [action for action in plan.actions if action.verb.changes]
     kept = [action for action in plan.actions if action.verb is Verb.KEEP and not action.details.get("absent")]
     if not removed:
         yield line(f"{cluster.name} on {hosts}: nothing of it is there.")
     else:
-        yield from paper.wrapped(
+        yield from console.wrapped(
             line(Span(f"On {hosts}, this removes what {cluster.name} made:", Style.STRONG)), indent=2
         )
-        yield from _removals(removed, paper)
+        yield from _removals(removed, console)
     if kept:
         yield line("and keeps:" if removed else "Kept:")
-        yield from _listed([(_named(action), action.why) for action in kept], paper)
+        yield from _listed([(_named(action), action.why) for action in kept], console)
     for action in plan.refusals:
-        yield from paper.wrapped(line("  ", Span("refused  ", Style.BAD), f"{action.object}: {action.why}"), indent=11)
+        yield from console.wrapped(
+            line("  ", Span("refused  ", Style.BAD), f"{action.object}: {action.why}"), indent=11
+        )
     if any(action.destroys for action in removed):
-        yield from paper.wrapped(line("Other VMs on the host are not touched. Data in the cluster is lost."), indent=0)
+        yield from console.wrapped(
+            line("Other VMs on the host are not touched. Data in the cluster is lost."), indent=0
+        )
 
 
-def _removals(actions: Sequence[Action], paper: Paper) -> Iterator[Line]:
+def _removals(actions: Sequence[Action], console: Console) -> Iterator[Line]:
     machines = [action for action in actions if action.machine and action.destroys]
     rows = []
     if machines:
@@ -48,7 +52,7 @@ def _removals(actions: Sequence[Action], paper: Paper) -> Iterator[Line]:
         lost = sorted({action.destroys for action in machines})
         rows.append(("", f"{'each ' if len(machines) > 1 else ''}with {' or '.join(lost[:3])}"))
     rows += [(_named(action), action.destroys or _why(action)) for action in actions if action not in machines]
-    yield from _listed(rows, paper)
+    yield from _listed(rows, console)
 
 
 def _why(action: Action) -> str:
@@ -63,8 +67,8 @@ def _named(action: Action) -> str:
     return action.object if not word or action.object.startswith(word) else f"{word} {action.object}"
 
 
-def _listed(rows: Sequence[tuple[str, str]], paper: Paper) -> Iterator[Line]:
+def _listed(rows: Sequence[tuple[str, str]], console: Console) -> Iterator[Line]:
     widest = min(_WIDEST, max(cells(name) for name, _ in rows)) + 2
     for name, text in rows:
         gap = "  " if cells(name) > _WIDEST else ""
-        yield from paper.wrapped(line("  ", pad(name, widest), gap, text), indent=widest + 2)
+        yield from console.wrapped(line("  ", pad(name, widest), gap, text), indent=widest + 2)

@@ -6,54 +6,54 @@ from collections.abc import Iterator, Sequence
 
 from provisioner.model.events import RunEnded, RunStarted
 from provisioner.model.steps import NUMBER, STEPS, StepId
-from provisioner.views.paper import BLANK, Glyph, Line, Paper, Span, Style, line
-from provisioner.views.screen import Screen, State
-from provisioner.views.words import count, duration
+from provisioner.views.console import BLANK, Console, Glyph, Line, Span, Style, line
+from provisioner.views.formatting import count, duration
+from provisioner.views.run_state import RunState, State
 
 
-def render_final(screen: Screen, paper: Paper) -> list[Line]:
+def render_final(state: RunState, console: Console) -> list[Line]:
     """Nothing while the run is still at work."""
-    if screen.run is None or screen.ended is None:
+    if state.run is None or state.ended is None:
         return []
-    return list(_final(screen, screen.run, screen.ended, paper))
+    return list(_final(state, state.run, state.ended, console))
 
 
-def _final(screen: Screen, run: RunStarted, ended: RunEnded, paper: Paper) -> Iterator[Line]:
+def _final(state: RunState, run: RunStarted, ended: RunEnded, console: Console) -> Iterator[Line]:
     took = duration(ended.elapsed_s, fine=True)
     if ended.outcome in ("ok", "unchanged"):
         said = ended.summary or f"{run.cluster}: done"
         text = said if ended.outcome == "unchanged" else f"{said}, in {took}"
-        left = line(" ", paper.sign(Glyph.DONE, Style.GOOD), " ", Span(text, Style.STRONG))
+        left = line(" ", console.sign(Glyph.DONE, Style.GOOD), " ", Span(text, Style.STRONG))
         log = f"log: {run.folder}" if run.folder else ""
-        yield from paper.between(left, line(Span(log, Style.KEPT)), indent=paper.glyph_cells + 2)
+        yield from console.between(left, line(Span(log, Style.KEPT)), indent=console.glyph_cells + 2)
         for remark in ended.left:
-            yield from paper.wrapped(line(" " * (paper.glyph_cells + 2), remark), indent=paper.glyph_cells + 4)
-        commands = _next(screen, run)
+            yield from console.wrapped(line(" " * (console.glyph_cells + 2), remark), indent=console.glyph_cells + 4)
+        commands = _next(state, run)
         if commands:
             yield BLANK
             for command in commands:
-                yield line(" " * (paper.glyph_cells + 2), command)
+                yield line(" " * (console.glyph_cells + 2), command)
         return
-    yield from _stopped(screen, run, ended, paper, took)
+    yield from _stopped(state, run, ended, console, took)
 
 
-def _stopped(screen: Screen, run: RunStarted, ended: RunEnded, paper: Paper, took: str) -> Iterator[Line]:
-    """What was reached, what stays, how to go on; a box above says why."""
-    where = _where(screen)
+def _stopped(state: RunState, run: RunStarted, ended: RunEnded, console: Console, took: str) -> Iterator[Line]:
+    """What was reached, what stays, how to go on; a panel above says why."""
+    where = _where(state)
     words = [f"Stopped{where} after {took}"]
     if ended.summary:
         words.append(ended.summary[0].upper() + ended.summary[1:])
     said = f"{'. '.join(words)}."
     exit_words = line(f"exit {ended.exit}")
     if ended.outcome != "interrupted":
-        yield from paper.between(line(said), exit_words)
+        yield from console.between(line(said), exit_words)
         return
-    yield from paper.wrapped(line(said), indent=0)
+    yield from console.wrapped(line(said), indent=0)
     if ended.left:
-        yield from paper.wrapped(line(f"  left     {', '.join(_by_step(ended.left))}"), indent=11)
+        yield from console.wrapped(line(f"  left     {', '.join(_by_step(ended.left))}"), indent=11)
     yield line(f"  go on    {ended.resume_command or f'provision {run.command} {run.cluster}'}")
     last = f"  undo     provision down {run.cluster}" if run.command != "down" else ""
-    yield from paper.between(line(last), exit_words)
+    yield from console.between(line(last), exit_words)
 
 
 def _by_step(left: Sequence[str]) -> list[str]:
@@ -67,29 +67,29 @@ def _by_step(left: Sequence[str]) -> list[str]:
     ]
 
 
-def _where(screen: Screen) -> str:
+def _where(state: RunState) -> str:
     """` in step 4 of 12 with 2 of 4 machines done`: the first step that did not get through."""
-    for row in screen.rows:
+    for row in state.rows:
         if row.state in (State.FAILED, State.STOPPED, State.WORKING):
             machines = row.machines
             done = sum(lane.state is State.DONE for lane in machines)
             of = f" with {done} of {count(len(machines), 'machine')} done" if len(machines) > 1 else ""
             return f" in step {NUMBER[row.id]} of {len(STEPS)}{of}"
-    ahead = next((row for row in screen.rows if row.state is State.AHEAD), None)
-    return f" before step {NUMBER[ahead.id]} of {len(STEPS)}" if ahead and screen.plan else ""
+    ahead = next((row for row in state.rows if row.state is State.AHEAD), None)
+    return f" before step {NUMBER[ahead.id]} of {len(STEPS)}" if ahead and state.plan else ""
 
 
-def _next(screen: Screen, run: RunStarted) -> list[str]:
+def _next(state: RunState, run: RunStarted) -> list[str]:
     """Commands that make sense now."""
     if run.command == "down":
         return []
-    whole = screen.rows and screen.rows[-1].id == STEPS[-1].id
-    kubectl = [f"{_kubectl(screen, run)} get nodes"] if whole else [f"provision up {run.cluster}"]
+    whole = state.rows and state.rows[-1].id == STEPS[-1].id
+    kubectl = [f"{_kubectl(state, run)} get nodes"] if whole else [f"provision up {run.cluster}"]
     return [*kubectl, f"provision status {run.cluster}"]
 
 
-def _kubectl(screen: Screen, run: RunStarted) -> str:
+def _kubectl(state: RunState, run: RunStarted) -> str:
     """With the context as the plan names it, or with the cluster's own file where none of the user's is written."""
-    planned = screen.plan.actions if screen.plan else ()
+    planned = state.plan.actions if state.plan else ()
     access = next((action for action in planned if action["step"] == StepId.ACCESS), {})
     return str(access.get("kubectl") or f"kubectl --context {access.get('object') or f'admin@{run.cluster}'}")

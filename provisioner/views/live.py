@@ -15,12 +15,12 @@ from typing import TextIO
 
 from provisioner.model.events import CallEnded, Event, FaultReported, RunEnded
 from provisioner.model.status import FinalObject
-from provisioner.views.box import Box, render_box
+from provisioner.views.console import BLANK, Console, Line, cells, fitting_width, line
+from provisioner.views.error_panel import ErrorPanel, render_error_panel
 from provisioner.views.final import render_final
-from provisioner.views.paper import BLANK, Line, Paper, cells, fitting_width, line
 from provisioner.views.plain import call_words
-from provisioner.views.screen import Screen
-from provisioner.views.table import Show, render_screen
+from provisioner.views.run_state import RunState
+from provisioner.views.table import TableOptions, render_table
 from provisioner.views.ticking import Ticker
 
 EVERY_S = 0.125
@@ -35,20 +35,20 @@ class LiveView:
     def __init__(
         self,
         *,
-        paper: Paper,
+        console: Console,
         verbosity: int,
         out: TextIO,
         err: TextIO,
         usual: Mapping[str, float],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._paper = paper
+        self._console = console
         self._verbosity = verbosity
         self._out = out
         self._err = err
         self._usual = usual
         self._monotonic = monotonic
-        self._screen = Screen()
+        self._state = RunState()
         self._heard = monotonic()
         self._painted_at = float("-inf")
         self._lines: list[str] = []
@@ -56,19 +56,19 @@ class LiveView:
         self._columns, self._rows = self._size()
         """The terminal's; 0 where there is none."""
         self._ticker = Ticker(EVERY_S, self.tick)
-        self._boxes: list[FaultReported] = []
+        self._faults: list[FaultReported] = []
 
     def emit(self, event: Event) -> None:
-        self._screen = self._screen.after(event)
+        self._state = self._state.apply(event)
         self._heard = self._monotonic()
         match event:
             case FaultReported():
-                self._boxes.append(event)
+                self._faults.append(event)
             case RunEnded():
                 self._finish()
                 return
             case CallEnded() if self._verbosity > 1:
-                self._above(self._paper.wrapped(line(*call_words(event)), indent=4))
+                self._above(self._console.wrapped(line(*call_words(event)), indent=4))
             case _:
                 pass
         self.tick()
@@ -76,7 +76,7 @@ class LiveView:
 
     def tick(self) -> None:
         """Paints if the last painting is long enough ago; otherwise the next tick does."""
-        running = self._screen.run is not None and self._screen.ended is None
+        running = self._state.run is not None and self._state.ended is None
         if running and self._monotonic() - self._painted_at >= EVERY_S:
             self._paint()
 
@@ -84,46 +84,46 @@ class LiveView:
         """Tells what has not been told yet. `final` adds nothing to what the events said."""
         del final
         self._ticker.stop()
-        if self._screen.ended is None and self._lines:
+        if self._state.ended is None and self._lines:
             self._paint()
-        self._write_boxes()
+        self._write_faults()
 
     def _finish(self) -> None:
         self._ticker.stop()
         self._paint(height=0)
         self._lines = []
-        self._write_boxes()
-        ended = self._screen.ended
+        self._write_faults()
+        ended = self._state.ended
         good = ended is not None and ended.outcome in ("ok", "unchanged")
         stream = self._out if good else self._err
-        stream.write("\n" + self._paper.render(render_final(self._screen, self._paper)))
+        stream.write("\n" + self._console.render(render_final(self._state, self._console)))
         stream.flush()
 
-    def _write_boxes(self) -> None:
-        for met in self._boxes:
-            box = render_box(Box.of_event(met), self._paper, exit_code=self._screen.run is None)
-            self._err.write(self._paper.render([BLANK, *box]))
-        self._boxes = []
+    def _write_faults(self) -> None:
+        for met in self._faults:
+            panel = render_error_panel(ErrorPanel.of_event(met), self._console, exit_code=self._state.run is None)
+            self._err.write(self._console.render([BLANK, *panel]))
+        self._faults = []
         self._err.flush()
 
     def _now_s(self) -> float:
         """That of the last event, and what has passed since."""
-        return self._screen.at_s + (self._monotonic() - self._heard)
+        return self._state.at_s + (self._monotonic() - self._heard)
 
     def _paint(self, height: int | None = None) -> None:
         self._painted_at = self._monotonic()
         self._fit()
         rows = self._rows if height is None else height
-        now_s = self._screen.ended.at_s if self._screen.ended else self._now_s()
-        usual = {key: seconds / self._screen.speed for key, seconds in self._usual.items()}
-        show = Show(now_s=now_s, usual=usual, height=rows, verbosity=self._verbosity)
-        lines = [self._paper.render_line(each) for each in render_screen(self._screen, self._paper, show)]
+        now_s = self._state.ended.at_s if self._state.ended else self._now_s()
+        usual = {key: seconds / self._state.speed for key, seconds in self._usual.items()}
+        options = TableOptions(now_s=now_s, usual=usual, height=rows, verbosity=self._verbosity)
+        lines = [self._console.render_line(each) for each in render_table(self._state, self._console, options)]
         self._replace(lines)
 
     def _above(self, lines: Sequence[Line]) -> None:
         """Lines that stay, above the table."""
         self._fit()
-        text = "".join(f"{self._paper.render_line(each)}\x1b[K\r\n" for each in lines)
+        text = "".join(f"{self._console.render_line(each)}\x1b[K\r\n" for each in lines)
         self._wipe()
         self._err.write(text)
         self._paint()
@@ -131,7 +131,7 @@ class LiveView:
     def _replace(self, lines: list[str]) -> None:
         if lines == self._lines:
             return
-        if 0 < self._columns < self._paper.width:
+        if 0 < self._columns < self._console.width:
             self._wipe()  # lines that the terminal breaks cannot be written over one by one
         written = [f"\x1b[{len(self._lines)}A\r"] if self._lines else []
         for index, text in enumerate(lines):
@@ -144,16 +144,16 @@ class LiveView:
         self._lines = lines
 
     def _fit(self) -> None:
-        """When the terminal was resized: a paper to match, and nothing on it yet."""
+        """When the terminal was resized: a console to match, and nothing on it yet."""
         columns, self._rows = self._size()
         if columns != self._columns:
             self._columns = columns
             self._wipe()
-            self._paper = replace(self._paper, width=fitting_width(columns))
+            self._console = replace(self._console, width=fitting_width(columns))
 
     def _wipe(self) -> None:
         """Takes the table off the terminal, which has broken lines that are too long for it into several."""
-        tall = sum(max(1, -(-_cells(text) // (self._columns or self._paper.width))) for text in self._lines)
+        tall = sum(max(1, -(-_cells(text) // (self._columns or self._console.width))) for text in self._lines)
         self._err.write((f"\x1b[{tall}A" if tall else "") + "\r\x1b[J")
         self._lines = []
 

@@ -27,13 +27,13 @@ from provisioner.model.events import (
 from provisioner.model.plan import Verb
 from provisioner.model.status import FinalObject
 from provisioner.model.steps import NUMBER, STEP, STEPS, StepId
-from provisioner.views.box import Box, render_box
+from provisioner.views.console import Console, Span, Style, line
+from provisioner.views.error_panel import ErrorPanel, render_error_panel
 from provisioner.views.final import render_final
-from provisioner.views.paper import Paper, Span, Style, line
-from provisioner.views.screen import Screen, Wait, in_wall_time
+from provisioner.views.formatting import clock_time, count, duration, lab_words
+from provisioner.views.run_state import RunState, Wait, in_wall_time
 from provisioner.views.table import done_of, elapsed_of
 from provisioner.views.ticking import Ticker
-from provisioner.views.words import clock_time, count, duration, lab_words
 
 REPEAT_S = 60.0
 _CHECK_S = 5.0
@@ -47,21 +47,21 @@ class PlainView:
     def __init__(
         self,
         *,
-        paper: Paper,
+        console: Console,
         verbosity: int,
         out: TextIO,
         err: TextIO,
         monotonic: Callable[[], float] = time.monotonic,
         silent: bool = False,
     ) -> None:
-        self._paper = paper
+        self._console = console
         self._verbosity = verbosity
         self._out = out
         self._err = err
         self._monotonic = monotonic
         self._silent = silent
         """Everything to `err`, the result too: `out` belongs to somebody else."""
-        self._screen = Screen()
+        self._state = RunState()
         self._spoke = monotonic()
         self._heard = monotonic()
         self._last_t: datetime | None = None
@@ -69,8 +69,8 @@ class PlainView:
         self._ticker = Ticker(_CHECK_S, self.tick)
 
     def emit(self, event: Event) -> None:
-        self._screen = self._screen.after(event)
-        event = in_wall_time(event, self._screen.speed)
+        self._state = self._state.apply(event)
+        event = in_wall_time(event, self._state.speed)
         self._heard = self._monotonic()
         self._last_t = event.t
         if self._verbosity >= 0:
@@ -78,21 +78,23 @@ class PlainView:
                 self._say(event.t, words)
         if isinstance(event, FaultReported):
             self._err.write(
-                self._paper.render(render_box(Box.of_event(event), self._paper, exit_code=self._screen.run is None))
+                self._console.render(
+                    render_error_panel(ErrorPanel.of_event(event), self._console, exit_code=self._state.run is None)
+                )
             )
             self._err.flush()
         if isinstance(event, RunEnded):
             self._ticker.stop()
             good = event.outcome in ("ok", "unchanged")
             stream = self._out if good and not self._silent else self._err
-            stream.write(self._paper.render(render_final(self._screen, self._paper)))
+            stream.write(self._console.render(render_final(self._state, self._console)))
             stream.flush()
         else:
             self._ticker.arm()
 
     def tick(self) -> None:
         """Says again what is at work, when nothing was said for a minute."""
-        if self._verbosity < 0 or self._last_t is None or self._screen.ended is not None:
+        if self._verbosity < 0 or self._last_t is None or self._state.ended is not None:
             return
         silent_s = self._monotonic() - self._spoke
         if silent_s < REPEAT_S:
@@ -108,7 +110,7 @@ class PlainView:
     def _say(self, moment: datetime, words: Words) -> None:
         self._spoke = self._monotonic()
         said = line(Span(f"{clock_time(moment)} ", Style.KEPT), *words)
-        self._err.write(self._paper.render(self._paper.wrapped(said, indent=9)))
+        self._err.write(self._console.render(self._console.wrapped(said, indent=9)))
         self._err.flush()
 
     def _words(self, event: Event) -> Iterator[Words]:
@@ -133,7 +135,7 @@ class PlainView:
                 shape = re.sub(r"[0-9]+", "#", event.reason)  # a count that moves is no change
                 if self._reasons.get(key) != shape:
                     self._reasons[key] = shape
-                    wait = self._screen.steps[event.step].lanes[event.machine or ""].waits[event.what]
+                    wait = self._state.steps[event.step].lanes[event.machine or ""].waits[event.what]
                     yield self._waiting(event.step, event.machine or "", wait, event.at_s)
             case Note():
                 head = _head(event.step) if event.step else ()
@@ -164,7 +166,7 @@ class PlainView:
         return (*_head(event.step), Span(f"{said}{took}", style))
 
     def _waiting(self, step: StepId, machine: str, wait: Wait, now_s: float) -> Words:
-        row = self._screen.steps[step]
+        row = self._state.steps[step]
         parts = [done_of(row)] if len(row.machines) > 1 else []
         parts.append(f"{machine}: {wait.reason}" if machine else wait.reason)
         parts.append(elapsed_of(wait, now_s))
@@ -172,8 +174,8 @@ class PlainView:
 
     def _still(self) -> Iterator[Words]:
         """What is at work, the waits with their reasons."""
-        now_s = self._screen.at_s + (self._monotonic() - self._heard)
-        for row in self._screen.at_work:
+        now_s = self._state.at_s + (self._monotonic() - self._heard)
+        for row in self._state.at_work:
             waiting = [lane for lane in row.lanes.values() if lane.wait]
             for lane in waiting:
                 assert lane.wait is not None

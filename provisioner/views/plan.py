@@ -9,9 +9,9 @@ from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import AS_THE_FILE_SAYS, Action, Plan, Verb
 from provisioner.model.steps import NUMBER, STEP, STEPS, Scope, StepId
-from provisioner.views.paper import BLANK, Line, Paper, Span, Style, cells, line, pad
+from provisioner.views.console import BLANK, Console, Line, Span, Style, cells, line, pad
+from provisioner.views.formatting import about, count, counted, duration, gib, lab_words, listed, shown_path
 from provisioner.views.table import RUN
-from provisioner.views.words import about, count, counted, duration, gib, lab_words, listed, shown_path
 
 _TITLE = max(len(step.title) for step in STEPS) + 2
 _VERB = max(len(verb) for verb in Verb)
@@ -37,34 +37,42 @@ def render_plan(
     cluster: Cluster,
     *,
     read_s: float,
-    paper: Paper,
+    console: Console,
     verbosity: int = 0,
     usual: Mapping[str, float] | None = None,
 ) -> str:
     """The whole screen. With `verbosity`, machines that are kept are listed one by one."""
     speed = cluster.lab.speed if cluster.lab else 1.0
     usual = {key: seconds / speed for key, seconds in (usual or {}).items()}
-    lines = [*_head(cluster, read_s, paper), BLANK]
+    lines = [*_head(cluster, read_s, console), BLANK]
     for step in STEPS:
-        lines += _step(plan.of(step.id), step.id, cluster, paper, usual, each=verbosity > 0)
+        lines += _step(plan.of(step.id), step.id, cluster, console, usual, each=verbosity > 0)
     lines.append(BLANK)
     for warning in plan.warnings:
-        lines += paper.wrapped(line(Span(f"! {warning.id}: ", Style.SLOW), warning.message), indent=4)
+        lines += console.wrapped(line(Span(f"! {warning.id}: ", Style.SLOW), warning.message), indent=4)
         for command in warning.next_steps:
-            lines += paper.wrapped(line("    ", command), indent=6)
-    lines += _foot(plan, cluster, paper, usual)
-    return paper.render(lines)
+            lines += console.wrapped(line("    ", command), indent=6)
+    lines += _foot(plan, cluster, console, usual)
+    return console.render(lines)
 
 
-def _head(cluster: Cluster, read_s: float, paper: Paper) -> Sequence[Line]:
+def _head(cluster: Cluster, read_s: float, console: Console) -> Sequence[Line]:
     hosts = ", ".join(cluster.hosts)
     lab = f"    {lab_words(cluster.lab.speed)}" if cluster.lab else ""
     left = line(Span(f"{cluster.name} on {hosts}", Style.STRONG), Span(lab, Style.WORK))
-    return paper.between(left, line(Span(f"{shown_path(cluster.file)}, read in {read_s:.1f} s", Style.KEPT)), indent=2)
+    return console.between(
+        left, line(Span(f"{shown_path(cluster.file)}, read in {read_s:.1f} s", Style.KEPT)), indent=2
+    )
 
 
 def _step(
-    actions: Sequence[Action], step: StepId, cluster: Cluster, paper: Paper, usual: Mapping[str, float], *, each: bool
+    actions: Sequence[Action],
+    step: StepId,
+    cluster: Cluster,
+    console: Console,
+    usual: Mapping[str, float],
+    *,
+    each: bool,
 ) -> Iterator[Line]:
     if not actions:
         return
@@ -76,7 +84,7 @@ def _step(
     widest = max((cells(action.object) for action in actions if action.machine), default=0)
     for action, number in _together(actions, each=each):
         machine = next((machine for machine in cluster.machines if machine.name == action.machine), None)
-        yield from _row(label, action, _text(action, number, machine, widest), _right(action, cluster, usual), paper)
+        yield from _row(label, action, _text(action, number, machine, widest), _right(action, cluster, usual), console)
         label = " " * len(label)
 
 
@@ -97,23 +105,23 @@ def _together(actions: Sequence[Action], *, each: bool) -> Iterator[tuple[Action
         yield members[0], len(members)
 
 
-def _row(label: str, action: Action, text: str, right: str, paper: Paper) -> Iterator[Line]:
+def _row(label: str, action: Action, text: str, right: str, console: Console) -> Iterator[Line]:
     verb = Span(pad(action.verb, _VERB), _STYLES.get(action.verb, Style.PLAIN))
     style = Style.KEPT if action.verb is Verb.KEEP else Style.PLAIN
     indent = len(label) + _VERB + 1
     left = line(label, verb, " ", Span(text, style))
-    yield from paper.between(left, line(Span(right, Style.KEPT)), indent=indent)
+    yield from console.between(left, line(Span(right, Style.KEPT)), indent=indent)
     if action.destroys:
-        yield from paper.wrapped(line(" " * indent, Span(f"DESTROYS {action.destroys}", Style.BAD)), indent=indent)
+        yield from console.wrapped(line(" " * indent, Span(f"DESTROYS {action.destroys}", Style.BAD)), indent=indent)
     if action.warning:
-        yield from paper.wrapped(line(" " * indent, Span(action.warning, Style.SLOW)), indent=indent)
+        yield from console.wrapped(line(" " * indent, Span(action.warning, Style.SLOW)), indent=indent)
     if action.fault is not None:
         said = "" if action.fault.message in text else f"  {action.fault.message}"
-        yield from paper.wrapped(line(" " * indent, Span(action.fault.id, Style.BAD), said), indent=indent)
+        yield from console.wrapped(line(" " * indent, Span(action.fault.id, Style.BAD), said), indent=indent)
         for seen in action.fault.seen[:_SEEN]:
-            yield from paper.wrapped(line(" " * indent, f"seen: {seen}"), indent=indent + 2)
+            yield from console.wrapped(line(" " * indent, f"seen: {seen}"), indent=indent + 2)
         for way in (*action.fault.next_steps, *filter(None, (action.fault.resume,))):
-            yield from paper.wrapped(line(" " * indent, f"then: {way}"), indent=indent + 2)
+            yield from console.wrapped(line(" " * indent, f"then: {way}"), indent=indent + 2)
 
 
 def _text(action: Action, number: int, machine: MachineSpec | None, widest: int) -> str:
@@ -135,14 +143,16 @@ def _right(action: Action, cluster: Cluster, usual: Mapping[str, float]) -> str:
     return f"at most {duration(action.bound_s / (cluster.lab.speed if cluster.lab else 1.0))}{known}"
 
 
-def _foot(plan: Plan, cluster: Cluster, paper: Paper, usual: Mapping[str, float]) -> Iterator[Line]:
+def _foot(plan: Plan, cluster: Cluster, console: Console, usual: Mapping[str, float]) -> Iterator[Line]:
     for names, each in plan.told_differences:
         said = f"differs: {listed(names)}: {each.words}"
-        yield from paper.wrapped(line(Span("! ", Style.SLOW), said), indent=4)
-        yield from paper.wrapped(line("    ", Span(f"up does not change it: {each.next_steps}", Style.KEPT)), indent=6)
+        yield from console.wrapped(line(Span("! ", Style.SLOW), said), indent=4)
+        yield from console.wrapped(
+            line("    ", Span(f"up does not change it: {each.next_steps}", Style.KEPT)), indent=6
+        )
     if plan.refusals:
         said = f"{count(len(plan.refusals), 'refusal')}: up would change nothing until that is fixed."
-        yield from paper.wrapped(line(Span(said, Style.BAD)), indent=0)
+        yield from console.wrapped(line(Span(said, Style.BAD)), indent=0)
         return
     if not plan.changes:
         waits = [STEP[action.step].title for action in plan.actions if action.verb is Verb.WAIT]
@@ -151,9 +161,9 @@ def _foot(plan: Plan, cluster: Cluster, paper: Paper, usual: Mapping[str, float]
         else:
             count_ = count(len(plan.differences), "difference")
             said = f"Nothing that up would do; {count_} from the file." if plan.differences else _WHOLE
-        yield from paper.wrapped(line(said), indent=2)
+        yield from console.wrapped(line(said), indent=2)
         if plan.uncompared:
-            yield from paper.wrapped(line(Span(_UNCOMPARED, Style.KEPT)), indent=2)
+            yield from console.wrapped(line(Span(_UNCOMPARED, Style.KEPT)), indent=2)
         return
     verbs: dict[str, int] = {}
     for action in plan.changes:
@@ -161,7 +171,7 @@ def _foot(plan: Plan, cluster: Cluster, paper: Paper, usual: Mapping[str, float]
     kept = sum(all(action.verb is Verb.KEEP for action in plan.of(step.id)) for step in STEPS if plan.of(step.id))
     done = f"To do: {counted(verbs)}; {len(plan.destroys)} destroyed; {count(kept, 'step')} kept."
     guess = f"about {about(usual[RUN])}" if RUN in usual else ""
-    yield from paper.between(line(done), line(Span(guess, Style.KEPT)), indent=2)
+    yield from console.between(line(done), line(Span(guess, Style.KEPT)), indent=2)
     if plan.uncompared:
-        yield from paper.wrapped(line(Span(_UNCOMPARED, Style.KEPT)), indent=2)
+        yield from console.wrapped(line(Span(_UNCOMPARED, Style.KEPT)), indent=2)
     yield line(f"Next: provision up {cluster.name}")

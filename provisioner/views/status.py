@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from provisioner.model.status import MachineStatus, StatusReport
-from provisioner.views.paper import BLANK, Glyph, Line, Paper, Span, Style, cells, line, pad
-from provisioner.views.words import count, gib, lab_words, listed
+from provisioner.views.console import BLANK, Console, Glyph, Line, Span, Style, cells, line, pad
+from provisioner.views.formatting import count, gib, lab_words, listed
 
 _STATES = {
     "healthy": (Glyph.DONE, Style.GOOD),
@@ -20,24 +20,24 @@ _DROPPED = ("CPUS", "ROLE", "MEMORY", "KUBERNETES")
 """What narrow terminals do without, the first first."""
 
 
-def render_status(report: StatusReport, *, paper: Paper) -> str:
+def render_status(report: StatusReport, *, console: Console) -> str:
     """The whole screen."""
-    return paper.render(_status(report, paper))
+    return console.render(_status(report, console))
 
 
-def _status(report: StatusReport, paper: Paper) -> Iterator[Line]:
-    yield from _head(report, paper)
+def _status(report: StatusReport, console: Console) -> Iterator[Line]:
+    yield from _head(report, console)
     if report.state == "absent":
         yield BLANK
         yield line(f"Nothing of it is there. Make it: provision up {report.cluster}")
         return
     yield BLANK
-    yield from _table(report, paper)
+    yield from _table(report, console)
     yield BLANK
-    yield from _foot(report, paper)
+    yield from _foot(report, console)
 
 
-def _head(report: StatusReport, paper: Paper) -> Iterator[Line]:
+def _head(report: StatusReport, console: Console) -> Iterator[Line]:
     hosts = ", ".join(report.hosts)
     lab = f"    {lab_words(report.lab_speed)}" if report.lab_speed is not None else ""
     glyph, style = _STATES.get(report.state, (Glyph.WAITING, Style.PLAIN))
@@ -47,34 +47,34 @@ def _head(report: StatusReport, paper: Paper) -> Iterator[Line]:
         Span(f"{report.cluster} on {hosts}", Style.STRONG),
         Span(lab, Style.WORK),
         "    ",
-        Span(f"{paper.glyph(glyph)} {report.state}", style),
+        Span(f"{console.glyph(glyph)} {report.state}", style),
         Span(drift, Style.SLOW),
     )
-    yield from paper.between(left, line(Span(f"read in {report.read_s:.1f} s", Style.KEPT)), indent=4)
+    yield from console.between(left, line(Span(f"read in {report.read_s:.1f} s", Style.KEPT)), indent=4)
     for why in report.host_unread:
-        yield from paper.wrapped(line("  ", Span(why, Style.SLOW)), indent=4)
+        yield from console.wrapped(line("  ", Span(why, Style.SLOW)), indent=4)
 
 
-def _table(report: StatusReport, paper: Paper) -> Iterator[Line]:
+def _table(report: StatusReport, console: Console) -> Iterator[Line]:
     rows = [_cells(machine) for machine in report.machines]
     columns = list(_COLUMNS)
     widths = _widths(columns, rows)
     for dropped in _DROPPED:
-        if paper.width <= 0 or sum(widths) + 2 * (len(columns) - 1) <= paper.width:
+        if console.width <= 0 or sum(widths) + 2 * (len(columns) - 1) <= console.width:
             break
         columns.remove(dropped)
         widths = _widths(columns, rows)
-    yield from paper.wrapped(
+    yield from console.wrapped(
         line(Span(_joined([pad(c, w) for c, w in zip(columns, widths, strict=True)]), Style.KEPT)), indent=2
     )
     for machine, row in zip(report.machines, rows, strict=True):
         text = _joined([pad(row[c], w) for c, w in zip(columns, widths, strict=True)])
         style = Style.PLAIN if machine.ready or not machine.unmet else Style.SLOW
-        yield from paper.wrapped(line(Span(text, style)), indent=4)
+        yield from console.wrapped(line(Span(text, style)), indent=4)
         for label, words in (("unmet", machine.unmet), ("drift", machine.drift), ("unread", (machine.unread,))):
             for said in words:
                 if said:
-                    yield from paper.wrapped(line("    ", Span(f"{label}: ", Style.SLOW), said), indent=6)
+                    yield from console.wrapped(line("    ", Span(f"{label}: ", Style.SLOW), said), indent=6)
 
 
 def _cells(machine: MachineStatus) -> dict[str, str]:
@@ -101,10 +101,10 @@ def _joined(parts: Sequence[str]) -> str:
     return "  ".join(parts).rstrip()
 
 
-def _foot(report: StatusReport, paper: Paper) -> Iterator[Line]:
+def _foot(report: StatusReport, console: Console) -> Iterator[Line]:
     for label, words in (("unmet", report.unmet), ("unread", report.unread), ("drift", report.drift)):
         for said in words:
-            yield from paper.wrapped(line(Span(f"{label}: ", Style.SLOW), said), indent=2)
+            yield from console.wrapped(line(Span(f"{label}: ", Style.SLOW), said), indent=2)
     etcd = "etcd not read" if report.etcd_members is None else f"etcd {report.etcd_members} of {report.control_planes}"
     isos = f"ISO in {listed(report.isos_mounted)}" if report.isos_mounted else "no ISO mounted"
     configs = "configs not compared" if report.uncompared else ""
@@ -112,8 +112,8 @@ def _foot(report: StatusReport, paper: Paper) -> Iterator[Line]:
     current = ""
     for part in (part for part in parts if part):
         joined = f"{current}    {part}" if current else part
-        if current and paper.width > 0 and cells(joined) > paper.width:
+        if current and console.width > 0 and cells(joined) > console.width:
             yield line(current)
             joined = part
         current = joined
-    yield from paper.wrapped(line(current), indent=2)
+    yield from console.wrapped(line(current), indent=2)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from provisioner.model.events import RunStarted
 from provisioner.model.plan import Verb
 from provisioner.model.steps import NUMBER, STEP, STEPS
-from provisioner.views.paper import BLANK, Glyph, Line, Paper, Span, Style, cells, line, pad
-from provisioner.views.screen import Lane, Screen, State, StepRow, Wait
-from provisioner.views.words import about, duration, lab_words
+from provisioner.views.console import BLANK, Console, Glyph, Line, Span, Style, cells, line, pad
+from provisioner.views.formatting import about, duration, lab_words
+from provisioner.views.run_state import Lane, RunState, State, StepRow, Wait
 
 RUN = "run"
 """Key of a whole run among the usual times."""
@@ -33,8 +33,8 @@ _SIGNS: Mapping[State, tuple[Glyph, Style]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Show:
-    """How a picture is shown, beside the paper."""
+class TableOptions:
+    """How a picture is shown, beside the console."""
 
     now_s: float
     """Seconds since the run began."""
@@ -45,21 +45,21 @@ class Show:
     verbosity: int = 0
 
 
-def render_screen(screen: Screen, paper: Paper, show: Show) -> list[Line]:
+def render_table(state: RunState, console: Console, options: TableOptions) -> list[Line]:
     """The whole picture, from the headline to the line at the foot."""
-    rows = [(row, list(_step(screen, row, paper, show))) for row in screen.rows]
-    head = [*headline(screen.run, paper), BLANK]
-    foot = list(_foot(screen, paper, show))
-    if show.height and len(head) + sum(len(lines) for _, lines in rows) + len(foot) > show.height - 1:
+    rows = [(row, list(_step(state, row, console, options))) for row in state.rows]
+    head = [*headline(state.run, console), BLANK]
+    foot = list(_foot(state, console, options))
+    if options.height and len(head) + sum(len(lines) for _, lines in rows) + len(foot) > options.height - 1:
         rows = [(row, lines) for row, lines in rows if row.state is not State.AHEAD]
-    if show.height and len(head) + sum(len(lines) for _, lines in rows) + len(foot) > show.height - 1:
+    if options.height and len(head) + sum(len(lines) for _, lines in rows) + len(foot) > options.height - 1:
         rows = [(row, lines) for row, lines in rows if row.state in (State.WORKING, State.FAILED)]
     body = [each for _, lines in rows for each in lines]
     whole = [*head, *body, *foot]
-    return whole[: show.height - 1] if show.height else whole
+    return whole[: options.height - 1] if options.height else whole
 
 
-def headline(run: RunStarted | None, paper: Paper) -> list[Line]:
+def headline(run: RunStarted | None, console: Console) -> list[Line]:
     """`home on hv01.lan    Talos v1.11.5    Kubernetes v1.34.1    run 142`, and the lab's speed."""
     if run is None:
         return []
@@ -72,35 +72,35 @@ def headline(run: RunStarted | None, paper: Paper) -> list[Line]:
     lines: list[Line] = []
     current = line(parts[0])
     for part in parts[1:]:
-        if paper.width > 0 and current.cells + 4 + cells(part.text) > paper.width:
+        if console.width > 0 and current.cells + 4 + cells(part.text) > console.width:
             lines.append(current)
             current = line("    ", part)
         else:
             current = line(current, "    ", part)
-    return [wrapped for each in [*lines, current] for wrapped in paper.wrapped(each, indent=4)]
+    return [wrapped for each in [*lines, current] for wrapped in console.wrapped(each, indent=4)]
 
 
-def step_left(row: StepRow, paper: Paper) -> Line:
+def step_left(row: StepRow, console: Console) -> Line:
     """Sign, number and title of a row."""
     glyph, style = _SIGNS[row.state]
     dim = Style.KEPT if row.state is State.AHEAD else Style.PLAIN
     title = pad(STEP[row.id].title, _TITLE)
-    return line(" ", paper.sign(glyph, style), f" {NUMBER[row.id]:2d} ", Span(title, dim))
+    return line(" ", console.sign(glyph, style), f" {NUMBER[row.id]:2d} ", Span(title, dim))
 
 
-def _step(screen: Screen, row: StepRow, paper: Paper, show: Show) -> Iterator[Line]:
-    left = step_left(row, paper)
+def _step(state: RunState, row: StepRow, console: Console, options: TableOptions) -> Iterator[Line]:
+    left = step_left(row, console)
     indent = left.cells + 1
     if row.state is State.AHEAD:
         yield left
         return
-    late = row.state is State.WORKING and _is_late(row, show)
+    late = row.state is State.WORKING and _is_late(row, options)
     text = Span(_text(row), Style.SLOW if late else Style.KEPT if row.state is State.KEPT else Style.PLAIN)
-    yield from paper.between(line(left, " ", text), line(_time(row, show)), indent=indent)
-    if row.state in (State.WORKING, State.FAILED) or show.verbosity > 0:
-        yield from _lanes(row, paper, show, late=late)
-    for name, why in screen.kept(row.id) if show.verbosity > 0 else ():
-        yield from paper.wrapped(line(" " * 10, Span(f"{name}  kept: {why}", Style.KEPT)), indent=14)
+    yield from console.between(line(left, " ", text), line(_time(row, options)), indent=indent)
+    if row.state in (State.WORKING, State.FAILED) or options.verbosity > 0:
+        yield from _lanes(row, console, options, late=late)
+    for name, why in state.kept(row.id) if options.verbosity > 0 else ():
+        yield from console.wrapped(line(" " * 10, Span(f"{name}  kept: {why}", Style.KEPT)), indent=14)
 
 
 def _text(row: StepRow) -> str:
@@ -121,17 +121,17 @@ def done_of(row: StepRow) -> str:
     return f"{done} of {len(row.machines)} {word}".rstrip()
 
 
-def _time(row: StepRow, show: Show) -> Span:
+def _time(row: StepRow, options: TableOptions) -> Span:
     if row.state is not State.WORKING:
         if row.state is State.KEPT and row.elapsed_s < _NO_TIME_S:
             return Span("")
         style = Style.BAD if row.state is State.FAILED else Style.KEPT
         return Span(duration(row.elapsed_s, fine=True), style)
     wait = row.wait
-    usual = f", usually {about(show.usual[row.id])}" if row.id in show.usual else ""
+    usual = f", usually {about(options.usual[row.id])}" if row.id in options.usual else ""
     if wait is None:
-        return Span(f"{duration(max(0.0, show.now_s - row.begun_s))}{usual}")
-    return Span(f"{elapsed_of(wait, show.now_s)}{usual}")
+        return Span(f"{duration(max(0.0, options.now_s - row.begun_s))}{usual}")
+    return Span(f"{elapsed_of(wait, options.now_s)}{usual}")
 
 
 def elapsed_of(wait: Wait, now_s: float) -> str:
@@ -140,63 +140,63 @@ def elapsed_of(wait: Wait, now_s: float) -> str:
     return f"{duration(elapsed)} of at most {duration(wait.bound_s)}"
 
 
-def _is_late(row: StepRow, show: Show) -> bool:
-    usual = show.usual.get(row.id)
-    return usual is not None and show.now_s - row.begun_s > _SLOW * usual
+def _is_late(row: StepRow, options: TableOptions) -> bool:
+    usual = options.usual.get(row.id)
+    return usual is not None and options.now_s - row.begun_s > _SLOW * usual
 
 
-def _lanes(row: StepRow, paper: Paper, show: Show, *, late: bool) -> Iterator[Line]:
+def _lanes(row: StepRow, console: Console, options: TableOptions, *, late: bool) -> Iterator[Line]:
     lanes = list(row.machines)
     hidden = 0
-    if len(lanes) > _LANES and show.verbosity == 0:
+    if len(lanes) > _LANES and options.verbosity == 0:
         order = (State.FAILED, State.STOPPED, State.WORKING, State.AHEAD, State.DONE, State.KEPT)
         shown = sorted(lanes, key=lambda lane: order.index(lane.state))[:_LANES]
         hidden = len(lanes) - len(shown)
         lanes = [lane for lane in lanes if lane in shown]
     names = min(32, max((cells(lane.name) for lane in lanes), default=0))
     for lane in lanes:
-        yield from _lane(lane, paper, names=names, late=late)
+        yield from _lane(lane, console, names=names, late=late)
     if hidden:
         yield line(" " * 10, Span(f"and {hidden} more", Style.KEPT))
 
 
-def _lane(lane: Lane, paper: Paper, *, names: int, late: bool) -> Iterator[Line]:
+def _lane(lane: Lane, console: Console, *, names: int, late: bool) -> Iterator[Line]:
     indent = 10
     glyph, style = _SIGNS[lane.state]
     if lane.state is State.WORKING:
         glyph, style = Glyph.WAITING, Style.SLOW if late else Style.WORK
-    left = line(" " * indent, pad(lane.name, names), "  ", paper.sign(glyph, style), " ")
+    left = line(" " * indent, pad(lane.name, names), "  ", console.sign(glyph, style), " ")
     if lane.state is State.AHEAD:
         yield line(" " * indent, Span(lane.name, Style.KEPT))
         return
     if lane.state is State.WORKING:
         tries = f" ({lane.wait.tries} tries)" if lane.wait and lane.wait.tries > 1 else ""
-        yield from paper.wrapped(
+        yield from console.wrapped(
             line(left, Span(f"{lane.doing}{tries}", Style.SLOW if late else Style.PLAIN)), indent=left.cells
         )
         return
     time = Span(duration(lane.elapsed_s), Style.KEPT)
-    yield from paper.between(line(left, lane.seen), line(time), indent=left.cells)
+    yield from console.between(line(left, lane.seen), line(time), indent=left.cells)
 
 
-def _foot(screen: Screen, paper: Paper, show: Show) -> Iterator[Line]:
-    for warning in screen.warnings[-3:]:
-        yield from paper.wrapped(
-            line(" ", paper.sign(Glyph.WARNING, Style.SLOW), " ", warning), indent=paper.glyph_cells + 2
+def _foot(state: RunState, console: Console, options: TableOptions) -> Iterator[Line]:
+    for warning in state.warnings[-3:]:
+        yield from console.wrapped(
+            line(" ", console.sign(Glyph.WARNING, Style.SLOW), " ", warning), indent=console.glyph_cells + 2
         )
-    if screen.ended is not None:
+    if state.ended is not None:
         return
-    if screen.news:
-        yield from paper.wrapped(
-            line(" ", paper.sign(Glyph.WAITING, Style.WORK), " ", screen.news), indent=paper.glyph_cells + 2
+    if state.news:
+        yield from console.wrapped(
+            line(" ", console.sign(Glyph.WAITING, Style.WORK), " ", state.news), indent=console.glyph_cells + 2
         )
     yield BLANK
-    spent = duration(max(0.0, show.now_s))
-    left_s = show.usual.get(RUN, 0.0) - show.now_s
+    spent = duration(max(0.0, options.now_s))
+    left_s = options.usual.get(RUN, 0.0) - options.now_s
     togo = f", about {about(left_s)} to go" if left_s > 0 else ""
-    hint = screen.stopping or "Ctrl-C stops after the current action"
-    log = f"log: {screen.run.folder}" if screen.run and screen.run.folder else ""
+    hint = state.stopping or "Ctrl-C stops after the current action"
+    log = f"log: {state.run.folder}" if state.run and state.run.folder else ""
     text = f"{spent}{togo}    {hint}"
-    yield from paper.between(
-        line(Span(text, Style.SLOW if screen.stopping else Style.KEPT)), line(Span(log, Style.KEPT))
+    yield from console.between(
+        line(Span(text, Style.SLOW if state.stopping else Style.KEPT)), line(Span(log, Style.KEPT))
     )

@@ -15,7 +15,7 @@ from provisioner.clusterfile import json_schema
 from provisioner.faults import FAULTS, Exit
 from provisioner.model import events
 from provisioner.model.steps import STEPS, Step
-from provisioner.views.words import duration
+from provisioner.views.formatting import duration
 
 MADE = "<!-- made by `make docs` from the program; changes here are lost -->\n"
 COLUMNS = 96

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from provisioner.clusterfile import load_cluster
 from provisioner.model.events import Note
-from provisioner.views.box import Box, render_box
+from provisioner.views.console import BLANK, Console
+from provisioner.views.error_panel import ErrorPanel, render_error_panel
 from provisioner.views.final import render_final
-from provisioner.views.paper import BLANK, Paper
 from provisioner.views.plan import render_plan
-from provisioner.views.screen import fold
-from provisioner.views.table import Show, render_screen
+from provisioner.views.run_state import fold
+from provisioner.views.table import TableOptions, render_table
 from provisioner.workflows.up import plan_up
 from tests.docs import recording
 from tests.unit.steps.world import observed_of
@@ -24,9 +24,9 @@ WIDTH = 96
 
 def up_lab() -> str:
     """`provision up lab` at its end."""
-    screen, paper = fold(recording.read(recording.GOOD)), Paper(width=WIDTH)
-    table = render_screen(screen, paper, Show(now_s=screen.at_s))
-    return _shown("provision up lab", f"{paper.render(table)}\n{paper.render(render_final(screen, paper))}")
+    screen, console = fold(recording.read(recording.GOOD)), Console(width=WIDTH)
+    table = render_table(screen, console, TableOptions(now_s=screen.at_s))
+    return _shown("provision up lab", f"{console.render(table)}\n{console.render(render_final(screen, console))}")
 
 
 def link_drop() -> str:
@@ -35,17 +35,17 @@ def link_drop() -> str:
     told = next(
         number for number, event in enumerate(events) if isinstance(event, Note) and "drops its link" in event.message
     )
-    screen, paper = fold(events[: told + 1]), Paper(width=WIDTH)
-    return _shown("", paper.render(render_screen(screen, paper, Show(now_s=screen.at_s))))
+    screen, console = fold(events[: told + 1]), Console(width=WIDTH)
+    return _shown("", console.render(render_table(screen, console, TableOptions(now_s=screen.at_s))))
 
 
 def failure() -> str:
     """How a run ends in which one machine did not come up."""
-    events, paper = recording.read(recording.FAILED), Paper(width=WIDTH)
+    events, console = recording.read(recording.FAILED), Console(width=WIDTH)
     screen = fold(events)
     (met,) = screen.faults
-    lines = [*render_box(Box.of_event(met), paper), BLANK, *render_final(screen, paper)]
-    return _shown("", paper.render(lines))
+    lines = [*render_error_panel(ErrorPanel.of_event(met), console), BLANK, *render_final(screen, console)]
+    return _shown("", console.render(lines))
 
 
 def plan_homelab() -> str:
@@ -55,7 +55,7 @@ def plan_homelab() -> str:
     (state,) = seen.hosts.values()
     seen = replace(seen, hosts=dict.fromkeys(cluster.hosts, state))
     return _shown(
-        "provision plan homelab", render_plan(plan_up(cluster, seen), cluster, read_s=1.8, paper=Paper(width=WIDTH))
+        "provision plan homelab", render_plan(plan_up(cluster, seen), cluster, read_s=1.8, console=Console(width=WIDTH))
     )
 
 

@@ -10,11 +10,11 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from provisioner.cli.config import Needs, config_app
-from provisioner.cli.opening import check_configs
+from provisioner.cli.loading import check_configs
 from provisioner.clusterfile import json_schema, read_settings
 from provisioner.errors import Fault
 from provisioner.model.cluster import Cluster, MachineSpec
-from provisioner.views.paper import Paper
+from provisioner.views.console import Console
 
 CASES = Path(__file__).parents[1] / "clusterfile" / "cases"
 CONFIG = """\
@@ -52,7 +52,7 @@ def run(*arguments: str, environment: dict[str, str] | None = None, width: int =
 
     needs = Needs(
         settings=read_settings(environment or {}, cwd=Path.cwd()),
-        paper=Paper(width=width),
+        console=Console(width=width),
         machine_config=machine_config,
         check_configs=check_configs,
     )

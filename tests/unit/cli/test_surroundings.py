@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.cli.app import app
-from provisioner.cli.ending import guarded
+from provisioner.cli.exit import guarded
 from provisioner.faults import Exit
 from tests.conftest import ROOT
 

@@ -30,16 +30,16 @@ from provisioner.model.plan import Action, Plan, Verb
 from provisioner.model.status import FinalObject, MachineStatus, StatusReport
 from provisioner.model.steps import StepId
 from provisioner.views import make_view
-from provisioner.views.box import Box, render_box
+from provisioner.views.console import NARROWEST, Console, cells
 from provisioner.views.down import render_down
+from provisioner.views.error_panel import ErrorPanel, render_error_panel
 from provisioner.views.explain import render_explain, render_fault_list
 from provisioner.views.live import LiveView
-from provisioner.views.paper import NARROWEST, Paper, cells
 from provisioner.views.plain import PlainView
 from provisioner.views.plan import render_plan
-from provisioner.views.screen import Screen, fold
+from provisioner.views.run_state import RunState, fold
 from provisioner.views.status import render_status
-from provisioner.views.table import Show, done_of, render_screen
+from provisioner.views.table import TableOptions, done_of, render_table
 from tests.unit.views.streams import MACHINES, SECRETS, STREAMS, USUAL, cluster, fresh_plan
 
 WIDTHS = (80, 100, 140)
@@ -60,8 +60,8 @@ def plain(
 ) -> str:
     """What both streams get, in order."""
     both = io.StringIO()
-    paper = Paper(width=width, color=color, ascii=ascii)
-    view = PlainView(paper=paper, verbosity=verbosity, out=both, err=both)
+    console = Console(width=width, color=color, ascii=ascii)
+    view = PlainView(console=console, verbosity=verbosity, out=both, err=both)
     for event in events:
         view.emit(event)
     view.close()
@@ -73,8 +73,8 @@ def on_terminal(events: Sequence[Event], *, width: int, height: int = 50, color:
     terminal = pyte.Screen(width, height)
     both = io.StringIO()
     moving = Time()
-    paper = Paper(width=width, color=color)
-    view = LiveView(paper=paper, verbosity=0, out=both, err=both, usual=USUAL, monotonic=moving)
+    console = Console(width=width, color=color)
+    view = LiveView(console=console, verbosity=0, out=both, err=both, usual=USUAL, monotonic=moving)
     for event in events:
         moving.now += 1.0
         view.emit(event)
@@ -84,12 +84,12 @@ def on_terminal(events: Sequence[Event], *, width: int, height: int = 50, color:
     return "\n".join(row.rstrip() for row in terminal.display).rstrip() + "\n", len(written)
 
 
-def pictures(events: Sequence[Event]) -> Iterator[Screen]:
+def pictures(events: Sequence[Event]) -> Iterator[RunState]:
     """The picture after each event."""
-    screen = Screen()
+    state = RunState()
     for event in events:
-        screen = screen.after(event)
-        yield screen
+        state = state.apply(event)
+        yield state
 
 
 class Resizable(io.StringIO):
@@ -167,7 +167,7 @@ def test_a_terminal_that_is_resized_gets_a_fitting_table(
     size = os.terminal_size((before, 50))
     monkeypatch.setattr(os, "get_terminal_size", lambda _number: size)
     err, moving, events = Resizable(), Time(), STREAMS["good"]()
-    view = LiveView(paper=Paper(width=before), verbosity=0, out=err, err=err, usual=USUAL, monotonic=moving)
+    view = LiveView(console=Console(width=before), verbosity=0, out=err, err=err, usual=USUAL, monotonic=moving)
     half = len(events) // 2
     for event in events[:half]:
         moving.now += 1.0
@@ -194,10 +194,10 @@ def test_small_terminals_list_what_is_at_work(screen: SnapshotAssertion) -> None
     events = STREAMS["failing-boot"]()
     last = next(index for index, event in enumerate(events) if "port 50000" in json.dumps(event.to_json()))
     picture = fold(events[: last + 1])
-    paper = Paper(width=80)
-    lines = render_screen(picture, paper, Show(now_s=picture.at_s, usual=USUAL, height=16))
+    console = Console(width=80)
+    lines = render_table(picture, console, TableOptions(now_s=picture.at_s, usual=USUAL, height=16))
     assert len(lines) < 16
-    assert paper.render(lines) == screen
+    assert console.render(lines) == screen
 
 
 def test_a_hundred_machines_show_the_slowest() -> None:
@@ -210,7 +210,7 @@ def test_a_hundred_machines_show_the_slowest() -> None:
     done = next(event for event in events if isinstance(event, WaitEnded) and event.step is StepId.MAINTENANCE)
     wide += [replace(wait, machine=name) for name in names] + [replace(done, machine=name) for name in names[:95]]
     picture = fold(wide)
-    shown = Paper(width=100).render(render_screen(picture, Paper(width=100), Show(now_s=picture.at_s)))
+    shown = Console(width=100).render(render_table(picture, Console(width=100), TableOptions(now_s=picture.at_s)))
     assert "95 of 100" in shown
     assert [name for name in names[95:] if f" {name} " in shown] == list(names[95:])
     assert "and 92 more" in shown
@@ -220,11 +220,11 @@ def test_yellow_beyond_twice_the_usual_time() -> None:
     events = STREAMS["failing-boot"]()
     last = next(index for index, event in enumerate(events) if "port 50000" in json.dumps(event.to_json()))
     picture = fold(events[: last + 1])
-    paper = Paper(width=100, color=True)
+    console = Console(width=100, color=True)
     begun = picture.steps[StepId.MAINTENANCE].begun_s
 
     def shown(after_s: float) -> str:
-        return paper.render(render_screen(picture, paper, Show(now_s=begun + after_s, usual=USUAL)))
+        return console.render(render_table(picture, console, TableOptions(now_s=begun + after_s, usual=USUAL)))
 
     assert "\x1b[33mVM running" not in shown(100)
     assert "\x1b[33mVM running" in shown(120)
@@ -240,8 +240,10 @@ def test_no_line_is_wider_than_the_paper(name: str, width: int, ascii: bool) -> 
     events = STREAMS[name]()
     shown = plain(events, width=width, verbosity=2, ascii=ascii)
     for picture in pictures(events):
-        paper = Paper(width=width, ascii=ascii)
-        shown += paper.render(render_screen(picture, paper, Show(now_s=picture.at_s, usual=USUAL, verbosity=1)))
+        console = Console(width=width, ascii=ascii)
+        shown += console.render(
+            render_table(picture, console, TableOptions(now_s=picture.at_s, usual=USUAL, verbosity=1))
+        )
     assert [line for line in shown.splitlines() if cells(line) > width] == []
     assert [line for line in shown.splitlines() if line != line.rstrip()] == []
 
@@ -252,8 +254,10 @@ def test_nothing_red_unless_something_failed(name: str) -> None:
     failed = any(isinstance(event, FaultReported) for event in events)
     shown = plain(events, color=True, verbosity=2)
     for picture in pictures(events):
-        paper = Paper(width=100, color=True)
-        shown += paper.render(render_screen(picture, paper, Show(now_s=picture.at_s, usual=USUAL, verbosity=2)))
+        console = Console(width=100, color=True)
+        shown += console.render(
+            render_table(picture, console, TableOptions(now_s=picture.at_s, usual=USUAL, verbosity=2))
+        )
     assert ("\x1b[31m" in shown) == failed
 
 
@@ -264,11 +268,11 @@ def test_no_secret_on_any_screen(name: str, width: int) -> None:
     events = STREAMS[name]()
     shown = plain(events, width=width, verbosity=2) + on_terminal(events, width=width)[0]
     out = io.StringIO()
-    view = make_view("json", paper=Paper(), out=out)
+    view = make_view("json", console=Console(), out=out)
     for event, picture in zip(events, pictures(events), strict=True):
         view.emit(event)
-        paper = Paper(width=width)
-        shown += paper.render(render_screen(picture, paper, Show(now_s=picture.at_s, verbosity=2)))
+        console = Console(width=width)
+        shown += console.render(render_table(picture, console, TableOptions(now_s=picture.at_s, verbosity=2)))
     shown += out.getvalue()
     assert [secret for secret in SECRETS if secret in shown] == []
     assert ("«secret»" in shown) == (name == "leaky")
@@ -291,8 +295,8 @@ def test_every_wait_shows_its_bound_and_reason(name: str) -> None:
         if not isinstance(event, WaitProgressed):
             continue
         picture = fold(events[: index + 1])
-        paper = Paper(width=140)
-        shown = paper.render(render_screen(picture, paper, Show(now_s=picture.at_s)))
+        console = Console(width=140)
+        shown = console.render(render_table(picture, console, TableOptions(now_s=picture.at_s)))
         assert event.reason in shown
         assert "of at most" in shown
         assert event.reason in plain(events[: index + 1], width=140) or event.reason[0].isdigit()
@@ -302,7 +306,7 @@ def test_every_wait_shows_its_bound_and_reason(name: str) -> None:
 def test_no_line_without_an_event(name: str) -> None:
     """Each event adds whole lines or none; nothing is written between events."""
     both = io.StringIO()
-    view = PlainView(paper=Paper(), verbosity=2, out=both, err=both)
+    view = PlainView(console=Console(), verbosity=2, out=both, err=both)
     for event in STREAMS[name]():
         before = both.tell()
         view.tick()
@@ -315,7 +319,7 @@ def test_a_silent_minute_is_broken_by_what_is_waited_for() -> None:
     events = STREAMS["failing-boot"]()
     last = next(index for index, event in enumerate(events) if "port 50000" in json.dumps(event.to_json()))
     both, moving = io.StringIO(), Time()
-    view = PlainView(paper=Paper(width=140), verbosity=0, out=both, err=both, monotonic=moving)
+    view = PlainView(console=Console(width=140), verbosity=0, out=both, err=both, monotonic=moving)
     for event in events[: last + 1]:
         view.emit(event)
     before = both.tell()
@@ -337,7 +341,7 @@ def test_times_of_a_lab_are_the_wall_s() -> None:
     events = STREAMS["lab"]()
     last = next(index for index, event in enumerate(events) if "97 of 118" in json.dumps(event.to_json()))
     both, moving = io.StringIO(), Time()
-    view = PlainView(paper=Paper(width=140), verbosity=0, out=both, err=both, monotonic=moving)
+    view = PlainView(console=Console(width=140), verbosity=0, out=both, err=both, monotonic=moving)
     for event in events[: last + 1]:
         view.emit(event)
     before = both.tell()
@@ -356,7 +360,7 @@ def test_live_writes_little(name: str) -> None:
 
 def test_live_paints_at_most_eight_times_a_second() -> None:
     both, moving = io.StringIO(), Time()
-    view = LiveView(paper=Paper(), verbosity=0, out=both, err=both, usual={}, monotonic=moving)
+    view = LiveView(console=Console(), verbosity=0, out=both, err=both, usual={}, monotonic=moving)
     events = STREAMS["good"]()
     view.emit(events[0])
     before = both.tell()
@@ -371,7 +375,7 @@ def test_live_paints_at_most_eight_times_a_second() -> None:
 
 def test_live_time_goes_on_between_events() -> None:
     both, moving = io.StringIO(), Time()
-    view = LiveView(paper=Paper(), verbosity=0, out=both, err=both, usual={}, monotonic=moving)
+    view = LiveView(console=Console(), verbosity=0, out=both, err=both, usual={}, monotonic=moving)
     for event in STREAMS["lab"]()[:5]:
         view.emit(event)
     moving.now += 2
@@ -381,7 +385,7 @@ def test_live_time_goes_on_between_events() -> None:
 
 def test_what_others_say_cannot_steer_the_terminal() -> None:
     fault = Fault("P-HOST-REFUSED", "New-VM: \x1b[2Jgone\r\nsecond line", seen=["\x07bell"])
-    shown = Paper(width=80).render(render_box(Box.of_fault(fault), Paper(width=80)))
+    shown = Console(width=80).render(render_error_panel(ErrorPanel.of_fault(fault), Console(width=80)))
     assert "\x1b" not in shown
     assert "\x07" not in shown
     assert "\r" not in shown
@@ -394,7 +398,7 @@ def test_what_others_say_cannot_steer_the_terminal() -> None:
 def test_json_lines(name: str) -> None:
     events = STREAMS[name]()
     out, err = io.StringIO(), io.StringIO()
-    view = make_view("json", paper=Paper(), out=out, err=err)
+    view = make_view("json", console=Console(), out=out, err=err)
     for event in events:
         view.emit(event)
     final = FinalObject(command="up", cluster="home", outcome="ok", exit=0, elapsed_s=1.0, summary="done")
@@ -410,7 +414,7 @@ def test_json_lines(name: str) -> None:
 def test_result_on_stdout_conversation_on_stderr() -> None:
     for kind in ("live", "plain"):
         out, err = io.StringIO(), io.StringIO()
-        view = make_view(kind, paper=Paper(), out=out, err=err)
+        view = make_view(kind, console=Console(), out=out, err=err)
         for event in STREAMS["good"]():
             view.emit(event)
         view.close()
@@ -422,7 +426,7 @@ def test_result_on_stdout_conversation_on_stderr() -> None:
 def test_a_failure_leaves_stdout_empty() -> None:
     for kind in ("live", "plain", "none"):
         out, err = io.StringIO(), io.StringIO()
-        view = make_view(kind, paper=Paper(), out=out, err=err)
+        view = make_view(kind, console=Console(), out=out, err=err)
         for event in STREAMS["failing-boot"]():
             view.emit(event)
         view.close()
@@ -432,11 +436,11 @@ def test_a_failure_leaves_stdout_empty() -> None:
 
 
 def test_auto_is_live_on_a_terminal_alone() -> None:
-    assert isinstance(make_view("auto", paper=Paper(), terminal=True), LiveView)
-    assert isinstance(make_view("auto", paper=Paper(), terminal=False), PlainView)
-    assert isinstance(make_view("auto", paper=Paper(), terminal=True, verbosity=-1), PlainView)
+    assert isinstance(make_view("auto", console=Console(), terminal=True), LiveView)
+    assert isinstance(make_view("auto", console=Console(), terminal=False), PlainView)
+    assert isinstance(make_view("auto", console=Console(), terminal=True, verbosity=-1), PlainView)
     with pytest.raises(ValueError, match="is no view"):
-        make_view("dots", paper=Paper())
+        make_view("dots", console=Console())
 
 
 # --- screens of their own ---------------------------------------------------------------------------------------------
@@ -444,7 +448,7 @@ def test_auto_is_live_on_a_terminal_alone() -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_plan_of_everything(width: int, screen: SnapshotAssertion) -> None:
-    assert render_plan(fresh_plan(), cluster(), read_s=1.84, paper=Paper(width=width), usual=USUAL) == screen
+    assert render_plan(fresh_plan(), cluster(), read_s=1.84, console=Console(width=width), usual=USUAL) == screen
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -477,20 +481,20 @@ def test_plan_with_danger(width: int, screen: SnapshotAssertion) -> None:
             fault=refusal,
         ),
     )
-    shown = render_plan(Plan(cluster="home", actions=actions), cluster(), read_s=0.4, paper=Paper(width=width))
+    shown = render_plan(Plan(cluster="home", actions=actions), cluster(), read_s=0.4, console=Console(width=width))
     assert shown == screen
 
 
 def test_plan_of_nothing(screen: SnapshotAssertion) -> None:
     actions = tuple(replace(action, verb=Verb.KEEP, why="as the file says") for action in fresh_plan().actions)
-    assert render_plan(Plan(cluster="home", actions=actions), cluster(), read_s=0.9, paper=Paper()) == screen
+    assert render_plan(Plan(cluster="home", actions=actions), cluster(), read_s=0.9, console=Console()) == screen
 
 
 def test_plan_of_waits_alone() -> None:
     keeps = [replace(action, verb=Verb.KEEP, why="as the file says") for action in fresh_plan().actions]
     wait = replace(keeps[-2], verb=Verb.WAIT, why="4 nodes Ready")
     plan = Plan(cluster="home", actions=(*keeps[:-2], wait, keeps[-1]))
-    shown = render_plan(plan, cluster(), read_s=0.9, paper=Paper())
+    shown = render_plan(plan, cluster(), read_s=0.9, console=Console())
     assert shown.endswith("\nNothing to change; up would wait for Kubernetes.\n")
 
 
@@ -523,7 +527,7 @@ def removal() -> Plan:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_down(width: int, screen: SnapshotAssertion) -> None:
-    assert render_down(removal(), cluster(), paper=Paper(width=width)) == screen
+    assert render_down(removal(), cluster(), console=Console(width=width)) == screen
 
 
 def test_down_of_what_was_left() -> None:
@@ -536,7 +540,7 @@ def test_down_of_what_was_left() -> None:
         )
         for destroys in (f"the disk in {path}, which takes 3.1 GiB", "")
     ]
-    shown = render_down(Plan(cluster="home", actions=tuple(actions)), cluster(), paper=Paper(width=140))
+    shown = render_down(Plan(cluster="home", actions=tuple(actions)), cluster(), console=Console(width=140))
     assert f"left of home-worker-1  the disk in {path}, which takes 3.1 GiB" in shown
     assert f"left of home-worker-1  the folder {path}" in shown
 
@@ -544,7 +548,7 @@ def test_down_of_what_was_left() -> None:
 def test_down_of_nothing() -> None:
     gone = Action(step=StepId.SWITCH, verb=Verb.KEEP, object="LAB", why="not there", details={"absent": True})
     plan = Plan(cluster="home", actions=(gone,))
-    assert render_down(plan, cluster(), paper=Paper()) == "home on hv01.lan: nothing of it is there.\n"
+    assert render_down(plan, cluster(), console=Console()) == "home on hv01.lan: nothing of it is there.\n"
 
 
 def report(**changes: Any) -> StatusReport:
@@ -585,24 +589,26 @@ def report(**changes: Any) -> StatusReport:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_status(width: int, screen: SnapshotAssertion) -> None:
-    assert render_status(report(), paper=Paper(width=width)) == screen
+    assert render_status(report(), console=Console(width=width)) == screen
 
 
 def test_status_of_nothing(screen: SnapshotAssertion) -> None:
-    assert render_status(report(state="absent", machines=()), paper=Paper(width=80)) == screen
+    assert render_status(report(state="absent", machines=()), console=Console(width=80)) == screen
 
 
 def test_status_when_the_host_does_not_answer(screen: SnapshotAssertion) -> None:
     rows = tuple(replace(row, vm=None, cpus=None, memory_mib=None) for row in report().machines)
     unread = ("P-HOST-UNREACHABLE: hv01.lan:5986 does not answer",)
-    shown = render_status(report(machines=rows, host_unread=unread, switch="", lab_speed=12.0), paper=Paper(width=80))
+    shown = render_status(
+        report(machines=rows, host_unread=unread, switch="", lab_speed=12.0), console=Console(width=80)
+    )
     assert shown == screen
 
 
 @pytest.mark.parametrize("id", sorted(FAULTS))
 def test_explain_fits_and_says_all(id: str) -> None:
-    paper = Paper(width=80)
-    shown = paper.render(render_explain(FAULTS[id], paper))
+    console = Console(width=80)
+    shown = console.render(render_explain(FAULTS[id], console))
     assert max(map(cells, shown.splitlines())) <= 80
     flat = " ".join(shown.split())
     for text in (id, FAULTS[id].title, FAULTS[id].why, FAULTS[id].remedy, f"exit code {int(FAULTS[id].exit)}"):
@@ -610,7 +616,7 @@ def test_explain_fits_and_says_all(id: str) -> None:
 
 
 def test_list_of_faults() -> None:
-    shown = Paper(width=100).render(render_fault_list(Paper(width=100)))
+    shown = Console(width=100).render(render_fault_list(Console(width=100)))
     assert [line.split()[0] for line in shown.splitlines() if line.startswith("P-")] == list(FAULTS)
 
 

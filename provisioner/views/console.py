@@ -1,6 +1,6 @@
 """What all screens are written on: lines of styled words, a width, colours or none, glyphs or their ASCII twins.
 
-Colour repeats, never carries, the meaning: each style goes with a glyph or a word. No line leaves wider than the paper.
+Colour repeats, never carries, the meaning: each style goes with a glyph or a word. No line leaves wider than the console.
 """
 
 from __future__ import annotations
@@ -143,12 +143,12 @@ NARROWEST, WIDEST = 60, 160
 
 
 def fitting_width(columns: int) -> int:
-    """The width of a paper for a terminal of so many columns."""
+    """The width of a console for a terminal of so many columns."""
     return max(NARROWEST, min(WIDEST, columns))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paper:
+class Console:
     """How a screen comes out. Width 0 means that lines may have any length; `ascii` that all of it is 7-bit, names too."""
 
     width: int = 100

@@ -14,7 +14,7 @@ from provisioner.clusterfile import Loaded, Settings, find_cluster_file, list_cl
 from provisioner.context import Context, WorldClock, new_configs, open_context
 from provisioner.data import data_folder
 from provisioner.errors import Fault, Finding
-from provisioner.views.paper import printable
+from provisioner.views.console import printable
 
 
 def read_all_settings(cluster: str, host: str = "", user: str = "") -> Settings:

@@ -14,7 +14,7 @@ from provisioner.model.status import FinalObject
 from provisioner.views import View
 
 
-class Screen:
+class DetachableView:
     """The view of a run as long as somebody reads it. When the reader has left (`| head`) the run stops as at Ctrl-C: in order, and
     without a word.
     """
@@ -50,7 +50,7 @@ class Screen:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-class Outages:
+class OutageNotes:
     """Tells of a host that does not answer, once it has been so for a moment: a stale connection that is dialled anew is no news."""
 
     QUIET_S = 0.4
@@ -62,7 +62,7 @@ class Outages:
         self._pending: dict[str, asyncio.TimerHandle] = {}
         self._told: set[str] = set()
 
-    def heard(self, host: str, reason: str | None) -> None:
+    def report(self, host: str, reason: str | None) -> None:
         pending = self._pending.pop(host, None)
         if pending is not None:
             pending.cancel()

@@ -18,14 +18,14 @@ import typer
 from typer.testing import CliRunner
 
 from provisioner.cli.app import app as app_of_all
-from provisioner.cli.ending import guarded, show_fault
-from provisioner.cli.hearing import Screen
+from provisioner.cli.exit import guarded, show_fault
 from provisioner.cli.options import in_front
+from provisioner.cli.progress import DetachableView
 from provisioner.errors import Fault, Interrupted
 from provisioner.faults import Exit
 from provisioner.model.events import Note
 from provisioner.views import make_view
-from provisioner.views.paper import Paper
+from provisioner.views.console import Console
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -110,7 +110,7 @@ def test_a_run_stops_when_nobody_reads_it_any_more(monkeypatch: pytest.MonkeyPat
     stop = asyncio.Event()
     with os.fdopen(write_end, "w", encoding="utf-8") as out:
         monkeypatch.setattr(sys, "stdout", out)
-        screen = Screen(make_view("json", paper=Paper()), stop)
+        screen = DetachableView(make_view("json", console=Console()), stop)
         note = Note(level="info", message="one", t=datetime(2026, 5, 23, tzinfo=UTC), at_s=0.0)
         screen.emit(note)
         assert not stop.is_set()

@@ -6,10 +6,10 @@ import sys
 
 
 def first_minutes() -> None:
-    from provisioner.cli.opening import read_all_settings
+    from provisioner.cli.loading import read_all_settings
     from provisioner.clusterfile import list_clusters
     from provisioner.data import data_folder
-    from provisioner.views.paper import printable
+    from provisioner.views.console import printable
 
     own = list_clusters(read_all_settings("").folders[:-1])
     if own:
@@ -18,7 +18,7 @@ def first_minutes() -> None:
             sys.stdout.write(f"  provision status {printable(found.name)}\n")
     else:
         sys.stdout.write(
-            "No cluster files here. Look at the embedded lab first:\n"
+            "No cluster files here. ConsoleOptions at the embedded lab first:\n"
             "  provision up lab\n"
             "For a host of yours, copy this file to clusters/home.yaml and put your host into it:\n"
             f"  {data_folder('clusters') / 'homelab.yaml'}\n"

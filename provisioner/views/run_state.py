@@ -1,6 +1,6 @@
-"""The picture of a run: a pure fold of its events. Live screen, plain lines and report are renderings of this.
+"""The picture of a run: a pure fold of its events. Live table, plain lines and report are renderings of this.
 
-`Screen.after(event)` gives the next picture and changes nothing. Times are seconds of the wall since the run began; events count those of
+`RunState.apply(event)` gives the next picture and changes nothing. Times are seconds of the wall since the run began; events count those of
 the clock port, which runs faster in a lab.
 """
 
@@ -116,7 +116,7 @@ class StepRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Screen:
+class RunState:
     """The whole picture."""
 
     run: RunStarted | None = None
@@ -150,34 +150,34 @@ class Screen:
         """Seconds of the clock port in a second of the wall: 1 but for a lab."""
         return self.run.speed if self.run else 1.0
 
-    def after(self, event: Event) -> Screen:
+    def apply(self, event: Event) -> RunState:
         """The picture after one more event. All its times are the wall's."""
         event = in_wall_time(event, self.speed)
-        screen = replace(self, at_s=max(self.at_s, event.at_s))
+        state = replace(self, at_s=max(self.at_s, event.at_s))
         match event:
             case RunStarted():
-                return replace(screen, run=event)
+                return replace(state, run=event)
             case PlanMade():
                 said = tuple(str(warning.get("message", "")) for warning in event.warnings)
-                return replace(screen, plan=event, warnings=screen.warnings + said)
+                return replace(state, plan=event, warnings=state.warnings + said)
             case RunEnded():
-                return replace(screen, ended=event)
+                return replace(state, ended=event)
             case FaultReported():
-                return replace(screen, faults=(*screen.faults, event))
+                return replace(state, faults=(*state.faults, event))
             case CallEnded():
-                return replace(screen, calls=screen.calls + 1)
+                return replace(state, calls=state.calls + 1)
             case Note():
-                return screen._noted(event)
+                return state._noted(event)
             case StepStarted():
-                return screen._step_started(event)
+                return state._step_started(event)
             case StepEnded():
-                row = screen.steps[event.step]
+                row = state.steps[event.step]
                 ended = replace(row, state=_state(event.outcome), elapsed_s=event.elapsed_s, summary=event.summary)
-                return screen._with_row(ended)
+                return state._with_row(ended)
             case ActionStarted() | ActionEnded() | WaitStarted() | WaitProgressed() | WaitEnded():
-                return screen._lane_moved(event)
+                return state._lane_moved(event)
             case _:
-                return screen
+                return state
 
     def kept(self, step: StepId) -> tuple[tuple[str, str], ...]:
         """What the plan keeps in that step, each with its reason."""
@@ -188,10 +188,10 @@ class Screen:
             if action["step"] == step and action["verb"] == Verb.KEEP
         )
 
-    def _with_row(self, row: StepRow) -> Screen:
+    def _with_row(self, row: StepRow) -> RunState:
         return replace(self, steps={**self.steps, row.id: row})
 
-    def _noted(self, note: Note) -> Screen:
+    def _noted(self, note: Note) -> RunState:
         if note.level == "stopping":
             return replace(self, stopping=note.message)
         if note.level == "warning":
@@ -200,11 +200,11 @@ class Screen:
             return self._with_row(replace(self.steps[note.step], note=note.message))
         return replace(self, news=note.message)
 
-    def _step_started(self, event: StepStarted) -> Screen:
+    def _step_started(self, event: StepStarted) -> RunState:
         lanes = {name: Lane(name=name) for name in event.machines}
         return self._with_row(StepRow(id=event.step, state=State.WORKING, begun_s=event.at_s, lanes=lanes))
 
-    def _lane_moved(self, event: ActionStarted | ActionEnded | WaitStarted | WaitProgressed | WaitEnded) -> Screen:
+    def _lane_moved(self, event: ActionStarted | ActionEnded | WaitStarted | WaitProgressed | WaitEnded) -> RunState:
         row = self.steps[event.step]
         name = event.machine or ""
         lane = row.lanes.get(name, Lane(name=name))
@@ -287,9 +287,9 @@ _AT_WORK: Mapping[str, str] = {
 }
 
 
-def fold(events: Iterable[Event]) -> Screen:
+def fold(events: Iterable[Event]) -> RunState:
     """The picture after all of them."""
-    screen = Screen()
+    state = RunState()
     for event in events:
-        screen = screen.after(event)
-    return screen
+        state = state.apply(event)
+    return state

@@ -1,4 +1,4 @@
-"""How a command ends: a fault's box and its exit code, an interrupt's 130, a bug's file and 70. Never a traceback on the screen."""
+"""How a command ends: a fault's panel and its exit code, an interrupt's 130, a bug's file and 70. Never a traceback on the screen."""
 
 from __future__ import annotations
 
@@ -81,19 +81,21 @@ def _show_usage(error: typer.TyperException) -> None:
 
 
 def show_fault(fault: Fault) -> None:
-    """The box on stderr; one JSON object on stdout where the command was asked for JSON, be it the result or the events."""
+    """The panel on stderr; one JSON object on stdout where the command was asked for JSON, be it the result or the events."""
     words = " ".join(sys.argv[1:])
     if "--json" in sys.argv or "--progress json" in words or "--progress=json" in words:
-        from provisioner.cli.words import fault_object
+        from provisioner.cli.json_output import fault_object
         from provisioner.model.jsontext import json_text
 
         sys.stdout.write(redacted(json_text(fault_object(fault), encoding=sys.stdout.encoding or "utf-8")) + "\n")
         return
-    from provisioner.cli.options import look_of
-    from provisioner.views.box import Box, render_box
+    from provisioner.cli.options import console_options
+    from provisioner.views.error_panel import ErrorPanel, render_error_panel
 
-    paper = look_of(verbose=0, quiet=False, no_color="--no-color" in sys.argv, ascii="--ascii" in sys.argv).paper
-    sys.stderr.write(paper.render(render_box(Box.of_fault(fault), paper)))
+    console = console_options(
+        verbose=0, quiet=False, no_color="--no-color" in sys.argv, ascii="--ascii" in sys.argv
+    ).console
+    sys.stderr.write(console.render(render_error_panel(ErrorPanel.of_fault(fault), console)))
 
 
 def _surroundings(error: BaseException) -> Fault | None:
@@ -113,7 +115,7 @@ def _surroundings(error: BaseException) -> Fault | None:
 
 def _bug(error: Exception) -> Fault:
     """The traceback goes to a file: without local variables, and with what looks secret in its messages hidden."""
-    from provisioner.cli.opening import working_folder
+    from provisioner.cli.loading import working_folder
     from provisioner.clusterfile.settings import provision_home
     from provisioner.store.files import make_private_folder, write_atomically
 
