@@ -23,8 +23,8 @@ from provisioner.ports import CallInfo, Clock, Configs, ContextFile, Dialer, End
 
 if TYPE_CHECKING:
     from provisioner.clusterfile import Loaded, Settings
-    from provisioner.lab.card import Card
     from provisioner.lab.control import LabError
+    from provisioner.lab.descriptor import Descriptor
     from provisioner.store.cluster_folder import FileStore
 
 LOCK_WAIT_S = 0.0
@@ -160,11 +160,11 @@ def client_files() -> Mapping[str, ContextFile]:
 
 def _lab_context(settings: Settings, loaded: Loaded, store: FileStore, *, start: bool) -> Context:
     """A lab has a password of its own: what the environment says is meant for a real host, and never sent to another."""
-    from provisioner.lab import card as cards
+    from provisioner.lab import descriptor as descriptors
 
     folder = lab_folder(settings, loaded.cluster)
     card = lab_card(folder, loaded.cluster, start=start)
-    password = cards.read_password(folder)
+    password = descriptors.read_password(folder)
     hide(text for text in (password, card.control_token if card else "") if text)
     if card is None or password is None:
         raise Fault(
@@ -187,7 +187,7 @@ def _lab_context(settings: Settings, loaded: Loaded, store: FileStore, *, start:
         settings=settings,
         loaded=replace(loaded, cluster=replace(loaded.cluster, hosts=hosts)),
         clock=WorldClock(card.rate, card.epoch, card.epoch_s),
-        dialer=LabDialer(folder / cards.CARD),
+        dialer=LabDialer(folder / descriptors.DESCRIPTOR),
         store=store,
         passwords=dict.fromkeys(hosts, password),
         ca_paths=dict.fromkeys(hosts, Path(card.ca)),
@@ -199,7 +199,7 @@ def lab_folder(settings: Settings, cluster: Cluster) -> Path:
     return settings.home / ".labs" / cluster.name
 
 
-def lab_card(folder: Path, cluster: Cluster, *, start: bool) -> Card | None:
+def lab_card(folder: Path, cluster: Cluster, *, start: bool) -> Descriptor | None:
     """The card of the cluster's lab if it runs, started if asked. A stranger in its LAN has the MAC address of the last machine.
 
     Raises P-LAB-START, P-LAB-FROZEN.
@@ -384,7 +384,7 @@ async def close_ports(ports: Ports) -> None:
     await asyncio.gather(*closing, return_exceptions=True)
 
 
-def ask_lab(card: Card, do: str, **more: Any) -> dict[str, Any]:
+def ask_lab(card: Descriptor, do: str, **more: Any) -> dict[str, Any]:
     """A request to the lab's own control port. Raises P-LAB-START when it does not answer, P-LAB-REFUSED, P-LAB-FROZEN."""
     from provisioner.lab import control
 

@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("--speed", type=float, default=1.0)
     parser.add_argument("--engine", choices=("python", "pwsh"), default="python")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--twin-mac", default="", help="bare MAC address of a stranger's machine in the LAN")
+    parser.add_argument("--twin-mac", default="", help="bare MAC address of a third-party machine in the LAN")
     parser.add_argument("--ready-fd", type=int, default=-1)
     arguments = parser.parse_args()
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from provisioner.lab.card import LOCK, LOG, Card, Refused, make_folder, read_card
+from provisioner.lab.descriptor import LOCK, LOG, Descriptor, Refused, make_folder, read_descriptor
 from provisioner.lab.private_files import refuse_other_things
 
 START_S = 30.0
@@ -51,14 +51,14 @@ class LabFrozenError(LabError):
         self.waited_s = waited_s
 
 
-def ask(card: Card, do: str, **more: Any) -> dict[str, Any]:
+def ask(descriptor: Descriptor, do: str, **more: Any) -> dict[str, Any]:
     """One request. Raises LabError, LabRefusedError, LabFrozenError."""
     try:
-        with socket.create_connection(("127.0.0.1", card.control_port), timeout=STOP_S) as connection:
-            connection.sendall(json.dumps({"token": card.control_token, "do": do, **more}).encode() + b"\n")
+        with socket.create_connection(("127.0.0.1", descriptor.control_port), timeout=STOP_S) as connection:
+            connection.sendall(json.dumps({"token": descriptor.control_token, "do": do, **more}).encode() + b"\n")
             answer = connection.makefile("rb").readline()
     except TimeoutError:
-        raise LabFrozenError(card.pid, STOP_S) from None
+        raise LabFrozenError(descriptor.pid, STOP_S) from None
     except OSError as error:
         raise LabError(f"the lab does not answer: {(error.strerror or 'no answer in time').lower()}") from error
     if not answer:
@@ -72,20 +72,20 @@ def ask(card: Card, do: str, **more: Any) -> dict[str, Any]:
     return result
 
 
-def running(folder: Path) -> Card | None:
-    """The card of the lab of that folder, if it runs and answers. Raises LabFrozenError."""
-    card = read_card(folder)
-    if card is None:
+def running(folder: Path) -> Descriptor | None:
+    """The descriptor of the lab of that folder, if it runs and answers. Raises LabFrozenError."""
+    descriptor = read_descriptor(folder)
+    if descriptor is None:
         return None
     try:
-        ask(card, "status")
+        ask(descriptor, "status")
     except LabFrozenError:
         if _at_work(folder):
             raise
         return None  # another program has its port, and says nothing
     except LabError:
         return None
-    return card
+    return descriptor
 
 
 def _at_work(folder: Path) -> bool:
@@ -97,12 +97,12 @@ def _at_work(folder: Path) -> bool:
         return True
 
 
-def start(folder: Path, *, speed: float, engine: str, seed: int, twin_mac: str = "") -> Card:
+def start(folder: Path, *, speed: float, engine: str, seed: int, twin_mac: str = "") -> Descriptor:
     """Starts the lab of that folder, or gives the one that runs. Returns once its host can be signed in to.
 
     Raises LabError, LabFrozenError.
 
-    `twin_mac`: a MAC address that a stranger's machine in the lab's LAN shall have too.
+    `twin_mac`: a MAC address that a third-party machine in the lab's LAN gets too.
     """
     try:
         make_folder(folder)
@@ -114,7 +114,7 @@ def start(folder: Path, *, speed: float, engine: str, seed: int, twin_mac: str =
         raise LabError(f"{error.filename or folder} cannot be used: {error.strerror or error}") from error
 
 
-def _start(folder: Path, speed: float, engine: str, seed: int, twin_mac: str) -> Card:
+def _start(folder: Path, speed: float, engine: str, seed: int, twin_mac: str) -> Descriptor:
     read_end, write_end = os.pipe()
     command = [
         sys.executable,
@@ -143,10 +143,10 @@ def _start(folder: Path, speed: float, engine: str, seed: int, twin_mac: str) ->
         os.close(read_end)
         if write_end >= 0:
             os.close(write_end)
-    card = running(folder)
-    if card is None:
+    descriptor = running(folder)
+    if descriptor is None:
         raise LabError(f"the lab said that it is ready, but does not answer; its log is {folder / LOG}")
-    return card
+    return descriptor
 
 
 _INHERITED = frozenset(
@@ -186,18 +186,18 @@ def _wait_ready(read_end: int, process: subprocess.Popen[bytes], folder: Path) -
 
 def stop(folder: Path) -> bool:
     """Stops the lab of that folder and waits until all of it has ended. False: none runs. Raises LabError, LabFrozenError."""
-    card = running(folder)
-    if card is None:
+    descriptor = running(folder)
+    if descriptor is None:
         return False
     with contextlib.suppress(LabSilentError):  # it may end before its answer is out: the lock tells
-        ask(card, "stop")
+        ask(descriptor, "stop")
     try:
         with FileLock(
             folder / LOCK, timeout=STOP_S
         ):  # it lets go of that last; a process id says less: it is a zombie's too
             return True
     except Timeout:
-        raise LabError(f"the lab (process {card.pid}) did not end within {STOP_S:g} s") from None
+        raise LabError(f"the lab (process {descriptor.pid}) did not end within {STOP_S:g} s") from None
 
 
 def reset(folder: Path) -> bool:

@@ -1,6 +1,6 @@
 """The lab whole: its world, and everything that serves it on loopback, in one process.
 
-World first, then what serves it; the card last, so that a client that finds a card finds a host that answers. Durable state is
+World first, then what serves it; the descriptor last, so that a client that finds a descriptor finds a host that answers. Durable state is
 written as the world changes; a lab that is killed loses what a host would lose that is switched off.
 """
 
@@ -19,8 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from provisioner.lab.card import CARD, LOCK, Card, make_folder, read_password, write_card, write_password
 from provisioner.lab.control import ControlServer
+from provisioner.lab.descriptor import (
+    DESCRIPTOR,
+    LOCK,
+    Descriptor,
+    make_folder,
+    read_password,
+    write_descriptor,
+    write_password,
+)
 from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.kubernetes.servers import KubeServers
 from provisioner.lab.machines.servers import MachineServers
@@ -32,8 +40,8 @@ from provisioner.lab.world.build import HOST_NAME, new_world
 from provisioner.lab.world.clock import RunningClock
 from provisioner.lab.world.faults import FAULTS, clear, inject
 from provisioner.lab.world.guests.guests import TalosGuests, add_foreign
+from provisioner.lab.world.interfaces import Guests
 from provisioner.lab.world.kube import LabKube
-from provisioner.lab.world.seams import Guests
 from provisioner.lab.world.state import Account
 from provisioner.lab.world.world import World
 
@@ -54,7 +62,7 @@ class Lab:
         self._engine = engine
         self._seed = seed
         self._stopping = threading.Event()
-        self._card_due = threading.Event()
+        self._descriptor_due = threading.Event()
         make_folder(folder)
         self._lock = FileLock(folder / LOCK)
         try:
@@ -83,16 +91,16 @@ class Lab:
         self._saver.start()
         self._control = ControlServer(self._answer)
         self.world.kernel.watch(self._watch)
-        self._write_card()
-        threading.Thread(target=self._keep_card, name="card", daemon=True).start()
+        self._write_descriptor()
+        threading.Thread(target=self._keep_descriptor, name="descriptor", daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
 
     def wait(self) -> None:
         """Until it is told to stop; then everything is ended in order, and the state is written."""
         self._stopping.wait()
-        self._card_due.set()
-        (self.folder / CARD).unlink(missing_ok=True)
+        self._descriptor_due.set()
+        (self.folder / DESCRIPTOR).unlink(missing_ok=True)
         self._control.close()
         self.endpoint.stop()
         self._kube_servers.stop()
@@ -121,11 +129,11 @@ class Lab:
         kept = durable.load(self.folder)
         world = new_world(seed=self._seed, clock=self._clock, guests=guests, accounts=accounts, state=kept)
         if kept is None:
-            self._add_strangers(world)
+            self._add_third_party_machines(world)
         return world
 
-    def _add_strangers(self, world: World) -> None:
-        """Two machines of somebody else wait for a config in the same LAN; one of them has a MAC address of ours."""
+    def _add_third_party_machines(self, world: World) -> None:
+        """Two third-party machines wait for a config in the same LAN; one of them has a MAC address of ours."""
         add_foreign(world.kernel, "neighbour", "0A5EED000001", "5a6b7c8d-0000-4000-8000-000000000001", "192.0.2.60")
         if self._twin_mac:
             add_foreign(world.kernel, "twin", self._twin_mac, "5a6b7c8d-0000-4000-8000-000000000002", "192.0.2.61")
@@ -156,27 +164,27 @@ class Lab:
             routes=self.world.routes,
         )
 
-    # -- the card
+    # -- the descriptor
 
     def _watch(self, topic: str, _key: str) -> None:
         if topic in ("route", "link", "host"):
-            self._card_due.set()
+            self._descriptor_due.set()
 
-    def _keep_card(self) -> None:
+    def _keep_descriptor(self) -> None:
         while True:
-            self._card_due.wait()
-            self._card_due.clear()
+            self._descriptor_due.wait()
+            self._descriptor_due.clear()
             if self._stopping.is_set():
                 return
-            self._write_card()
+            self._write_descriptor()
 
-    def _write_card(self) -> None:
+    def _write_descriptor(self) -> None:
         with self.world.kernel.lock:
             host, routes = self.world.state.host, self.world.routes.table()
             now, real = self.world.kernel.now(), time.monotonic()
-        write_card(
+        write_descriptor(
             self.folder,
-            Card(
+            Descriptor(
                 pid=os.getpid(),
                 started=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
                 rate=self._clock.rate,

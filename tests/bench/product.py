@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from provisioner.data import data_folder
-from provisioner.lab.card import Card, read_card
 from provisioner.lab.control import ask
+from provisioner.lab.descriptor import Descriptor, read_descriptor
 
 CLUSTER = "bench"
 PROVISION = Path(sys.executable).with_name("provision")
@@ -80,8 +80,8 @@ class Product:
     def fault(self, name: str, *, place: str = "", value: float = 0.0) -> None:
         self.ask("fault", name=name, place=place, value=value)
 
-    def _card(self) -> Card:
-        card = read_card(self.home / ".labs" / CLUSTER)
+    def _card(self) -> Descriptor:
+        card = read_descriptor(self.home / ".labs" / CLUSTER)
         assert card is not None, "the lab runs"
         return card
 

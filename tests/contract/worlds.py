@@ -11,7 +11,7 @@ from typing import Any
 from provisioner.lab.world import faults
 from provisioner.lab.world.build import ISO_BYTES, new_world
 from provisioner.lab.world.clock import HandClock, RunningClock
-from provisioner.lab.world.plugs import NullGuests
+from provisioner.lab.world.registry import NullGuests
 from provisioner.lab.world.state import Account, DvdDrive, HardDrive, HostFile, ScheduledTask, Vhd, Vm
 from provisioner.lab.world.storage import key
 from provisioner.lab.world.world import World

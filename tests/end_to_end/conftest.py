@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from provisioner.lab import card as cards
 from provisioner.lab import control
+from provisioner.lab import descriptor as descriptors
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 110
@@ -128,7 +128,7 @@ class Desk:
         return self.provision_home / ".labs" / name
 
     def ask_lab(self, do: str, *, cluster: str = "lab", **more: Any) -> dict[str, Any]:
-        card = cards.read_card(self.lab_folder(cluster))
+        card = descriptors.read_descriptor(self.lab_folder(cluster))
         assert card is not None, "the lab does not run"
         return control.ask(card, do, **more)
 

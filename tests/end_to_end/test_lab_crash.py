@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from provisioner.lab import card as cards
 from provisioner.lab import control
+from provisioner.lab import descriptor as descriptors
 from tests.end_to_end.conftest import BOUND_S, Desk, make_desk, stop_labs
 
 MACHINES = ("lab-cp-1", "lab-worker-1", "lab-worker-2", "lab-worker-3")
@@ -68,10 +68,10 @@ def ids(desk: Desk) -> dict[str, str]:
 
 def kill_lab(desk: Desk) -> None:
     """Kills it, and comes back when it has ended."""
-    card = cards.read_card(desk.lab_folder())
+    card = descriptors.read_descriptor(desk.lab_folder())
     assert card is not None
     os.kill(card.pid, signal.SIGKILL)
-    with FileLock(desk.lab_folder() / cards.LOCK, timeout=10):
+    with FileLock(desk.lab_folder() / descriptors.LOCK, timeout=10):
         pass
 
 
@@ -130,7 +130,7 @@ def test_engines_end_with_their_lab(desk: Desk, pwsh: str) -> None:
     for end in (kill_lab, lambda desk: desk.good("lab", "stop", "lab")):
         desk.good("lab", "start", "lab")
         desk.run("status", "lab")
-        card = cards.read_card(desk.lab_folder())
+        card = descriptors.read_descriptor(desk.lab_folder())
         assert card is not None
         engines = children_of(card.pid)
         assert engines, "a spare at least"
@@ -192,7 +192,7 @@ def test_what_a_lab_keeps_is_private(ground: Desk) -> None:
     ground.good("lab", "start", "lab")
     folders = (ground.provision_home, ground.lab_folder().parent, ground.lab_folder())
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700] * 3
-    public = {"winrm-ca.pem", "lab.log", cards.LOCK, "start.lock"}
+    public = {"winrm-ca.pem", "lab.log", descriptors.LOCK, "start.lock"}
     for path in ground.lab_folder().rglob("*"):
         if path.is_file() and path.name not in public:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
@@ -201,7 +201,7 @@ def test_what_a_lab_keeps_is_private(ground: Desk) -> None:
 @pytest.mark.long
 def test_another_program_at_the_port_of_a_killed_lab_is_no_lab(desk: Desk) -> None:
     desk.good("lab", "start", "lab")
-    card = cards.read_card(desk.lab_folder())
+    card = descriptors.read_descriptor(desk.lab_folder())
     assert card is not None
     kill_lab(desk)
     with socket.create_server(("127.0.0.1", card.control_port)) as stranger:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioner.lab import card as cards
+from provisioner.lab import descriptor as descriptors
 from tests.end_to_end.conftest import Desk, make_desk, stop_labs
 
 TWO = {"control_planes": 1, "workers": 1}
@@ -74,7 +74,7 @@ def test_a_cni_of_the_user_s_own_is_not_waited_for(desk: Desk) -> None:
 def test_a_host_that_dies_in_the_middle_is_the_one_to_blame(desk: Desk) -> None:
     desk.write_cluster(machines=TWO)
     desk.good("lab", "start")
-    card = cards.read_card(desk.lab_folder())
+    card = descriptors.read_descriptor(desk.lab_folder())
     assert card is not None
     faults = []
     with desk.running("up", "lab") as (process, lines):

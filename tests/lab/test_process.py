@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from provisioner.lab import card as cards
 from provisioner.lab import control
+from provisioner.lab import descriptor as descriptors
 from provisioner.lab.world import durable
 from provisioner.lab.world.build import new_world
-from provisioner.lab.world.checker import check
 from provisioner.lab.world.clock import HandClock
 from tests.conftest import ROOT
+from tests.lab.world.checker import check
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:subprocess .* still running:ResourceWarning"),  # a lab outlives who starts it
@@ -33,13 +33,13 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     control.stop(folder)
 
 
-def start(folder: Path) -> cards.Card:
+def start(folder: Path) -> descriptors.Descriptor:
     return control.start(folder, speed=200.0, engine="python", seed=1)
 
 
-def kill(folder: Path, card: cards.Card) -> None:
+def kill(folder: Path, card: descriptors.Descriptor) -> None:
     os.kill(card.pid, signal.SIGKILL)
-    with FileLock(folder / cards.LOCK, timeout=10):
+    with FileLock(folder / descriptors.LOCK, timeout=10):
         pass
 
 
@@ -51,7 +51,7 @@ def test_what_a_killed_lab_had_begun_to_write_is_gone(folder: Path) -> None:
     start(folder)
     assert [name for name in left if (folder / name).exists()] == []
     assert (folder / durable.FILE).is_file()
-    assert cards.read_password(folder)
+    assert descriptors.read_password(folder)
 
 
 def test_a_half_written_certificate_does_not_keep_the_lab_from_starting(folder: Path) -> None:

@@ -17,7 +17,7 @@ from keyring.errors import KeyringLocked
 from provisioner.context import Context, WorldClock, find_password, locked
 from provisioner.errors import Fault
 from provisioner.lab import control
-from provisioner.lab.card import read_card, read_password
+from provisioner.lab.descriptor import read_descriptor, read_password
 from provisioner.lab.private_files import write_private
 from provisioner.model.cluster import HostSpec
 
@@ -202,7 +202,7 @@ def test_what_lies_in_the_way_of_a_labs_files_is_told(tmp_path: Path, name: str,
     """Neither waited for nor replaced: a FIFO has a reader that never comes."""
     make(tmp_path / name)
     before = (tmp_path / name).lstat()
-    assert read_card(tmp_path) is None
+    assert read_descriptor(tmp_path) is None
     assert read_password(tmp_path) is None
     with pytest.raises(OSError, match="no file"):
         write_private(tmp_path / name, b"key")
@@ -215,4 +215,4 @@ def test_what_lies_in_the_way_of_a_labs_files_is_told(tmp_path: Path, name: str,
 @pytest.mark.parametrize("card", [b"[]", b"null", b"{}", b'{"schema": "provision/lab/1"}', b"\xff", b"[" * 5000])
 def test_a_damaged_card_is_none(tmp_path: Path, card: bytes) -> None:
     (tmp_path / "lab.json").write_bytes(card)
-    assert read_card(tmp_path) is None
+    assert read_descriptor(tmp_path) is None

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from provisioner.lab.keeper import ListenerKeeper
 from provisioner.lab.kubernetes import tls
 from provisioner.lab.kubernetes.api import KubeApi
 from provisioner.lab.kubernetes.handler import ApiHandler, Bell
+from provisioner.lab.listeners import ListenerSupervisor
+from provisioner.lab.world.interfaces import Routes
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.kube import LabKube
 from provisioner.lab.world.kube.cluster import ControlPlane, RunningCluster
-from provisioner.lab.world.seams import Routes
 
 API_PORT = 6443
 
@@ -38,7 +38,7 @@ class Listening:
     """Packets reach nobody: connections are neither refused nor served."""
 
 
-class KubeServers(ListenerKeeper):
+class KubeServers(ListenerSupervisor):
     """Serves the API of every control plane whose API server runs, by `routes`, from `start` to `stop`."""
 
     topics = frozenset({"kube", "guest"})

@@ -68,7 +68,7 @@ async def etcd_member_list(answerer: Answerer, request: pb.EtcdMemberListRequest
         cluster = clusters.cluster_of(machine)
         if cluster is None or not machine.etcd_running:
             raise GRPCError(Status.UNAVAILABLE, "etcd is not running")
-        if not request.query_local and not clusters.has_quorum(machine.around, cluster):
+        if not request.query_local and not clusters.has_quorum(machine.environment, cluster):
             raise GRPCError(Status.DEADLINE_EXCEEDED, "context deadline exceeded: etcd has no leader")
         members = [
             pb.EtcdMember(
@@ -96,7 +96,7 @@ async def etcd_status(answerer: Answerer, _request: Empty) -> pb.EtcdStatus:
                 storage_version="3.6.0",
                 protocol_version="3.6.5",
                 member_id=clusters.member_id(machine),
-                leader=min(voters) if clusters.has_quorum(machine.around, cluster) else 0,
+                leader=min(voters) if clusters.has_quorum(machine.environment, cluster) else 0,
                 db_size=4 * 2**20,
                 db_size_in_use=2**20,
                 raft_index=index,

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 from grpclib.exceptions import GRPCError
 
-from provisioner.lab.keeper import ListenerKeeper
+from provisioner.lab.listeners import ListenerSupervisor
 from provisioner.lab.machines.calls import Answerer, Bell
 from provisioner.lab.machines.resources import View
 from provisioner.lab.machines.server import ApidServer, MachineServer, MaintenanceServer
 from provisioner.lab.world.guests import TalosGuests, clusters
 from provisioner.lab.world.guests.machine import Machine
+from provisioner.lab.world.interfaces import Routes
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.seams import Routes
 
 API_PORT = 50000
 
@@ -43,7 +43,7 @@ class Running:
     """By address. A bare socket: packets reach nobody, connections are neither refused nor served."""
 
 
-class MachineServers(ListenerKeeper):
+class MachineServers(ListenerSupervisor):
     """Serves the API of every machine in the LAN by `routes`, from `start` to `stop`."""
 
     topics = frozenset({"guest", "vm"})

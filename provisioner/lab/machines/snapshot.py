@@ -232,7 +232,7 @@ def _address(prefix: str, link: str, index: int, scope: str) -> Spec:
 def _configured(machine: Machine) -> Told:
     if machine.config is None:
         return
-    config, talos, kube = machine.config, machine.talos, machine.around.kube
+    config, talos, kube = machine.config, machine.talos, machine.environment.kube
     machine_type = "controlplane" if config.control_plane else "worker"
     yield "MachineConfigs.config.talos.dev", "v1alpha1", {"data": config.data}
     if machine.system is not None and machine.system.config:

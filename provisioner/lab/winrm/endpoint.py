@@ -27,8 +27,8 @@ from provisioner.lab.winrm.shells import Limits, Opening, Shell
 from provisioner.lab.winrm.stats import Counters, Stats
 from provisioner.lab.winrm.trouble import Trouble
 from provisioner.lab.winrm.wsman import Service
+from provisioner.lab.world.interfaces import Routes
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.seams import Routes
 
 HTTP_PORT = 5985
 HTTPS_PORT = 5986

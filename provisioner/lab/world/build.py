@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 from provisioner.lab.world.clock import HandClock, RunningClock, WorldClock
 from provisioner.lab.world.durable import Kept
+from provisioner.lab.world.interfaces import Guests
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.network import ROUTER_MAC
-from provisioner.lab.world.seams import Guests
 from provisioner.lab.world.state import (
     Account,
     HardDrive,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provisioner.lab.card import Refused
+from provisioner.lab.descriptor import Refused
 from provisioner.lab.world import by_hand
 from provisioner.lab.world.hyperv_vms import DYNAMIC_MAC
 from provisioner.lab.world.state import ForeignMachine, Injection, Vm, VmNic

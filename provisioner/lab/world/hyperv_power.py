@@ -84,7 +84,7 @@ class Power(Machines):
             vm = self._vm(vm_id)
             if vm.state != "Running":
                 raise refused.wrong_state(vm.name)
-            self.plugs.guests.power_off(vm)
+            self.registry.guests.power_off(vm)
             self._set_state(vm, "Reset")
             self._run(vm)
 
@@ -126,12 +126,12 @@ class Power(Machines):
             return self._ask_shutdown(self._vm(vm_id))
 
     def _ask_shutdown(self, vm: Vm) -> bool:
-        if vm.state != "Running" or "Shutdown" in vm.disabled_services or not self.plugs.guests.shut_down(vm):
+        if vm.state != "Running" or "Shutdown" in vm.disabled_services or not self.registry.guests.shut_down(vm):
             return False
         self._set_state(vm, "Stopping")
         return True
 
-    # -- what guests ask of the host (seams.PowerSwitch); called under the lock
+    # -- what guests ask of the host (interfaces.PowerSwitch); called under the lock
 
     def powered_off(self, vm_id: str) -> None:
         vm = self.host.vms.get(vm_id)
@@ -148,7 +148,7 @@ class Power(Machines):
         with self.kernel.lock:
             for vm in self.host.vms.values():
                 if vm.state not in ("Off", "Saved"):
-                    self.plugs.guests.power_off(vm)
+                    self.registry.guests.power_off(vm)
                     self._set_state(vm, "Off")
                     vm.ran_before_host_stopped = True
 
@@ -187,7 +187,7 @@ class Power(Machines):
     def _run(self, vm: Vm) -> None:
         self._set_state(vm, "Running")
         self.kernel.note("vm_running", vm.id, name=vm.name)
-        self.plugs.guests.power_on(vm)
+        self.registry.guests.power_on(vm)
 
     def _admit(self, vm: Vm) -> None:
         """What a start needs: a hypervisor, memory, every file that is attached, MAC addresses of its own."""
@@ -228,13 +228,13 @@ class Power(Machines):
             self._set_state(vm, "Saving")
         self._take("save-vm", vm.id)
         with self.kernel.lock:
-            self.plugs.guests.power_off(vm)
+            self.registry.guests.power_off(vm)
             self._set_state(vm, "Saved")
 
     def _power_cut(self, vm: Vm) -> None:
         if vm.state != "Off":
             if vm.state != "Saved":
-                self.plugs.guests.power_off(vm)
+                self.registry.guests.power_off(vm)
             self._now_off(vm)
 
     def _now_off(self, vm: Vm) -> None:

@@ -241,7 +241,7 @@ class Settings(Power):
             fits = 0 < width <= NATIVE_SCREEN[0] and 0 < height <= NATIVE_SCREEN[1]
             if vm.state != "Running" or not fits:
                 return WMI_INVALID_STATE, b""
-            lines = list(self.plugs.guests.screen(vm))
+            lines = list(self.registry.guests.screen(vm))
         self._take("thumbnail", vm_id)
         pixels = render(lines, width, height, NATIVE_SCREEN)
         return WMI_OK, (len(pixels) + 4).to_bytes(4, "big") + pixels if prefix else pixels

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from provisioner.lab.world.hyperv_errors import CmdletError, bind_failed
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.plugs import Plugs
+from provisioner.lab.world.registry import Registry
 from provisioner.lab.world.state import STANDS_STILL, NetAdapter, VirtualSwitch, Vm
 
 OUTAGE_S = (5.0, 15.0)
@@ -41,9 +41,9 @@ class Neighbor:
 class Network:
     """Rules of the host's network and of the LAN around it."""
 
-    def __init__(self, kernel: Kernel, plugs: Plugs) -> None:
+    def __init__(self, kernel: Kernel, registry: Registry) -> None:
         self._kernel = kernel
-        self._plugs = plugs
+        self._registry = registry
         self._outages = 0
         self._powered = True
         self._boots = 0
@@ -348,7 +348,7 @@ class Network:
             if not self.has_gateway():
                 return
             own = [address for adapter in self.adapters() for address in adapter.addresses]
-            answers = {address: mac for mac, address in self._plugs.guests.stations()}
+            answers = {address: mac for mac, address in self._registry.guests.stations()}
             table = self._kernel.state.host.neighbors
             for address in addresses:
                 if address in answers and _within(address, own):

@@ -14,7 +14,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class LoopbackRoutes:
-    """`seams.Routes` on this computer's loopback. Changes are told as topic `route`."""
+    """`interfaces.Routes` on this computer's loopback. Changes are told as topic `route`."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel

@@ -14,7 +14,7 @@ from typing import Self
 from provisioner.lab.world import hyperv_errors as refused
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.network import Network
-from provisioner.lab.world.plugs import Plugs
+from provisioner.lab.world.registry import Registry
 from provisioner.lab.world.state import VirtualSwitch, Vm, WindowsHost
 from provisioner.lab.world.storage import Storage
 
@@ -85,11 +85,11 @@ class VmView:
 class Vmms:
     """The management service: the part of it that its areas share."""
 
-    def __init__(self, kernel: Kernel, storage: Storage, network: Network, plugs: Plugs) -> None:
+    def __init__(self, kernel: Kernel, storage: Storage, network: Network, registry: Registry) -> None:
         self.kernel = kernel
         self.storage = storage
         self.network = network
-        self.plugs = plugs
+        self.registry = registry
         self.caller = SYSTEM
 
     def acting_as(self, caller: Caller) -> Self:
@@ -160,7 +160,7 @@ class Vmms:
             return "Disabled"
         if vm.state == "Paused":
             return "Paused"
-        return self.plugs.guests.heartbeat(vm) if vm.state == "Running" else "NoContact"
+        return self.registry.guests.heartbeat(vm) if vm.state == "Running" else "NoContact"
 
     # -- the host itself
 

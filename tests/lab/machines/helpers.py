@@ -45,7 +45,7 @@ class Lan:
         self.guests = TalosGuests(self.kernel, self, LabKube(self.kernel))
         self.kernel.state.host.files["iso"] = HostFile("iso", 1, 0.0, talos_iso="v1.11.5")
 
-    # seams.PowerSwitch
+    # interfaces.PowerSwitch
 
     def powered_off(self, vm_id: str) -> None:
         self.vms[vm_id].state = "Off"

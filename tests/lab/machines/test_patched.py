@@ -51,7 +51,7 @@ class Patched:
 
     @property
     def running(self) -> RunningCluster:
-        kube = self.lan.guests._around.kube
+        kube = self.lan.guests._environment.kube
         assert isinstance(kube, LabKube)
         (found,) = kube.clusters()
         return found

@@ -10,10 +10,10 @@ from typing import Any
 from provisioner.lab.functions.api import ErrorRecord, Streams, Terminating
 from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.world.build import new_world
-from provisioner.lab.world.checker import check
 from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.state import Account, Guest, Vm
 from provisioner.lab.world.world import World
+from tests.lab.world.checker import check
 
 GIB = 1024**3
 RELEASE = "https://github.com/siderolabs/talos/releases/download/v1.11.5"

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from provisioner.lab.world.build import FOREIGN_VM_ID
-from provisioner.lab.world.checker import check
 from provisioner.lab.world.state import (
     DvdDrive,
     EtcdData,
@@ -21,6 +20,7 @@ from provisioner.lab.world.state import (
     Vm,
     VmNic,
 )
+from tests.lab.world.checker import check
 from tests.lab.world.helpers import GIB, with_switch
 
 DISK = "D:\\VMs\\cp-1\\cp-1.vhdx"

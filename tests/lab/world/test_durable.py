@@ -15,7 +15,6 @@ import pytest
 
 from provisioner.lab.world import durable
 from provisioner.lab.world.build import new_world
-from provisioner.lab.world.checker import check
 from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.faults import inject
 from provisioner.lab.world.state import (
@@ -31,6 +30,7 @@ from provisioner.lab.world.world import World
 from tests.conftest import ROOT
 from tests.lab.machines.clusters import Cluster
 from tests.lab.machines.helpers import Lan
+from tests.lab.world.checker import check
 from tests.lab.world.helpers import ACCOUNTS, CLUSTER, Shell, TalkingGuests, new_vm, save_iso, settle, with_switch
 
 

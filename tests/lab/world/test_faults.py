@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.lab.card import Refused
+from provisioner.lab.descriptor import Refused
 from provisioner.lab.world import durable
 from provisioner.lab.world.build import new_world
 from provisioner.lab.world.clock import HandClock

@@ -14,10 +14,10 @@ import pytest
 from provisioner.lab.functions.contract import contract
 from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.world.build import FOREIGN_VM_ID
-from provisioner.lab.world.checker import check
 from provisioner.lab.world.faults import inject
 from provisioner.lab.world.storage import FileFault
 from provisioner.lab.world.world import World
+from tests.lab.world.checker import check
 from tests.lab.world.helpers import (
     CLUSTER,
     GIB,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.lab.world.checker import check
+from tests.lab.world.checker import check
 from tests.lab.world.helpers import CLUSTER, GIB, Shell, mark, save_iso, with_switch
 
 NEW: dict[str, Any] = {

@@ -10,10 +10,10 @@ import pytest
 
 from provisioner.lab.world import durable
 from provisioner.lab.world.build import new_world
-from provisioner.lab.world.checker import check
 from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.faults import inject
 from provisioner.lab.world.world import World
+from tests.lab.world.checker import check
 from tests.lab.world.helpers import ACCOUNTS, CLUSTER, Shell, hand_world, settle
 
 MARK = f"provision/1 cluster={CLUSTER} machine=switch:LAB"

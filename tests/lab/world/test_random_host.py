@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from provisioner.lab.world.build import FOREIGN_VM_ID
-from provisioner.lab.world.checker import check
 from provisioner.lab.world.faults import inject
 from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.storage import FileFault
+from tests.lab.world.checker import check
 from tests.lab.world.helpers import GIB, TalkingGuests, hand_world
 
 NAMES = st.sampled_from(["cp-1", "worker-1", "CP-1"])

@@ -14,11 +14,11 @@ from provisioner.cli.app import app
 from provisioner.errors import Fault
 from provisioner.faults import exit_code
 from provisioner.lab import control
-from provisioner.lab.card import Card
+from provisioner.lab.descriptor import Descriptor
 from provisioner.lab.world.faults import FAULTS
 from tests.conftest import ROOT
 
-CARD = Card(
+DESCRIPTOR = Descriptor(
     pid=4711,
     started="",
     rate=1,
@@ -43,7 +43,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any
     monkeypatch.chdir(tmp_path)
     asked: list[dict[str, Any]] = []
 
-    def answer(_card: Card, do: str, **more: Any) -> dict[str, Any]:
+    def answer(_card: Descriptor, do: str, **more: Any) -> dict[str, Any]:
         if not more.get("name"):
             return {"known": [{"name": name, **asdict(row)} for name, row in FAULTS.items()]}
         asked.append({"do": do, **more})
@@ -51,7 +51,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any
             return {"forgotten": ["no-memory cp-1"], "undone": [], "stays": ["foreign-vm: the VM x"]}
         return {"injected": more["name"]}
 
-    monkeypatch.setattr(control, "start", lambda *_a, **_k: CARD)
+    monkeypatch.setattr(control, "start", lambda *_a, **_k: DESCRIPTOR)
     monkeypatch.setattr(control, "ask", answer)
     return asked
 
@@ -91,7 +91,7 @@ def test_clear_tells_what_was_undone_and_what_stays(asked: list[dict[str, Any]])
 def test_what_the_lab_refuses_is_told_in_its_words(
     asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_card: Card, _do: str, **more: Any) -> dict[str, Any]:
+    def refuse(_card: Descriptor, _do: str, **more: Any) -> dict[str, Any]:
         if more.get("name"):
             raise control.LabRefusedError("the host has no volume Q:")
         return {"known": [{"name": "disk-full", **asdict(FAULTS["disk-full"])}]}

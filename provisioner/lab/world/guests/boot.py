@@ -41,7 +41,7 @@ def by_kexec(machine: Machine) -> Steps:
 def restart(machine: Machine, how: Next) -> None:
     """All that ran is gone; the machine starts again."""
     machine.stop_all()
-    clusters.changed(machine.around)
+    clusters.changed(machine.environment)
     machine.run("boot", how(machine))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from provisioner.lab.world.guests import times
 from provisioner.lab.world.guests.config import MachineConfig
-from provisioner.lab.world.guests.machine import Machine, Surroundings
+from provisioner.lab.world.guests.machine import Environment, Machine
 from provisioner.lab.world.guests.process import Steps, UntilWoken
 from provisioner.lab.world.kernel import SYNCED
 from provisioner.lab.world.state import EtcdData, EtcdMember, KubeCluster
@@ -17,7 +17,7 @@ from provisioner.lab.world.state import EtcdData, EtcdMember, KubeCluster
 
 def peers(machine: Machine, *, with_etcd: bool = False) -> Iterator[Machine]:
     """Other machines of the same cluster by the secrets in their configs, that run and can be reached."""
-    for other in machine.around.machines.values():
+    for other in machine.environment.machines.values():
         if (
             other is not machine
             and (other.etcd_running or not with_etcd)
@@ -101,17 +101,17 @@ def cluster_of(machine: Machine) -> KubeCluster | None:
     return machine.kernel.state.clusters.get(data.cluster_id) if data is not None else None
 
 
-def running_members(around: Surroundings, cluster: KubeCluster) -> list[Machine]:
+def running_members(environment: Environment, cluster: KubeCluster) -> list[Machine]:
     return [
         machine
-        for machine in around.machines.values()
+        for machine in environment.machines.values()
         if machine.etcd_running and (data := etcd_data(machine)) is not None and data.cluster_id == cluster.id
     ]
 
 
-def has_quorum(around: Surroundings, cluster: KubeCluster) -> bool:
+def has_quorum(environment: Environment, cluster: KubeCluster) -> bool:
     voters = {member.id for member in cluster.roster.values() if not member.learner}
-    up = {member_id(machine) for machine in running_members(around, cluster) if machine.reachable}
+    up = {member_id(machine) for machine in running_members(environment, cluster) if machine.reachable}
     return len(voters & up) > len(voters) // 2
 
 
@@ -198,8 +198,8 @@ def _started(machine: Machine) -> None:
     machine.etcd_running = True
     machine.service("etcd", "Running", "Started task etcd")
     machine.etcd_cause = machine.note("etcd_up", cluster=cluster.id)
-    machine.around.kube.etcd_started(machine.talos, cluster.id, cluster.name)
-    changed(machine.around)
+    machine.environment.kube.etcd_started(machine.talos, cluster.id, cluster.name)
+    changed(machine.environment)
 
 
 def promote(machine: Machine) -> None:
@@ -208,7 +208,7 @@ def promote(machine: Machine) -> None:
     if cluster is not None and machine.etcd_running and member_id(machine) in cluster.roster:
         cluster.roster[member_id(machine)].learner = False
         machine.say("[talos] etcd: promoted from learner")
-        changed(machine.around)
+        changed(machine.environment)
 
 
 def leave(machine: Machine) -> bool:
@@ -216,7 +216,7 @@ def leave(machine: Machine) -> bool:
     cluster = cluster_of(machine)
     if cluster is None:
         return True
-    if not has_quorum(machine.around, cluster) or len(cluster.roster) < 2:
+    if not has_quorum(machine.environment, cluster) or len(cluster.roster) < 2:
         return False
     cluster.roster.pop(member_id(machine), None)
     cluster.members.pop(machine.owner, None)
@@ -226,14 +226,14 @@ def leave(machine: Machine) -> bool:
 # --- telling each other ---------------------------------------------------------------------------------------------
 
 
-def changed(around: Surroundings) -> None:
+def changed(environment: Environment) -> None:
     """Somebody came, went, or moved: quorums, kubelets and those who wait for a cluster look again."""
-    for machine in list(around.machines.values()):
+    for machine in list(environment.machines.values()):
         if machine.guest is None or machine.config is None:
             continue
         if machine.etcd_running:
             cluster = cluster_of(machine)
-            healthy = cluster is not None and has_quorum(around, cluster)
+            healthy = cluster is not None and has_quorum(environment, cluster)
             machine.service("etcd", "Running", "Health check successful" if healthy else "no quorum", healthy=healthy)
         report_kubelet(machine)
         machine.wake("apid", "etcd")
@@ -247,7 +247,7 @@ def report_kubelet(machine: Machine) -> None:
     data = etcd_data(api) if api is not None else None
     if data is not None and not machine.kubelet_in:
         machine.kubelet_in = data.cluster_id
-        machine.around.kube.kubelet_started(talos, data.cluster_id)
+        machine.environment.kube.kubelet_started(talos, data.cluster_id)
     elif data is None and machine.kubelet_in:
         machine.kubelet_in = ""
-        machine.around.kube.kubelet_stopped(talos)
+        machine.environment.kube.kubelet_stopped(talos)

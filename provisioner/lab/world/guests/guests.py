@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from provisioner.lab.world.guests import boot, clusters, dashboard, sequences
 from provisioner.lab.world.guests.hardware import ForeignHardware, Hardware, VmHardware
-from provisioner.lab.world.guests.machine import Machine, Surroundings
+from provisioner.lab.world.guests.machine import Environment, Machine
+from provisioner.lab.world.interfaces import KubeRules, PowerSwitch
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.seams import KubeRules, PowerSwitch
 from provisioner.lab.world.state import ForeignMachine, Guest, Vm
 
 FOREIGN_VERSION = "v1.11.5"
@@ -22,30 +22,30 @@ def add_foreign(kernel: Kernel, name: str, mac: str, uuid: str, address: str) ->
 
 
 class TalosGuests:
-    """Implements `seams.Guests`. Methods are called under the world's lock and return at once."""
+    """Implements `interfaces.Guests`. Methods are called under the world's lock and return at once."""
 
     def __init__(self, kernel: Kernel, power: PowerSwitch, kube: KubeRules) -> None:
         self.kernel = kernel
         self._power = power
-        self._around = Surroundings(kernel, kube)
+        self._environment = Environment(kernel, kube)
         self._kube_due = False
         with kernel.lock:
             kernel.watch(self._look)
             self._adopt_foreign()
 
-    # -- seams.Guests
+    # -- interfaces.Guests
 
     def power_on(self, vm: Vm) -> None:
         self._switch_on(VmHardware(self.kernel, self._power, vm))
 
     def power_off(self, vm: Vm) -> None:
-        machine = self._around.machines.pop(vm.id, None)
+        machine = self._environment.machines.pop(vm.id, None)
         if machine is not None:
             machine.stop_all()
-            clusters.changed(self._around)
+            clusters.changed(self._environment)
 
     def shut_down(self, vm: Vm) -> bool:
-        machine = self._around.machines.get(vm.id)
+        machine = self._environment.machines.get(vm.id)
         if machine is None or self.kernel.injected("guest-silent", vm.name) is not None:
             return False
         if machine.guest is None and not machine.other_system:
@@ -57,23 +57,23 @@ class TalosGuests:
         return True
 
     def of(self, vm_id: str) -> Guest | None:
-        machine = self._around.machines.get(vm_id)
+        machine = self._environment.machines.get(vm_id)
         return machine.guest if machine is not None else None
 
     def heartbeat(self, vm: Vm) -> str:
         """Talos' kernel has the heartbeat driver, but no agent that would speak for applications (facts/hyperv.md 5.9)."""
-        machine = self._around.machines.get(vm.id)
+        machine = self._environment.machines.get(vm.id)
         if machine is not None and machine.other_system:
             return "OkApplicationsHealthy"
         return "OkApplicationsUnknown" if machine is not None and machine.guest is not None else "NoContact"
 
     def screen(self, vm: Vm) -> list[str]:
-        machine = self._around.machines.get(vm.id)
+        machine = self._environment.machines.get(vm.id)
         return dashboard.screen(machine) if machine is not None else []
 
     def stations(self) -> list[tuple[str, str]]:
         found = []
-        for machine in self._around.machines.values():
+        for machine in self._environment.machines.values():
             if machine.reachable:
                 found += [(machine.hardware.mac, address) for address in clusters.addresses(machine)]
             elif machine.other_address and machine.hardware.lan_up():
@@ -84,22 +84,22 @@ class TalosGuests:
 
     def machine(self, owner: str) -> Machine | None:
         """The machine of that owner if it is under power."""
-        return self._around.machines.get(owner)
+        return self._environment.machines.get(owner)
 
     def machines(self) -> list[Machine]:
-        return list(self._around.machines.values())
+        return list(self._environment.machines.values())
 
     # -- inside
 
     def _switch_on(self, hardware: Hardware) -> None:
-        machine = Machine(self._around, hardware)
-        self._around.machines[machine.owner] = machine
+        machine = Machine(self._environment, hardware)
+        self._environment.machines[machine.owner] = machine
         machine.note("power_on")
         machine.run("boot", boot.cold(machine))
 
     def _adopt_foreign(self) -> None:
         for foreign in self.kernel.state.foreign:
-            if f"foreign:{foreign.name}" not in self._around.machines:
+            if f"foreign:{foreign.name}" not in self._environment.machines:
                 self._switch_on(ForeignHardware(foreign, FOREIGN_VERSION))
 
     def _look(self, topic: str, key: str) -> None:
@@ -128,4 +128,4 @@ class TalosGuests:
                 machine.changed()
                 moved = True
         if moved:
-            clusters.changed(self._around)
+            clusters.changed(self._environment)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from provisioner.lab.world.interfaces import PowerSwitch
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.seams import PowerSwitch
 from provisioner.lab.world.state import ForeignMachine, InstalledSystem, Vhd, Vm
 from provisioner.lab.world.storage import FileFault, Storage
 

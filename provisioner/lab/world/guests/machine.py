@@ -17,8 +17,8 @@ from provisioner.lab.world.guests import events
 from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.hardware import Hardware, installed
 from provisioner.lab.world.guests.process import Process, Steps
+from provisioner.lab.world.interfaces import KubeRules
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.seams import KubeRules
 from provisioner.lab.world.state import Guest, InstalledSystem, Service
 
 ISO_ARGUMENTS = (
@@ -29,7 +29,7 @@ HALT_ARGUMENT = "talos.halt_if_installed=1"
 
 
 @dataclass
-class Surroundings:
+class Environment:
     """What all machines of the LAN share."""
 
     kernel: Kernel
@@ -41,9 +41,9 @@ class Surroundings:
 class Machine:
     """All methods are called under the world's lock."""
 
-    def __init__(self, around: Surroundings, hardware: Hardware) -> None:
-        self.around = around
-        self.kernel = around.kernel
+    def __init__(self, environment: Environment, hardware: Hardware) -> None:
+        self.environment = environment
+        self.kernel = environment.kernel
         self.hardware = hardware
         self.owner = hardware.owner
         self.name = hardware.name
@@ -88,9 +88,9 @@ class Machine:
         self._processes.clear()
         if self.guest is not None:
             if self.kubelet_in:
-                self.around.kube.kubelet_stopped(self.guest)
+                self.environment.kube.kubelet_stopped(self.guest)
             if self.etcd_running:
-                self.around.kube.etcd_stopped(self.guest)
+                self.environment.kube.etcd_stopped(self.guest)
             self.guest.api = "closed"
             self.kernel.state.guests.pop(self.owner, None)
         self.guest = None
@@ -233,9 +233,9 @@ class Machine:
             if down := self.services_down():
                 unmet.append(("services", ", ".join(down)))
             if talos.stage == "running":
-                if self.control_plane and not self.around.kube.static_pods_ready(talos):
+                if self.control_plane and not self.environment.kube.static_pods_ready(talos):
                     unmet.append(("staticPods", "static pods are not ready"))
-                if self.running_config.registers_node and not self.around.kube.node_ready(talos):
+                if self.running_config.registers_node and not self.environment.kube.node_ready(talos):
                     unmet.append(("nodeReady", f"node {talos.nodename} is not ready"))
         if always or unmet != talos.unmet or talos.ready != (not unmet):
             talos.unmet, talos.ready = unmet, not unmet
@@ -243,7 +243,7 @@ class Machine:
 
     def look_at_kube(self) -> None:
         """What Kubernetes says of this node, as the kubelet shows it to Talos."""
-        kube = self.around.kube
+        kube = self.environment.kube
         seen = (kube.node_ready(self.talos), kube.static_pods_ready(self.talos), self.cordoned)
         if seen != self._seen_of_kube:
             self._seen_of_kube = seen

@@ -58,9 +58,9 @@ def change_config(machine: Machine, config: MachineConfig, *, persist: bool = Tr
         machine.system.config = config.data
     if now:
         machine.take_config(config)
-        machine.around.kube.config_changed(machine.talos)
+        machine.environment.kube.config_changed(machine.talos)
         machine.changed()
-        clusters.changed(machine.around)
+        clusters.changed(machine.environment)
 
 
 def try_config(machine: Machine, config: MachineConfig, seconds: float) -> None:
@@ -131,4 +131,4 @@ def _wipe(machine: Machine, wiping: Wiping) -> None:
             system.config = b"" if "STATE" in labels else system.config
             system.etcd = None if "EPHEMERAL" in labels else system.etcd
     if wiping.system_disk and (not labels or "EPHEMERAL" in labels):
-        machine.around.kube.forget_disk(machine.owner)
+        machine.environment.kube.forget_disk(machine.owner)

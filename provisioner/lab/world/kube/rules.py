@@ -1,4 +1,4 @@
-"""`seams.KubeRules`: what the machines tell of etcd and kubelets, handed to the cluster they belong to."""
+"""`interfaces.KubeRules`: what the machines tell of etcd and kubelets, handed to the cluster they belong to."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LabKube:
     def clusters(self) -> list[RunningCluster]:
         return [running for cluster_id in list(self._kernel.state.clusters) if (running := self.of(cluster_id))]
 
-    # -- seams.KubeRules
+    # -- interfaces.KubeRules
 
     def etcd_started(self, guest: Guest, cluster_id: str, cluster_name: str) -> None:  # noqa: ARG002 - the cluster knows its name
         running = self.of(cluster_id)

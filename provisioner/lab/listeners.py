@@ -17,7 +17,7 @@ BOUND_S = 30
 """Real seconds for one look at everything; a hang is a defect of the lab."""
 
 
-class ListenerKeeper(ABC):
+class ListenerSupervisor(ABC):
     """Serves from `start` to `stop`. What listens, and for whom, is the business of those who inherit."""
 
     topics: ClassVar[frozenset[str]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from provisioner.lab.world.interfaces import Guests, KubeRules
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.seams import Guests, KubeRules
 from provisioner.lab.world.state import Guest, Vm
 
 
@@ -36,7 +36,7 @@ class NullGuests:
 
 
 @dataclass
-class Plugs:
+class Registry:
     """What is plugged into the host's rules."""
 
     kernel: Kernel

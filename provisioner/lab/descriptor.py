@@ -12,7 +12,7 @@ from pathlib import Path
 from provisioner.lab.private_files import refuse_other_things, write_private
 
 SCHEMA = "provision/lab/1"
-CARD, PASSWORD, LOG, LOCK = "lab.json", "password", "lab.log", "lock"
+DESCRIPTOR, PASSWORD, LOG, LOCK = "lab.json", "password", "lab.log", "lock"
 
 
 class Refused(ValueError):
@@ -20,7 +20,7 @@ class Refused(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class Descriptor:
     """`lab.json`."""
 
     pid: int
@@ -53,17 +53,17 @@ def make_folder(folder: Path) -> None:
         each.mkdir(mode=0o700, exist_ok=True)
 
 
-def write_card(folder: Path, card: Card) -> None:
+def write_descriptor(folder: Path, descriptor: Descriptor) -> None:
     """Whole or not at all; 0600, since the token is in it."""
-    write_private(folder / CARD, json.dumps(asdict(card), indent=1).encode())
+    write_private(folder / DESCRIPTOR, json.dumps(asdict(descriptor), indent=1).encode())
 
 
-def read_card(folder: Path) -> Card | None:
-    """The card of a lab that runs, or was killed; None where none is, of another version, or damaged: whoever needs it starts a lab anew."""
+def read_descriptor(folder: Path) -> Descriptor | None:
+    """The descriptor of a lab that runs, or was killed; None where none is, of another version, or damaged: whoever needs it starts a lab anew."""
     try:
-        refuse_other_things(folder / CARD)
-        values = json.loads((folder / CARD).read_bytes())
-        return Card(**values) if values["schema"] == SCHEMA else None
+        refuse_other_things(folder / DESCRIPTOR)
+        values = json.loads((folder / DESCRIPTOR).read_bytes())
+        return Descriptor(**values) if values["schema"] == SCHEMA else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
