@@ -406,6 +406,6 @@ def stop_lab(folder: Path, *, forget: bool = False) -> bool:
 
 def new_configs(clock: Clock) -> Configs:
     """What makes secrets bundles and machine configs."""
-    from provisioner.talos.files import TalosConfigs
+    from provisioner.talos.configs import TalosConfigs
 
     return TalosConfigs(clock)

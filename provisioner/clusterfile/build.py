@@ -11,7 +11,7 @@ from provisioner import images
 from provisioner.clusterfile.patches import read_patches
 from provisioner.clusterfile.reading import Checked
 from provisioner.clusterfile.settings import Setting
-from provisioner.clusterfile.tree import Path as At
+from provisioner.clusterfile.tree import KeyPath
 from provisioner.clusterfile.version1 import (
     ClusterNetwork,
     Counts,
@@ -43,9 +43,9 @@ class Draft:
     """A cluster that has yet to pass the checks of `checks.py`."""
 
     cluster: Cluster
-    machine_paths: tuple[At, ...]
+    machine_paths: tuple[KeyPath, ...]
     """Where each machine stands in the file; those of one count share a place."""
-    host_paths: Mapping[str, At]
+    host_paths: Mapping[str, KeyPath]
     address_override: Setting | None
     """An address from outside, which one host can have but not several."""
     findings: tuple[Finding, ...]
@@ -66,7 +66,7 @@ class _Builder:
         self._file = file
         self._overrides = overrides
         self._name = checked.fields.name or file.stem
-        self._host_paths: dict[str, At] = {}
+        self._host_paths: dict[str, KeyPath] = {}
         self._found: list[Finding] = []
         self._origins: list[Origin] = []
 
@@ -130,7 +130,9 @@ class _Builder:
             findings=tuple(self._found),
         )
 
-    def _note(self, path: str, value: Any, at: At, *, computed: bool = False, override: Setting | None = None) -> None:
+    def _note(
+        self, path: str, value: Any, at: KeyPath, *, computed: bool = False, override: Setting | None = None
+    ) -> None:
         """Keeps where a value came from; `computed` says that it is no constant when the file is silent."""
         if override:
             self._origins.append(Origin(path=path, value=value, source=override.source))
@@ -140,7 +142,7 @@ class _Builder:
             self._origins.append(Origin(path=path, value=value, source="computed" if computed else "default"))
 
     def _hosts(self) -> dict[str, HostSpec]:
-        given: list[tuple[str, Host | str, At]] = []
+        given: list[tuple[str, Host | str, KeyPath]] = []
         if (only := self._fields.host) is not None:
             address = only if isinstance(only, str) else only.address or ("lab" if only.lab else "")
             given.append((address, only, ("host",)))
@@ -148,7 +150,7 @@ class _Builder:
         self._host_paths = {name: at for name, _, at in given}
         return {name: self._host(name, host, at) for name, host, at in given}
 
-    def _host(self, name: str, given: Host | str, at: At) -> HostSpec:
+    def _host(self, name: str, given: Host | str, at: KeyPath) -> HostSpec:
         host = Host(address=given) if isinstance(given, str) else given
         # The lab has its own address and account: what the environment says of a real host is not meant for it.
         meant = {} if host.lab else self._overrides
@@ -193,28 +195,28 @@ class _Builder:
         self._note("image.sha256", image.sha256, ("image", "sha256"))
         return replace(spec, sha256=image.sha256 or "")
 
-    def _patches(self, at: At, given: Sequence[Any]) -> tuple[PatchSpec, ...]:
+    def _patches(self, at: KeyPath, given: Sequence[Any]) -> tuple[PatchSpec, ...]:
         specs = read_patches(self._checked, at, given, folder=self._file.parent, found=self._found)
         if at[0] == "patches":
             self._note(".".join(str(part) for part in at), len(specs), at)
         return specs
 
-    def _machines(self, first_host: str) -> Iterator[tuple[At, MachineSpec]]:
+    def _machines(self, first_host: str) -> Iterator[tuple[KeyPath, MachineSpec]]:
         machines = self._fields.machines
         if isinstance(machines, Counts):
             yield from self._counted(machines, first_host)
             return
         for index, machine in zip(self._checked.indices(("machines",), len(machines)), machines, strict=True):
-            at: At = ("machines", index)
+            at: KeyPath = ("machines", index)
             patches = self._patches((*at, "patches"), machine.patches)
             mac = machine.mac or computed_mac(self._name, machine.name)
             spec = self._machine(machine.name, Role(machine.role), machine, at, first_host)
             yield at, self._noted(replace(spec, mac=mac, address=machine.address or "", patches=patches), at)
 
-    def _counted(self, machines: Counts, first_host: str) -> Iterator[tuple[At, MachineSpec]]:
+    def _counted(self, machines: Counts, first_host: str) -> Iterator[tuple[KeyPath, MachineSpec]]:
         for key, role, word in (("control_planes", Role.CONTROL_PLANE, "cp"), ("workers", Role.WORKER, "worker")):
             group = getattr(machines, key)
-            at: At = ("machines", key)
+            at: KeyPath = ("machines", key)
             hardware = Hardware() if isinstance(group, int) else group
             count = group if isinstance(group, int) else group.count
             self._note(f"machines.{key}", count, at if isinstance(group, int) else (*at, "count"))
@@ -224,7 +226,7 @@ class _Builder:
                 spec = self._machine(name, role, hardware, at, first_host)
                 yield at, self._noted(replace(spec, patches=patches), at)
 
-    def _machine(self, name: str, role: Role, given: Hardware, at: At, first_host: str) -> MachineSpec:
+    def _machine(self, name: str, role: Role, given: Hardware, at: KeyPath, first_host: str) -> MachineSpec:
         return MachineSpec(
             name=name,
             role=role,
@@ -237,7 +239,7 @@ class _Builder:
             place=self._checked.tree.place(at),
         )
 
-    def _noted(self, spec: MachineSpec, at: At) -> MachineSpec:
+    def _noted(self, spec: MachineSpec, at: KeyPath) -> MachineSpec:
         row = f"machines.{spec.name}"
         self._note(f"{row}.role", str(spec.role), (*at, "role"), computed=True)
         self._note(f"{row}.host", spec.host, (*at, "host"), computed=True)

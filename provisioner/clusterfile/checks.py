@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from provisioner.clusterfile.build import Draft, size
 from provisioner.clusterfile.reading import Checked, did_you_mean
-from provisioner.clusterfile.tree import Path as At
-from provisioner.clusterfile.tree import dotted
+from provisioner.clusterfile.tree import KeyPath, dotted
 from provisioner.clusterfile.version1 import Counts, Hardware, Host
 from provisioner.errors import Finding
 from provisioner.model import versions
@@ -53,13 +52,13 @@ def check(checked: Checked, draft: Draft) -> list[Finding]:
     return [finding for each in checks for finding in each(checked, draft)]
 
 
-def _finding(checked: Checked, at: At, problem: str, *, expected: str = "", meant: str = "") -> Finding:
+def _finding(checked: Checked, at: KeyPath, problem: str, *, expected: str = "", meant: str = "") -> Finding:
     return Finding(
         place=checked.tree.place(at), path=dotted(at), problem=problem, expected=expected, did_you_mean=meant
     )
 
 
-def _warning(checked: Checked, at: At, problem: str, *, expected: str = "") -> Finding:
+def _warning(checked: Checked, at: KeyPath, problem: str, *, expected: str = "") -> Finding:
     return Finding(
         place=checked.tree.place(at), path=dotted(at), problem=problem, expected=expected, severity="warning"
     )
@@ -215,7 +214,7 @@ def _counts(checked: Checked, draft: Draft) -> Iterator[Finding]:
     deciding = {"role", "count", "control_planes", "workers"}
     if any(gone[0] == "machines" and (gone[-1] in deciding or len(gone) < 3) for gone in checked.dropped):
         return
-    at: At = ("machines",)
+    at: KeyPath = ("machines",)
     by_count = isinstance(checked.fields.machines, Counts)
     if control_planes == 0:
         expected = "control_planes: 1 or more" if by_count else "at least one machine with role: controlplane"
@@ -238,7 +237,7 @@ def _counts(checked: Checked, draft: Draft) -> Iterator[Finding]:
         )
 
 
-def _groups(checked: Checked) -> Iterator[tuple[At, Hardware]]:
+def _groups(checked: Checked) -> Iterator[tuple[KeyPath, Hardware]]:
     """Each place in the file that says what a VM gets, once."""
     machines = checked.fields.machines
     if isinstance(machines, Counts):
@@ -250,7 +249,7 @@ def _groups(checked: Checked) -> Iterator[tuple[At, Hardware]]:
         yield ("machines", index), machine
 
 
-def _role_of(at: At, given: Hardware) -> Role:
+def _role_of(at: KeyPath, given: Hardware) -> Role:
     role = getattr(given, "role", "controlplane" if at[-1] == "control_planes" else "worker")
     return Role(role)
 
@@ -278,7 +277,7 @@ def _hardware(checked: Checked, _draft: Draft) -> Iterator[Finding]:
 
 
 def _machine_names(checked: Checked, draft: Draft) -> Iterator[Finding]:
-    seen: dict[str, At] = {}
+    seen: dict[str, KeyPath] = {}
     for at, machine in zip(draft.machine_paths, draft.cluster.machines, strict=True):
         if (*at, "name") in checked.dropped:
             continue
@@ -354,9 +353,9 @@ def _networks(checked: Checked, draft: Draft) -> Iterator[Finding]:
             yield _finding(checked, path, problem, expected="networks that do not overlap the LAN")
 
 
-def _on_the_lan(draft: Draft) -> Iterator[tuple[At, str, IpAddress]]:
+def _on_the_lan(draft: Draft) -> Iterator[tuple[KeyPath, str, IpAddress]]:
     """Every address of the LAN that the file names."""
-    given: list[tuple[At, str, str]] = [
+    given: list[tuple[KeyPath, str, str]] = [
         ((*at, "address"), "the machine's address", machine.address)
         for at, machine in zip(draft.machine_paths, draft.cluster.machines, strict=True)
     ]

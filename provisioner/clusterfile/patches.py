@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from provisioner.clusterfile.bounded_read import TooLarge, Unreadable, expanded, read_small
 from provisioner.clusterfile.reading import Checked
-from provisioner.clusterfile.small import TooLarge, Unreadable, expanded, read_small
-from provisioner.clusterfile.tree import Path as At
-from provisioner.clusterfile.tree import Tree, dotted, read_trees
+from provisioner.clusterfile.tree import KeyPath, Tree, dotted, read_trees
 from provisioner.clusterfile.version1 import PatchFile
 from provisioner.errors import Finding, SourceLocation
 from provisioner.model.cluster import PatchSpec
@@ -21,7 +20,7 @@ _EXPECTED = "a part of a machine config, as machine: {...}, or a list of JSON pa
 
 
 def read_patches(
-    checked: Checked, path: At, patches: Sequence[Any], *, folder: Path, found: list[Finding]
+    checked: Checked, path: KeyPath, patches: Sequence[Any], *, folder: Path, found: list[Finding]
 ) -> tuple[PatchSpec, ...]:
     """The patches of the list at that path; what is wrong with them goes to `found`."""
     specs = []
@@ -45,7 +44,9 @@ def patch_of(text: str, place: SourceLocation) -> PatchSpec:
     return spec
 
 
-def _spec(roots: Sequence[tuple[Tree, At]], place: SourceLocation, found: list[Finding], *, alone: bool) -> PatchSpec:
+def _spec(
+    roots: Sequence[tuple[Tree, KeyPath]], place: SourceLocation, found: list[Finding], *, alone: bool
+) -> PatchSpec:
     """A patch of the documents that stand there; `alone` when the only one may be a JSON patch."""
     values = [tree.as_talos_reads(at) for tree, at in roots]
     places = [tree.places_below(at) for tree, at in roots]
@@ -66,7 +67,7 @@ def _spec(roots: Sequence[tuple[Tree, At]], place: SourceLocation, found: list[F
     return PatchSpec(documents=tuple(values), place=place, places=tuple(places))
 
 
-def _finding(tree: Tree, at: At, problem: str, *, meant: str = "") -> Finding:
+def _finding(tree: Tree, at: KeyPath, problem: str, *, meant: str = "") -> Finding:
     return Finding(place=tree.place(at), path=dotted(at), problem=problem, expected=_EXPECTED, did_you_mean=meant)
 
 
@@ -74,7 +75,7 @@ def _is_operation(document: Any) -> bool:
     return isinstance(document, dict) and isinstance(document.get("op"), str) and "path" in document
 
 
-def _read_file(checked: Checked, here: At, folder: Path, name: str, found: list[Finding]) -> PatchSpec:
+def _read_file(checked: Checked, here: KeyPath, folder: Path, name: str, found: list[Finding]) -> PatchSpec:
     place = checked.tree.place(here)
     nothing = PatchSpec(documents=(), place=place)
     try:

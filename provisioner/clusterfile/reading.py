@@ -14,7 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from provisioner.clusterfile.tree import Path, Tree, dotted
+from provisioner.clusterfile.tree import KeyPath, Tree, dotted
 from provisioner.clusterfile.values import as_text, kind_of
 from provisioner.clusterfile.version1 import FORM, ClusterFile
 from provisioner.errors import Finding
@@ -63,20 +63,20 @@ class Checked:
 
     fields: ClusterFile
     tree: Tree
-    dropped: frozenset[Path]
+    dropped: frozenset[KeyPath]
     """What was taken out because of a finding."""
-    moved: Mapping[Path, tuple[int, ...]]
+    moved: Mapping[KeyPath, tuple[int, ...]]
     """For a list that lost items: the index in the file of each item that is left."""
 
     def intact(self, *path: str | int) -> bool:
         """Whether nothing at or below that path was taken out."""
         return not any(gone[: len(path)] == path for gone in self.dropped)
 
-    def given(self, path: Path) -> bool:
+    def given(self, path: KeyPath) -> bool:
         """Whether the file itself gives that value."""
         return path in self.tree.places
 
-    def indices(self, path: Path, count: int) -> tuple[int, ...]:
+    def indices(self, path: KeyPath, count: int) -> tuple[int, ...]:
         """The indices in the file of the items of the list at that path."""
         return self.moved.get(path, tuple(range(count)))
 
@@ -84,10 +84,10 @@ class Checked:
 def read_fields(tree: Tree) -> tuple[Checked, list[Finding]]:
     """All fields of the tree, and everything that is wrong with them one by one. `version` is 1 already."""
     findings: list[Finding] = []
-    dropped: set[Path] = set()
-    stand_ins: dict[Path, Any] = {}
+    dropped: set[KeyPath] = set()
+    stand_ins: dict[KeyPath, Any] = {}
     while True:
-        moved: dict[Path, tuple[int, ...]] = {}
+        moved: dict[KeyPath, tuple[int, ...]] = {}
         data = _readable(tree.value, (), dropped, stand_ins, moved)
         try:
             fields = ClusterFile.model_validate(data)
@@ -126,7 +126,11 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
 
 def _readable(
-    value: Any, path: Path, dropped: set[Path], stand_ins: Mapping[Path, Any], moved: dict[Path, tuple[int, ...]]
+    value: Any,
+    path: KeyPath,
+    dropped: set[KeyPath],
+    stand_ins: Mapping[KeyPath, Any],
+    moved: dict[KeyPath, tuple[int, ...]],
 ) -> Any:
     """The value without what was taken out, with the stand-ins; `moved` is filled."""
     if isinstance(value, dict):
@@ -146,23 +150,23 @@ def _readable(
     return value
 
 
-def _missing(tree: Tree, path: Path) -> Finding:
+def _missing(tree: Tree, path: KeyPath) -> Finding:
     return Finding(
         place=tree.place(path[:-1]), path=dotted(path), problem="missing", expected=f"{path[-1]}: in this mapping"
     )
 
 
-def _finding(detail: ErrorDetails, tree: Tree, path: Path, *, of_key: bool) -> Finding:
-    loc: Path = detail["loc"]
+def _finding(detail: ErrorDetails, tree: Tree, path: KeyPath, *, of_key: bool) -> Finding:
+    loc: KeyPath = detail["loc"]
     kind = detail["type"]
     place = tree.place(path, key=kind == "extra_forbidden" or of_key)
     problem, expected, meant = _words(kind, detail["input"], detail.get("ctx", {}), loc)
     return Finding(place=place, path=dotted(path), problem=problem, expected=expected, did_you_mean=meant)
 
 
-def _in_file(loc: Path, moved: Mapping[Path, tuple[int, ...]]) -> Path:
+def _in_file(loc: KeyPath, moved: Mapping[KeyPath, tuple[int, ...]]) -> KeyPath:
     """The place that pydantic gives, as the file counts: without the tags of forms, with the file's own indices."""
-    path: Path = ()
+    path: KeyPath = ()
     for part in loc:
         if isinstance(part, int):
             path = (*path, moved[path][part] if path in moved else part)
@@ -171,7 +175,7 @@ def _in_file(loc: Path, moved: Mapping[Path, tuple[int, ...]]) -> Path:
     return path
 
 
-def _words(kind: str, value: Any, context: Mapping[str, Any], loc: Path) -> tuple[str, str, str]:
+def _words(kind: str, value: Any, context: Mapping[str, Any], loc: KeyPath) -> tuple[str, str, str]:
     """Problem, expectation, and what was probably meant."""
     if kind == "extra_forbidden":
         known = _fields_at(loc[:-1])
@@ -230,7 +234,7 @@ def _nearest(value: Any, expected: str) -> str:
     )
 
 
-def _fields_at(loc: Path) -> Sequence[str]:
+def _fields_at(loc: KeyPath) -> Sequence[str]:
     """Names of the fields that the mapping at that place can have."""
     here: Any = ClusterFile
     for part in loc:

@@ -18,7 +18,7 @@ from provisioner.errors import Finding, SourceLocation
 from provisioner.model import scalars
 from provisioner.model.scalars import Scalar
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Where a value is: keys and indices from the root."""
 
 MAX_BYTES = 1 << 20
@@ -61,42 +61,42 @@ class Tree:
     """A document: its value, the place of every value and key, and what is wrong with it as YAML."""
 
     value: Any = None
-    places: dict[Path, SourceLocation] = field(default_factory=dict)
-    keys: dict[Path, SourceLocation] = field(default_factory=dict)
+    places: dict[KeyPath, SourceLocation] = field(default_factory=dict)
+    keys: dict[KeyPath, SourceLocation] = field(default_factory=dict)
     """Where the key of a mapping's value stands."""
-    unquoted: dict[Path, Scalar | str | None] = field(default_factory=dict)
+    unquoted: dict[KeyPath, Scalar | str | None] = field(default_factory=dict)
     """What each unquoted scalar means to Talos."""
     findings: list[Finding] = field(default_factory=list)
 
-    def as_talos_reads(self, path: Path = ()) -> Any:
+    def as_talos_reads(self, path: KeyPath = ()) -> Any:
         """The value at that path for those who need to know how each scalar was written: see `model.scalars`."""
         value = self.value
         for part in path:
             value = value[part]
         return self._as_talos_reads(value, path)
 
-    def _as_talos_reads(self, value: Any, path: Path) -> Any:
+    def _as_talos_reads(self, value: Any, path: KeyPath) -> Any:
         if isinstance(value, dict):
             return {key: self._as_talos_reads(item, (*path, key)) for key, item in value.items()}
         if isinstance(value, list):
             return [self._as_talos_reads(item, (*path, index)) for index, item in enumerate(value)]
         return self.unquoted.get(path, value)
 
-    def places_below(self, path: Path = ()) -> dict[Path, SourceLocation]:
+    def places_below(self, path: KeyPath = ()) -> dict[KeyPath, SourceLocation]:
         """Where that value and each thing in it stands, of a mapping's value its key; paths are counted from there."""
         value = self.value
         for part in path:
             value = value[part]
         return {(): self.place(path), **dict(self._places_below(value, path, len(path)))}
 
-    def _places_below(self, value: Any, path: Path, depth: int) -> Iterator[tuple[Path, SourceLocation]]:
+    def _places_below(self, value: Any, path: KeyPath, depth: int) -> Iterator[tuple[KeyPath, SourceLocation]]:
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         for part, item in items:
             inner = (*path, part)
             yield inner[depth:], self.place(inner, key=True)
             yield from self._places_below(item, inner, depth)
 
-    def place(self, path: Path, *, key: bool = False) -> SourceLocation:
+    def place(self, path: KeyPath, *, key: bool = False) -> SourceLocation:
         """Of that value, or of the nearest thing around it that stands in the file."""
         if key and path in self.keys:
             return self.keys[path]
@@ -105,7 +105,7 @@ class Tree:
         return self.places[path]
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """`("machines", 2, "memory")` -> `machines[2].memory`."""
     text = ""
     for part in path:
@@ -207,7 +207,7 @@ class _Builder:
         self._file = file
         self._left = MAX_VALUES
 
-    def build(self, node: yaml.Node, path: Path, above: frozenset[int]) -> Any:
+    def build(self, node: yaml.Node, path: KeyPath, above: frozenset[int]) -> Any:
         self._tree.places[path] = _place(node, self._file)
         self._left -= 1
         if self._left == 0:
@@ -227,7 +227,7 @@ class _Builder:
             return [self.build(item, (*path, index), above) for index, item in enumerate(node.value)]
         return self._scalar(node, path)
 
-    def _mapping(self, node: yaml.MappingNode, path: Path, above: frozenset[int]) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath, above: frozenset[int]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
         merges = [(key, value) for key, value in node.value if key.value == "<<" and key.tag == _PLAIN]
         for key, value in merges:
@@ -262,7 +262,7 @@ class _Builder:
         self._tree.places[path] = _place(node, self._file)
         return merged | own
 
-    def _scalar(self, node: yaml.Node, path: Path) -> Any:
+    def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
         text = str(node.value)
         if _SURROGATE.search(text):
             self._find(path, "half of a character (a surrogate) stands in this text")
@@ -274,7 +274,7 @@ class _Builder:
             self._find(path, f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} means nothing here")
         return text
 
-    def _find(self, path: Path, problem: str, *, expected: str = "", at: yaml.Node | None = None) -> None:
+    def _find(self, path: KeyPath, problem: str, *, expected: str = "", at: yaml.Node | None = None) -> None:
         place = _place(at, self._file) if at is not None else self._tree.places[path]
         self._tree.findings.append(Finding(place=place, path=dotted(path), problem=problem, expected=expected))
 

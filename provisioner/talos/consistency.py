@@ -12,7 +12,7 @@ from provisioner.model.cluster import Cluster, MachineSpec, Role
 from provisioner.model.disks import disk_problem
 from provisioner.model.networks import NODE_PREFIX, network_of, network_problems, parsed_address
 from provisioner.model.versions import KUBERNETES_RANGE, contract_of
-from provisioner.talos.reading import at, devices_of, is_address, is_network, legacy_of
+from provisioner.talos.document import at, devices_of, is_address, is_network, legacy_of
 from provisioner.talos.schema import Document, Problem
 from provisioner.talos.secrets import SecretsBundle, encoded
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from provisioner.model.cluster import Cluster, MachineSpec, NetworkSpec, PatchSpec, Role
 from provisioner.model.effective import EffectiveConfig
-from provisioner.talos.reading import at, legacy_of
+from provisioner.talos.document import at, legacy_of
 
 _UNKNOWN_ENDPOINT = "https://endpoint.invalid:6443"
 """Stands in the config while the endpoint hangs on an address that is not known yet."""

@@ -22,7 +22,7 @@ from typing import Any
 
 from provisioner.model.cluster import PatchSpec
 from provisioner.model.scalars import OddKey, Scalar
-from provisioner.talos.schema import Document, DocumentId, Kind, Problem, Schema, document_id
+from provisioner.talos.schema import Document, DocumentId, FieldType, Problem, Schema, document_id
 from provisioner.talos.schema.problems import shortened
 from provisioner.talos.schema.rules import merge_urls, rule_of
 
@@ -241,7 +241,7 @@ def _item_of(element: Mapping[str, Any], path: tuple[str, ...]) -> tuple[str, st
     raise PatchError([Problem(".".join(path), "names no key by which the item to delete is found")])
 
 
-def _delete(value: Any, kind: Kind | None, delete: Delete, schema: Schema) -> None:
+def _delete(value: Any, kind: FieldType | None, delete: Delete, schema: Schema) -> None:
     """Removes what the delete names from a decoded document. Raises PatchError when it is not there."""
     lost = PatchError(
         [Problem(".".join(delete.path), "lookup failed: the patch deletes what the config does not have")]
@@ -271,7 +271,7 @@ def _delete(value: Any, kind: Kind | None, delete: Delete, schema: Schema) -> No
 # --- merge ------------------------------------------------------------------------------------------------------------
 
 
-def _merge_structure(left: Document, right: Document, kind: Kind, path: str, schema: Schema) -> None:
+def _merge_structure(left: Document, right: Document, kind: FieldType, path: str, schema: Schema) -> None:
     for key, field in schema.structures[kind.name].items():
         if field.name == "bool" and not field.pointer:
             left[key] = right.get(key, False)  # Talos cannot tell a plain boolean that is absent from one that is false
@@ -279,7 +279,7 @@ def _merge_structure(left: Document, right: Document, kind: Kind, path: str, sch
             left[key] = _merge(left.get(key), right[key], field, f"{path}.{key}" if path else key, schema)
 
 
-def _merge(left: Any, right: Any, kind: Kind, path: str, schema: Schema) -> Any:
+def _merge(left: Any, right: Any, kind: FieldType, path: str, schema: Schema) -> Any:
     if right is None:
         return left
     if left is None:
@@ -306,7 +306,7 @@ def _merge(left: Any, right: Any, kind: Kind, path: str, schema: Schema) -> Any:
     return left if is_empty and kind.name != "bool" and not (rule and rule.replaces) else right
 
 
-def _merge_lists(left: list[Any], right: list[Any], element: Kind, path: str, schema: Schema) -> list[Any]:
+def _merge_lists(left: list[Any], right: list[Any], element: FieldType, path: str, schema: Schema) -> list[Any]:
     result = list(left)
     for item in right:
         existing = next((found for found in result if _is_same_item(found, item, element)), None)
@@ -317,7 +317,7 @@ def _merge_lists(left: list[Any], right: list[Any], element: Kind, path: str, sc
     return result
 
 
-def _is_same_item(found: Any, item: Any, element: Kind) -> bool:
+def _is_same_item(found: Any, item: Any, element: FieldType) -> bool:
     if not isinstance(found, dict) or not isinstance(item, dict):
         return False
     if element.name == "Device":

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from provisioner.talos.reading import at, devices_of, is_subnet, legacy_of, split, url_problem
+from provisioner.talos.document import at, devices_of, is_subnet, legacy_of, split, url_problem
 from provisioner.talos.schema import Document, Problem
 from provisioner.talos.validate_documents import check_documents, check_keys
 from provisioner.talos.validate_network import check_network

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from provisioner.talos.reading import at, host_and_port, legacy_of, split
+from provisioner.talos.document import at, host_and_port, legacy_of, split
 from provisioner.talos.schema import Document, Problem, document_id
 from provisioner.talos.schema.rules import parse_size
 

@@ -10,7 +10,7 @@ import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from provisioner.talos.reading import at, host_and_port, is_address, is_network, is_subnet
+from provisioner.talos.document import at, host_and_port, is_address, is_network, is_subnet
 from provisioner.talos.schema import Problem
 
 BOND_WORDS: Mapping[str, tuple[str, ...]] = {

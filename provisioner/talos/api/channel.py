@@ -44,7 +44,7 @@ from provisioner.wire import clipped, excerpt, failure_words, inner_errors, is_t
 
 CONNECT_S = 5.0
 """Real seconds to connect, handshake included."""
-STRANGER_BYTES = 2**20
+UNVERIFIED_BYTES = 2**20
 """Bytes that a peer in maintenance may send until the next call begins; nobody vouches for it. All there is to read is a tenth of it."""
 CLUSTER_BYTES = 32 * 2**20
 """The same for a machine of the cluster: the most that Talos itself takes as one message. Source: Talos' constants, GRPCMaxMessageSize."""
@@ -162,7 +162,7 @@ class TalosChannel(Channel):
     """Dials at the first call and whenever the connection is gone; asks `locate` each time, for the machine may have moved."""
 
     def __init__(
-        self, locate: Callable[[], Endpoint], context: ssl.SSLContext, *, allowance: int = STRANGER_BYTES
+        self, locate: Callable[[], Endpoint], context: ssl.SSLContext, *, allowance: int = UNVERIFIED_BYTES
     ) -> None:
         super().__init__(ssl=context)
         self._locate = locate

@@ -14,8 +14,8 @@ from provisioner.model.facts import DiskFacts, EtcdMemberFacts, MachineFacts, Se
 from provisioner.model.naming import bare_mac
 from provisioner.ports import ApplyOutcome, Clock, Dialer, TalosAccess
 from provisioner.talos.api import cosi
-from provisioner.talos.api.channel import CLUSTER_BYTES, STRANGER_BYTES, TalosChannel, malformed
-from provisioner.talos.api.cosi import Kind, Resource
+from provisioner.talos.api.channel import CLUSTER_BYTES, UNVERIFIED_BYTES, TalosChannel, malformed
+from provisioner.talos.api.cosi import Resource, ResourceType
 from provisioner.talos.api.gen import cosi_grpc, machine_grpc
 from provisioner.talos.api.gen.machine_pb2 import (
     ApplyConfigurationRequest,
@@ -31,15 +31,15 @@ READ_S = 10.0
 CHANGE_S = 30.0
 """Real seconds for a call that changes; Talos answers before the work is done."""
 
-MACHINE_STATUSES = Kind(namespace="runtime", type="MachineStatuses.runtime.talos.dev")
-SYSTEM_INFORMATIONS = Kind(namespace="hardware", type="SystemInformations.hardware.talos.dev")
-LINK_STATUSES = Kind(namespace="network", type="LinkStatuses.net.talos.dev")
-HOSTNAME_STATUSES = Kind(namespace="network", type="HostnameStatuses.net.talos.dev")
-DISKS = Kind(namespace="runtime", type="Disks.block.talos.dev")
-SYSTEM_DISKS = Kind(namespace="runtime", type="SystemDisks.block.talos.dev")
-KERNEL_CMDLINES = Kind(namespace="runtime", type="KernelCmdlines.runtime.talos.dev")
-VERSIONS = Kind(namespace="runtime", type="Versions.runtime.talos.dev")
-INFOS = Kind(namespace="cluster", type="Infos.cluster.talos.dev")
+MACHINE_STATUSES = ResourceType(namespace="runtime", type="MachineStatuses.runtime.talos.dev")
+SYSTEM_INFORMATIONS = ResourceType(namespace="hardware", type="SystemInformations.hardware.talos.dev")
+LINK_STATUSES = ResourceType(namespace="network", type="LinkStatuses.net.talos.dev")
+HOSTNAME_STATUSES = ResourceType(namespace="network", type="HostnameStatuses.net.talos.dev")
+DISKS = ResourceType(namespace="runtime", type="Disks.block.talos.dev")
+SYSTEM_DISKS = ResourceType(namespace="runtime", type="SystemDisks.block.talos.dev")
+KERNEL_CMDLINES = ResourceType(namespace="runtime", type="KernelCmdlines.runtime.talos.dev")
+VERSIONS = ResourceType(namespace="runtime", type="Versions.runtime.talos.dev")
+INFOS = ResourceType(namespace="cluster", type="Infos.cluster.talos.dev")
 WARNINGS = 10
 """Warnings about one config that are told; Talos has a handful."""
 UNMET = 100
@@ -160,7 +160,7 @@ class TalosMachines:
         machine = self._machines.get(key)
         if machine is None:
             context = maintenance_context(pin) if access is None else secure_context(access)
-            allowance = STRANGER_BYTES if access is None else CLUSTER_BYTES
+            allowance = UNVERIFIED_BYTES if access is None else CLUSTER_BYTES
             channel = TalosChannel(lambda: self._dialer.resolve(address, PORT), context, allowance=allowance)
             machine = self._machines[key] = _Machine(channel)
         try:

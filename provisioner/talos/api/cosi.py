@@ -28,7 +28,7 @@ _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class ResourceType:
     """A resource type with the namespace it lives in."""
 
     namespace: str
@@ -103,7 +103,7 @@ class Resource:
         return malformed(f"{place} has {came} where {expected} is due")
 
 
-async def get(state: cosi_grpc.StateStub, kind: Kind, id: str) -> Resource | None:
+async def get(state: cosi_grpc.StateStub, kind: ResourceType, id: str) -> Resource | None:
     """The resource, or None when Talos has none of that id. Raises GRPCError."""
     try:
         answer = await state.Get(
@@ -117,7 +117,7 @@ async def get(state: cosi_grpc.StateStub, kind: Kind, id: str) -> Resource | Non
     return _read(answer.resource, kind)
 
 
-async def find(state: cosi_grpc.StateStub, kind: Kind) -> tuple[Resource, ...]:
+async def find(state: cosi_grpc.StateStub, kind: ResourceType) -> tuple[Resource, ...]:
     """All resources of a kind. Raises GRPCError."""
     answers = await state.List(
         cosi_pb2.ListRequest(namespace=kind.namespace, type=kind.type, options=cosi_pb2.ListOptions()), timeout=CALL_S
@@ -127,7 +127,7 @@ async def find(state: cosi_grpc.StateStub, kind: Kind) -> tuple[Resource, ...]:
     return tuple(_read(answer.resource, kind) for answer in answers)
 
 
-async def watch(state: cosi_grpc.StateStub, kind: Kind, id: str) -> AsyncIterator[Resource | None]:
+async def watch(state: cosi_grpc.StateStub, kind: ResourceType, id: str) -> AsyncIterator[Resource | None]:
     """The resource now, and at each change; None while it is not there. Ends only by an error or by closing. Raises GRPCError,
     and TalosRefused for an error that Talos sends as an event.
     """
@@ -148,7 +148,7 @@ async def watch(state: cosi_grpc.StateStub, kind: Kind, id: str) -> AsyncIterato
                 yield None if gone else _read(event.resource, kind)
 
 
-def _read(resource: cosi_pb2.Resource, kind: Kind) -> Resource:
+def _read(resource: cosi_pb2.Resource, kind: ResourceType) -> Resource:
     text = resource.spec.yaml_spec
     if len(text) > SPEC_CHARS:
         raise malformed(f"{kind.type.partition('.')[0]} with {len(text):,} characters of YAML")

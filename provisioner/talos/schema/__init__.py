@@ -27,7 +27,17 @@ from provisioner.model.scalars import OddKey, Scalar
 from provisioner.talos.schema.problems import DocumentId, Problem, describe, document_id, shortened, steps_of
 from provisioner.talos.schema.rules import plain_text, rule_of
 
-__all__ = ["LEGACY", "Document", "DocumentId", "Kind", "Problem", "Schema", "document_id", "load_schema", "steps_of"]
+__all__ = [
+    "LEGACY",
+    "Document",
+    "DocumentId",
+    "FieldType",
+    "Problem",
+    "Schema",
+    "document_id",
+    "load_schema",
+    "steps_of",
+]
 
 Document = dict[str, Any]
 """A decoded document: only what was given, in Talos' key order, scalars of the right kind."""
@@ -52,7 +62,7 @@ _CERTIFICATES = frozenset({"Certificate", "CertificateAndKey", "Key"})
 
 
 @dataclass(frozen=True)
-class Kind:
+class FieldType:
     """What may stand at a place."""
 
     name: str
@@ -60,16 +70,16 @@ class Kind:
     omit_empty: bool = False
     pointer: bool = False
     replace: bool = False
-    element: Kind | None = None
+    element: FieldType | None = None
 
     @property
-    def of(self) -> Kind:
-        """Kind of a list's items or a map's values."""
+    def of(self) -> FieldType:
+        """FieldType of a list's items or a map's values."""
         assert self.element is not None, f"{self.name} has no elements"
         return self.element
 
 
-def _parse_kind(text: str) -> Kind:
+def _parse_kind(text: str) -> FieldType:
     flags = set()
     while text[0] in "?!*":
         flags.add(text[0])
@@ -78,7 +88,7 @@ def _parse_kind(text: str) -> Kind:
     if text[:2] in ("[]", "{}"):
         element = _parse_kind(text[2:])
         text = "list" if text[:2] == "[]" else "map"
-    return Kind(name=text, omit_empty="?" in flags, pointer="*" in flags, replace="!" in flags, element=element)
+    return FieldType(name=text, omit_empty="?" in flags, pointer="*" in flags, replace="!" in flags, element=element)
 
 
 @dataclass(frozen=True)
@@ -88,12 +98,12 @@ class Schema:
     contract: str
     documents: Mapping[str, str]
     """Document kind (empty for the one without) -> structure."""
-    structures: Mapping[str, Mapping[str, Kind]] = field(repr=False)
+    structures: Mapping[str, Mapping[str, FieldType]] = field(repr=False)
 
-    def kind_of(self, document: Mapping[str, Any]) -> Kind | None:
+    def kind_of(self, document: Mapping[str, Any]) -> FieldType | None:
         """The structure of a document, None when this Talos knows no such kind."""
         name = self.documents.get(str(document.get("kind", "")))
-        return Kind(name) if name else None
+        return FieldType(name) if name else None
 
     # -- reading
 
@@ -132,7 +142,7 @@ class Schema:
             "kind", f"Talos {self.contract} knows no document kind {shortened(word)}", _nearest(word, self.documents)
         )
 
-    def _decode(self, value: Any, kind: Kind, path: str, problems: list[Problem]) -> Any:
+    def _decode(self, value: Any, kind: FieldType, path: str, problems: list[Problem]) -> Any:
         if value is None:
             return None
         if kind.name == "any":
@@ -148,7 +158,7 @@ class Schema:
             return decoded
         return _decode_scalar(value, kind.name, path, problems)
 
-    def _decode_list(self, value: Any, item_kind: Kind, path: str, problems: list[Problem]) -> list[Any] | None:
+    def _decode_list(self, value: Any, item_kind: FieldType, path: str, problems: list[Problem]) -> list[Any] | None:
         if not isinstance(value, (list, tuple)):
             problems.append(_wrong_form(path, "a list", value))
             return None
@@ -160,7 +170,9 @@ class Schema:
                 items.append(decoded)
         return items
 
-    def _decode_map(self, value: Any, value_kind: Kind, path: str, problems: list[Problem]) -> dict[str, Any] | None:
+    def _decode_map(
+        self, value: Any, value_kind: FieldType, path: str, problems: list[Problem]
+    ) -> dict[str, Any] | None:
         if not isinstance(value, Mapping):
             problems.append(_wrong_form(path, "a mapping", value))
             return None
@@ -177,7 +189,7 @@ class Schema:
                 decoded[str(key)] = got
         return decoded
 
-    def _nothing(self, kind: Kind) -> Any:
+    def _nothing(self, kind: FieldType) -> Any:
         """What Talos makes of a null that it keeps."""
         if kind.name in self.structures or kind.name in ("map", "any"):
             return {}
@@ -212,7 +224,7 @@ class Schema:
         encoded: Document = self._encode(document, kind)
         return encoded
 
-    def _encode(self, value: Any, kind: Kind) -> Any:
+    def _encode(self, value: Any, kind: FieldType) -> Any:
         if value is None:
             return None
         if kind.name == "list":
@@ -236,7 +248,7 @@ class Schema:
             encoded[key] = self._encode(given, field_kind) if given is not None else self._zero(field_kind)
         return encoded
 
-    def is_empty(self, value: Any, kind: Kind) -> bool:
+    def is_empty(self, value: Any, kind: FieldType) -> bool:
         """Whether Talos takes the value for not given at all."""
         if value is None:
             return True
@@ -248,7 +260,7 @@ class Schema:
         rule = rule_of(kind.name)
         return value in ("", 0, False) or value in ([], {}) or (rule is not None and value == rule.zero)
 
-    def _zero(self, kind: Kind) -> Any:
+    def _zero(self, kind: FieldType) -> Any:
         if kind.pointer:
             return None
         if kind.name in self.structures:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.talos import validate, yaml
-from provisioner.talos.schema import Kind
+from provisioner.talos.schema import FieldType
 from tests.fuzz.budget import dice
 from tests.interop.talos.judge import Judge
 from tests.interop.talos.test_judge import patched_by_us
@@ -207,7 +207,7 @@ def test_the_kinds_of_scalars_are_all_here() -> None:
         place.kind.name for place in PLACES if not isinstance(SCHEMA.structures.get(place.kind.name), dict)
     }
     assert {name for name in kinds if not name.startswith("enum(")} <= known
-    assert Kind("string").name in kinds
+    assert FieldType("string").name in kinds
 
 
 PLAUSIBLE = [

@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from provisioner.model.redaction import HIDDEN, Redactor, redacted
-from provisioner.talos.files import TalosConfigs
+from provisioner.talos.configs import TalosConfigs
 from provisioner.talos.secrets import new_bundle, secret_values
 from tests.fakes.clock import BEGIN, FakeClock
 

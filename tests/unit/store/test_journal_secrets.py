@@ -7,7 +7,7 @@ from pathlib import Path
 
 from provisioner.model.events import Note
 from provisioner.store.journal import FileJournal
-from provisioner.talos.files import TalosConfigs
+from provisioner.talos.configs import TalosConfigs
 from tests.fakes.clock import BEGIN, FakeClock
 from tests.unit.steps.world import cluster_of
 

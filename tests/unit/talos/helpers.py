@@ -15,7 +15,7 @@ from provisioner.clusterfile.tree import read_trees
 from provisioner.errors import SourceLocation
 from provisioner.model.cluster import Cluster, HostSpec, ImageSpec, MachineSpec, PatchSpec, Role, SwitchSpec
 from provisioner.talos import secrets, yaml
-from provisioner.talos.files import TalosConfigs
+from provisioner.talos.configs import TalosConfigs
 from provisioner.talos.schema import load_schema
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)

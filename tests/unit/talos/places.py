@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from provisioner.talos.schema import Kind, Schema
+from provisioner.talos.schema import FieldType, Schema
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class SchemaPlace:
 
     document: str
     path: tuple[str, ...]
-    kind: Kind
+    kind: FieldType
 
     def __str__(self) -> str:
         return f"{self.document}:{'.'.join(self.path)}"
@@ -33,13 +33,13 @@ class SchemaPlace:
 def all_places(schema: Schema) -> list[SchemaPlace]:
     found = []
     for document, structure in schema.documents.items():
-        for path, kind in _below(schema, Kind(structure), ()):
+        for path, kind in _below(schema, FieldType(structure), ()):
             if path not in (("kind",), ("apiVersion",)):
                 found.append(SchemaPlace(document, path, kind))
     return found
 
 
-def _below(schema: Schema, kind: Kind, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Kind]]:
+def _below(schema: Schema, kind: FieldType, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], FieldType]]:
     if path:
         yield path, kind
     if kind.name == "list":

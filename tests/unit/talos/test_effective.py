@@ -133,7 +133,7 @@ def test_without_patches_nothing_heavy_is_loaded() -> None:
         "import sys\nfrom tests.unit.talos.helpers import cluster\n"
         "for name in [name for name in sys.modules if name.startswith(('yaml', 'cryptography', 'provisioner.talos'))]:\n"
         "    del sys.modules[name]\n"
-        "from provisioner.talos.files import TalosConfigs\n"
+        "from provisioner.talos.configs import TalosConfigs\n"
         "of = cluster()\nTalosConfigs(None).effective(of, of.machines[0])\n"
         "print(sorted(name for name in sys.modules if name in ('yaml', 'cryptography', 'provisioner.talos.patches')))\n"
     )

@@ -17,7 +17,7 @@ from provisioner.clienttls import load_client_certificate
 from provisioner.errors import Malformed, Unreachable
 from provisioner.talos.api import client, cosi
 from provisioner.talos.api.client import _physical_macs
-from provisioner.talos.api.cosi import Kind, Resource, _read
+from provisioner.talos.api.cosi import Resource, ResourceType, _read
 from provisioner.talos.api.gen import cosi_pb2
 from tests.unit.talos_api.test_channel import CERTIFICATE, KEY_PEM
 
@@ -26,7 +26,7 @@ def descriptors() -> int:
     return len(list(Path("/dev/fd").iterdir()))
 
 
-KIND = Kind(namespace="runtime", type="MachineStatuses.runtime.talos.dev")
+KIND = ResourceType(namespace="runtime", type="MachineStatuses.runtime.talos.dev")
 
 
 def resource(text: str) -> Resource:

@@ -10,7 +10,7 @@ from provisioner.model.cluster import PatchSpec
 from provisioner.talos.schema import Document, Problem, document_id, steps_of
 
 
-def place_of(problem: Problem, patch: PatchSpec, *, merged: Sequence[Document] | None = None) -> SourceLocation:
+def location_of(problem: Problem, patch: PatchSpec, *, merged: Sequence[Document] | None = None) -> SourceLocation:
     """The place of a problem that the patch brought.
 
     Without `merged` the problem's path is one in the patch itself; with it, one in these documents, into which the patch was merged:

@@ -145,7 +145,7 @@ def _assemble(
     """The decoded documents with all patches merged in, and what is wrong with them, each at the patch that brought it."""
     from provisioner.talos import consistency, machineconfig, patches, validate
     from provisioner.talos.effective import patches_for
-    from provisioner.talos.places import place_of
+    from provisioner.talos.locations import location_of
 
     documents, schema = machineconfig.before_patches(cluster, machine, bundle, endpoint)
 
@@ -163,7 +163,7 @@ def _assemble(
         try:
             documents = patches.apply(documents, patch, schema)
         except patches.PatchError as error:
-            findings += [_finding(problem, place_of(problem, patch)) for problem in error.problems]
+            findings += [_finding(problem, location_of(problem, patch)) for problem in error.problems]
             unread += [(problem.document, problem.path) for problem in error.problems]
             try:
                 documents = patches.apply_patch(documents, error.rest, schema)
@@ -171,7 +171,7 @@ def _assemble(
                 continue
         for problem in check():
             if problem not in brought_by:
-                brought_by[problem] = place_of(problem, patch, merged=documents)
+                brought_by[problem] = location_of(problem, patch, merged=documents)
     findings += [_finding(problem, brought_by[problem]) for problem in check() if not _follows(problem, unread)]
     return documents, schema, tuple(findings)
 
