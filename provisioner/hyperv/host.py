@@ -12,7 +12,7 @@ from provisioner.hyperv import facts, verbs
 from provisioner.hyperv.gather import Alone, Batch, Caller, OfItems, OfStatements, Result
 from provisioner.hyperv.module import ModuleNeed
 from provisioner.hyperv.transport import HOST_TYPE, MODULE, Line, Session, SignIn, Statement
-from provisioner.hyperv.workers import CallInfo, Workers
+from provisioner.hyperv.workers import Workers
 from provisioner.model.cluster import HTTP_PORT, HostSpec
 from provisioner.model.facts import (
     ConsoleFacts,
@@ -24,7 +24,17 @@ from provisioner.model.facts import (
     SwitchJobFacts,
     VmFacts,
 )
-from provisioner.ports import Clock, Dialer, Endpoint, HyperVUnavailable, ObserveQuery, Progress, VmChange, VmRequest
+from provisioner.ports import (
+    CallInfo,
+    Clock,
+    Dialer,
+    Endpoint,
+    HyperVUnavailable,
+    ObserveQuery,
+    Progress,
+    VmChange,
+    VmRequest,
+)
 
 _OF_HYPERV = "HyperV."
 """Begins the ids of what no function has an id for: failures of cmdlets."""
@@ -205,9 +215,6 @@ class HyperVHost:
     async def remove_folder(self, path: str, *, cluster_id: str) -> None:
         statement = verbs.remove_folder(path, cluster_id=cluster_id)
         await self._ask(Alone([statement], changes=True), Caller(statement))
-
-    async def mount_iso(self, id: str, path: str) -> VmFacts:
-        return await self._by_id(id, lambda ids: verbs.mount_iso(ids, path=path))
 
     async def dismount_iso(self, id: str) -> VmFacts:
         return await self._by_id(id, verbs.dismount_iso)

@@ -77,7 +77,7 @@ def new_vm(request: VmRequest) -> Statement:
         Path=request.folder or None,
         VlanId=request.vlan,
         StartDelaySeconds=request.start_delay_s,
-        Start=request.start or None,
+        Start=True,
     )
 
 

@@ -12,14 +12,13 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import Dropped, HostRefused, Rejected, TransportError, Unreachable
 from provisioner.hyperv.gather import Batch, Caller, Result, SignInOnly
 from provisioner.hyperv.line import HostLine, Reach, probe
 from provisioner.hyperv.transport import FIRST_CONTACT_S, PATIENCE_S, Abandoned, Call, Line, Session
-from provisioner.ports import Clock, Endpoint, Progress
+from provisioner.ports import CallInfo, Clock, Endpoint, Progress
 
 LIMIT = 2
 SECOND_S = 0.5
@@ -28,19 +27,6 @@ GRACE_S = 10.0
 """Real seconds that a change in flight gets to end when its caller leaves (Ctrl-C)."""
 CLOSE_S = 5.0
 """Real seconds for a session to end in good order."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CallInfo:
-    """One call to a host that ended: what `model.events.CallEnded` tells, without its times."""
-
-    host: str
-    functions: tuple[str, ...]
-    requests: int
-    elapsed_s: float
-    """Seconds of the clock port, waiting for a worker not included."""
-    outcome: str
-    """`ok`, `refused`, `dropped`."""
 
 
 class _Worker:

@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class FileJournal:
-    """`ports.Journal`. Takes the next free number when made; to be made under the cluster's lock."""
+    """One run's record, `runs/<n>/events.jsonl`. Takes the next free number when made; to be made under the cluster's lock."""
 
     def __init__(self, cluster_folder: Path) -> None:
         """Raises a Fault P-LOCAL-HOME when nothing can be written there."""

@@ -260,10 +260,9 @@ class FakeHost(Scripted):
             made = there if there is not None and there.complete else _vm_of(request, self.facts.disk_folder)
             if there is not None:
                 made = replace(made, id=there.id)
-            state = "Running" if request.start else made.state
             if mark is not None:
                 self.folders[made.folder.lower()] = FolderFacts(path=made.folder, mark=mark, vm_id=made.id)
-            return self._keep(replace(made, state=state))
+            return self._keep(replace(made, state="Running"))
 
     async def set_vm(self, change: VmChange) -> VmFacts:
         async with self._asked("set_vm", change=change):
@@ -326,10 +325,6 @@ class FakeHost(Scripted):
                 raise _refused("FolderInUse", "Remove-TalosFolder", path)
             if folder is not None:
                 self._delete(folder, "Remove-TalosFolder")
-
-    async def mount_iso(self, id: str, path: str) -> VmFacts:
-        async with self._asked("mount_iso", id=id, path=path):
-            return self._keep(_with_iso(self._vm(id, "Mount-TalosIso"), path))
 
     async def dismount_iso(self, id: str) -> VmFacts:
         async with self._asked("dismount_iso", id=id):

@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "wire": set(),
     "web": VALUES | {"clienttls", "wire"},
     "model": VALUES,
-    "ports": VALUES,
+    "ports": VALUES | {"ports"},
     "steps": VALUES | {"ports", "steps"},
     "workflows": VALUES | {"ports", "steps", "operations", "workflows"},
     "operations": VALUES | {"ports", "steps", "operations", "workflows"},

@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from provisioner.errors import NotTrusted, TalosRefused, TransportError, Unreachable
 from provisioner.model.facts import DiskFacts, EtcdMemberFacts, MachineFacts, ServiceFacts, UnmetFacts
 from provisioner.model.naming import bare_mac
-from provisioner.ports import ApplyOutcome, Clock, Dialer, TalosAccess
+from provisioner.ports import TALOS_PORT, ApplyOutcome, Clock, Dialer, TalosAccess
 from provisioner.talos.api import cosi
 from provisioner.talos.api.channel import CLUSTER_BYTES, UNVERIFIED_BYTES, TalosChannel, malformed
 from provisioner.talos.api.cosi import Resource, ResourceType
@@ -25,7 +25,6 @@ from provisioner.talos.api.gen.machine_pb2 import (
 from provisioner.talos.api.tls import maintenance_context, secure_context
 from provisioner.wire import clipped, few
 
-PORT = 50000
 READ_S = 10.0
 """Real seconds for a call that reads."""
 CHANGE_S = 30.0
@@ -161,7 +160,7 @@ class TalosMachines:
         if machine is None:
             context = maintenance_context(pin) if access is None else secure_context(access)
             allowance = UNVERIFIED_BYTES if access is None else CLUSTER_BYTES
-            channel = TalosChannel(lambda: self._dialer.resolve(address, PORT), context, allowance=allowance)
+            channel = TalosChannel(lambda: self._dialer.resolve(address, TALOS_PORT), context, allowance=allowance)
             machine = self._machines[key] = _Machine(channel)
         try:
             await machine.channel.connect()

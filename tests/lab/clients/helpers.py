@@ -18,11 +18,10 @@ from google.protobuf.empty_pb2 import Empty
 
 from provisioner.errors import Unreachable
 from provisioner.hyperv.host import HyperVHost
-from provisioner.hyperv.workers import CallInfo
 from provisioner.lab.functions.api import ErrorRecord, Parameter, Streams, Terminating
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.model.cluster import HostSpec
-from provisioner.ports import Endpoint, TalosAccess, VmRequest
+from provisioner.ports import CallInfo, Endpoint, TalosAccess, VmRequest
 from provisioner.talos.api.client import TalosMachines
 from tests.conftest import ROOT
 

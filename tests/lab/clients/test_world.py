@@ -12,7 +12,6 @@ import pytest
 
 from provisioner.errors import HostRefused, KubeRefused, TransportError, Unreachable
 from provisioner.hyperv.host import HyperVHost
-from provisioner.hyperv.workers import CallInfo
 from provisioner.kubernetes.client import KubeClient
 from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.kubernetes.servers import KubeServers
@@ -26,7 +25,7 @@ from provisioner.lab.world.kube import LabKube
 from provisioner.lab.world.state import Account
 from provisioner.lab.world.world import World
 from provisioner.model.cluster import HostSpec
-from provisioner.ports import Endpoint, ObserveQuery, VmRequest
+from provisioner.ports import CallInfo, Endpoint, ObserveQuery, VmRequest
 from provisioner.talos.api.client import TalosMachines
 from tests.lab.clients.helpers import PASSWORD, USER, RealClock, fetched_kubeconfig
 from tests.lab.clients.test_host import run
