@@ -212,7 +212,7 @@ def lab_card(folder: Path, cluster: Cluster, *, start: bool) -> Descriptor | Non
         if not start:
             return control.running(folder)
         twin = cluster.machines[-1].mac
-        return control.start(folder, speed=lab.speed, engine=lab.engine, seed=lab.seed, twin_mac=twin)
+        return control.start(folder, speed=lab.speed, seed=lab.seed, twin_mac=twin)
     except control.LabError as error:
         raise _lab_fault(error, "the lab did not start", "a lab on loopback") from error
 

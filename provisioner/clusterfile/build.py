@@ -172,7 +172,7 @@ class _Builder:
             transport=host.transport,
             endpoint=host.endpoint,
             pin=host.pin or "",
-            lab=LabSpec(speed=host.lab.speed, engine=host.lab.engine, seed=host.lab.seed) if host.lab else None,
+            lab=LabSpec(speed=host.lab.speed, seed=host.lab.seed) if host.lab else None,
         )
 
     def _image(self, talos: str) -> ImageSpec:

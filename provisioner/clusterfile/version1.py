@@ -68,8 +68,6 @@ class Lab(Fields):
 
     speed: Annotated[float, Field(ge=1, le=1000, strict=False)] = 10.0
     """How many seconds of the lab's world pass in one real second."""
-    engine: Literal["python", "pwsh"] = "python"
-    """`python`: the lab's own host functions. `pwsh`: a genuine PowerShell behind the lab's WinRM endpoint."""
     seed: Annotated[int, Field(ge=0)] = 1
     """The same seed gives the same delays."""
 

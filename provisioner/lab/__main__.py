@@ -7,14 +7,17 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from provisioner.lab.serve import ShellFactory
 
 
-def main() -> int:
-    """Serves until it is told to stop. What goes wrong at the start is said through the pipe, in one line."""
+def main(shells: ShellFactory | None = None) -> int:
+    """Serves until it is told to stop. `shells`: see `Lab`. What goes wrong at the start is said through the pipe, in one line."""
     parser = argparse.ArgumentParser(prog="provisioner.lab")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--speed", type=float, default=1.0)
-    parser.add_argument("--engine", choices=("python", "pwsh"), default="python")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--twin-mac", default="", help="bare MAC address of a third-party machine in the LAN")
     parser.add_argument("--ready-fd", type=int, default=-1)
@@ -26,16 +29,16 @@ def main() -> int:
                 os.write(arguments.ready_fd, word.encode() + b"\n")
                 os.close(arguments.ready_fd)
 
-    os.umask(0o077)  # the host's disks hold keys; its engines write files too
+    os.umask(0o077)  # the host's disks hold keys
     from provisioner.lab.serve import Lab
 
     try:
         lab = Lab(
             arguments.folder,
             speed=arguments.speed,
-            engine=arguments.engine,
             seed=arguments.seed,
             twin_mac=arguments.twin_mac,
+            shells=shells,
         )
         lab.start()
     except (OSError, ValueError, RuntimeError) as error:

@@ -97,30 +97,30 @@ def _at_work(folder: Path) -> bool:
         return True
 
 
-def start(folder: Path, *, speed: float, engine: str, seed: int, twin_mac: str = "") -> Descriptor:
+def start(folder: Path, *, speed: float, seed: int, twin_mac: str = "", module: str = "provisioner.lab") -> Descriptor:
     """Starts the lab of that folder, or gives the one that runs. Returns once its host can be signed in to.
 
     Raises LabError, LabFrozenError.
 
-    `twin_mac`: a MAC address that a third-party machine in the lab's LAN gets too.
+    `twin_mac`: a MAC address that a third-party machine in the lab's LAN gets too. `module`: what runs as the lab's process.
     """
     try:
         make_folder(folder)
         with FileLock(folder / START_LOCK, timeout=START_S):  # of two that start it at once, one finds the other's
-            return running(folder) or _start(folder, speed, engine, seed, twin_mac)
+            return running(folder) or _start(folder, speed, seed, twin_mac, module)
     except Timeout:
         raise LabError(f"somebody else is starting it since {START_S:g} s") from None
     except OSError as error:
         raise LabError(f"{error.filename or folder} cannot be used: {error.strerror or error}") from error
 
 
-def _start(folder: Path, speed: float, engine: str, seed: int, twin_mac: str) -> Descriptor:
+def _start(folder: Path, speed: float, seed: int, twin_mac: str, module: str) -> Descriptor:
     read_end, write_end = os.pipe()
     command = [
         sys.executable,
         "-m",
-        "provisioner.lab",
-        *("--folder", str(folder), "--speed", str(speed), "--engine", engine, "--seed", str(seed)),
+        module,
+        *("--folder", str(folder), "--speed", str(speed), "--seed", str(seed)),
         *("--twin-mac", twin_mac, "--ready-fd", str(write_end)),
     ]
     try:

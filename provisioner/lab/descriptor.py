@@ -11,7 +11,7 @@ from pathlib import Path
 
 from provisioner.lab.private_files import refuse_other_things, write_private
 
-SCHEMA = "provision/lab/1"
+SCHEMA = "provision/lab/2"
 DESCRIPTOR, PASSWORD, LOG, LOCK = "lab.json", "password", "lab.log", "lock"
 
 
@@ -31,7 +31,6 @@ class Descriptor:
     epoch: float
     """`time.monotonic()` of this computer at second `epoch_s` of the lab."""
     epoch_s: float
-    engine: str
     seed: int
     host: str
     """Name of the Windows host, as a certificate there bears it."""

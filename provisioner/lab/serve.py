@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -34,7 +34,7 @@ from provisioner.lab.kubernetes.servers import KubeServers
 from provisioner.lab.machines.servers import MachineServers
 from provisioner.lab.private_files import remove_leftovers
 from provisioner.lab.winrm.endpoint import WinRmEndpoint
-from provisioner.lab.winrm.engine import EngineSpec
+from provisioner.lab.winrm.shells import ShellHost
 from provisioner.lab.world import durable
 from provisioner.lab.world.build import HOST_NAME, new_world
 from provisioner.lab.world.clock import RunningClock
@@ -45,9 +45,7 @@ from provisioner.lab.world.kube import LabKube
 from provisioner.lab.world.state import Account
 from provisioner.lab.world.world import World
 
-if TYPE_CHECKING:
-    from provisioner.lab.cmdlets.harness import EngineHome
-
+ShellFactory = Callable[[World, Path], ShellHost]
 USER = "provision"
 LOCK_WAIT_S = 2.0
 """Real seconds for a lab that is ending, or a look at whether it has."""
@@ -56,10 +54,13 @@ LOCK_WAIT_S = 2.0
 class Lab:
     """One lab of one folder. `start`, then `wait` until somebody asks it to stop."""
 
-    def __init__(self, folder: Path, *, speed: float, engine: str, seed: int, twin_mac: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, speed: float, seed: int, twin_mac: str = "", shells: ShellFactory | None = None
+    ) -> None:
+        """`shells` makes what opens WinRM's shells in place of the lab's own."""
         self.folder = folder
         self._twin_mac = twin_mac
-        self._engine = engine
+        self._make_shells = shells
         self._seed = seed
         self._stopping = threading.Event()
         self._descriptor_due = threading.Event()
@@ -72,7 +73,6 @@ class Lab:
         remove_leftovers(folder)
         self._clock = RunningClock(speed)
         self.world = self._open_world()
-        self._home: EngineHome | None = None
         self.endpoint = self._make_endpoint()
         self._machines = MachineServers(self.world.kernel, self._guests, self.world.routes)
         self._kube_servers = KubeServers(self.world.kernel, self._kube, self.world.routes)
@@ -82,8 +82,6 @@ class Lab:
 
     def start(self) -> None:
         """Raises OSError or RuntimeError when something cannot be served."""
-        if self._home is not None:
-            self._home.start()
         self._machines.start()
         self._kube_servers.start()
         self.world.start()
@@ -106,8 +104,6 @@ class Lab:
         self._kube_servers.stop()
         self._machines.stop()
         self.world.stop()
-        if self._home is not None:
-            self._home.stop()
         self._saver.stop()
         self._lock.release()
 
@@ -139,27 +135,11 @@ class Lab:
             add_foreign(world.kernel, "twin", self._twin_mac, "5a6b7c8d-0000-4000-8000-000000000002", "192.0.2.61")
 
     def _make_endpoint(self) -> WinRmEndpoint:
-        spec: EngineSpec | None = None
-        if self._engine == "pwsh":
-            from provisioner.lab.cmdlets.harness import EngineHome  # not needed, and not loaded, without an engine
-
-            pwsh = shutil.which("pwsh")
-            if pwsh is None:
-                raise RuntimeError("engine: pwsh needs a pwsh on the PATH; engine: python needs nothing")
-            self._home = EngineHome(self.world, self.folder / "engine", pwsh=pwsh)
-            home, world = self._home, self.world
-            spec = EngineSpec(
-                argv=home.engine(pwsh),
-                env=lambda who: home.environment(world.caller(who.user)),
-                after_pipeline=home.sync,
-                spares=1,
-                warm_up="Get-VM",
-            )
         return WinRmEndpoint(
             self.world.kernel,
             LabFunctions(self.world),
             self.folder,
-            engine=spec,
+            shells=self._make_shells(self.world, self.folder) if self._make_shells else None,
             host_name=HOST_NAME,
             routes=self.world.routes,
         )
@@ -190,7 +170,6 @@ class Lab:
                 rate=self._clock.rate,
                 epoch=real,
                 epoch_s=now,
-                engine=self._engine,
                 seed=self._seed,
                 host=host.name,
                 address=host.address,

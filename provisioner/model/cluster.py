@@ -33,8 +33,6 @@ class LabSpec:
 
     speed: float = 10.0
     """How many seconds of the lab's world pass in one real second; 1 to 1000."""
-    engine: str = "python"
-    """`python`: the lab's own host functions. `pwsh`: a genuine PowerShell behind the lab's WinRM endpoint."""
     seed: int = 1
 
 

@@ -13,11 +13,11 @@ from typing import Any, Protocol, Self
 
 import yaml
 
-from provisioner.lab.cmdlets.harness import EngineHome
 from provisioner.lab.functions.api import ErrorRecord, Streams, Terminating
 from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.world.vmms import Caller
 from provisioner.lab.world.world import World
+from tests.engine.cmdlets.harness import EngineHome
 
 MODULE = Path(__file__).resolve().parents[2] / "powershell" / "TalosHyperV"
 CONTRACT: dict[str, Any] = yaml.safe_load((MODULE / "contract.yaml").read_text(encoding="utf-8"))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.end_to_end.conftest import Desk
+from tests.engine import lab as engine_lab
 
+SPEED = 20.0
 PATIENT = ("--wait-scale", "10")
 """Engines compute in real time while the lab's clock runs fast: on a busy computer a start of theirs takes a minute of the lab."""
 
 
 @pytest.mark.long
-def test_from_nothing_to_vms_and_back_under_the_engine(desk: Desk, pwsh: str) -> None:
-    hosts = {"hv01.lab": {"user": "provision", "lab": {"speed": 20, "engine": "pwsh"}}}
-    desk.write_cluster(hosts=hosts)
-    desk.environment["PATH"] = f"{Path(pwsh).parent}:{desk.environment['PATH']}"
+@pytest.mark.usefixtures("pwsh")
+def test_from_nothing_to_vms_and_back_under_the_engine(desk: Desk) -> None:
+    desk.write_cluster(speed=SPEED)
+    engine_lab.start(desk.lab_folder(), speed=SPEED)
 
     up = desk.good("up", "lab", "--until", "vm", "--json", *PATIENT).json
     assert up["outcome"] == "ok"
@@ -32,10 +32,10 @@ def test_from_nothing_to_vms_and_back_under_the_engine(desk: Desk, pwsh: str) ->
 
 
 @pytest.mark.long
-def test_the_whole_cluster_under_the_engine(desk: Desk, pwsh: str) -> None:
-    hosts = {"hv01.lab": {"user": "provision", "lab": {"speed": 20, "engine": "pwsh"}}}
-    desk.write_cluster(hosts=hosts)
-    desk.environment["PATH"] = f"{Path(pwsh).parent}:{desk.environment['PATH']}"
+@pytest.mark.usefixtures("pwsh")
+def test_the_whole_cluster_under_the_engine(desk: Desk) -> None:
+    desk.write_cluster(speed=SPEED)
+    engine_lab.start(desk.lab_folder(), speed=SPEED)
     assert desk.good("up", "lab", "--json", *PATIENT).json["outcome"] == "ok"
     assert desk.good("status", "lab", "--json").json["healthy"]
     assert desk.good("up", "lab", "--json", *PATIENT).json["outcome"] == "unchanged"

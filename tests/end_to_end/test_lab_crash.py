@@ -12,7 +12,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from filelock import FileLock
 from provisioner.lab import control
 from provisioner.lab import descriptor as descriptors
 from tests.end_to_end.conftest import BOUND_S, Desk, make_desk, stop_labs
+from tests.engine import lab as engine_lab
 
 MACHINES = ("lab-cp-1", "lab-worker-1", "lab-worker-2", "lab-worker-3")
 SPEED = 150.0
@@ -122,13 +122,12 @@ def test_killed_in_the_middle_of_up(ground: Desk, moment: str, action: str) -> N
 
 
 @pytest.mark.long
-def test_engines_end_with_their_lab(desk: Desk, pwsh: str) -> None:
+@pytest.mark.usefixtures("pwsh")
+def test_engines_end_with_their_lab(desk: Desk) -> None:
     """Also those that nobody could tell: their standard input ends."""
-    hosts = {"hv01.lab": {"user": "provision", "lab": {"speed": 20, "engine": "pwsh"}}}
-    desk.write_cluster(hosts=hosts)
-    desk.environment["PATH"] = f"{Path(pwsh).parent}:{desk.environment['PATH']}"
+    desk.write_cluster(speed=20)
     for end in (kill_lab, lambda desk: desk.good("lab", "stop", "lab")):
-        desk.good("lab", "start", "lab")
+        engine_lab.start(desk.lab_folder(), speed=20)
         desk.run("status", "lab")
         card = descriptors.read_descriptor(desk.lab_folder())
         assert card is not None

@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(folder: Path) -> descriptors.Descriptor:
-    return control.start(folder, speed=200.0, engine="python", seed=1)
+    return control.start(folder, speed=200.0, seed=1)
 
 
 def kill(folder: Path, card: descriptors.Descriptor) -> None:

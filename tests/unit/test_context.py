@@ -187,7 +187,7 @@ def test_the_lab_inherits_no_password(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     monkeypatch.setattr(subprocess, "Popen", Popen)
     with pytest.raises(control.LabError):
-        control.start(tmp_path, speed=1, engine="python", seed=1)
+        control.start(tmp_path, speed=1, seed=1)
     assert "hunter2" not in started.values()
     assert {"PATH", "LC_ALL", "HOME"} <= started.keys()
 
@@ -209,10 +209,10 @@ def test_what_lies_in_the_way_of_a_labs_files_is_told(tmp_path: Path, name: str,
     assert (tmp_path / name).lstat().st_ino == before.st_ino
     if name == "lab.log":
         with pytest.raises(control.LabError, match="cannot be used"):
-            control.start(tmp_path, speed=1, engine="python", seed=1)
+            control.start(tmp_path, speed=1, seed=1)
 
 
-@pytest.mark.parametrize("card", [b"[]", b"null", b"{}", b'{"schema": "provision/lab/1"}', b"\xff", b"[" * 5000])
+@pytest.mark.parametrize("card", [b"[]", b"null", b"{}", b'{"schema": "provision/lab/2"}', b"\xff", b"[" * 5000])
 def test_a_damaged_card_is_none(tmp_path: Path, card: bytes) -> None:
     (tmp_path / "lab.json").write_bytes(card)
     assert read_descriptor(tmp_path) is None

@@ -43,6 +43,12 @@ def test_the_wheel_has_the_files_that_stand_beside_the_package(installed: Path, 
     assert Path(found.strip()) == packed
 
 
+def test_the_wheel_has_no_tests_and_what_only_they_can_reach(installed: Path) -> None:
+    assert {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")} == {"provisioner"}
+    assert not [path for path in installed.rglob("*") if path.suffix == ".psm1" and "_data" not in path.parts]
+    assert not (installed / "provisioner" / "lab" / "cmdlets").exists()
+
+
 def test_an_installed_product_knows_its_clusters_anywhere(installed: Path, tmp_path: Path) -> None:
     shown = run(installed, "-m", "provisioner", "config", "check", "lab", cwd=tmp_path)
     assert "lab.yaml: no findings" in " ".join(shown.split()), "however long the path is, and where the line wraps"

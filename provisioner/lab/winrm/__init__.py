@@ -5,13 +5,12 @@ http       one thread per connection         auth       Basic, NTLM, Negotiate, 
 soap       envelopes and faults              wsman      operations on shells
 shells     what shells have in common        channel    output until it is fetched
 psrp       a shell served by psrpcore        runspace, binding, values   the lab's own PowerShell, as much as functions need
-bridge     a shell served by a real engine   engine, fragments           its process and its packets
-cmd        the cmd shell                     trouble    faults on demand
+fragments  PSRP's packets on the wire        cmd        the cmd shell
+trouble    faults on demand
 """
 
 from provisioner.lab.winrm.endpoint import WinRmEndpoint
-from provisioner.lab.winrm.engine import EngineSpec
 from provisioner.lab.winrm.shells import Limits
 from provisioner.lab.winrm.stats import Stats
 
-__all__ = ["EngineSpec", "Limits", "Stats", "WinRmEndpoint"]
+__all__ = ["Limits", "Stats", "WinRmEndpoint"]

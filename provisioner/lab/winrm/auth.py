@@ -56,13 +56,6 @@ class Accounts:
                 return None
             return next((found for found in self._kernel.state.accounts if found.user.casefold() == bare), None)
 
-    def first_administrator(self) -> Identity | None:
-        """For whom spares of an engine are made."""
-        with self._kernel.lock:
-            users = [account.user for account in self._kernel.state.accounts]
-        identities = (self.identity(user) for user in users)
-        return next((found for found in identities if found and found.administrator), None)
-
     def password_of(self, name: str) -> str | None:
         account = self.find(name)
         return account.password if account else None

@@ -1,8 +1,8 @@
 """The cmd shell of WinRS, as far as the second transport of this product and like-minded clients go.
 
-Known is one program, `powershell` (or `powershell.exe`, by any path), with `-EncodedCommand` or `-Command`. With a genuine engine at
-hand it runs the script. Without one, only the module's bootstrap is understood, recognised by its shape: a script that reads standard
-input, parses it by ConvertFrom-Json, and uses the members `.module`, `.command` and `.args` of it. It is served as that script would be:
+Known is one program, `powershell` (or `powershell.exe`, by any path), with `-EncodedCommand` or `-Command`, and of scripts only the
+module's bootstrap, recognised by its shape: a script that reads standard input, parses it by ConvertFrom-Json, and uses the members
+`.module`, `.command` and `.args` of it. It is served as that script would be:
 
     standard input   {"module": "<text of the module>", "command": "<function>", "args": {"<parameter>": <value>}}
     standard output  {"ok": true, "output": [{...}]}   or   {"ok": false, "id": "<FullyQualifiedErrorId>", "message": "<text>"}
@@ -13,13 +13,10 @@ An error that a function writes and goes on from ends the call too: a bootstrap 
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
-import os
 import re
-import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape
@@ -27,7 +24,6 @@ from xml.sax.saxutils import escape
 from provisioner.lab.functions.api import ErrorRecord, Functions, Streams, Terminating
 from provisioner.lab.winrm import soap
 from provisioner.lab.winrm.channel import Channel
-from provisioner.lab.winrm.engine import EngineSpec
 from provisioner.lab.winrm.runspace import SHOWN_CHARACTERS, Calls, Command, Failure, Runspace, Stopped
 from provisioner.lab.winrm.shells import Opening, Shell, command_id_of, command_response, signal_of
 from provisioner.lab.winrm.soap import RSP, Request
@@ -52,14 +48,15 @@ _BOOTSTRAP = (
 
 
 @dataclass
-class _Process:
+class Process:
     """A command of the shell."""
 
     channel: Channel
     stdin: bytearray = field(default_factory=bytearray)
     stdin_ended: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
-    child: subprocess.Popen[bytes] | None = None
+    kill: Callable[[], None] = lambda: None
+    """Ends what runs for it outside of this process."""
 
 
 class CmdShell(Shell):
@@ -67,14 +64,13 @@ class CmdShell(Shell):
 
     kind = "cmd"
 
-    def __init__(self, opening: Opening, functions: Functions, calls: Calls, engine: EngineSpec | None) -> None:
+    def __init__(self, opening: Opening, functions: Functions, calls: Calls) -> None:
         super().__init__(opening)
         self._functions = functions
         self._calls = calls
-        self._engine = engine
         codepage = opening.request.options.get("WINRS_CODEPAGE", "437")
         self._encoding = "utf-8" if codepage == "65001" else f"cp{codepage}"
-        self._processes: dict[str, _Process] = {}
+        self._processes: dict[str, Process] = {}
 
     def command(self, request: Request) -> str:
         command_id = command_id_of(request)
@@ -82,7 +78,7 @@ class CmdShell(Shell):
         parts = [line.findtext(f"{{{RSP}}}Command"), *(each.text for each in line.iterfind(f"{{{RSP}}}Arguments"))]
         text = " ".join(part for part in parts if part).strip()
         skips_cmd = request.options.get("WINRS_SKIP_CMD_SHELL", "").upper() == "TRUE"
-        process = _Process(self.new_channel(command_id))
+        process = Process(self.new_channel(command_id))
         self._processes[command_id] = process
         arguments = (process, text, 32767 if skips_cmd else COMMAND_LINE_LIMIT)
         threading.Thread(target=self._run, args=arguments, name="winrm-command", daemon=True).start()
@@ -112,15 +108,14 @@ class CmdShell(Shell):
             self._stop(process)
         self.abort_channels("The shell was closed.")
 
-    def _stop(self, process: _Process) -> None:
+    def _stop(self, process: Process) -> None:
         process.stopping.set()
         process.stdin_ended.set()
-        if process.child is not None:
-            process.child.kill()
+        process.kill()
 
     # -- the programs
 
-    def _run(self, process: _Process, line: str, limit: int) -> None:
+    def _run(self, process: Process, line: str, limit: int) -> None:
         exit_code = 1
         try:
             match = _POWERSHELL.fullmatch(line)
@@ -130,54 +125,20 @@ class CmdShell(Shell):
                 program = line.split(maxsplit=1)[0] if line else ""
                 words = f"'{program}' is not recognized as an internal or external command,\r\noperable program or batch file.\r\n"
                 self._say(process, "stderr", words)
-            elif self._engine is not None:
-                exit_code = self._genuine(process, self._engine, match["rest"] or "")
             else:
-                exit_code = self._powershell(process, match["rest"] or "")
+                exit_code = self.run_powershell(process, script_of(match["rest"] or ""))
         except Stopped:
             exit_code = STOPPED_EXIT_CODE
         finally:
             process.channel.finish(exit_code)
 
-    def _say(self, process: _Process, stream: str, text: str) -> None:
+    def _say(self, process: Process, stream: str, text: str) -> None:
         process.channel.put(stream, text.encode(self._encoding, "replace"))
 
-    def _genuine(self, process: _Process, engine: EngineSpec, options: str) -> int:
-        script = _script_of(options)
-        encoded = base64.b64encode(script.encode("utf-16-le")).decode()
-        read_end, write_end = os.pipe()
-        try:
-            process.child = subprocess.Popen(
-                [*engine.argv, "-NoLogo", "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded],
-                stdin=read_end,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=engine.environment(self.identity),
-            )
-        except OSError:
-            os.close(write_end)
-            raise
-        finally:
-            os.close(read_end)
-        if process.stopping.is_set():  # while it was started
-            process.child.kill()
-        feeding = threading.Thread(target=_feed, args=(process, write_end), name="winrm-stdin", daemon=True)
-        feeding.start()
-        out, err = process.child.communicate()
-        process.stdin_ended.set()  # most clients never end it
-        feeding.join()
-        if process.stopping.is_set():
-            raise Stopped
-        engine.after_pipeline()
-        for stream, data in (("stdout", out), ("stderr", err)):
-            if data:
-                process.channel.put(stream, data)
-        return process.child.returncode
-
-    def _powershell(self, process: _Process, options: str) -> int:
-        script = _script_of(options)
+    def run_powershell(self, process: Process, script: str) -> int:
+        """Runs until its end; gives its exit code. Raises Stopped."""
         if not all(pattern.search(script) for pattern in _BOOTSTRAP):
-            words = f"The lab's powershell does not know the script {script[:SHOWN_CHARACTERS]!r}; with the lab's engine pwsh it would."
+            words = f"The lab's powershell does not know the script {script[:SHOWN_CHARACTERS]!r}."
             self._say(process, "stderr", _clixml_error(words))
             return 1
         process.stdin_ended.wait()
@@ -193,7 +154,7 @@ class CmdShell(Shell):
         self._say(process, "stdout", json.dumps(answer, ensure_ascii=False, separators=(",", ":")) + "\r\n")
         return 0
 
-    def _call(self, process: _Process, module: str, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _call(self, process: Process, module: str, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         runspace = Runspace(self._functions, self._calls)
         output = _Collected(process)
         streams = Streams(
@@ -215,7 +176,7 @@ class CmdShell(Shell):
 class _Collected:
     """What a bootstrap gathers before it writes its one line."""
 
-    def __init__(self, process: _Process) -> None:
+    def __init__(self, process: Process) -> None:
         self._process = process
         self.results: list[Mapping[str, Any]] = []
 
@@ -232,14 +193,7 @@ class _Collected:
     def progress(self, activity: str, status: str, percent: int) -> None: ...
 
 
-def _feed(process: _Process, write_end: int) -> None:
-    """Standard input goes to the child whole, once it has ended: a script that reads it reads to its end, others do not wait for it."""
-    process.stdin_ended.wait()
-    with contextlib.suppress(BrokenPipeError), os.fdopen(write_end, "wb") as stdin:
-        stdin.write(process.stdin)
-
-
-def _script_of(options: str) -> str:
+def script_of(options: str) -> str:
     encoded = _ENCODED.search(options)
     if encoded:
         try:

@@ -15,15 +15,13 @@ from psrpcore.types import PSVersion
 
 from provisioner.lab.functions.api import Functions
 from provisioner.lab.winrm.auth import Accounts, ConnectionAuth
-from provisioner.lab.winrm.bridge import Engines, EngineShell
 from provisioner.lab.winrm.certificates import Certificates
 from provisioner.lab.winrm.cmd import CmdShell
-from provisioner.lab.winrm.engine import EngineSpec
 from provisioner.lab.winrm.http import HttpConnection, serve_in_background
 from provisioner.lab.winrm.network import Listener, Network
 from provisioner.lab.winrm.psrp import PsrpShell
 from provisioner.lab.winrm.runspace import Runspace
-from provisioner.lab.winrm.shells import Limits, Opening, Shell
+from provisioner.lab.winrm.shells import Limits, Opening, Shell, ShellHost
 from provisioner.lab.winrm.stats import Counters, Stats
 from provisioner.lab.winrm.trouble import Trouble
 from provisioner.lab.winrm.wsman import Service
@@ -38,8 +36,8 @@ HTTPS_PORT = 5986
 class WinRmEndpoint:
     """WinRM of the world's host, on loopback. Who may sign in stands in `State.accounts`, whether it can be reached in `Lan.link`.
 
-    `folder` keeps CA and certificates over restarts. Ports of 0 are free ones. With `engine`, shells run a genuine PowerShell in place of
-    the lab's own functions, but for those of the restricted configuration. `require_bindings` refuses NTLM without the channel bindings of the TLS connection; Windows' default is not to.
+    `folder` keeps CA and certificates over restarts. Ports of 0 are free ones. `shells` opens shells in place of the lab's own, but for
+    those of the restricted configuration. `require_bindings` refuses NTLM without the channel bindings of the TLS connection; Windows' default is not to.
     `monotonic` is the clock, real time, by which idle shells expire.
     """
 
@@ -51,7 +49,7 @@ class WinRmEndpoint:
         *,
         https_port: int = 0,
         http_port: int = 0,
-        engine: EngineSpec | None = None,
+        shells: ShellHost | None = None,
         host_name: str = "hv01.lab",
         routes: Routes | None = None,
         limits: Limits | None = None,
@@ -60,7 +58,7 @@ class WinRmEndpoint:
     ) -> None:
         self._kernel = kernel
         self._functions = functions
-        self._engine = engine
+        self._shells = shells
         self._host_name = host_name
         self._routes = routes
         self._ports = (https_port, http_port)
@@ -82,7 +80,6 @@ class WinRmEndpoint:
             trouble=self._trouble,
             monotonic=monotonic,
         )
-        self._engines = Engines(engine, self._accounts.first_administrator) if engine else None
         self.https_port = 0
         self.http_port = 0
 
@@ -100,24 +97,20 @@ class WinRmEndpoint:
             https.stop()
             raise
         self.https_port, self.http_port = https.port, http.port
-        if self._engines:
-            self._engines.start()
+        if self._shells:
+            self._shells.start()
         self._network.start([https, http])
 
     def stop(self) -> None:
-        """Ends connections, shells and engines."""
+        """Ends connections and shells."""
         self._network.stop()
         self._service.forget_all("The endpoint is stopping.")
-        if self._engines:
-            self._engines.stop()
+        if self._shells:
+            self._shells.stop()
 
     def stats(self) -> Stats:
         """The counters so far."""
         return self._counters.snapshot(self._service.open_shells())
-
-    def ready_spares(self) -> int:
-        """Engines that wait for a client, their pool open."""
-        return self._engines.ready() if self._engines else 0
 
     # -- Calls
 
@@ -185,8 +178,8 @@ class WinRmEndpoint:
         self._service.forget_all("The host was restarted.")
 
     def _powershell(self, opening: Opening) -> Shell:
-        if self._engines:
-            return EngineShell(opening, self._engines, self, self._service.forget)
+        if self._shells:
+            return self._shells.open_powershell(opening, self, self._service.forget)
         return PsrpShell(opening, self._new_runspace, self._version_table())
 
     def _restricted(self, opening: Opening) -> Shell:
@@ -196,7 +189,9 @@ class WinRmEndpoint:
         return Runspace(self._functions, self, restricted=restricted)
 
     def _cmd(self, opening: Opening) -> Shell:
-        return CmdShell(opening, self._functions, self, self._engine)
+        if self._shells:
+            return self._shells.open_cmd(opening, self._functions, self)
+        return CmdShell(opening, self._functions, self)
 
     def _version_table(self) -> dict[str, Any]:
         build = f"10.0.{self._machine()[1]}.2227"

@@ -160,6 +160,5 @@ def _not_modelled(what: str) -> ErrorRecord:
     return ErrorRecord(
         id="LabNotModelled",
         category="NotImplemented",
-        message=f"The lab's own runspace does not know {what}. Only the module TalosHyperV runs in it; with the lab's"
-        " engine pwsh anything does.",
+        message=f"The lab's own runspace does not know {what}. Only the module TalosHyperV runs in it.",
     )

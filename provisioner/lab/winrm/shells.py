@@ -5,12 +5,18 @@ from __future__ import annotations
 import abc
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 from xml.sax.saxutils import escape
 
 from provisioner.lab.winrm import soap
 from provisioner.lab.winrm.channel import Channel
 from provisioner.lab.winrm.soap import RSP, Request
+
+if TYPE_CHECKING:
+    from provisioner.lab.functions.api import Functions
+    from provisioner.lab.winrm.runspace import Calls
 
 POOL = ""
 """Key of the channel that belongs to the shell as a whole."""
@@ -157,3 +163,18 @@ def signal_of(request: Request) -> tuple[str, str]:
 def _duration(seconds: float) -> str:
     whole = int(seconds)
     return f"P{whole // 86400}DT{whole // 3600 % 24}H{whole // 60 % 60}M{whole % 60}S"
+
+
+class ShellHost(Protocol):
+    """Opens shells in place of the lab's own; the tests run a genuine PowerShell behind the same endpoint this way."""
+
+    def start(self) -> None:
+        """The endpoint starts to listen."""
+
+    def stop(self) -> None:
+        """The endpoint has stopped: processes end with it."""
+
+    def open_powershell(self, opening: Opening, calls: Calls, on_death: Callable[[Shell, str], None]) -> Shell:
+        """`on_death(shell, reason)` is called for a shell that ends by itself."""
+
+    def open_cmd(self, opening: Opening, functions: Functions, calls: Calls) -> Shell: ...

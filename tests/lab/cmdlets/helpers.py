@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from provisioner.lab.cmdlets.behaviours import Behaviour
-from provisioner.lab.cmdlets.behaviours.table import BEHAVIOURS
-from provisioner.lab.cmdlets.harness import ADMINISTRATOR, EngineHome
 from provisioner.lab.world.vmms import Caller
 from provisioner.lab.world.world import World
+from tests.engine.cmdlets.behaviours import Behaviour
+from tests.engine.cmdlets.behaviours.table import BEHAVIOURS
+from tests.engine.cmdlets.harness import ADMINISTRATOR, EngineHome
 
 DRIVER = Path(__file__).parent / "driver.ps1"
 HYPERV = "Microsoft.HyperV.PowerShell.Commands."

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.lab.cmdlets.behaviours import Behaviour, Surroundings
-from provisioner.lab.cmdlets.call import Call
-from provisioner.lab.cmdlets.description import Cmdlet, CmdletParameter, description
 from provisioner.lab.world.build import new_world
 from provisioner.lab.world.clock import HandClock
+from tests.engine.cmdlets.behaviours import Behaviour, Surroundings
+from tests.engine.cmdlets.call import Call
+from tests.engine.cmdlets.description import Cmdlet, CmdletParameter, description
 from tests.lab.cmdlets.helpers import Engine
 
 BOUND: list[tuple[str, frozenset[str]]] = []

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.lab.cmdlets.files import FileTree
 from provisioner.lab.world.build import new_world
 from provisioner.lab.world.state import HostFile
 from provisioner.lab.world.world import World
+from tests.engine.cmdlets.files import FileTree
 
 DISK = "D:\\VMs\\fileserver\\fileserver.vhdx"
 ISO = "C:\\ProgramData\\Images\\talos.iso"

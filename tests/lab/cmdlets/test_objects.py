@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.lab.cmdlets.description import description
+from tests.engine.cmdlets.description import description
 from tests.lab.cmdlets.helpers import Engine
 
 NAMESPACE = "Microsoft.HyperV.PowerShell."

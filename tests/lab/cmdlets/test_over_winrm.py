@@ -12,12 +12,14 @@ from pypsrp.complex_objects import PSInvocationState
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.shell import Process, WinRS
 
-from provisioner.lab.cmdlets.harness import EngineHome
 from provisioner.lab.functions.lab import LabFunctions
-from provisioner.lab.winrm import EngineSpec, WinRmEndpoint
+from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.build import new_world
 from provisioner.lab.world.state import Account
 from provisioner.lab.world.world import World
+from tests.engine.bridge import Engines
+from tests.engine.cmdlets.harness import EngineHome
+from tests.engine.process import EngineSpec
 from tests.lab.cmdlets.helpers import HYPERV
 from tests.lab.winrm.doubles import PASSWORD, USER, wsman
 
@@ -39,7 +41,7 @@ def endpoint(pwsh: str, running: World, tmp_path_factory: pytest.TempPathFactory
             after_pipeline=home.sync,
         )
         folder: Path = tmp_path_factory.mktemp("winrm")
-        endpoint = WinRmEndpoint(running.kernel, LabFunctions(running), folder, engine=spec)
+        endpoint = WinRmEndpoint(running.kernel, LabFunctions(running), folder, shells=Engines(spec, running.kernel))
         endpoint.start()
         yield endpoint
         endpoint.stop()

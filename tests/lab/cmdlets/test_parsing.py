@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from provisioner.lab.cmdlets.tasks import script_text, windows_words
-from provisioner.lab.cmdlets.wql import parse_filter, parse_query
+from tests.engine.cmdlets.tasks import script_text, windows_words
+from tests.engine.cmdlets.wql import parse_filter, parse_query
 
 ROW = {"Name": "vmms", "State": "Running", "Size": 42, "Path": "C:\\x"}
 

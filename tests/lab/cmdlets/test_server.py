@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from provisioner.lab.cmdlets.harness import ADMINISTRATOR, EngineHome
 from provisioner.lab.world.build import new_world
 from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.vmms import Caller
 from provisioner.lab.world.world import World
+from tests.engine.cmdlets.harness import ADMINISTRATOR, EngineHome
 
 
 class Client:

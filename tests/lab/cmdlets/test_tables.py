@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.lab.cmdlets.behaviours.table import BEHAVIOURS
-from provisioner.lab.cmdlets.call import made
-from provisioner.lab.cmdlets.description import ParameterSet, description
+from tests.engine.cmdlets.behaviours.table import BEHAVIOURS
+from tests.engine.cmdlets.call import made
+from tests.engine.cmdlets.description import ParameterSet, description
 
 MODULES = {
     "BitsTransfer",

@@ -13,11 +13,13 @@ from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.serializer import TaggedValue
 
 from provisioner.lab.functions.api import Parameter, Terminating
-from provisioner.lab.winrm import EngineSpec, WinRmEndpoint
+from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.winrm.binding import bind
 from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account, State, WindowsHost
+from tests.engine.bridge import Engines
+from tests.engine.process import EngineSpec
 from tests.lab.winrm.doubles import PARAMETERS, PASSWORD, USER, TableOfFunctions, load, wsman
 
 TYPES = {
@@ -112,7 +114,8 @@ def engine_endpoint(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     home = tmp_path_factory.mktemp("engine")
     state = State(host=WindowsHost(name="HV01", address="192.0.2.10"), accounts=[Account(USER, PASSWORD)])
     spec = EngineSpec([pwsh], {"HOME": str(home), "PATH": "/usr/bin:/bin"})
-    made = WinRmEndpoint(Kernel(state, HandClock()), TableOfFunctions(), home / "winrm", engine=spec)
+    kernel = Kernel(state, HandClock())
+    made = WinRmEndpoint(kernel, TableOfFunctions(), home / "winrm", shells=Engines(spec, kernel))
     made.start()
     yield made
     made.stop()

@@ -14,11 +14,13 @@ from pypsrp.exceptions import WSManFaultError
 from pypsrp.host import PSHost, PSHostUserInterface
 from pypsrp.powershell import PowerShell, RunspacePool
 
-from provisioner.lab.winrm import EngineSpec, WinRmEndpoint
+from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.winrm.identity import Identity
 from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account, State, WindowsHost
+from tests.engine.bridge import Engines
+from tests.engine.process import EngineSpec
 from tests.lab.winrm.doubles import PASSWORD, USER, TableOfFunctions, call, until, wsman
 from tests.lab.winrm.test_network import inject, link, stubborn
 
@@ -51,7 +53,7 @@ def spec(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> EngineSpec:
 
 @pytest.fixture(scope="module")
 def endpoint(spec: EngineSpec, world: Kernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WinRmEndpoint]:
-    made = WinRmEndpoint(world, TableOfFunctions(), tmp_path_factory.mktemp("winrm"), engine=spec)
+    made = WinRmEndpoint(world, TableOfFunctions(), tmp_path_factory.mktemp("winrm"), shells=Engines(spec, world))
     made.start()
     yield made
     made.stop()
@@ -194,28 +196,29 @@ def test_spares_serve_plain_pools_of_their_user(
 
     ended: list[int] = []
     spec = EngineSpec([pwsh], environment, spares=1, warm_up="$warm = 1", after_pipeline=lambda: ended.append(1))
-    spared = WinRmEndpoint(world, TableOfFunctions(), tmp_path / "winrm", engine=spec)
+    engines = Engines(spec, world)
+    spared = WinRmEndpoint(world, TableOfFunctions(), tmp_path / "winrm", shells=engines)
     spared.start()
     try:
-        until(lambda: spared.ready_spares() == 1)
+        until(lambda: engines.ready() == 1)
         with wsman(spared) as client, RunspacePool(client) as pool:
             process = pid(pool)
             assert script(pool, "$env:WHO") == [f"HV01\\{USER}"]
             script(pool, MODULE)
             assert [each["Id"] for each in call(pool, "Get-TalosItems", Id=["a"])[0]] == ["a"]
         assert len(ended) >= 4
-        until(lambda: spared.ready_spares() == 1)
+        until(lambda: engines.ready() == 1)
         with wsman(spared, username="operator", password="operator") as client, RunspacePool(client) as pool:
             assert script(pool, "$env:WHO") == ["HV01\\operator"]
-        assert spared.ready_spares() == 1
+        assert engines.ready() == 1
         assert users[:2] == [f"HV01\\{USER}"] * 2
     finally:
         spared.stop()
     assert gone(process)
 
 
-def test_stop_ends_engines_by_their_id(start: Callable[..., WinRmEndpoint], spec: EngineSpec) -> None:
-    other = start(engine=spec)
+def test_stop_ends_engines_by_their_id(start: Callable[..., WinRmEndpoint], spec: EngineSpec, kernel: Kernel) -> None:
+    other = start(shells=Engines(spec, kernel))
     pool = RunspacePool(wsman(other))
     pool.open()
     PowerShell(pool).add_script("while ($true) { Start-Sleep -Milliseconds 20 }").begin_invoke()

@@ -13,7 +13,10 @@ from pypsrp.client import Client
 from winrm.exceptions import WSManFaultError
 from winrm.protocol import Protocol
 
-from provisioner.lab.winrm import EngineSpec, WinRmEndpoint
+from provisioner.lab.winrm import WinRmEndpoint
+from provisioner.lab.world.kernel import Kernel
+from tests.engine.bridge import Engines
+from tests.engine.process import EngineSpec
 from tests.lab.winrm.doubles import MODULE, PASSWORD, USER, TableOfFunctions
 
 BOOTSTRAP = """
@@ -148,10 +151,10 @@ def test_pypsrp_runs_a_command_too(endpoint: WinRmEndpoint) -> None:
 
 
 def test_with_an_engine_the_same_bootstrap_runs_for_real(
-    pwsh: str, start: Callable[..., WinRmEndpoint], tmp_path: Path
+    pwsh: str, kernel: Kernel, start: Callable[..., WinRmEndpoint], tmp_path: Path
 ) -> None:
     spec = EngineSpec([pwsh], {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
-    shell = Shell(start(engine=spec))
+    shell = Shell(start(shells=Engines(spec, kernel)))
     module = (
         "# TalosHyperV module 1.0.0\n"
         "function Get-TalosEcho { [CmdletBinding()] param([string]$Text)\n [pscustomobject]@{ Text = $Text; Twice = $Text * 2 } }\n"

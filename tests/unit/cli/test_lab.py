@@ -24,7 +24,6 @@ DESCRIPTOR = Descriptor(
     rate=1,
     epoch=0,
     epoch_s=0,
-    engine="python",
     seed=1,
     host="hv01.lab",
     address="",

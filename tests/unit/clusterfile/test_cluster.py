@@ -90,7 +90,7 @@ def test_lab_file() -> None:
     cluster = load_cluster(ROOT / "clusters" / "lab.yaml").cluster
     lab = cluster.hosts["hv01.lab"].lab
     assert lab is not None
-    assert cluster.lab == lab == LabSpec(speed=lab.speed, engine="python", seed=1)
+    assert cluster.lab == lab == LabSpec(speed=lab.speed, seed=1)
     assert cluster.hosts["hv01.lab"].user == "provision"
     assert cluster.cert_sans == ("127.0.0.1",)
     assert (len(cluster.control_planes), len(cluster.workers)) == (1, 3)

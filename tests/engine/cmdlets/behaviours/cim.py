@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
-from provisioner.lab.cmdlets.behaviours.reach import answers
-from provisioner.lab.cmdlets.behaviours.system import services
-from provisioner.lab.cmdlets.call import Call, Object, ShellError, made
-from provisioner.lab.cmdlets.dates import host_now, iso
-from provisioner.lab.cmdlets.wql import Condition, Query, parse_filter, parse_query
 from provisioner.lab.world.state import Vm
 from provisioner.lab.world.vmms import VmView
+from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours.reach import answers
+from tests.engine.cmdlets.behaviours.system import services
+from tests.engine.cmdlets.call import Call, Object, ShellError, made
+from tests.engine.cmdlets.dates import host_now, iso
+from tests.engine.cmdlets.wql import Condition, Query, parse_filter, parse_query
 
 CIMV2, VIRTUALIZATION = "root/cimv2", "root/virtualization/v2"
 REALIZED = "Microsoft:Hyper-V:System:Realized"

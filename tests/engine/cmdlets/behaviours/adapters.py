@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from provisioner.lab.cmdlets import objects
-from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
-from provisioner.lab.cmdlets.behaviours.vms import selected
-from provisioner.lab.cmdlets.call import Call
 from provisioner.lab.world import hyperv_errors as refused
 from provisioner.lab.world.state import VirtualSwitch
 from provisioner.lab.world.vmms import VmView
+from tests.engine.cmdlets import objects
+from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours.vms import selected
+from tests.engine.cmdlets.call import Call
 
 Act = Callable[[VmView, int], None]
 

@@ -188,7 +188,7 @@ def description() -> Description:
     found = Description()
     folder = resources.files(__package__).joinpath("tables")
     texts = [entry.read_text(encoding="utf-8") for entry in sorted(folder.iterdir(), key=lambda each: each.name)]
-    tables = [yaml.load(text, Loader=_Words) for text in texts]  # noqa: S506 - a safe loader
+    tables = [yaml.load(text, Loader=_Words) for text in texts]
     for table in tables:
         _read_names(found, table)
     for table in tables:

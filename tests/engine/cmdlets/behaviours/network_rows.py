@@ -9,9 +9,9 @@ import copy
 import ipaddress
 from typing import Any
 
-from provisioner.lab.cmdlets.behaviours import Surroundings
-from provisioner.lab.cmdlets.call import Object, made
 from provisioner.lab.world.state import NetAdapter
+from tests.engine.cmdlets.behaviours import Surroundings
+from tests.engine.cmdlets.call import Object, made
 
 LOOPBACK, LOOPBACK_INDEX = "Loopback Pseudo-Interface 1", 1
 MULTICAST, MULTICAST_MAC = "224.0.0.22", "01-00-5E-00-00-16"
@@ -126,7 +126,7 @@ def route_rows(around: Surroundings) -> list[Object]:
                 "DestinationPrefix": prefix,
                 "NextHop": next_hop,
                 "AddressFamily": "IPv4",
-                "RouteMetric": 0 if next_hop != "0.0.0.0" else 256,  # noqa: S104 - how Windows writes "on link"
+                "RouteMetric": 0 if next_hop != "0.0.0.0" else 256,
                 "InterfaceMetric": 25,
             },
         )
@@ -137,9 +137,9 @@ def route_rows(around: Surroundings) -> list[Object]:
             rows.append(row(place(adapter), ANYWHERE, adapter.gateway))
         for address in adapter.addresses:
             network = ipaddress.ip_interface(address).network
-            rows += [row(place(adapter), str(network), "0.0.0.0")]  # noqa: S104 - on link
+            rows += [row(place(adapter), str(network), "0.0.0.0")]
     loopback = {"InterfaceAlias": LOOPBACK, "InterfaceIndex": LOOPBACK_INDEX, "ifIndex": LOOPBACK_INDEX}
-    return [*rows, row(loopback, "127.0.0.0/8", "0.0.0.0")]  # noqa: S104 - on link
+    return [*rows, row(loopback, "127.0.0.0/8", "0.0.0.0")]
 
 
 def neighbor_rows(around: Surroundings) -> list[Object]:

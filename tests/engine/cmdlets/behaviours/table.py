@@ -1,6 +1,6 @@
 """All behaviours: importing an area adds its cmdlets to the table."""
 
-from provisioner.lab.cmdlets.behaviours import (
+from tests.engine.cmdlets.behaviours import (
     BEHAVIOURS,
     adapters,
     cim,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
-from provisioner.lab.cmdlets.behaviours.network_rows import with_ip
-from provisioner.lab.cmdlets.call import Call
 from provisioner.lab.world.network import ROUTER_MAC
+from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours.network_rows import with_ip
+from tests.engine.cmdlets.call import Call
 
 PING_S, TCP_FAILS_S = 1.0, 20.0
 """A ping that nobody answers; Test-NetConnection on a closed port."""

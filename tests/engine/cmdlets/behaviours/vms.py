@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from provisioner.lab.cmdlets import objects
-from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
-from provisioner.lab.cmdlets.call import Call
-from provisioner.lab.cmdlets.dates import iso
 from provisioner.lab.world import hyperv_errors as refused
 from provisioner.lab.world.hyperv_errors import CmdletError
 from provisioner.lab.world.hyperv_vms import VmSettings
 from provisioner.lab.world.vmms import VmView, is_pattern, matches
+from tests.engine.cmdlets import objects
+from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.call import Call
+from tests.engine.cmdlets.dates import iso
 
 
 def selected(call: Call, around: Surroundings, name: str = "Name") -> list[VmView]:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from provisioner.lab.cmdlets.description import Cmdlet, description
 from provisioner.lab.world.hyperv_errors import CmdletError
 from provisioner.lab.world.vmms import Caller
+from tests.engine.cmdlets.description import Cmdlet, description
 
 Object = dict[str, Any]
 """An object of the tables: its properties, and its class under `#`. What is left out reads as null, zero or false."""

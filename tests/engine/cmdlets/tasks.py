@@ -14,7 +14,7 @@ from provisioner.lab.world.state import ScheduledTask
 from provisioner.lab.world.vmms import SYSTEM
 
 if TYPE_CHECKING:
-    from provisioner.lab.cmdlets.harness import EngineHome
+    from tests.engine.cmdlets.harness import EngineHome
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import fnmatch
 import ntpath
 
-from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
-from provisioner.lab.cmdlets.call import Call, ShellError
-from provisioner.lab.cmdlets.dates import host_now
 from provisioner.lab.world.storage import key
+from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.call import Call, ShellError
+from tests.engine.cmdlets.dates import host_now
 
 SHARING_VIOLATION = 0x80070020 - (1 << 32)
 _DATE_PARTS = "Year Month Day Hour Minute Second Millisecond DisplayHint Format UFormat AsUTC"

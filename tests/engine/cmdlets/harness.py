@@ -12,20 +12,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from provisioner.lab.cmdlets.behaviours import Behaviour, Surroundings
-from provisioner.lab.cmdlets.behaviours.table import BEHAVIOURS
-from provisioner.lab.cmdlets.description import description
-from provisioner.lab.cmdlets.files import FileTree
-from provisioner.lab.cmdlets.server import CmdletServer
-from provisioner.lab.cmdlets.tasks import TaskEngine
 from provisioner.lab.world.tasks import TERMINATED
 from provisioner.lab.world.vmms import Caller
 from provisioner.lab.world.world import World
+from tests.engine.cmdlets.behaviours import Behaviour, Surroundings
+from tests.engine.cmdlets.behaviours.table import BEHAVIOURS
+from tests.engine.cmdlets.description import description
+from tests.engine.cmdlets.files import FileTree
+from tests.engine.cmdlets.server import CmdletServer
+from tests.engine.cmdlets.tasks import TaskEngine
 
 ADMINISTRATOR = Caller("LAB\\Administrator")
 INHERITED = ("PATH", "LANG", "TZ", "TMPDIR", "DOTNET_ROOT", "LD_LIBRARY_PATH")
@@ -135,7 +134,7 @@ class EngineHome:
         """A module folder for each real module of the tables. Names stand in CmdletsToExport one by one, so that the first use of
         a cmdlet loads its module.
         """
-        stubs = resources.files("provisioner.lab.cmdlets").joinpath("stubs")
+        stubs = Path(__file__).parent / "stubs"
         for place in ("modules", "hyperv", "home"):
             shutil.rmtree(self.folder / place, ignore_errors=True)
             (self.folder / place).mkdir(parents=True)

@@ -6,13 +6,13 @@ import ntpath
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from provisioner.lab.cmdlets import objects
-from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
-from provisioner.lab.cmdlets.behaviours.vms import owners, selected
-from provisioner.lab.cmdlets.call import Call
 from provisioner.lab.world import hyperv_errors as refused
 from provisioner.lab.world.state import DvdDrive, HardDrive
 from provisioner.lab.world.vmms import VmView
+from tests.engine.cmdlets import objects
+from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours.vms import owners, selected
+from tests.engine.cmdlets.call import Call
 
 _Drive = TypeVar("_Drive", HardDrive, DvdDrive)
 

@@ -9,8 +9,9 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
-from provisioner.lab.cmdlets.behaviours.network_rows import (
+from provisioner.lab.world.state import NetAdapter
+from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours.network_rows import (
     ANYWHERE,
     IPV4,
     IPV6,
@@ -25,8 +26,7 @@ from provisioner.lab.cmdlets.behaviours.network_rows import (
     route_rows,
     with_ip,
 )
-from provisioner.lab.cmdlets.call import Call, Object, ShellError, made
-from provisioner.lab.world.state import NetAdapter
+from tests.engine.cmdlets.call import Call, Object, ShellError, made
 
 # -- filters
 

@@ -24,11 +24,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from provisioner.lab.cmdlets.behaviours import Behaviour, Surroundings
-from provisioner.lab.cmdlets.call import Call, ShellError, Stopped
-from provisioner.lab.cmdlets.description import description
 from provisioner.lab.world.hyperv_errors import CmdletError
 from provisioner.lab.world.vmms import Caller
+from tests.engine.cmdlets.behaviours import Behaviour, Surroundings
+from tests.engine.cmdlets.call import Call, ShellError, Stopped
+from tests.engine.cmdlets.description import description
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class _Server(socketserver.ThreadingTCPServer):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the signature is the library's
+    def handle_error(self, request: Any, client_address: Any) -> None:
         self.cmdlets.failures.append(sys.exc_info()[1] or RuntimeError("a connection of an engine failed"))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from provisioner.lab.cmdlets import objects
-from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
-from provisioner.lab.cmdlets.call import Call
 from provisioner.lab.world import hyperv_errors as refused
 from provisioner.lab.world.state import VirtualSwitch
 from provisioner.lab.world.vmms import is_pattern
+from tests.engine.cmdlets import objects
+from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.call import Call
 
 
 def switch_out(call: Call, around: Surroundings, switch: VirtualSwitch) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ntpath
 from dataclasses import dataclass
 
-from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
-from provisioner.lab.cmdlets.call import Call, ShellError
 from provisioner.lab.world.vmms import is_pattern, matches
+from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.call import Call, ShellError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import re
+import subprocess
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,11 +18,13 @@ from typing import Any
 import psrpcore
 from psrpcore.types import RunspacePoolState
 
+from provisioner.lab.functions.api import Functions
 from provisioner.lab.winrm import fragments, soap
+from provisioner.lab.winrm.auth import Accounts
 from provisioner.lab.winrm.channel import Channel
-from provisioner.lab.winrm.engine import SESSION, Engine, EngineGone, EngineSpec
+from provisioner.lab.winrm.cmd import CmdShell, Process
 from provisioner.lab.winrm.identity import Identity
-from provisioner.lab.winrm.runspace import MODULE_HEADER, Calls
+from provisioner.lab.winrm.runspace import MODULE_HEADER, Calls, Stopped
 from provisioner.lab.winrm.shells import (
     POOL,
     STOP_WAIT_S,
@@ -31,6 +35,8 @@ from provisioner.lab.winrm.shells import (
     signal_of,
 )
 from provisioner.lab.winrm.soap import POWERSHELL, RSP, Request, decoded, text_of
+from provisioner.lab.world.kernel import Kernel
+from tests.engine.process import SESSION, Engine, EngineGone, EngineSpec
 
 OPEN_WAIT_S = 30.0
 _ENDED = "The PowerShell process of this shell has ended."
@@ -102,12 +108,11 @@ class Spare:
 
 
 class Engines:
-    """All engines of the endpoint: they end with it."""
+    """All engines of an endpoint, and the shells that they serve: they end with it."""
 
-    def __init__(self, spec: EngineSpec, spare_for: Callable[[], Identity | None]) -> None:
-        """`spare_for` tells who gets the spares: their environment is made for one user."""
+    def __init__(self, spec: EngineSpec, kernel: Kernel) -> None:
         self._spec = spec
-        self._spare_for = spare_for
+        self._kernel = kernel
         self._lock = threading.Lock()
         self._spares: list[Spare] = []
         self._given: set[Engine] = set()
@@ -117,6 +122,12 @@ class Engines:
 
     def start(self) -> None:
         self._refill()
+
+    def open_powershell(self, opening: Opening, calls: Calls, on_death: Callable[[Shell, str], None]) -> Shell:
+        return EngineShell(opening, self, calls, on_death)
+
+    def open_cmd(self, opening: Opening, functions: Functions, calls: Calls) -> Shell:
+        return EngineCmdShell(opening, functions, calls, self._spec)
 
     def ready(self) -> int:
         """Spares that could be given away now."""
@@ -177,8 +188,15 @@ class Engines:
     def after_pipeline(self) -> None:
         self._spec.after_pipeline()
 
+    def _first_administrator(self) -> Identity | None:
+        """Who gets the spares: their environment is made for one user."""
+        with self._kernel.lock:
+            users = [account.user for account in self._kernel.state.accounts]
+        identities = (Accounts(self._kernel).identity(user) for user in users)
+        return next((found for found in identities if found and found.administrator), None)
+
     def _refill(self) -> None:
-        identity = self._spare_for()
+        identity = self._first_administrator()
         with self._lock:
             if self._stopping.is_set() or identity is None:
                 return
@@ -348,3 +366,50 @@ class EngineShell(Shell):
                     self._calls.count_module_load()
             else:
                 self._calls.count_call(command.text)
+
+
+class EngineCmdShell(CmdShell):
+    """A cmd shell whose `powershell` is an engine's process of its own, for any script."""
+
+    def __init__(self, opening: Opening, functions: Functions, calls: Calls, spec: EngineSpec) -> None:
+        super().__init__(opening, functions, calls)
+        self._spec = spec
+
+    def run_powershell(self, process: Process, script: str) -> int:
+        encoded = base64.b64encode(script.encode("utf-16-le")).decode()
+        read_end, write_end = os.pipe()
+        try:
+            child = subprocess.Popen(
+                [*self._spec.argv, "-NoLogo", "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded],
+                stdin=read_end,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=self._spec.environment(self.identity),
+            )
+        except OSError:
+            os.close(write_end)
+            raise
+        finally:
+            os.close(read_end)
+        process.kill = child.kill
+        if process.stopping.is_set():  # while it was started
+            child.kill()
+        feeding = threading.Thread(target=_feed, args=(process, write_end), name="winrm-stdin", daemon=True)
+        feeding.start()
+        out, err = child.communicate()
+        process.stdin_ended.set()  # most clients never end it
+        feeding.join()
+        if process.stopping.is_set():
+            raise Stopped
+        self._spec.after_pipeline()
+        for stream, data in (("stdout", out), ("stderr", err)):
+            if data:
+                process.channel.put(stream, data)
+        return child.returncode
+
+
+def _feed(process: Process, write_end: int) -> None:
+    """Standard input goes to the child whole, once it has ended: a script that reads it reads to its end, others do not wait for it."""
+    process.stdin_ended.wait()
+    with contextlib.suppress(BrokenPipeError), os.fdopen(write_end, "wb") as stdin:
+        stdin.write(process.stdin)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ntpath
 
-from provisioner.lab.cmdlets.behaviours import Surroundings, behaviour
-from provisioner.lab.cmdlets.call import Call, ShellError
 from provisioner.lab.world.downloads import DownloadFailed
 from provisioner.lab.world.storage import FileFault
+from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.call import Call, ShellError
 
 NO_LOGON = 0x800704DD - (1 << 32)
 HRESULTS = {"no-space": 0x80070070, "in-use": 0x80070020, "no-folder": 0x80070003, "no-volume": 0x80070003}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from provisioner.lab.cmdlets.behaviours import Surroundings
+from tests.engine.cmdlets.behaviours import Surroundings
 
 
 def host_now(around: Surroundings) -> datetime:

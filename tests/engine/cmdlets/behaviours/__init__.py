@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from provisioner.lab.cmdlets.call import Call
-from provisioner.lab.cmdlets.files import FileTree
 from provisioner.lab.world.hyperv import HyperV
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import WindowsHost
 from provisioner.lab.world.storage import Storage
 from provisioner.lab.world.world import World
+from tests.engine.cmdlets.call import Call
+from tests.engine.cmdlets.files import FileTree
 
 
 @dataclass(frozen=True)
