@@ -344,7 +344,7 @@ def open_ports(
 
     `on_call` hears of every call to a host; `on_away(host, reason)` that a host does not answer, and with None that it does again.
     """
-    from provisioner.hyperv.host import HyperVHost
+    from provisioner.hyperv.client import HyperVHost
 
     logging.getLogger().addHandler(
         logging.NullHandler()

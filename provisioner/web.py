@@ -35,7 +35,7 @@ def straight(session: requests.Session) -> requests.Session:
     return session
 
 
-class Answer(requests.Response):
+class BoundedResponse(requests.Response):
     """An answer that is never read beyond its bound."""
 
     most = ERROR_BYTES
@@ -59,9 +59,9 @@ class BoundedAdapter(HTTPAdapter):
         self.most = most
         super().__init__(max_retries=0)
 
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> Answer:
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> BoundedResponse:
         """Raises Malformed for a redirect, and for a compressed answer: nobody asked for one."""
-        answer = Answer()
+        answer = BoundedResponse()
         answer.__dict__.update(super().build_response(req, resp).__dict__)
         answer.expected = self.expected
         answer.most = self.most if answer.status_code < requests.codes.bad_request else ERROR_BYTES

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 
 from provisioner.data import data_folder
+from provisioner.winrm.transport import ScriptModule, Statement
 
 NAME = "TalosHyperV"
+MODULE = f"the module {NAME}"
+"""As what its functions are to write, in `Malformed.expected`."""
+GET_HOST = Statement(function="Get-TalosHost")
+"""Also the question whether a runspace knows the module, and which version of it."""
+HOST_TYPE = "TalosHyperV.Host"
 _VERSION = re.compile(r"^module_version:\s*(\S+)", re.MULTILINE)
-_OPEN_ENDPOINTS = re.compile(r"microsoft\.powershell(32)?|powershell\.\d[\w.-]*", re.IGNORECASE)
 
 
 @functools.cache
@@ -35,18 +41,23 @@ def module_text() -> str:
     )
 
 
-def may_load_text(endpoint: str) -> bool:
-    """Whether a session configuration takes text. Only those that PowerShell itself registers do (Windows PowerShell's, and
-    `PowerShell.7` with its versions); any other is somebody's restricted endpoint, and there the module must be installed.
-    """
-    return _OPEN_ENDPOINTS.fullmatch(endpoint) is not None
+@functools.cache
+def output_of(function: str) -> tuple[str, Mapping[str, str]]:
+    """PSTypeName and field types of a function's results, by the contract: JSON carries neither."""
+    import yaml  # the other transport alone needs it
+
+    contract = yaml.safe_load((data_folder("powershell") / NAME / "contract.yaml").read_text(encoding="utf-8"))
+    type_name = contract["functions"][function]["output"]
+    return type_name, contract["types"][type_name]
 
 
-class ModuleNeed:
-    """Whether the host's runspaces need the module's text: learned by the first, true for all."""
-
-    def __init__(self) -> None:
-        self.needed: bool | None = None
-
-    def learned(self, *, needed: bool) -> None:
-        self.needed = needed
+def script_module() -> ScriptModule:
+    """The module as a session of WinRM needs to know it."""
+    return ScriptModule(
+        name=NAME,
+        version=module_version(),
+        text=module_text,
+        question=GET_HOST,
+        answer_type=HOST_TYPE,
+        output=output_of,
+    )

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from provisioner.errors import KubeRefused, Unreachable
 from provisioner.kubernetes.facts import node_facts, pod_facts
-from provisioner.kubernetes.http import CALL_S, WATCH_S, WATCH_SLACK_S, KubeHttp, Watch, cut_call, leave
+from provisioner.kubernetes.http import CALL_S, WATCH_S, WATCH_SLACK_S, KubeHttp, WatchStream, cut_call, leave
 from provisioner.kubernetes.kubeconfig import read_kubeconfig
-from provisioner.kubernetes.reading import Fields, malformed
+from provisioner.kubernetes.reading import JsonObject, malformed
 from provisioner.model.facts import NodeFacts, PodFacts
 from provisioner.ports import Clock, Dialer, Endpoint
 from provisioner.wire import excerpt
@@ -73,7 +73,7 @@ class KubeClient:
         for session in sessions.values():
             session.close()
 
-    async def _list(self, kubeconfig: bytes, path: str) -> Fields:
+    async def _list(self, kubeconfig: bytes, path: str) -> JsonObject:
         api = await self._api(kubeconfig)
         return await _call(lambda: api.document(path))
 
@@ -90,12 +90,12 @@ def _sorted(nodes: dict[str, NodeFacts]) -> tuple[NodeFacts, ...]:
     return tuple(nodes[name] for name in sorted(nodes))
 
 
-def _items(listed: Fields) -> list[Fields]:
+def _items(listed: JsonObject) -> list[JsonObject]:
     """`items` must be there, empty or not: an answer without it is no list."""
     return listed.each("items", required=True, most=OBJECTS)
 
 
-def _take(event: Fields, nodes: dict[str, NodeFacts]) -> bool:
+def _take(event: JsonObject, nodes: dict[str, NodeFacts]) -> bool:
     """Whether the event changed a node that we know about. Raises KubeRefused for an ERROR event, Malformed for one that is none."""
     kind, subject = event.required("type"), event.within("object")
     if kind == "ERROR":
@@ -154,11 +154,11 @@ async def _on_thread(work: Callable[[], R]) -> R:
 
 
 @contextlib.asynccontextmanager
-async def _events(open_watch: Callable[[], Watch]) -> AsyncIterator[AsyncIterator[Fields]]:
+async def _events(open_watch: Callable[[], WatchStream]) -> AsyncIterator[AsyncIterator[JsonObject]]:
     """A watch's events, read on a thread of its own and cut when the block is left, or when the API does not end it itself."""
     watch = await _call(open_watch)
     loop = asyncio.get_running_loop()
-    arrived: asyncio.Queue[Fields | BaseException | None] = asyncio.Queue()
+    arrived: asyncio.Queue[JsonObject | BaseException | None] = asyncio.Queue()
 
     def read() -> None:
         end: BaseException | None = None
@@ -170,7 +170,7 @@ async def _events(open_watch: Callable[[], Watch]) -> AsyncIterator[AsyncIterato
                 end = error
             loop.call_soon_threadsafe(arrived.put_nowait, end)
 
-    async def events() -> AsyncIterator[Fields]:
+    async def events() -> AsyncIterator[JsonObject]:
         while (event := await arrived.get()) is not None:
             if isinstance(event, BaseException):
                 raise event

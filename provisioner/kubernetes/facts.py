@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provisioner.kubernetes.reading import Fields
+from provisioner.kubernetes.reading import JsonObject
 from provisioner.model.facts import NodeFacts, PodFacts
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
@@ -15,7 +15,7 @@ Source: https://github.com/kubernetes/kubernetes/blob/v1.34.1/pkg/kubelet/contai
 """
 
 
-def node_facts(node: Fields) -> NodeFacts:
+def node_facts(node: JsonObject) -> NodeFacts:
     status, metadata = node.within("status"), node.within("metadata")
     ready = _condition(status, "Ready")
     is_ready = ready is not None and ready.text("status") == "True"
@@ -33,7 +33,7 @@ def node_facts(node: Fields) -> NodeFacts:
     )
 
 
-def pod_facts(pod: Fields) -> PodFacts:
+def pod_facts(pod: JsonObject) -> PodFacts:
     status, metadata = pod.within("status"), pod.within("metadata")
     labels = metadata.within("labels")
     ready = _condition(status, "Ready")
@@ -47,5 +47,5 @@ def pod_facts(pod: Fields) -> PodFacts:
     )
 
 
-def _condition(status: Fields, type: str) -> Fields | None:
+def _condition(status: JsonObject, type: str) -> JsonObject | None:
     return next((each for each in status.each("conditions", most=CONDITIONS) if each.text("type") == type), None)

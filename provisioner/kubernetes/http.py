@@ -16,7 +16,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from provisioner.clienttls import load_client_certificate
 from provisioner.errors import KubeRefused, Malformed, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.kubernetes.kubeconfig import Access
-from provisioner.kubernetes.reading import KUBERNETES, Fields, malformed, parsed
+from provisioner.kubernetes.reading import KUBERNETES, JsonObject, malformed, parsed
 from provisioner.ports import Endpoint
 from provisioner.web import BoundedAdapter, explain, http_status, size, straight
 from provisioner.wire import clipped, excerpt
@@ -126,13 +126,13 @@ class KubeHttp:
             _check(answer)
             return clipped(answer.text)
 
-    def document(self, path: str) -> Fields:
+    def document(self, path: str) -> JsonObject:
         """The JSON object of an answer. Raises TransportError."""
         with failures(self._at), self._session.get(self._base + path, timeout=(CONNECT_S, READ_S)) as answer:
             _check(answer)
             return parsed(answer.content)
 
-    def watch(self, path: str, **query: str) -> Watch:
+    def watch(self, path: str, **query: str) -> WatchStream:
         """Raises TransportError; the watch ends after `WATCH_S`."""
         params = {"watch": "1", "timeoutSeconds": str(WATCH_S), "allowWatchBookmarks": "true", **query}
         timeout = (CONNECT_S, WATCH_S + WATCH_SLACK_S)
@@ -141,20 +141,20 @@ class KubeHttp:
             if not answer.ok:
                 with answer:
                     _check(answer)
-        return Watch(answer, self._at)
+        return WatchStream(answer, self._at)
 
     def close(self) -> None:
         self._session.close()
 
 
-class Watch:
+class WatchStream:
     """Events of a watch, one by one."""
 
     def __init__(self, answer: requests.Response, at: str) -> None:
         self._answer = answer
         self._at = at
 
-    def __iter__(self) -> Iterator[Fields]:
+    def __iter__(self) -> Iterator[JsonObject]:
         """Raises TransportError."""
         with failures(self._at), self._answer:
             begun: list[bytes] = []  # of the event that has not come whole yet

@@ -21,7 +21,7 @@ def malformed(came: str) -> Malformed:
     return Malformed(came, expected=KUBERNETES)
 
 
-def parsed(text: str | bytes) -> Fields:
+def parsed(text: str | bytes) -> JsonObject:
     """A JSON object. Raises Malformed."""
     try:
         document = json.loads(text)
@@ -29,10 +29,10 @@ def parsed(text: str | bytes) -> Fields:
         raise malformed(f"{excerpt(text)} where JSON is due") from None
     if not isinstance(document, dict):
         raise malformed(f"{shown(document)} where a JSON object is due")
-    return Fields(document, "the answer")
+    return JsonObject(document, "the answer")
 
 
-class Fields:
+class JsonObject:
     """One object of JSON. Every method raises Malformed, with the place, for what is of another form."""
 
     def __init__(self, values: Mapping[str, Any], place: str) -> None:
@@ -71,14 +71,14 @@ class Fields:
             raise self._wrong(name, "a whole number", value)
         return value or 0
 
-    def within(self, name: str) -> Fields:
+    def within(self, name: str) -> JsonObject:
         """An object; one without any field when it is not there."""
         value = self._values.get(name)
         if value is not None and not isinstance(value, dict):
             raise self._wrong(name, "an object", value)
-        return Fields(value or {}, f"{self._place}: {name}" if ":" not in self._place else f"{self._place}.{name}")
+        return JsonObject(value or {}, f"{self._place}: {name}" if ":" not in self._place else f"{self._place}.{name}")
 
-    def each(self, name: str, *, required: bool = False, most: int) -> list[Fields]:
+    def each(self, name: str, *, required: bool = False, most: int) -> list[JsonObject]:
         """The objects of a list."""
         value = self._values.get(name)
         if value is None and not required:
@@ -87,7 +87,7 @@ class Fields:
             raise self._wrong(name, "a list of objects", value)
         if len(value) > most:
             raise malformed(f"{self._place}: {len(value):,} {name}")
-        return [Fields(item, f"{name}[{number}]") for number, item in enumerate(value)]
+        return [JsonObject(item, f"{name}[{number}]") for number, item in enumerate(value)]
 
     def __contains__(self, name: str) -> bool:
         return self._values.get(name) is not None

@@ -20,24 +20,24 @@ import requests
 from pypsrp.wsman import _TransportHTTP
 
 from provisioner.errors import Malformed
-from provisioner.hyperv import facts, verbs
-from provisioner.hyperv.module import ModuleNeed
-from provisioner.hyperv.psrp import PsrpSession
-from provisioner.hyperv.resend import action_of
-from provisioner.hyperv.transport import Call, SignIn, Unheard
-from provisioner.hyperv.winrs import WinrsSession
+from provisioner.hyperv import functions, parse
+from provisioner.hyperv.module import script_module
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account, State, WindowsHost
-from provisioner.ports import Endpoint
+from provisioner.winrm.connection import Connection
+from provisioner.winrm.psrp import PsrpSession
+from provisioner.winrm.retry import action_of
+from provisioner.winrm.transport import DiscardRecords, Invocation, ModuleState, SignIn
+from provisioner.winrm.winrs import WinrsSession
 from tests.fuzz.bend import bend_bytes, bend_text
 from tests.fuzz.budget import dice
 from tests.fuzz.ends import end_of
 from tests.lab.clients.helpers import PASSWORD, USER, ScriptedHost
-from tests.unit.hyperv.test_hooks import Line
+from tests.unit.winrm.test_hooks import OnePlace
 
-STATEMENTS = (verbs.get_host(), verbs.get_vm(["a", "b"]))
+STATEMENTS = (functions.get_host(), functions.get_vm(["a", "b"]))
 _STREAM = re.compile(rb"(<(?:\w+:)?Stream[^>]*>)([^<]+)(</)")
 _RELATES = re.compile(rb"(RelatesTo>)[^<]*")
 _MESSAGE = re.compile(rb"MessageID>([^<]+)<")
@@ -45,7 +45,7 @@ Answers = dict[str, list[bytes]]
 """By action, in the order in which they came."""
 
 
-class Results(Unheard):
+class Results(DiscardRecords):
     """Turns each result into facts, as the port does."""
 
     def __init__(self) -> None:
@@ -64,24 +64,15 @@ class Results(Unheard):
     def read(self) -> None:
         for type_name, values in self.taken:
             if type_name == "TalosHyperV.Host":
-                self.seen.append(facts.host_facts(values))
+                self.seen.append(parse.host_facts(values))
             if type_name == "TalosHyperV.VM":
-                self.seen.append(facts.vm_facts(values, "Get-TalosVM"))
+                self.seen.append(parse.vm_facts(values, "Get-TalosVM"))
 
 
-class AtEndpoint(Line):
-    def __init__(self, port: int) -> None:
-        super().__init__()
-        self._port = port
-
-    def locate(self) -> Endpoint:
-        return Endpoint(host="127.0.0.1", port=self._port, server_name="127.0.0.1")
-
-
-Make = Callable[[SignIn, Line], Any]
+Make = Callable[[SignIn, Connection], Any]
 MAKE: dict[str, Make] = {
-    "psrp": lambda sign_in, line: PsrpSession(sign_in, line, ModuleNeed()),
-    "winrs": WinrsSession,
+    "psrp": lambda sign_in, connection: PsrpSession(sign_in, connection, script_module(), ModuleState()),
+    "winrs": lambda sign_in, connection: WinrsSession(sign_in, connection, script_module()),
 }
 
 
@@ -110,8 +101,10 @@ def record(endpoint: WinRmEndpoint, make: Make, patch: pytest.MonkeyPatch) -> An
     results = Results()
     with patch.context() as inner:
         inner.setattr(_TransportHTTP, "send", noting)
-        session = make(SignIn(user=USER, password=PASSWORD, ca_path=endpoint.ca_path), AtEndpoint(endpoint.https_port))
-        session.run(Call(statements=STATEMENTS, records=results))
+        session = make(
+            SignIn(user=USER, password=PASSWORD, ca_path=endpoint.ca_path), OnePlace(endpoint.https_port, "127.0.0.1")
+        )
+        session.run(Invocation(statements=STATEMENTS, records=results))
         session.close()
     results.read()
     assert len(results.seen) == 3, "the talk was a good one"
@@ -171,8 +164,8 @@ def test_a_host_that_answers_anything(
         monkeypatch.setattr(_TransportHTTP, "send", played(answers, bend, victim))
 
         def talk(results: Results = results) -> None:
-            session = MAKE[transport](SignIn(user=USER, password=PASSWORD), AtEndpoint(1))
-            session.run(Call(statements=STATEMENTS, records=results))
+            session = MAKE[transport](SignIn(user=USER, password=PASSWORD), OnePlace(1))
+            session.run(Invocation(statements=STATEMENTS, records=results))
             results.read()
             session.close()
 
@@ -213,8 +206,8 @@ def test_a_pipeline_without_an_end_is_ended(
         return _RELATES.sub(rb"\g<1>" + asked[1], answer)
 
     monkeypatch.setattr(_TransportHTTP, "send", send)
-    monkeypatch.setattr("provisioner.hyperv.http.CALL_REQUESTS", 500)
-    session = MAKE["psrp"](SignIn(user=USER, password=PASSWORD), AtEndpoint(1))
+    monkeypatch.setattr("provisioner.winrm.http.CALL_REQUESTS", 500)
+    session = MAKE["psrp"](SignIn(user=USER, password=PASSWORD), OnePlace(1))
     with pytest.raises(Malformed, match=words):
-        session.run(Call(statements=STATEMENTS))
+        session.run(Invocation(statements=STATEMENTS))
     session.close()

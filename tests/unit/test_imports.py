@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "provisioner"
 
-ADAPTERS = {"hyperv", "talos", "kubernetes", "images", "store", "views", "schedule"}
+ADAPTERS = {"hyperv", "winrm", "talos", "kubernetes", "images", "store", "views", "schedule"}
 VALUES = {"errors", "faults", "model"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -29,6 +29,8 @@ ALLOWED: dict[str, set[str]] = {
     "clusterfile": VALUES | {"images", "data", "clusterfile"},
     "images": VALUES | {"ports", "images"},
     **{adapter: VALUES | {"ports", "data", "clienttls", "wire", "web", adapter} for adapter in ADAPTERS - {"images"}},
+    "winrm": VALUES | {"ports", "wire", "web", "winrm"},  # a transport, which knows no Talos
+    "hyperv": VALUES | {"ports", "data", "winrm", "wire", "hyperv"},
     "talos": VALUES | {"ports", "data", "clienttls", "wire", "talos", "talos.api.gen"},
     "lab": {"lab", "data", "talos.api.gen"},  # only what a stranger could know too: the messages it must speak
     "context": VALUES | ADAPTERS | {"ports", "data", "lab", "clusterfile"},

@@ -17,7 +17,7 @@ import yaml
 from google.protobuf.empty_pb2 import Empty
 
 from provisioner.errors import Unreachable
-from provisioner.hyperv.host import HyperVHost
+from provisioner.hyperv.client import HyperVHost
 from provisioner.lab.functions.api import ErrorRecord, Parameter, Streams, Terminating
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.model.cluster import HostSpec

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from provisioner.errors import HostRefused, Malformed, NotTrusted, Rejected, Unreachable
-from provisioner.hyperv import workers
+from provisioner.hyperv import pool
 from provisioner.lab.functions.api import Terminating
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.kernel import Kernel
@@ -44,7 +44,7 @@ def link(kernel: Kernel, *, up: bool, failure: str = "reset") -> None:
 @pytest.fixture
 def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy this computer is, no second session is made."""
-    monkeypatch.setattr(workers, "SECOND_S", 60.0)
+    monkeypatch.setattr(pool, "SECOND_S", 60.0)
 
 
 @pytest.mark.usefixtures("one_worker")
@@ -316,7 +316,7 @@ def test_a_client_certificate_signs_in(endpoint: WinRmEndpoint) -> None:
 
 
 def test_a_host_that_is_not_there_is_told_soon(endpoint: WinRmEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("provisioner.hyperv.line.FIRST_CONTACT_S", 0.3)
+    monkeypatch.setattr("provisioner.winrm.connection.FIRST_CONTACT_S", 0.3)
     endpoint.stop()
 
     async def test() -> None:
@@ -346,7 +346,7 @@ def test_a_sign_in_may_begin_before_anybody_asks(endpoint: WinRmEndpoint) -> Non
 def test_what_goes_wrong_at_that_sign_in_is_told_to_who_asks(
     endpoint: WinRmEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("provisioner.hyperv.line.FIRST_CONTACT_S", 0.3)
+    monkeypatch.setattr("provisioner.winrm.connection.FIRST_CONTACT_S", 0.3)
 
     async def test() -> None:
         async with Client(endpoint, password="wrong") as host:
@@ -598,7 +598,7 @@ def test_what_has_not_begun_never_will(endpoint: WinRmEndpoint, scripted: Script
 
 
 def test_secrets_are_in_no_repr(endpoint: WinRmEndpoint) -> None:
-    from provisioner.hyperv.transport import SignIn
+    from provisioner.winrm.transport import SignIn
 
     assert "hunter2" not in repr(SignIn(user="u", password="hunter2"))
     assert "hunter2" not in repr(vars(Client(endpoint, password="hunter2").host))

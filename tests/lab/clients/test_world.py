@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from provisioner.errors import HostRefused, KubeRefused, TransportError, Unreachable
-from provisioner.hyperv.host import HyperVHost
+from provisioner.hyperv.client import HyperVHost
 from provisioner.kubernetes.client import KubeClient
 from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.kubernetes.servers import KubeServers

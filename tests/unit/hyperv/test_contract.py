@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from provisioner.hyperv import verbs
-from provisioner.hyperv.transport import Int64, Statement
+from provisioner.hyperv import functions
 from provisioner.ports import VmChange, VmRequest
+from provisioner.winrm.transport import Int64, Statement
 from tests.conftest import ROOT
 
 FUNCTIONS: dict[str, Any] = yaml.safe_load((ROOT / "powershell/TalosHyperV/contract.yaml").read_text())["functions"]
@@ -23,20 +23,20 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 }
 
 FULL: list[Statement] = [
-    verbs.get_host(),
-    verbs.get_switch("LAB", marked=True),
-    verbs.new_switch(
+    functions.get_host(),
+    functions.get_switch("LAB", marked=True),
+    functions.new_switch(
         name="LAB", adapter="Ethernet", allow_management_os=False, vlan=3, mark="m", watchdog_s=90, retry=True
     ),
-    verbs.confirm_switch(name="LAB", job_id="j"),
-    verbs.remove_switch(name="LAB", cluster_id="c"),
-    verbs.get_folder("D:\\VMs"),
-    verbs.remove_folder("D:\\VMs\\cp-1", cluster_id="c"),
-    verbs.set_switch(name="LAB", cluster_id="c", mark="m"),
-    verbs.get_image(["a"], verify=True),
-    verbs.save_image(url="u", path="p", sha256="s", sha256_url="x"),
-    verbs.remove_image("p"),
-    verbs.new_vm(
+    functions.confirm_switch(name="LAB", job_id="j"),
+    functions.remove_switch(name="LAB", cluster_id="c"),
+    functions.get_folder("D:\\VMs"),
+    functions.remove_folder("D:\\VMs\\cp-1", cluster_id="c"),
+    functions.set_switch(name="LAB", cluster_id="c", mark="m"),
+    functions.get_image(["a"], verify=True),
+    functions.save_image(url="u", path="p", sha256="s", sha256_url="x"),
+    functions.remove_image("p"),
+    functions.new_vm(
         VmRequest(
             name="n",
             cpus=2,
@@ -51,8 +51,8 @@ FULL: list[Statement] = [
             start_delay_s=10,
         )
     ),
-    verbs.get_vm(["a"], cluster_id="c"),
-    verbs.set_vm(
+    functions.get_vm(["a"], cluster_id="c"),
+    functions.set_vm(
         VmChange(
             id="a",
             mark="m",
@@ -70,13 +70,13 @@ FULL: list[Statement] = [
             notes=True,
         )
     ),
-    verbs.start_vm(["a"]),
-    verbs.stop_vm(["a"], turn_off=True),
-    verbs.remove_vm(["a"], cluster_id="c", keep_mark=True),
-    verbs.mount_iso(["a"], path="p"),
-    verbs.dismount_iso(["a"]),
-    verbs.get_neighbor(["m"], sweep=True, wait_s=5),
-    verbs.get_console("a", width=1, height=1),
+    functions.start_vm(["a"]),
+    functions.stop_vm(["a"], turn_off=True),
+    functions.remove_vm(["a"], cluster_id="c", keep_mark=True),
+    functions.mount_iso(["a"], path="p"),
+    functions.dismount_iso(["a"]),
+    functions.get_neighbor(["m"], sweep=True, wait_s=5),
+    functions.get_console("a", width=1, height=1),
 ]
 """Each verb with all that it can say."""
 
@@ -97,15 +97,15 @@ def test_a_verb_says_all_its_parameters_with_their_types(statement: Statement) -
 @pytest.mark.parametrize(
     "statement",
     [
-        verbs.new_switch(
+        functions.new_switch(
             name="LAB", adapter="Ethernet", allow_management_os=True, vlan=None, mark="m", watchdog_s=90, retry=False
         ),
-        verbs.get_image(["a"]),
-        verbs.save_image(url="u", path="p", sha256="", sha256_url=""),
-        verbs.get_vm(),
-        verbs.set_vm(VmChange(id="a", mark="m")),
-        verbs.stop_vm(["a"], turn_off=False),
-        verbs.get_neighbor(["m"], sweep=False),
+        functions.get_image(["a"]),
+        functions.save_image(url="u", path="p", sha256="", sha256_url=""),
+        functions.get_vm(),
+        functions.set_vm(VmChange(id="a", mark="m")),
+        functions.stop_vm(["a"], turn_off=False),
+        functions.get_neighbor(["m"], sweep=False),
     ],
     ids=lambda statement: statement.function,
 )

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 
-import pytest
 import yaml
 
 from provisioner.hyperv import module
@@ -24,24 +23,7 @@ def test_the_text_begins_with_module_and_version_and_defines_all_functions() -> 
     assert "\ufeff" not in text, "a byte order mark within the text would break its first function"
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "open"),
-    [
-        ("Microsoft.PowerShell", True),
-        ("microsoft.powershell", True),
-        ("Microsoft.PowerShell32", True),
-        ("PowerShell.7", True),
-        ("PowerShell.7.4.6", True),
-        ("TalosHyperV", False),
-        ("Microsoft.PowerShell.Workflow", False),
-        ("PowerShellTalos", False),
-    ],
-)
-def test_text_goes_only_into_endpoints_of_powershell_itself(endpoint: str, open: bool) -> None:
-    assert module.may_load_text(endpoint) is open
-
-
 def test_importing_the_host_loads_no_library_of_winrm() -> None:
-    code = "import provisioner.hyperv.host, sys; print([m for m in ('pypsrp', 'winrm', 'requests', 'spnego', 'tenacity') if m in sys.modules])"
+    code = "import provisioner.hyperv.client, sys; print([m for m in ('pypsrp', 'winrm', 'requests', 'spnego', 'tenacity') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

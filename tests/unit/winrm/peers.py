@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-from provisioner.hyperv.host import HyperVHost
+from provisioner.hyperv.client import HyperVHost
 from provisioner.model.cluster import HTTP_PORT, HostSpec
 from provisioner.ports import Endpoint
 from tests.fakes.clock import FakeClock

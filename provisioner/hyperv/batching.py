@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provisioner.errors import HostRefused, Malformed
-from provisioner.hyperv.transport import MODULE, Int64, Statement, same_name
+from provisioner.hyperv.module import MODULE
 from provisioner.ports import Progress
+from provisioner.winrm.transport import Int64, Statement, same_name
 
 MAX_STATEMENTS = 20
 """Statements in one pipeline. One takes about 6 KB on the wire, and a pipeline must fit into one envelope (see `psrp.py`)."""
@@ -25,7 +26,7 @@ Result = tuple[str, Mapping[str, Any]]
 
 
 @dataclass(eq=False)
-class Caller:
+class PendingCall:
     """One who waits: for the results of its items, or of its statement."""
 
     statement: Statement
@@ -37,7 +38,7 @@ class Caller:
     results: list[Result] = field(default_factory=list)
     errors: list[HostRefused] = field(default_factory=list)
 
-    def settle(self) -> None:
+    def resolve(self) -> None:
         if self.future.done():
             return
         if self.errors:
@@ -50,7 +51,7 @@ class Caller:
             self.future.set_exception(error)
 
 
-class Batch(ABC):
+class CallBatch(ABC):
     """One pipeline to be, and its callers."""
 
     def __init__(self, *, changes: bool, long: bool = False, stoppable: bool | None = None) -> None:
@@ -59,7 +60,7 @@ class Batch(ABC):
         """When its callers leave, a read in flight is stopped; a change is let end, if not said otherwise."""
         self.long = long
         """It may hold its worker for minutes."""
-        self.callers: list[Caller] = []
+        self.callers: list[PendingCall] = []
 
     @property
     def key(self) -> Hashable:
@@ -92,11 +93,11 @@ class Batch(ABC):
         for caller in self.callers:
             caller.progress(progress)
 
-    def done(self, *, cut_short: bool) -> Batch | None:
+    def done(self, *, cut_short: bool) -> CallBatch | None:
         """All records are there. Returns what a terminating error kept from running, as a batch of its own."""
         del cut_short
         for caller in self.callers:
-            caller.settle()
+            caller.resolve()
         return None
 
     def fail(self, error: BaseException) -> None:
@@ -104,7 +105,7 @@ class Batch(ABC):
             caller.fail(error)
 
 
-class SignInOnly(Batch):
+class ConnectOnly(CallBatch):
     """No call at all: the worker makes its session, for the calls that will come. Never cut short: the host would keep the shell."""
 
     def __init__(self) -> None:
@@ -117,7 +118,7 @@ class SignInOnly(Batch):
     def error(self, refused: HostRefused) -> None: ...
 
 
-class Alone(Batch):
+class SingleCall(CallBatch):
     """A call of its own: all records are its. Equal reads share one."""
 
     def __init__(
@@ -145,7 +146,7 @@ class Alone(Batch):
             caller.errors.append(refused)
 
 
-class OfItems(Batch):
+class PerItemBatch(CallBatch):
     """Calls of one function that takes a list, each for items of its own."""
 
     def __init__(
@@ -166,14 +167,14 @@ class OfItems(Batch):
 
     def result(self, type_name: str, values: Mapping[str, Any]) -> None:
         item = str(values.get(self._named, ""))
-        self._settle_before(item)
+        self._resolve_before(item)
         for caller in self._owners(item):
             caller.results.append((type_name, values))
             if not self.changes and len(caller.results) == len(caller.items):
-                caller.settle()  # a read: nothing can follow that would make it an error
+                caller.resolve()  # a read: nothing can follow that would make it an error
 
     def error(self, refused: HostRefused) -> None:
-        self._settle_before(refused.target)
+        self._resolve_before(refused.target)
         owners = self._owners(refused.target)
         for caller in owners:
             caller.errors.append(refused)
@@ -184,13 +185,13 @@ class OfItems(Batch):
         super().restart()
         self._unclaimed.clear()
 
-    def done(self, *, cut_short: bool) -> Batch | None:
+    def done(self, *, cut_short: bool) -> CallBatch | None:
         for caller in self.callers:
             if not caller.errors and len(caller.results) < len(caller.items):
                 caller.errors += self._unclaimed
         return super().done(cut_short=cut_short)
 
-    def _settle_before(self, item: str) -> None:
+    def _resolve_before(self, item: str) -> None:
         """Items are worked on in order: with a record of this one, those before it have theirs."""
         order = [own.casefold() for own in self._order()]
         if item.casefold() not in order:
@@ -198,16 +199,16 @@ class OfItems(Batch):
         begun = order[: order.index(item.casefold())]
         for caller in self.callers:
             if (caller.results or caller.errors) and all(own.casefold() in begun for own in caller.items):
-                caller.settle()
+                caller.resolve()
 
     def _order(self) -> list[str]:
         return list(dict.fromkeys(item for caller in self.callers for item in caller.items))
 
-    def _owners(self, item: str) -> list[Caller]:
+    def _owners(self, item: str) -> list[PendingCall]:
         return [caller for caller in self.callers if any(same_name(item, own) for own in caller.items)]
 
 
-class OfStatements(Batch):
+class StatementBatch(CallBatch):
     """Calls of functions that take one object: one statement each, run in turn. A terminating error ends the pipeline, so what
     came after it is run again without the one that failed.
     """
@@ -235,7 +236,7 @@ class OfStatements(Batch):
                 caller.results.append((type_name, values))
                 for earlier in self.callers[:number]:
                     if earlier.results or earlier.errors:
-                        earlier.settle()
+                        earlier.resolve()
 
     def error(self, refused: HostRefused) -> None:
         """Errors name the object or something of it, so the order decides: each statement writes before the next one runs."""
@@ -245,7 +246,7 @@ class OfStatements(Batch):
         owner = (named or after or begun[-1:])[0]
         owner.errors.append(refused)
 
-    def done(self, *, cut_short: bool) -> Batch | None:
+    def done(self, *, cut_short: bool) -> CallBatch | None:
         silent = [caller for caller in self.callers if not caller.results and not caller.errors]
         if len(silent) == len(self.callers) or not cut_short:
             for caller in silent:
@@ -253,10 +254,10 @@ class OfStatements(Batch):
             silent = []
         for caller in self.callers:
             if caller not in silent:
-                caller.settle()
+                caller.resolve()
         if not silent:
             return None
-        rest = OfStatements(self._function, named=self._named)
+        rest = StatementBatch(self._function, named=self._named)
         rest.callers = silent
         return rest
 

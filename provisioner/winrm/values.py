@@ -9,7 +9,7 @@ from pypsrp.complex_objects import GenericComplexObject
 from pypsrp.serializer import TaggedValue
 
 from provisioner.errors import Malformed
-from provisioner.hyperv.transport import MODULE, Int64
+from provisioner.winrm.transport import Int64
 from provisioner.wire import shown
 
 _INT32 = range(-(2**31), 2**31)
@@ -31,10 +31,10 @@ def to_ps(value: Any) -> Any:
     raise TypeError(f"a host function takes no {type(value).__name__}")
 
 
-def from_ps(value: Any, function: str) -> tuple[str, Mapping[str, Any]]:
+def from_ps(value: Any, function: str, *, expected: str) -> tuple[str, Mapping[str, Any]]:
     """PSTypeName and fields of a result object. Raises Malformed for anything that is not one."""
     if not isinstance(value, GenericComplexObject) or not value.types:
-        raise Malformed(f"{function} wrote {shown(value)} where an object is due", expected=MODULE)
+        raise Malformed(f"{function} wrote {shown(value)} where an object is due", expected=expected)
     return str(value.types[0]).removeprefix("Deserialized."), dict(value.extended_properties)
 
 

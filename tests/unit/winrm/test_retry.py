@@ -34,12 +34,13 @@ from provisioner.errors import (
     TransportError,
     Unreachable,
 )
-from provisioner.hyperv import resend, verbs
-from provisioner.hyperv.module import ModuleNeed
-from provisioner.hyperv.psrp import PsrpSession
-from provisioner.hyperv.transport import Call, SignIn
-from provisioner.hyperv.winrs import WinrsSession
-from tests.unit.hyperv.test_hooks import Line as NoLine
+from provisioner.hyperv import functions
+from provisioner.hyperv.module import script_module
+from provisioner.winrm import retry
+from provisioner.winrm.psrp import PsrpSession
+from provisioner.winrm.transport import Invocation, ModuleState, SignIn
+from provisioner.winrm.winrs import WinrsSession
+from tests.unit.winrm.test_hooks import OnePlace
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -121,17 +122,17 @@ UNKNOWN_NAME = requests.ConnectionError(
     ids=repr,
 )
 def test_what_may_succeed_later(error: Exception, plain: bool, encrypted: bool) -> None:
-    assert (resend.outage_of(error, at=AT, encrypted=False) is not None) is plain
-    assert (resend.outage_of(error, at=AT, encrypted=True) is not None) is encrypted
+    assert (retry.outage_of(error, at=AT, encrypted=False) is not None) is plain
+    assert (retry.outage_of(error, at=AT, encrypted=True) is not None) is encrypted
 
 
 @pytest.mark.parametrize("error", [NO_TLS, ALERT], ids=repr)
 def test_a_handshake_that_breaks_off_is_an_outage_of_a_host_that_has_answered(error: Exception) -> None:
     """Its network goes away in the middle; the same before it ever answered is another program at its port."""
-    outage = resend.outage_of(error, at=AT, encrypted=False, met=True)
+    outage = retry.outage_of(error, at=AT, encrypted=False, has_responded=True)
     assert outage is not None
     assert isinstance(outage.failure, Unreachable)
-    assert resend.outage_of(UNTRUSTED, at=AT, encrypted=False, met=True) is None
+    assert retry.outage_of(UNTRUSTED, at=AT, encrypted=False, has_responded=True) is None
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_a_handshake_that_breaks_off_is_an_outage_of_a_host_that_has_answered(er
     ids=repr,
 )
 def test_what_the_host_cannot_have_seen(error: Exception, sent: bool) -> None:
-    outage = resend.outage_of(error, at=AT, encrypted=False)
+    outage = retry.outage_of(error, at=AT, encrypted=False)
     assert outage is not None
     assert outage.sent is sent
 
@@ -188,60 +189,60 @@ def test_what_the_host_cannot_have_seen(error: Exception, sent: bool) -> None:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_what_a_failure_becomes(error: Exception, kind: type[TransportError], text: str) -> None:
-    explained = resend.explain(error, at=AT)
+    explained = retry.explain(error, at=AT)
     assert type(explained) is kind
     assert text in str(explained)
 
 
 def test_the_action_is_read_from_the_envelope() -> None:
     envelope = b"<s:Header><wsa:Action s:mustUnderstand='true'>http://schemas.microsoft.com/wbem/wsman/1/windows/shell/Receive</wsa:Action>"
-    assert resend.action_of(envelope) == "Receive"
+    assert retry.action_of(envelope) == "Receive"
     assert (
-        resend.action_of(b"<wsa:Action>http://schemas.xmlsoap.org/ws/2004/09/transfer/Create</wsa:Action>") == "Create"
+        retry.action_of(b"<wsa:Action>http://schemas.xmlsoap.org/ws/2004/09/transfer/Create</wsa:Action>") == "Create"
     )
-    assert resend.action_of(b"") == ""
-    assert not {"Create", "Command", "Send", ""} & resend.SAFE_TO_REPEAT
+    assert retry.action_of(b"") == ""
+    assert not {"Create", "Command", "Send", ""} & retry.SAFE_TO_REPEAT
 
 
 @pytest.mark.parametrize(
     ("call", "failure", "learned"),
     [
-        (Call(changes=True, sent=True), Unreachable("reset"), Dropped),
-        (Call(changes=True, sent=False), Unreachable("refused"), Unreachable),
-        (Call(changes=False, sent=True), Unreachable("reset"), Unreachable),
-        (Call(changes=True, sent=True), Malformed("nonsense"), Malformed),
-        (Call(changes=True, sent=True), Rejected("no"), Rejected),
+        (Invocation(changes=True, sent=True), Unreachable("reset"), Dropped),
+        (Invocation(changes=True, sent=False), Unreachable("refused"), Unreachable),
+        (Invocation(changes=False, sent=True), Unreachable("reset"), Unreachable),
+        (Invocation(changes=True, sent=True), Malformed("nonsense"), Malformed),
+        (Invocation(changes=True, sent=True), Rejected("no"), Rejected),
     ],
 )
 def test_a_change_whose_answer_is_lost_has_an_open_outcome(
-    call: Call, failure: TransportError, learned: type[TransportError]
+    call: Invocation, failure: TransportError, learned: type[TransportError]
 ) -> None:
     """`Dropped` tells a step to look whether the change arrived; a read, or what never left, can just be asked again."""
-    assert type(resend.failure_of(call, failure)) is learned
+    assert type(retry.failure_of(call, failure)) is learned
 
 
 @pytest.mark.parametrize("session", [PsrpSession, WinrsSession])
 def test_both_transports_tell_it_so(session: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def lost(_self: Any, call: Call, *_: Any) -> None:
+    def lost(_self: Any, call: Invocation, *_: Any) -> None:
         call.sent = True
         raise Unreachable("connection reset at 192.0.2.10:5986")
 
     monkeypatch.setattr(session, "_run", lost)
-    more = (ModuleNeed(),) if session is PsrpSession else ()
-    made = session(SignIn(user="u", password="p"), NoLine(), *more)
+    more = (ModuleState(),) if session is PsrpSession else ()
+    made = session(SignIn(user="u", password="p"), OnePlace(), script_module(), *more)
     with pytest.raises(Dropped, match="connection reset"):
-        made.run(Call(statements=(verbs.start_vm(["a"]),), changes=True))
+        made.run(Invocation(statements=(functions.start_vm(["a"]),), changes=True))
     with pytest.raises(Unreachable):
-        made.run(Call(statements=(verbs.get_vm(["a"]),)))
+        made.run(Invocation(statements=(functions.get_vm(["a"]),)))
 
 
 def test_after_many_losses_the_last_reason_is_told() -> None:
     reset = Unreachable("connection reset at 192.0.2.10:5986")
-    lost = resend.Ambiguous("Command", reset)
-    assert not resend.is_over(lost, 1, bearable=True)
-    assert resend.is_over(lost, 1, bearable=False)
-    assert resend.is_over(lost, 4, bearable=True)
-    assert str(resend.given_up(lost, 1)) == str(reset)
-    assert str(resend.given_up(lost, 4)) == f"the host lost our session 4 times, last in Command: {reset}"
-    assert str(resend.given_up(resend.Ambiguous("Create", reset), 4)) == str(reset), "there was none to lose"
-    assert not resend.is_over(resend.ShellGone("it rebooted"), 3, bearable=False)
+    lost = retry.OutcomeUnknown("Command", reset)
+    assert not retry.is_over(lost, 1, within_outage_tolerance=True)
+    assert retry.is_over(lost, 1, within_outage_tolerance=False)
+    assert retry.is_over(lost, 4, within_outage_tolerance=True)
+    assert str(retry.given_up(lost, 1)) == str(reset)
+    assert str(retry.given_up(lost, 4)) == f"the host lost our session 4 times, last in Command: {reset}"
+    assert str(retry.given_up(retry.OutcomeUnknown("Create", reset), 4)) == str(reset), "there was none to lose"
+    assert not retry.is_over(retry.ShellGone("it rebooted"), 3, within_outage_tolerance=False)

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from provisioner.errors import Malformed
-from provisioner.hyperv.transport import MODULE
-from provisioner.hyperv.verbs import MIB
+from provisioner.hyperv.functions import MIB
+from provisioner.hyperv.module import MODULE
 from provisioner.model.facts import (
     AdapterFacts,
     ConsoleFacts,

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import Malformed, NoSignIn, TransportError, Unreachable
-from provisioner.hyperv import line
-from provisioner.hyperv.transport import MODULE
+from provisioner.hyperv.module import MODULE
 from provisioner.model.cluster import HostSpec
 from provisioner.ports import ObserveQuery
 from provisioner.steps.host_reads import host_fault
-from tests.unit.hyperv.peers import Peer, Talk, host_at, http, read_request, said, signed_in
+from provisioner.winrm import connection
 from tests.unit.kubernetes.server import Pki
+from tests.unit.winrm.peers import Peer, Talk, host_at, http, read_request, said, signed_in
 
 SPEC = HostSpec(name="hv01.lan", address="192.0.2.10", port=5985, user="Administrator")
 
@@ -133,7 +133,7 @@ async def test_a_port_without_tls_is_told_at_once(talk: Talk, words: str) -> Non
 
 async def test_a_service_that_is_not_there_is_waited_for_and_then_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """503 is Windows' own web server, without the service WinRM behind it: it may come."""
-    monkeypatch.setattr(line, "FIRST_CONTACT_S", 0.5)
+    monkeypatch.setattr(connection, "FIRST_CONTACT_S", 0.5)
     peer = Peer(http(lambda _request: said("503 Service Unavailable")))
     error = await error_of(peer)
     assert type(error) is Malformed
@@ -171,7 +171,7 @@ async def test_without_a_way_to_sign_in_no_password_is_sent(
 
 
 async def test_what_accepts_and_hangs_up_is_no_winrm_and_no_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "FIRST_CONTACT_S", 0.3)
+    monkeypatch.setattr(connection, "FIRST_CONTACT_S", 0.3)
     error = await error_of(Peer(lambda _connection: None))
     assert type(error) is Unreachable
     assert "192.0.2.10:5985" in str(error)
@@ -179,8 +179,8 @@ async def test_what_accepts_and_hangs_up_is_no_winrm_and_no_stranger(monkeypatch
 
 
 async def test_what_accepts_and_says_nothing_is_given_up_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "FIRST_CONTACT_S", 0.2)
-    monkeypatch.setattr("provisioner.hyperv.http.READ_S", 0.3)
+    monkeypatch.setattr(connection, "FIRST_CONTACT_S", 0.2)
+    monkeypatch.setattr("provisioner.winrm.http.READ_S", 0.3)
 
     def listening(connection: socket.socket) -> None:
         while connection.recv(65536):
@@ -199,9 +199,9 @@ def drip(request: bytes) -> Iterator[bytes]:
 
 
 async def test_an_answer_that_comes_byte_by_byte_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "FIRST_CONTACT_S", 0.5)
-    monkeypatch.setattr(line, "ANSWER_S", 0.3)
-    monkeypatch.setattr(line, "PROBE_S", 0.1)
+    monkeypatch.setattr(connection, "FIRST_CONTACT_S", 0.5)
+    monkeypatch.setattr(connection, "ANSWER_S", 0.3)
+    monkeypatch.setattr(connection, "PROBE_S", 0.1)
     error = await error_of(Peer(http(drip)))
     assert isinstance(error, Unreachable | Malformed)
 

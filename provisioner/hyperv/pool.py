@@ -15,10 +15,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provisioner.errors import Dropped, HostRefused, Rejected, TransportError, Unreachable
-from provisioner.hyperv.gather import Batch, Caller, Result, SignInOnly
-from provisioner.hyperv.line import HostLine, Reach, probe
-from provisioner.hyperv.transport import FIRST_CONTACT_S, PATIENCE_S, Abandoned, Call, Line, Session
+from provisioner.hyperv.batching import CallBatch, ConnectOnly, PendingCall, Result
 from provisioner.ports import CallInfo, Clock, Endpoint, Progress
+from provisioner.winrm.connection import Connection, Reachability, probe
+from provisioner.winrm.transport import (
+    FIRST_CONTACT_S,
+    OUTAGE_TOLERANCE_S,
+    Invocation,
+    InvocationCancelled,
+    WinRmSession,
+)
 
 LIMIT = 2
 SECOND_S = 0.5
@@ -32,30 +38,32 @@ CLOSE_S = 5.0
 class _Worker:
     """A thread and its session. All but `_work` is called on the loop's thread."""
 
-    def __init__(self, name: str, line: HostLine, session: Session) -> None:
-        self.line = line
-        self.batch: Batch | None = None
+    def __init__(self, name: str, connection: Connection, session: WinRmSession) -> None:
+        self.connection = connection
+        self.batch: CallBatch | None = None
         self.busy_since = 0.0
-        self.call: Call | None = None
+        self.call: Invocation | None = None
         self.closed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[tuple[Call, Callable[[BaseException | None], None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Invocation, Callable[[BaseException | None], None]] | None] = (
+            queue.SimpleQueue()
+        )
         threading.Thread(target=self._work, args=(session,), name=name, daemon=True).start()
 
-    def start(self, batch: Batch, call: Call, ended: Callable[[BaseException | None], None]) -> None:
+    def start(self, batch: CallBatch, call: Invocation, ended: Callable[[BaseException | None], None]) -> None:
         self.batch, self.call = batch, call
         self.busy_since = self._loop.time()
         self._queue.put((call, ended))
 
     def stop(self) -> None:
         if self.call is not None:
-            self.call.abandoned.set()
-            self.line.cut()
+            self.call.cancelled.set()
+            self.connection.abort()
 
     def finish(self) -> None:
         self._queue.put(None)
 
-    def _work(self, session: Session) -> None:
+    def _work(self, session: WinRmSession) -> None:
         while (job := self._queue.get()) is not None:
             call, ended = job
             error: BaseException | None = None
@@ -70,10 +78,10 @@ class _Worker:
             self._loop.call_soon_threadsafe(self.closed.set)
 
 
-class _Relay:
+class _ThreadsafeSink:
     """Takes a call's records from the worker's thread to its batch on the loop's."""
 
-    def __init__(self, batch: Batch, resume: Callable[[Batch], None]) -> None:
+    def __init__(self, batch: CallBatch, resume: Callable[[CallBatch], None]) -> None:
         self._batch = batch
         self._resume = resume
         self._loop = asyncio.get_running_loop()
@@ -103,14 +111,14 @@ class _Relay:
             self._loop.call_soon_threadsafe(hook, *args)
 
 
-class Workers:
+class SessionPool:
     """Submits batches and keeps them waiting until a worker is free."""
 
     def __init__(
         self,
         *,
         name: str,
-        make_session: Callable[[Line], Session],
+        make_session: Callable[[Connection], WinRmSession],
         locate: Callable[[], Endpoint],
         clock: Clock,
         on_call: Callable[[CallInfo], None],
@@ -123,32 +131,32 @@ class Workers:
         self._on_call = on_call
         self._on_away = on_away
         self._loop = asyncio.get_running_loop()
-        self._reach = Reach(
-            notice=lambda reason: self._from_worker(self._on_away, reason),
-            first_met=lambda: self._from_worker(self._dispatch),  # now the second worker may begin
+        self._reachability = Reachability(
+            on_outage=lambda reason: self._from_worker(self._on_away, reason),
+            on_first_response=lambda: self._from_worker(self._dispatch),  # now the second worker may begin
         )
         self._workers: list[_Worker] = []
-        self._waiting: list[Batch] = []
+        self._waiting: list[CallBatch] = []
         self._scheduled = False
         self._rejected: Rejected | None = None
 
     def begin(self) -> None:
         """The first worker signs in before anybody asks. What goes wrong is told to the first who do."""
         if not self._workers:
-            self._start(self._new_worker(), SignInOnly())
+            self._start(self._new_worker(), ConnectOnly())
 
-    async def ask(self, batch: Batch, caller: Caller) -> list[Result]:
+    async def ask(self, batch: CallBatch, caller: PendingCall) -> list[Result]:
         """Sends the call, with others of its kind where it can, and waits for this caller's results. Errors: `ports.Host`."""
         if self._rejected is not None:
             raise self._rejected.with_traceback(None)
-        self._join(batch, caller)
+        self._enqueue(batch, caller)
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._dispatch)  # after all lanes had their turn
         try:
             return await asyncio.shield(caller.future)
         except asyncio.CancelledError:
-            await self._leave(caller)
+            await self._cancel(caller)
             raise
 
     async def close(self) -> None:
@@ -169,7 +177,7 @@ class Workers:
 
     # --- the queue ---
 
-    def _join(self, batch: Batch, caller: Caller) -> None:
+    def _enqueue(self, batch: CallBatch, caller: PendingCall) -> None:
         if batch.key is not None:
             for other in self._waiting:
                 if type(other) is type(batch) and other.key == batch.key and not other.full:
@@ -178,7 +186,7 @@ class Workers:
         batch.callers.append(caller)
         self._waiting.append(batch)
 
-    def _resume(self, rest: Batch) -> None:
+    def _resume(self, rest: CallBatch) -> None:
         self._waiting.insert(0, rest)
         self._dispatch()
 
@@ -201,10 +209,10 @@ class Workers:
             if worker.batch is None:
                 return worker
         if self._workers:
-            if len(self._workers) >= LIMIT or not self._reach.met:
+            if len(self._workers) >= LIMIT or not self._reachability.has_responded:
                 return None
             first = self._workers[0]
-            if isinstance(first.batch, SignInOnly):
+            if isinstance(first.batch, ConnectOnly):
                 return None
             patient_until = first.busy_since + SECOND_S
             if self._loop.time() < patient_until and first.batch is not None and not first.batch.long:
@@ -213,20 +221,22 @@ class Workers:
         return self._new_worker()
 
     def _new_worker(self) -> _Worker:
-        line = HostLine(self._reach, self._locate)
-        worker = _Worker(f"{self._name}-{len(self._workers) + 1}", line, self._make_session(line))
+        connection = Connection(self._reachability, self._locate)
+        worker = _Worker(f"{self._name}-{len(self._workers) + 1}", connection, self._make_session(connection))
         self._workers.append(worker)
         return worker
 
-    def _start(self, worker: _Worker, batch: Batch) -> None:
-        call = Call(
+    def _start(self, worker: _Worker, batch: CallBatch) -> None:
+        call = Invocation(
             statements=batch.statements(),
             changes=batch.changes,
-            patience_s=max(FIRST_CONTACT_S, PATIENCE_S / self._clock.rate),
-            records=_Relay(batch, self._resume),
+            outage_tolerance_s=max(FIRST_CONTACT_S, OUTAGE_TOLERANCE_S / self._clock.rate),
+            records=_ThreadsafeSink(batch, self._resume),
         )
         began = self._clock.now()
-        probing = self._loop.create_task(probe(worker.line, self._reach, self._locate), name=f"probe {self._name}")
+        probing = self._loop.create_task(
+            probe(worker.connection, self._reachability, self._locate), name=f"probe {self._name}"
+        )
 
         def ended(error: BaseException | None) -> None:
             probing.cancel()
@@ -235,7 +245,7 @@ class Workers:
 
         worker.start(batch, call, ended)
 
-    def _ended(self, batch: Batch, call: Call, error: BaseException | None, elapsed_s: float) -> None:
+    def _ended(self, batch: CallBatch, call: Invocation, error: BaseException | None, elapsed_s: float) -> None:
         if call.statements:
             self._tell(batch, call, error, elapsed_s)
         if isinstance(error, Rejected):
@@ -243,13 +253,13 @@ class Workers:
         if isinstance(error, Rejected) or (isinstance(error, TransportError) and not call.statements):
             for other in self._waiting:
                 other.fail(error)
-        if isinstance(error, Abandoned):
+        if isinstance(error, InvocationCancelled):
             error = asyncio.CancelledError()
         if error is not None:
             batch.fail(error)
         self._dispatch()
 
-    def _tell(self, batch: Batch, call: Call, error: BaseException | None, elapsed_s: float) -> None:
+    def _tell(self, batch: CallBatch, call: Invocation, error: BaseException | None, elapsed_s: float) -> None:
         refused = any(caller.errors for caller in batch.callers)
         self._on_call(
             CallInfo(
@@ -263,7 +273,7 @@ class Workers:
             )
         )
 
-    async def _leave(self, caller: Caller) -> None:
+    async def _cancel(self, caller: PendingCall) -> None:
         """A caller is cancelled. What has not begun never will; a read is stopped; a change gets the grace to end."""
         for waiting in self._waiting:
             if caller in waiting.callers:

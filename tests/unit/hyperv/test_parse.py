@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from provisioner.errors import Malformed
-from provisioner.hyperv import facts
+from provisioner.hyperv import parse
 from provisioner.model.facts import AdapterFacts, DriveFacts, VolumeFacts
 from provisioner.model.naming import Mark
 from tests.lab.clients.helpers import host_row, row, vm_row
@@ -30,7 +30,7 @@ ADAPTER = {
 
 
 def test_the_host() -> None:
-    seen = facts.host_facts(
+    seen = parse.host_facts(
         host_row(
             MemoryTotalBytes=2**36,
             TimeUtc="2026-03-01T12:30:15.1234567Z",
@@ -63,7 +63,7 @@ def test_the_host() -> None:
 def test_a_vm() -> None:
     drive = {"Kind": "disk", "Path": "d", "ControllerNumber": 0, "ControllerLocation": 1, "SizeBytes": 5}
     mark = "provision/1 cluster=c machine=m"
-    seen = facts.vm_facts(
+    seen = parse.vm_facts(
         vm_row("a", MemoryBytes=4 * 2**30, VlanId=0, Mark=mark, Notes=f"mine\r\n{mark}", Drives=json.dumps([drive])),
         "f",
     )
@@ -75,15 +75,15 @@ def test_a_vm() -> None:
 
 def test_a_disk_whose_file_is_gone() -> None:
     drive = {"Kind": "disk", "Path": "d", "ControllerNumber": 0, "ControllerLocation": 0, "SizeBytes": 0}
-    seen = facts.vm_facts(vm_row("a", Drives=json.dumps([drive | {"FileBytes": 0, "Exists": False}])), "f")
+    seen = parse.vm_facts(vm_row("a", Drives=json.dumps([drive | {"FileBytes": 0, "Exists": False}])), "f")
     assert (seen.drives[0].file_bytes, seen.drives[0].exists) == (0, False)
-    seen = facts.vm_facts(vm_row("a", Drives=json.dumps([drive | {"FileBytes": 7, "Exists": True}])), "f")
+    seen = parse.vm_facts(vm_row("a", Drives=json.dumps([drive | {"FileBytes": 7, "Exists": True}])), "f")
     assert (seen.drives[0].file_bytes, seen.drives[0].exists) == (7, True)
 
 
 def test_a_switch_without_a_job_and_with_one() -> None:
-    assert facts.switch_facts(row("TalosHyperV.Switch", Name="LAB"), "f").job is None
-    job = facts.switch_facts(
+    assert parse.switch_facts(row("TalosHyperV.Switch", Name="LAB"), "f").job is None
+    job = parse.switch_facts(
         row("TalosHyperV.Switch", JobId="j", JobKind="New", JobState="Running", JobStartedUtc="2026-03-01T12:30:15Z"),
         "f",
     ).job
@@ -94,7 +94,7 @@ def test_a_switch_without_a_job_and_with_one() -> None:
 
 def test_a_screen() -> None:
     values = row("TalosHyperV.Console", Id="a", Width=2, Height=1, Pixels=base64.b64encode(b"abcd").decode())
-    assert facts.console_facts(values).pixels == b"abcd"
+    assert parse.console_facts(values).pixels == b"abcd"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_screen() -> None:
 )
 def test_a_malformed_field_is_named(change: dict[str, Any], field: str, came: str, expected: str) -> None:
     with pytest.raises(Malformed, match="as the module TalosHyperV") as caught:
-        facts.vm_facts(vm_row("a") | change, "Get-TalosVM")
+        parse.vm_facts(vm_row("a") | change, "Get-TalosVM")
     assert re.search(
         rf"Get-TalosVM wrote {re.escape(came)}.* in {re.escape(field)}, where {expected} is due", str(caught.value)
     )
@@ -126,16 +126,16 @@ def test_a_missing_field_is_named() -> None:
     values = vm_row("a")
     del values["Heartbeat"]
     with pytest.raises(Malformed, match="Heartbeat"):
-        facts.vm_facts(values, "Get-TalosVM")
+        parse.vm_facts(values, "Get-TalosVM")
 
 
 @pytest.mark.parametrize("text", ["", "gestern", "2026-03-01T12:30:15", "0001-01-01T00:00:00+14:00"])
 def test_a_time_must_say_where_it_counts_from(text: str) -> None:
     with pytest.raises(Malformed, match="TimeUtc"):
-        facts.host_facts(host_row(TimeUtc=text))
+        parse.host_facts(host_row(TimeUtc=text))
 
 
 def test_a_broken_picture_is_named_and_not_printed() -> None:
     with pytest.raises(Malformed, match="Pixels") as caught:
-        facts.console_facts(row("TalosHyperV.Console", Pixels="!" * 5000))
+        parse.console_facts(row("TalosHyperV.Console", Pixels="!" * 5000))
     assert len(str(caught.value)) < 300

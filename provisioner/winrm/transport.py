@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from provisioner.errors import HostRefused
-from provisioner.ports import Endpoint, Progress
+from provisioner.ports import Progress
 
-PATIENCE_S = 150.0
+OUTAGE_TOLERANCE_S = 150.0
 """How long an outage of the host is borne within one call, in seconds of the clock port: the host's own watchdog undoes a bad
 switch after 90 s, and a DHCP client then needs its time.
 """
@@ -35,8 +35,6 @@ OBJECT_BYTES = 8 * 2**20
 """Of one record, put together from its parts."""
 WINRM = "WinRM"
 """As what the host is to answer, in `Malformed.expected`."""
-MODULE = "the module TalosHyperV"
-"""The same for what its functions write."""
 TRIES = 4
 """How often a call is begun, when the host loses its shell or an answer that cannot be asked for."""
 IDLE_S = 900
@@ -58,9 +56,34 @@ class Statement:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-ASK_FOR_HOST = Statement(function="Get-TalosHost")
-"""Also the question whether a runspace knows the module, and which version of it."""
-HOST_TYPE = "TalosHyperV.Host"
+@dataclass(frozen=True, kw_only=True)
+class ScriptModule:
+    """The PowerShell module whose functions are called, and how a session finds out whether a runspace knows it."""
+
+    name: str
+    version: str
+    text: Callable[[], str]
+    """The functions as one script, for a runspace that does not know them."""
+    question: Statement
+    """A read whose result has the type `answer_type` and the field `ModuleVersion`."""
+    answer_type: str
+    output: Callable[[str], tuple[str, Mapping[str, str]]]
+    """PSTypeName and field types of a function's results, for a transport that carries neither."""
+
+    @property
+    def expected(self) -> str:
+        """As what its functions are to write, in `Malformed.expected`."""
+        return f"the module {self.name}"
+
+
+class ModuleState:
+    """Whether the host's runspaces need the module's text: learned by the first, true for all."""
+
+    def __init__(self) -> None:
+        self.needed: bool | None = None
+
+    def learned(self, *, needed: bool) -> None:
+        self.needed = needed
 
 
 def same_name(one: str, other: str) -> bool:
@@ -68,7 +91,7 @@ def same_name(one: str, other: str) -> bool:
     return one.casefold() == other.casefold()
 
 
-class Abandoned(Exception):
+class InvocationCancelled(Exception):
     """Nobody waits for the call any more; the pipeline was stopped."""
 
 
@@ -87,7 +110,7 @@ class Records(Protocol):
         """All records are there; `cut_short` when a terminating error kept later statements from running."""
 
 
-class Unheard:
+class DiscardRecords:
     """Records of our own preparations: nobody reads them, and any error ends the call."""
 
     def restart(self) -> None: ...
@@ -100,15 +123,15 @@ class Unheard:
 
 
 @dataclass(eq=False, kw_only=True)
-class Call:
+class Invocation:
     """One pipeline on its way: what to run, how long to bear outages, and where its records go."""
 
     statements: Sequence[Statement] = ()
     changes: bool = False
-    patience_s: float = 0.0
+    outage_tolerance_s: float = 0.0
     """Real seconds."""
-    records: Records = field(default_factory=Unheard)
-    abandoned: threading.Event = field(default_factory=threading.Event)
+    records: Records = field(default_factory=DiscardRecords)
+    cancelled: threading.Event = field(default_factory=threading.Event)
     """Set by the loop when nobody waits any more."""
     requests: int = 0
     received: int = 0
@@ -136,43 +159,11 @@ class SignIn:
     """The place that was asked for, `host:port`: what messages name, wherever it is reached."""
 
 
-class Line(Protocol):
-    """The way to the host, as a worker's transport sees it (see `line.py`)."""
+class WinRmSession(Protocol):
+    """A transport with its session on the host. Belongs to one thread; `Connection.abort` ends its request in flight from another."""
 
-    def locate(self) -> Endpoint:
-        """Where the host is now. Raises Unreachable."""
-
-    def opened(self, connection: Any) -> None:
-        """A connection was made; `cut` ends it."""
-
-    def begin(self) -> None:
-        """A request goes out."""
-
-    def answered(self) -> None:
-        """An answer came, whatever it says."""
-
-    def refused(self) -> None:
-        """We or the host ended the talk before any answer: certificate, sign-in."""
-
-    def failed(self, reason: str) -> None:
-        """No answer came: the host is away."""
-
-    @property
-    def met(self) -> bool:
-        """Whether the host has answered in this run, by any worker's line."""
-
-    def bearable(self, patience_s: float) -> bool:
-        """Whether the present outage is still to be borne."""
-
-    def cut(self) -> None:
-        """Ends the connection in use, and one that is being made, from any thread: the request that has begun fails at once."""
-
-
-class Session(Protocol):
-    """A transport with its session on the host. Belongs to one thread; `Line.cut` ends its request in flight from another."""
-
-    def run(self, call: Call) -> None:
-        """Runs all statements as one pipeline. Raises TransportErrors and Abandoned; errors of functions go to the call."""
+    def run(self, call: Invocation) -> None:
+        """Runs all statements as one pipeline. Raises TransportErrors and InvocationCancelled; errors of functions go to the call."""
 
     def close(self) -> None:
         """Ends the session on the host if it can be reached at once."""

@@ -26,9 +26,9 @@ from provisioner.errors import (
     TransportError,
     Unreachable,
 )
-from provisioner.hyperv.transport import CONNECT_S, TRIES, WINRM, Call
 from provisioner.ports import Endpoint
 from provisioner.web import http_status
+from provisioner.winrm.transport import CONNECT_S, TRIES, WINRM, Invocation
 from provisioner.wire import clipped, excerpt, inner_errors, tls_reason
 
 NO_SUCH_TARGET = 2150858843
@@ -50,7 +50,7 @@ ENDS = frozenset({"Signal", "Delete"})
 _ACTION = re.compile(rb"/(\w+)</\w+:Action>")
 
 
-class Ambiguous(Exception):
+class OutcomeUnknown(Exception):
     """A request that may not be repeated blindly was lost: it was carried out, or not."""
 
     def __init__(self, action: str, failure: TransportError) -> None:
@@ -97,9 +97,9 @@ def is_certificate_error(error: BaseException) -> bool:
     return "certificate verify" in text or "fingerprint" in text or "hostname" in text
 
 
-def outage_of(error: BaseException, *, at: str, encrypted: bool, met: bool = False) -> Outage | None:
+def outage_of(error: BaseException, *, at: str, encrypted: bool, has_responded: bool = False) -> Outage | None:
     """The outage that the error is a sign of, if it is one. `encrypted`: message encryption is in use; then 400 means that the context
-    belonged to a connection that is gone, which a new sign-in mends. A refused sign-in never is one. `met`: the host has answered as WinRM in this run; then a TLS handshake that
+    belonged to a connection that is gone, which a new sign-in mends. A refused sign-in never is one. `has_responded`: the host has answered as WinRM in this run; then a TLS handshake that
     breaks off is its network going away, not another program at its port.
 
     503 is the answer of Windows' own web server while the service WinRM is not there, so nothing was carried out.
@@ -112,7 +112,7 @@ def outage_of(error: BaseException, *, at: str, encrypted: bool, met: bool = Fal
     if is_certificate_error(error):
         return None
     failure = explain(error, at=at)
-    if met and any(isinstance(inner, ssl.SSLError) for inner in inner_errors(error)):
+    if has_responded and any(isinstance(inner, ssl.SSLError) for inner in inner_errors(error)):
         failure = Unreachable(str(failure))
     return Outage(failure, sent=not never_sent(error)) if isinstance(failure, Unreachable) else None
 
@@ -144,14 +144,14 @@ def not_trusted(error: BaseException, endpoint: Endpoint, pin: str) -> NotTruste
     return NotTrusted(f"the host's certificate is not trusted: {why}; shown SHA-256 {shown}")
 
 
-def is_over(error: Ambiguous | ShellGone, tries: int, *, bearable: bool) -> bool:
+def is_over(error: OutcomeUnknown | ShellGone, tries: int, *, within_outage_tolerance: bool) -> bool:
     """Whether a call is not begun anew: the host loses our session again and again, or nothing has answered for too long."""
-    return tries == TRIES or (isinstance(error, Ambiguous) and not bearable)
+    return tries == TRIES or (isinstance(error, OutcomeUnknown) and not within_outage_tolerance)
 
 
-def given_up(error: Ambiguous | ShellGone, tries: int) -> Unreachable:
+def given_up(error: OutcomeUnknown | ShellGone, tries: int) -> Unreachable:
     """Says how it was lost last. While a session is made there is none to lose: then that alone."""
-    if isinstance(error, Ambiguous) and (tries == 1 or error.action == "Create"):
+    if isinstance(error, OutcomeUnknown) and (tries == 1 or error.action == "Create"):
         return Unreachable(str(error.failure))
     return Unreachable(f"the host lost our session {tries} times, last in {error}")
 
@@ -194,7 +194,7 @@ def _of_fault(fault: WSManFaultError) -> TransportError:
     return HostRefused(id=f"WinRM.{str(fault.code)[:60]}", message=words or "no reason was given", function="WinRM")
 
 
-def failure_of(call: Call, failure: TransportError) -> TransportError:
+def failure_of(call: Invocation, failure: TransportError) -> TransportError:
     """What the caller learns. An outage after a change was begun leaves its outcome open; a read can just be asked again."""
     if isinstance(failure, Unreachable) and call.changes and call.sent:
         return Dropped(str(failure))

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from provisioner.hyperv.transport import ASK_FOR_HOST, Int64, Statement
+from provisioner.hyperv.module import GET_HOST
 from provisioner.ports import VmChange, VmRequest
+from provisioner.winrm.transport import Int64, Statement
 
 MIB = 2**20
 GIB = 2**30
 
 
 def get_host() -> Statement:
-    return ASK_FOR_HOST
+    return GET_HOST
 
 
 def get_switch(name: str, *, marked: bool = False) -> Statement:

@@ -8,6 +8,7 @@ and change only what differs (contract).
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,27 +19,26 @@ from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
 from provisioner.errors import HostRefused, Malformed, ProvisionError, Rejected, TransportError
-from provisioner.hyperv import resend
-from provisioner.hyperv.http import HostTransport
-from provisioner.hyperv.module import ModuleNeed, may_load_text, module_text, module_version
-from provisioner.hyperv.transport import (
-    ASK_FOR_HOST,
-    HOST_TYPE,
+from provisioner.ports import Progress
+from provisioner.web import size
+from provisioner.winrm import retry
+from provisioner.winrm.connection import Connection
+from provisioner.winrm.http import HostTransport
+from provisioner.winrm.transport import (
     IDLE_S,
     OBJECT_BYTES,
     OPERATION_S,
-    Abandoned,
-    Call,
-    Line,
+    DiscardRecords,
+    Invocation,
+    InvocationCancelled,
+    ModuleState,
     Records,
+    ScriptModule,
     SignIn,
     Statement,
-    Unheard,
     same_name,
 )
-from provisioner.hyperv.values import from_ps, to_ps
-from provisioner.ports import Progress
-from provisioner.web import size
+from provisioner.winrm.values import from_ps, to_ps
 from provisioner.wire import TEXT_CHARS, clipped, shown
 
 # The words of System.Management.Automation.ErrorCategory, by number.
@@ -59,30 +59,41 @@ Responses = list[tuple[int, Any]]
 """Messages of one Receive, as pypsrp gives them: (type, message or None)."""
 
 
+_OPEN_ENDPOINTS = re.compile(r"microsoft\.powershell(32)?|powershell\.\d[\w.-]*", re.IGNORECASE)
+
+
+def accepts_scripts(endpoint: str) -> bool:
+    """Whether a session configuration takes text. Only those that PowerShell itself registers do (Windows PowerShell's, and
+    `PowerShell.7` with its versions); any other may be a restricted endpoint, and there the module must be installed.
+    """
+    return _OPEN_ENDPOINTS.fullmatch(endpoint) is not None
+
+
 class _ModuleMissing(Exception):
     """The runspace does not know our functions, or knows another version of them."""
 
 
 class PsrpSession:
-    """One worker's session (see `transport.Session`)."""
+    """One worker's session (see `transport.WinRmSession`)."""
 
-    def __init__(self, sign_in: SignIn, line: Line, need: ModuleNeed) -> None:
+    def __init__(self, sign_in: SignIn, connection: Connection, module: ScriptModule, state: ModuleState) -> None:
         self._sign_in = sign_in
-        self._line = line
-        self._need = need
-        self._transport = HostTransport(sign_in, line)
+        self._connection = connection
+        self._module = module
+        self._state = state
+        self._transport = HostTransport(sign_in, connection)
         self._pool: RunspacePool | None = None
         self._ready = False
         self._loaded = False
 
     # --- what the worker calls ---
 
-    def run(self, call: Call) -> None:
+    def run(self, call: Invocation) -> None:
         self._transport.call = call
         try:
             self._run(call)
         except TransportError as error:
-            failure = resend.failure_of(call, error)
+            failure = retry.failure_of(call, error)
             if failure is error:
                 raise
             raise failure from error
@@ -90,14 +101,14 @@ class PsrpSession:
     def close(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:
-            self._transport.call = Call()
+            self._transport.call = Invocation()
             with contextlib.suppress(Exception):  # a host that is away drops the shell by itself, after IDLE_S
                 pool.close()
         self._transport.reset()
 
     # --- one call ---
 
-    def _run(self, call: Call) -> None:
+    def _run(self, call: Invocation) -> None:
         tries = 0
         while True:
             tries += 1
@@ -111,16 +122,20 @@ class PsrpSession:
                     call.records.restart()
                     self._load(call)
                     self._pipeline(call, call.statements, call.records)
-            except (resend.ShellGone, resend.Ambiguous) as error:
+            except (retry.ShellGone, retry.OutcomeUnknown) as error:
                 self._pool = None
                 call.records.restart()
-                if resend.is_over(error, tries, bearable=self._line.bearable(call.patience_s)):
-                    raise resend.given_up(error, tries) from error
+                if retry.is_over(
+                    error,
+                    tries,
+                    within_outage_tolerance=self._connection.within_outage_tolerance(call.outage_tolerance_s),
+                ):
+                    raise retry.given_up(error, tries) from error
             else:
-                self._need.learned(needed=self._loaded)
+                self._state.learned(needed=self._loaded)
                 return
 
-    def _make_ready(self, call: Call) -> None:
+    def _make_ready(self, call: Invocation) -> None:
         """A pool that is open, with the module in its runspace as far as is known. The first runspace asks; if the call asks
         for the host itself, that is the question.
         """
@@ -128,11 +143,11 @@ class PsrpSession:
             self._open()
         if self._ready or not call.statements:
             return
-        if self._need.needed:
+        if self._state.needed:
             self._load(call)
-        elif self._need.needed is None and call.statements[0] != ASK_FOR_HOST:
+        elif self._state.needed is None and call.statements[0] != self._module.question:
             try:
-                self._pipeline(call, (ASK_FOR_HOST,), Unheard())
+                self._pipeline(call, (self._module.question,), DiscardRecords())
             except _ModuleMissing:
                 self._load(call)
         self._ready = True
@@ -147,22 +162,22 @@ class PsrpSession:
         self._pool = pool
         self._ready = self._loaded = False
 
-    def _load(self, call: Call) -> None:
-        if not may_load_text(self._sign_in.endpoint):
+    def _load(self, call: Invocation) -> None:
+        if not accepts_scripts(self._sign_in.endpoint):
             raise HostRefused(
                 id="ModuleNotInstalled",
-                message=f"the endpoint {self._sign_in.endpoint} has no TalosHyperV {module_version()}, and takes no text",
-                function=ASK_FOR_HOST.function,
+                message=f"the endpoint {self._sign_in.endpoint} has no {self._module.name} {self._module.version}, and takes no text",
+                function=self._module.question.function,
             )
-        self._pipeline(call, module_text(), Unheard())
+        self._pipeline(call, self._module.text(), DiscardRecords())
         self._loaded = self._ready = True
 
     # --- one pipeline ---
 
-    def _pipeline(self, call: Call, what: Sequence[Statement] | str, records: Records) -> None:
+    def _pipeline(self, call: Invocation, what: Sequence[Statement] | str, records: Records) -> None:
         """Runs statements, or a script, to the end. All of ours fit into one Command: so one that was lost can be asked for."""
         if self._pool is None:
-            raise resend.ShellGone
+            raise retry.ShellGone
         ps = PowerShell(self._pool)
         if isinstance(what, str):
             ps.add_script(what, use_local_scope=False)  # into the runspace, not into this pipeline alone
@@ -177,7 +192,7 @@ class PsrpSession:
                     if ps.state != PSInvocationState.RUNNING:
                         break
                     responses = _receive(ps, call)
-            except (Abandoned, _ModuleMissing, HostRefused):
+            except (InvocationCancelled, _ModuleMissing, HostRefused):
                 self._end(ps)
                 raise
             except Malformed:
@@ -186,12 +201,12 @@ class PsrpSession:
         records.done(ps.state == PSInvocationState.FAILED)
         self._end(ps)
 
-    def _start(self, ps: PowerShell, call: Call) -> Responses:
+    def _start(self, ps: PowerShell, call: Invocation) -> Responses:
         """Begins the pipeline. When the answer to its Command is lost, we know its id, for we chose it: so we ask for it."""
         while True:
             try:
                 ps.begin_invoke()
-            except resend.Ambiguous:
+            except retry.OutcomeUnknown:
                 call.sent = True
                 ps.runspace_pool.pipelines[ps.id] = ps
                 ps._command_id = ps.id
@@ -199,7 +214,7 @@ class PsrpSession:
                 try:
                     return _receive(ps, call, timeout=1)
                 except WSManFaultError as fault:
-                    if fault.code != resend.NO_SUCH_TARGET:
+                    if fault.code != retry.NO_SUCH_TARGET:
                         raise
                 ps.state = PSInvocationState.NOT_STARTED  # it never arrived
             else:
@@ -222,14 +237,14 @@ class PsrpSession:
                 records.progress(_progress(ps.streams.progress.pop(0)))
 
     def _deliver_result(self, ps: PowerShell, written: Any, records: Records) -> None:
-        type_name, values = from_ps(written, ps.commands[-1].cmd or "")
-        if type_name == HOST_TYPE and (version := values.get("ModuleVersion")) != module_version():
+        type_name, values = from_ps(written, ps.commands[-1].cmd or "", expected=self._module.expected)
+        if type_name == self._module.answer_type and (version := values.get("ModuleVersion")) != self._module.version:
             if not self._loaded:
                 raise _ModuleMissing
             raise HostRefused(
                 id="ModuleVersion",
-                message=f"TalosHyperV {module_version()} was loaded, and yet {version} answers",
-                function=ASK_FOR_HOST.function,
+                message=f"{self._module.name} {self._module.version} was loaded, and yet {version} answers",
+                function=self._module.question.function,
             )
         records.result(type_name, values)
 
@@ -253,16 +268,16 @@ class PsrpSession:
             self._pool = None
 
 
-def _receive(ps: PowerShell, call: Call, *, timeout: int | None = None) -> Responses:
+def _receive(ps: PowerShell, call: Invocation, *, timeout: int | None = None) -> Responses:
     """What came since, in order; nothing when the host held the request without a word. (`PowerShell.poll_invoke` would sort
-    outputs and errors apart.) Raises Abandoned.
+    outputs and errors apart.) Raises InvocationCancelled.
     """
-    if call.abandoned.is_set():
-        raise Abandoned
+    if call.cancelled.is_set():
+        raise InvocationCancelled
     try:
         received: Responses = ps.runspace_pool._receive(ps.id, timeout=timeout)
     except WSManFaultError as fault:
-        if fault.code == resend.OPERATION_TIMED_OUT:
+        if fault.code == retry.OPERATION_TIMED_OUT:
             return []
         raise
     return received
@@ -280,7 +295,7 @@ def _add(ps: PowerShell, statements: Sequence[Statement]) -> None:
 def _progress(said: Any) -> Progress:
     percent = said.percent_complete
     if percent is not None and type(percent) is not int:
-        raise resend.malformed("a progress record without a number")
+        raise retry.malformed("a progress record without a number")
     return Progress(activity=_text(said.activity, LINE), status=_text(said.description, LINE), percent=percent or 0)
 
 
@@ -303,7 +318,7 @@ def _refused(record: ErrorRecord) -> HostRefused:
 def _text(value: Any, most: int) -> str:
     """A text of a record. $null is none."""
     if value is not None and not isinstance(value, str):
-        raise resend.malformed(f"a record with {shown(value)} where a text is due")
+        raise retry.malformed(f"a record with {shown(value)} where a text is due")
     return clipped(value or "", chars=most)
 
 
@@ -313,7 +328,7 @@ def _forget(ps: PowerShell) -> None:
     pool = ps.runspace_pool
     pool.user_events.clear()
     if sum(len(part["data"]) for part in pool._fragmenter.incoming_buffer.values()) > OBJECT_BYTES:
-        raise resend.malformed(f"a record of more than {size(OBJECT_BYTES)}")
+        raise retry.malformed(f"a record of more than {size(OBJECT_BYTES)}")
 
 
 @contextlib.contextmanager
@@ -321,11 +336,11 @@ def _faults(at: str) -> Iterator[None]:
     """Errors of ours for whatever the library makes of what the host sends."""
     try:
         yield
-    except (ProvisionError, Abandoned, _ModuleMissing, resend.ShellGone, resend.Ambiguous):
+    except (ProvisionError, InvocationCancelled, _ModuleMissing, retry.ShellGone, retry.OutcomeUnknown):
         raise
     except WSManFaultError as fault:
-        if fault.code in (resend.NO_SUCH_TARGET, resend.OPERATION_ABORTED):
-            raise resend.ShellGone(clipped(str(fault.reason or "the host does not know our shell"))) from fault
-        raise resend.explain(fault, at=at) from fault
+        if fault.code in (retry.NO_SUCH_TARGET, retry.OPERATION_ABORTED):
+            raise retry.ShellGone(clipped(str(fault.reason or "the host does not know our shell"))) from fault
+        raise retry.explain(fault, at=at) from fault
     except Exception as error:
-        raise resend.explain(error, at=at) from error
+        raise retry.explain(error, at=at) from error

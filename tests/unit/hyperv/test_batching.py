@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from provisioner.errors import HostRefused, Malformed
-from provisioner.hyperv import verbs
-from provisioner.hyperv.gather import MAX_STATEMENTS, Alone, Batch, Caller, OfItems, OfStatements
+from provisioner.hyperv import functions
+from provisioner.hyperv.batching import MAX_STATEMENTS, CallBatch, PendingCall, PerItemBatch, SingleCall, StatementBatch
 from provisioner.ports import VmChange
 
 
@@ -20,12 +20,12 @@ def refused(error_id: str, target: str) -> HostRefused:
     return HostRefused(id=error_id, message="", target=target, function="f")
 
 
-def of_ids(batch: Batch, *ids: str) -> list[Caller]:
-    batch.callers += [Caller(verbs.start_vm([vm_id]), items=(vm_id,)) for vm_id in ids]
+def of_ids(batch: CallBatch, *ids: str) -> list[PendingCall]:
+    batch.callers += [PendingCall(functions.start_vm([vm_id]), items=(vm_id,)) for vm_id in ids]
     return batch.callers
 
 
-def outcome(caller: Caller) -> Any:
+def outcome(caller: PendingCall) -> Any:
     if not caller.future.done():
         return "waits"
     error = caller.future.exception()
@@ -36,16 +36,16 @@ def outcome(caller: Caller) -> Any:
 
 def test_one_statement_for_all_items_each_once() -> None:
     async def test() -> None:
-        batch = OfItems(verbs.start_vm, named="Id", changes=True)
+        batch = PerItemBatch(functions.start_vm, named="Id", changes=True)
         of_ids(batch, "a", "b", "a")
-        assert batch.statements() == (verbs.start_vm(["a", "b"]),)
+        assert batch.statements() == (functions.start_vm(["a", "b"]),)
 
     run(test)
 
 
 def test_records_are_handed_out_by_item_whatever_its_case() -> None:
     async def test() -> None:
-        batch = OfItems(verbs.start_vm, named="Id", changes=True)
+        batch = PerItemBatch(functions.start_vm, named="Id", changes=True)
         first, second, again = of_ids(batch, "AB", "b", "ab")
         batch.result("VM", {"Id": "ab"})
         assert outcome(first) == "waits", "an error of the same item may follow"
@@ -59,7 +59,7 @@ def test_records_are_handed_out_by_item_whatever_its_case() -> None:
 
 def test_a_result_with_an_error_is_an_error() -> None:
     async def test() -> None:
-        batch = OfItems(verbs.start_vm, named="Id", changes=True)
+        batch = PerItemBatch(functions.start_vm, named="Id", changes=True)
         (only,) = of_ids(batch, "a")
         batch.result("VM", {"Id": "a"})
         batch.error(refused("VMNoMemory", "a"))
@@ -71,7 +71,7 @@ def test_a_result_with_an_error_is_an_error() -> None:
 
 def test_an_error_about_a_folder_is_of_all_that_have_no_result() -> None:
     async def test() -> None:
-        batch = OfItems(lambda ids: verbs.remove_vm(ids, cluster_id="c"), named="Id", changes=True)
+        batch = PerItemBatch(lambda ids: functions.remove_vm(ids, cluster_id="c"), named="Id", changes=True)
         removed, locked = of_ids(batch, "a", "b")
         batch.result("VM", {"Id": "a"})
         batch.error(refused("VMFilesLocked", r"C:\VMs\b"))
@@ -84,7 +84,7 @@ def test_an_error_about_a_folder_is_of_all_that_have_no_result() -> None:
 
 def test_what_a_read_does_not_find_is_missing_in_its_answer() -> None:
     async def test() -> None:
-        batch = OfItems(verbs.get_vm, named="Id", changes=False)
+        batch = PerItemBatch(functions.get_vm, named="Id", changes=False)
         found, missing = of_ids(batch, "a", "b")
         batch.result("VM", {"Id": "a"})
         assert outcome(found) == [{"Id": "a"}], "as it streams in"
@@ -94,14 +94,14 @@ def test_what_a_read_does_not_find_is_missing_in_its_answer() -> None:
     run(test)
 
 
-def of_changes(batch: Batch, *ids: str) -> list[Caller]:
-    batch.callers += [Caller(verbs.set_vm(VmChange(id=vm_id, mark="m", cpus=2))) for vm_id in ids]
+def of_changes(batch: CallBatch, *ids: str) -> list[PendingCall]:
+    batch.callers += [PendingCall(functions.set_vm(VmChange(id=vm_id, mark="m", cpus=2))) for vm_id in ids]
     return batch.callers
 
 
 def test_the_order_tells_whose_error_it_is_and_the_rest_runs_again() -> None:
     async def test() -> None:
-        batch = OfStatements("Set-TalosVM", named="Id")
+        batch = StatementBatch("Set-TalosVM", named="Id")
         first, second, third, fourth = of_changes(batch, "a", "b", "c", "d")
         batch.result("VM", {"Id": "a"})
         batch.error(refused("VMMustBeOff", "Cpus"))  # its target is the property
@@ -120,7 +120,7 @@ def test_the_order_tells_whose_error_it_is_and_the_rest_runs_again() -> None:
 
 def test_a_statement_that_says_nothing_is_an_error() -> None:
     async def test() -> None:
-        batch = OfStatements("Set-TalosVM", named="Id")
+        batch = StatementBatch("Set-TalosVM", named="Id")
         spoke, silent = of_changes(batch, "a", "b")
         batch.result("VM", {"Id": "a"})
         assert batch.done(cut_short=False) is None
@@ -131,7 +131,7 @@ def test_a_statement_that_says_nothing_is_an_error() -> None:
 
 def test_an_early_error_of_nobody_goes_to_the_first_statement() -> None:
     async def test() -> None:
-        batch = OfStatements("Set-TalosVM", named="Id")
+        batch = StatementBatch("Set-TalosVM", named="Id")
         first, second = of_changes(batch, "a", "b")
         batch.error(refused("CommandNotFoundException", "Set-TalosVM"))
         rest = batch.done(cut_short=True)
@@ -144,7 +144,7 @@ def test_an_early_error_of_nobody_goes_to_the_first_statement() -> None:
 
 def test_a_pipeline_takes_only_so_many_statements() -> None:
     async def test() -> None:
-        batch = OfStatements("Set-TalosVM", named="Id")
+        batch = StatementBatch("Set-TalosVM", named="Id")
         of_changes(batch, *(str(number) for number in range(MAX_STATEMENTS - 1)))
         assert not batch.full
         of_changes(batch, "last")
@@ -155,8 +155,8 @@ def test_a_pipeline_takes_only_so_many_statements() -> None:
 
 def test_a_call_that_is_run_anew_forgets_what_it_heard() -> None:
     async def test() -> None:
-        batch = Alone([verbs.get_host()], changes=False)
-        caller = Caller(verbs.get_host())
+        batch = SingleCall([functions.get_host()], changes=False)
+        caller = PendingCall(functions.get_host())
         batch.callers.append(caller)
         batch.result("Host", {"A": 1})
         batch.error(refused("X", ""))
@@ -170,13 +170,13 @@ def test_a_call_that_is_run_anew_forgets_what_it_heard() -> None:
 
 def test_only_calls_that_mean_the_same_become_one() -> None:
     async def test() -> None:
-        def stop(*, turn_off: bool) -> OfItems:
-            return OfItems(lambda ids: verbs.stop_vm(ids, turn_off=turn_off), named="Id", changes=True)
+        def stop(*, turn_off: bool) -> PerItemBatch:
+            return PerItemBatch(lambda ids: functions.stop_vm(ids, turn_off=turn_off), named="Id", changes=True)
 
         assert stop(turn_off=True).key == stop(turn_off=True).key != stop(turn_off=False).key
-        switch = verbs.get_switch("LAB")
-        assert Alone([switch], changes=False).key == Alone([switch], changes=False).key
-        assert Alone([switch], changes=False).key != Alone([verbs.get_switch("X")], changes=False).key
-        assert Alone([switch], changes=True).key is None
+        switch = functions.get_switch("LAB")
+        assert SingleCall([switch], changes=False).key == SingleCall([switch], changes=False).key
+        assert SingleCall([switch], changes=False).key != SingleCall([functions.get_switch("X")], changes=False).key
+        assert SingleCall([switch], changes=True).key is None
 
     run(test)

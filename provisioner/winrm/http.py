@@ -17,22 +17,22 @@ from tenacity.nap import sleep_using_event
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from provisioner.errors import NoSignIn
-from provisioner.hyperv import resend
-from provisioner.hyperv.resend import malformed
-from provisioner.hyperv.transport import (
+from provisioner.ports import Endpoint
+from provisioner.web import BoundedAdapter, BoundedResponse, size, status_of, straight
+from provisioner.winrm import retry
+from provisioner.winrm.connection import Connection
+from provisioner.winrm.retry import malformed
+from provisioner.winrm.transport import (
     ANSWER_BYTES,
     CALL_BYTES,
     CALL_REQUESTS,
     CONNECT_S,
     READ_S,
     WINRM,
-    Abandoned,
-    Call,
-    Line,
+    Invocation,
+    InvocationCancelled,
     SignIn,
 )
-from provisioner.ports import Endpoint
-from provisioner.web import Answer, BoundedAdapter, size, status_of, straight
 from provisioner.wire import excerpt
 
 _LAST_WORDS = 3
@@ -47,15 +47,15 @@ warnings.filterwarnings("ignore", module="pypsrp")  # it warns of what a host wr
 
 
 class HostAdapter(BoundedAdapter):
-    """Tells the line of each connection it opens; `tls` are urllib3's own settings for checking the certificate."""
+    """Tells the host's `Connection` of each connection it opens; `tls` are urllib3's own settings for checking the certificate."""
 
-    def __init__(self, line: Line, most: int, **tls: Any) -> None:
-        self._line = line
+    def __init__(self, connection: Connection, most: int, **tls: Any) -> None:
+        self._connection = connection
         self._tls = tls
         self.legs = 0
         """Requests since the transport began to send."""
         self._signed_in = False
-        self._latest: Answer | None = None
+        self._latest: BoundedResponse | None = None
         super().__init__(expected=WINRM, most=most)
 
     def send(self, *args: Any, **given: Any) -> requests.Response:
@@ -64,7 +64,7 @@ class HostAdapter(BoundedAdapter):
             raise malformed(f"a sign-in of more than {SIGN_IN_LEGS} steps")
         return super().send(*args, **given)
 
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> Answer:
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> BoundedResponse:
         """Raises NoSignIn when no password was sent and none can be; Malformed for an answer without a sign-in, and for one in the clear
         where encryption was agreed: it is not the host's.
         """
@@ -97,12 +97,12 @@ class HostAdapter(BoundedAdapter):
         }
 
     def _noting(self, pool: Any) -> Any:
-        line = self._line
+        noted = self._connection
 
         class NotedConnection(pool.ConnectionCls):  # type: ignore[misc]  # a class given as a value
             def connect(self) -> None:
                 super().connect()
-                line.opened(self.sock)
+                noted.opened(self.sock)
 
         return type(f"Noted{pool.__name__}", (pool,), {"ConnectionCls": NotedConnection})
 
@@ -110,7 +110,7 @@ class HostAdapter(BoundedAdapter):
 class HostTransport(_TransportHTTP):
     """The transport of one WSMan client. `call` is whose requests are sent at present."""
 
-    def __init__(self, sign_in: SignIn, line: Line, *, most: int = ANSWER_BYTES) -> None:
+    def __init__(self, sign_in: SignIn, connection: Connection, *, most: int = ANSWER_BYTES) -> None:
         auth: dict[str, Any] = {"auth": "negotiate", "username": sign_in.user, "password": sign_in.password}
         if sign_in.certificate:
             crt, key = sign_in.certificate
@@ -125,14 +125,14 @@ class HostTransport(_TransportHTTP):
             **auth,
         )
         self._sign_in = sign_in
-        self._line = line
+        self._connection = connection
         self._most = most
         self._adapter: HostAdapter | None = None
-        self.call: Call | None = None
+        self.call: Invocation | None = None
 
     def locate(self) -> Endpoint:
         """Asks where the host is, and aims there."""
-        place = self._line.locate()
+        place = self._connection.locate()
         self.server, self.port = place.host, place.port
         self.endpoint = self._create_endpoint(self.ssl, place.host, place.port, self.path)
         return place
@@ -150,7 +150,7 @@ class HostTransport(_TransportHTTP):
                 session.verify = str(self._sign_in.ca_path)
             if place.server_name != place.host:
                 tls["assert_hostname"] = tls["server_hostname"] = place.server_name
-        self._adapter = HostAdapter(self._line, self._most, **(tls if self.ssl else {}))
+        self._adapter = HostAdapter(self._connection, self._most, **(tls if self.ssl else {}))
         session.adapters.clear()
         session.mount("https://" if self.ssl else "http://", self._adapter)
         return session
@@ -165,80 +165,82 @@ class HostTransport(_TransportHTTP):
     def send(self, message: bytes, *, retries_on_read_timeout: int = 0, timeout: Any = None) -> bytes:
         """Sends, and through outages sends again what may be sent again, within the call's patience.
 
-        Raises TransportErrors, `resend.Ambiguous` when a request that must not be repeated was lost, Abandoned, and WinRMTransportError
+        Raises TransportErrors, `retry.OutcomeUnknown` when a request that must not be repeated was lost, InvocationCancelled, and WinRMTransportError
         for an answer that carries a WSMan fault: the library that called reads it.
         """
         del retries_on_read_timeout  # one policy rules: this one
         call = self.call
         if call is None:
             raise RuntimeError("a request outside a call")
-        action = resend.action_of(message)
+        action = retry.action_of(message)
         timeouts = (CONNECT_S, READ_S if timeout is None else timeout)
 
         def may_repeat(error: BaseException) -> bool:
-            return isinstance(error, resend.Outage) and (action in resend.SAFE_TO_REPEAT or not error.sent)
+            return isinstance(error, retry.Outage) and (action in retry.SAFE_TO_REPEAT or not error.sent)
 
         def give_up(state: RetryCallState) -> bool:
-            if call.abandoned.is_set():
-                return action not in resend.ENDS or state.attempt_number >= _LAST_WORDS
-            return not self._line.bearable(call.patience_s)
+            if call.cancelled.is_set():
+                return action not in retry.ENDS or state.attempt_number >= _LAST_WORDS
+            return not self._connection.within_outage_tolerance(call.outage_tolerance_s)
 
         try:
             return Retrying(
                 retry=retry_if_exception(may_repeat),
                 stop=give_up,
                 wait=wait_random_exponential(multiplier=0.1, max=0.5),
-                sleep=sleep_using_event(call.abandoned),
+                sleep=sleep_using_event(call.cancelled),
                 reraise=True,
             )(self._send_once, call, action, message, timeouts)
-        except resend.Outage as outage:
+        except retry.Outage as outage:
             if not may_repeat(outage):
-                raise resend.Ambiguous(action, outage.failure) from outage
-            if call.abandoned.is_set():
-                raise Abandoned from outage
+                raise retry.OutcomeUnknown(action, outage.failure) from outage
+            if call.cancelled.is_set():
+                raise InvocationCancelled from outage
             raise outage.failure from outage
 
-    def _send_once(self, call: Call, action: str, message: bytes, timeouts: tuple[float, float]) -> bytes:
+    def _send_once(self, call: Invocation, action: str, message: bytes, timeouts: tuple[float, float]) -> bytes:
         call.requests += 1
         if call.requests > CALL_REQUESTS:
             raise malformed(f"more than {CALL_REQUESTS:,} answers to one call")
-        self._line.begin()
-        if call.abandoned.is_set() and action == "Receive":
-            raise Abandoned  # asked after `begin`: from here on a cut reaches the request
+        self._connection.request_started()
+        if call.cancelled.is_set() and action == "Receive":
+            raise InvocationCancelled  # asked after `request_started`: from here on an abort reaches the request
         if self._adapter is not None:
             self._adapter.legs = 0
         try:
             answer = super().send(message, timeout=timeouts)
         except Exception as error:
             raise self._failed(call, error) from error
-        self._line.answered()
+        self._connection.response_received()
         call.received += len(answer)
         if call.received > CALL_BYTES:
             raise malformed(f"more than {size(CALL_BYTES)} in answer to one call")
         return answer
 
-    def _failed(self, call: Call, error: Exception) -> Exception:
-        """Tells the line, and gives what to raise."""
+    def _failed(self, call: Invocation, error: Exception) -> Exception:
+        """Tells the connection, and returns what to raise."""
         if (
             isinstance(error, WinRMTransportError)
-            and error.code != resend.UNAVAILABLE
-            and resend.is_soap(error.response_text or "")
+            and error.code != retry.UNAVAILABLE
+            and retry.is_soap(error.response_text or "")
         ):
-            self._line.answered()
+            self._connection.response_received()
             return error
-        outage = resend.outage_of(error, at=self._sign_in.at, encrypted=self.wrap_required, met=self._line.met)
+        outage = retry.outage_of(
+            error, at=self._sign_in.at, encrypted=self.wrap_required, has_responded=self._connection.has_responded
+        )
         if outage is not None:
             self.reset()
-            if call.abandoned.is_set():
-                self._line.refused()  # it was us who cut it
+            if call.cancelled.is_set():
+                self._connection.request_ended()  # it was us who cut it
             else:
-                self._line.failed(str(outage.failure))
+                self._connection.request_failed(str(outage.failure))
             return outage
-        self._line.refused()
+        self._connection.request_ended()
         self.reset()
-        if resend.is_certificate_error(error):
-            return resend.not_trusted(error, self._line.locate(), self._sign_in.pin)
-        return resend.explain(error, at=self._sign_in.at)
+        if retry.is_certificate_error(error):
+            return retry.not_trusted(error, self._connection.locate(), self._sign_in.pin)
+        return retry.explain(error, at=self._sign_in.at)
 
 
 def _schemes(header: str) -> tuple[str, ...]:

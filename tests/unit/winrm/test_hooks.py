@@ -11,38 +11,26 @@ from pypsrp.negotiate import HTTPNegotiateAuth
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan, _TransportHTTP
 
-from provisioner.hyperv.http import HostAdapter, HostTransport
-from provisioner.hyperv.transport import SignIn
 from provisioner.ports import Endpoint
+from provisioner.winrm.connection import Connection, Reachability
+from provisioner.winrm.http import HostAdapter, HostTransport
+from provisioner.winrm.transport import SignIn
 
 
-class Line:
-    """Knows one place, and what was connected."""
+class OnePlace(Connection):
+    """A host at one place that has never answered, and for which no outage is tolerated."""
 
-    def __init__(self) -> None:
-        self.connections: list[object] = []
+    def __init__(self, port: int = 1, server_name: str = "hv01.lan") -> None:
+        place = Endpoint(host="127.0.0.1", port=port, server_name=server_name)
+        reachability = Reachability(on_outage=lambda _reason: None, on_first_response=lambda: None)
+        super().__init__(reachability, lambda: place)
 
-    def locate(self) -> Endpoint:
-        return Endpoint(host="127.0.0.1", port=1, server_name="hv01.lan")
-
-    def opened(self, connection: object) -> None:
-        self.connections.append(connection)
-
-    def begin(self) -> None: ...
-    def answered(self) -> None: ...
-    def refused(self) -> None: ...
-    def failed(self, reason: str) -> None: ...
-
-    met = False
-
-    def bearable(self, patience_s: float) -> bool:
+    def within_outage_tolerance(self, outage_tolerance_s: float) -> bool:
         return False
-
-    def cut(self) -> None: ...
 
 
 def transport(**given: object) -> HostTransport:
-    return HostTransport(SignIn(user="u", password="p", **given), Line())  # type: ignore[arg-type]
+    return HostTransport(SignIn(user="u", password="p", **given), OnePlace())  # type: ignore[arg-type]
 
 
 def pool_of(session: requests.Session) -> Any:

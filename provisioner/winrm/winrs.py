@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,25 +19,22 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import pypsrp.exceptions
-import yaml
 from winrm.exceptions import WinRMOperationTimeoutError, WinRMTransportError, WSManFaultError
 from winrm.protocol import Protocol
 from winrm.transport import Transport
 
-from provisioner.data import data_folder
 from provisioner.errors import HostRefused, Malformed, ProvisionError, Rejected, TransportError, Unreachable
-from provisioner.hyperv import resend
-from provisioner.hyperv.http import HostTransport
-from provisioner.hyperv.module import NAME, module_text
-from provisioner.hyperv.transport import (
+from provisioner.winrm import retry
+from provisioner.winrm.connection import Connection
+from provisioner.winrm.http import HostTransport
+from provisioner.winrm.transport import (
     IDLE_S,
-    MODULE,
     OPERATION_S,
     READ_S,
-    Abandoned,
-    Call,
     Int64,
-    Line,
+    Invocation,
+    InvocationCancelled,
+    ScriptModule,
     SignIn,
     Statement,
 )
@@ -71,12 +67,13 @@ _DATE = re.compile(r"/Date\((-?\d+)(?:[+-]\d{4})?\)/")
 
 
 class WinrsSession:
-    """One worker's session (see `transport.Session`)."""
+    """One worker's session (see `transport.WinRmSession`)."""
 
-    def __init__(self, sign_in: SignIn, line: Line) -> None:
+    def __init__(self, sign_in: SignIn, connection: Connection, module: ScriptModule) -> None:
         self._at = sign_in.at
-        self._line = line
-        self._transport = HostTransport(sign_in, line, most=OUTPUT_BYTES)
+        self._connection = connection
+        self._module = module
+        self._transport = HostTransport(sign_in, connection, most=OUTPUT_BYTES)
         self._protocol = Protocol(
             "https://host.invalid/wsman",  # the transport knows where the host is
             transport="ntlm",
@@ -88,13 +85,13 @@ class WinrsSession:
         self._protocol.transport = cast("Transport", _Bridge(self._transport))
         self._shell = ""
 
-    def run(self, call: Call) -> None:
+    def run(self, call: Invocation) -> None:
         self._transport.call = call
         try:
             for statement in call.statements:
                 self._run(call, statement)
         except TransportError as error:
-            failure = resend.failure_of(call, error)
+            failure = retry.failure_of(call, error)
             if failure is error:
                 raise
             raise failure from error
@@ -103,14 +100,14 @@ class WinrsSession:
     def close(self) -> None:
         shell, self._shell = self._shell, ""
         if shell:
-            self._transport.call = Call()
+            self._transport.call = Invocation()
             with contextlib.suppress(Exception):  # a host that is away drops the shell by itself, after IDLE_S
                 self._protocol.close_shell(shell, close_session=False)
         self._transport.reset()
 
     # --- one statement ---
 
-    def _run(self, call: Call, statement: Statement) -> None:
+    def _run(self, call: Invocation, statement: Statement) -> None:
         """Hands on its results, or its error; a list that failed is asked for item by item."""
         try:
             results = self._ask(call, statement)
@@ -122,22 +119,26 @@ class WinrsSession:
             for piece in pieces:
                 self._run(call, piece)
             return
-        type_name, fields = contract_output(statement.function)
+        type_name, fields = self._module.output(statement.function)
         for values in results:
-            call.records.result(type_name, from_json(values, fields))
+            call.records.result(type_name, from_json(values, fields, expected=self._module.expected))
 
-    def _ask(self, call: Call, statement: Statement) -> list[Any]:
+    def _ask(self, call: Invocation, statement: Statement) -> list[Any]:
         tries = 0
         while True:
             tries += 1
             try:
                 return _read_answer(statement, *self._execute(call, statement))
-            except (resend.ShellGone, resend.Ambiguous) as error:
+            except (retry.ShellGone, retry.OutcomeUnknown) as error:
                 self._shell = ""
-                if resend.is_over(error, tries, bearable=self._line.bearable(call.patience_s)):
-                    raise resend.given_up(error, tries) from error
+                if retry.is_over(
+                    error,
+                    tries,
+                    within_outage_tolerance=self._connection.within_outage_tolerance(call.outage_tolerance_s),
+                ):
+                    raise retry.given_up(error, tries) from error
 
-    def _execute(self, call: Call, statement: Statement) -> tuple[bytes, bytes]:
+    def _execute(self, call: Invocation, statement: Statement) -> tuple[bytes, bytes]:
         """Standard output and error of one process."""
         with _faults(self._at):
             if not self._shell:
@@ -146,7 +147,7 @@ class WinrsSession:
             command = self._protocol.run_command(self._shell, COMMAND_LINE, console_mode_stdin=False)
             call.sent = True
             try:
-                document = to_document(statement)
+                document = to_document(statement, self._module.text())
                 for at in range(0, len(document), PIECE):
                     last = at + PIECE >= len(document)
                     self._protocol.send_command_input(self._shell, command, document[at : at + PIECE], end=last)
@@ -154,11 +155,11 @@ class WinrsSession:
             finally:
                 self._end(command)
 
-    def _receive(self, call: Call, command: str) -> tuple[bytes, bytes]:
+    def _receive(self, call: Invocation, command: str) -> tuple[bytes, bytes]:
         out, err, done = b"", b"", False
         while not done:
-            if call.abandoned.is_set():
-                raise Abandoned
+            if call.cancelled.is_set():
+                raise InvocationCancelled
             with contextlib.suppress(WinRMOperationTimeoutError):  # nothing to say yet
                 more_out, more_err, _, done = self._protocol.get_command_output_raw(self._shell, command)
                 out, err = out + more_out, err + more_err
@@ -192,28 +193,28 @@ def _faults(at: str) -> Iterator[None]:
     """Errors of ours for whatever the library makes of what the host sends, as the other transport has them."""
     try:
         yield
-    except (ProvisionError, Abandoned, resend.ShellGone, resend.Ambiguous):
+    except (ProvisionError, InvocationCancelled, retry.ShellGone, retry.OutcomeUnknown):
         raise
     except WSManFaultError as fault:
-        if fault.wsman_fault_code in (resend.NO_SUCH_TARGET, resend.OPERATION_ABORTED):
-            raise resend.ShellGone(clipped(str(fault.reason))) from fault
+        if fault.wsman_fault_code in (retry.NO_SUCH_TARGET, retry.OPERATION_ABORTED):
+            raise retry.ShellGone(clipped(str(fault.reason))) from fault
         code = fault.wsman_fault_code or fault.fault_subcode or fault.fault_code
         same = pypsrp.exceptions.WSManFaultError(code, "", fault.reason, None, None, None)
-        raise resend.explain(same, at=at) from fault
+        raise retry.explain(same, at=at) from fault
     except WinRMTransportError as error:
-        raise resend.explain(pypsrp.exceptions.WinRMTransportError(*error.args), at=at) from error
+        raise retry.explain(pypsrp.exceptions.WinRMTransportError(*error.args), at=at) from error
     except WinRMOperationTimeoutError as error:
         raise Unreachable(f"{at} did not do it within its own bound") from error
     except Exception as error:
-        raise resend.explain(error, at=at) from error
+        raise retry.explain(error, at=at) from error
 
 
-def to_document(statement: Statement) -> bytes:
+def to_document(statement: Statement, module: str) -> bytes:
     """Standard input of the bootstrap. ASCII alone, so that no encoding of the host's can break it."""
     arguments = {
         name: value.value if isinstance(value, Int64) else value for name, value in statement.arguments.items()
     }
-    return json.dumps({"module": module_text(), "command": statement.function, "args": arguments}).encode("ascii")
+    return json.dumps({"module": module, "command": statement.function, "args": arguments}).encode("ascii")
 
 
 def _pieces(statement: Statement) -> Iterator[Statement]:
@@ -258,20 +259,12 @@ def _target(statement: Statement) -> str:
 # --- JSON as Windows PowerShell 5.1 writes it ---
 
 
-@functools.cache
-def contract_output(function: str) -> tuple[str, Mapping[str, str]]:
-    """PSTypeName and field types of a function's results, by the contract: JSON carries neither."""
-    contract = yaml.safe_load((data_folder("powershell") / NAME / "contract.yaml").read_text(encoding="utf-8"))
-    type_name = contract["functions"][function]["output"]
-    return type_name, contract["types"][type_name]
-
-
-def from_json(values: Any, fields: Mapping[str, str]) -> Mapping[str, Any]:
+def from_json(values: Any, fields: Mapping[str, str], *, expected: str) -> Mapping[str, Any]:
     """A result with the contract's types where 5.1 is known to bend them: a list of one comes as its item, a list may come
-    wrapped with its count, a time as `/Date(milliseconds)/`. What else is wrong, `facts.py` names. Raises Malformed for what is no object.
+    wrapped with its count, a time as `/Date(milliseconds)/`. What else is wrong, `parse.py` names. Raises Malformed for what is no object.
     """
     if not isinstance(values, dict):
-        raise Malformed(f"it wrote {shown(values)} where an object is due", expected=MODULE)
+        raise Malformed(f"it wrote {shown(values)} where an object is due", expected=expected)
     return {name: _straight(_unwrapped(value), fields.get(name, "")) for name, value in values.items()}
 
 

@@ -12,8 +12,8 @@ from pypsrp.complex_objects import GenericComplexObject
 from pypsrp.serializer import TaggedValue
 
 from provisioner.errors import Malformed
-from provisioner.hyperv.transport import Int64
-from provisioner.hyperv.values import from_ps, to_ps
+from provisioner.winrm.transport import Int64
+from provisioner.winrm.values import from_ps, to_ps
 
 
 def plain(value: Any) -> Any:
@@ -62,10 +62,10 @@ def test_a_result_is_its_type_and_fields() -> None:
     written = GenericComplexObject()
     written.types = ["Deserialized.TalosHyperV.VM", "System.Object"]
     written.extended_properties = {"Id": "a"}
-    assert from_ps(written, "Get-TalosVM") == ("TalosHyperV.VM", {"Id": "a"})
+    assert from_ps(written, "Get-TalosVM", expected="the module") == ("TalosHyperV.VM", {"Id": "a"})
 
 
 @pytest.mark.parametrize("written", ["text", 3, {"a": 1}])
 def test_anything_else_is_malformed(written: Any) -> None:
     with pytest.raises(Malformed, match=r"Get-TalosVM wrote .+ where an object is due"):
-        from_ps(written, "Get-TalosVM")
+        from_ps(written, "Get-TalosVM", expected="the module")
