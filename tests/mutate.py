@@ -87,7 +87,8 @@ FAST: Mapping[str, tuple[str, ...]] = {
     ),
     "provisioner/cli/": ("tests/unit/cli",),
     "provisioner/store/": ("tests/unit/store",),
-    "provisioner/context.py": ("tests/unit/test_context.py", "tests/unit/cli/test_surroundings.py"),
+    "provisioner/credentials.py": ("tests/unit/test_credentials.py",),
+    "provisioner/runlock.py": ("tests/unit/test_runlock.py", "tests/unit/cli/test_surroundings.py"),
 }
 """Which tests may notice a change of which files, the likeliest first; the first prefix that fits."""
 

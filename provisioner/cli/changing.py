@@ -20,7 +20,7 @@ from provisioner.cli.loading import open_cluster
 from provisioner.cli.options import PROGRESS, STEP_NAMES, ConsoleOptions
 from provisioner.cli.progress import DetachableView, OutageNotes
 from provisioner.cli.signals import stop_as_at_ctrl_c, stop_signals
-from provisioner.context import Context, close_ports, locked, open_ports
+from provisioner.compose import Context, close_ports, open_ports
 from provisioner.errors import Fault
 from provisioner.faults import Exit
 from provisioner.faults import exit_code as code_of
@@ -33,6 +33,7 @@ from provisioner.model.status import FinalObject
 from provisioner.model.steps import StepId
 from provisioner.operations.observe import observe, observe_hosts
 from provisioner.ports import CallInfo, Ports
+from provisioner.runlock import locked
 from provisioner.store.durations import usual_times
 from provisioner.store.journal import FileJournal
 from provisioner.views import make_view
@@ -237,7 +238,7 @@ def _with_ports(context: Context, work: Callable[[Ports], Awaitable[T]]) -> T:
     """Reads something with fresh ports, in a loop of its own."""
 
     async def go() -> T:
-        ports = open_ports(context, on_call=lambda _info: None, on_away=lambda _host, _reason: None)
+        ports = open_ports(context)
         try:
             return await work(ports)
         finally:

@@ -27,8 +27,8 @@ LabArg = Annotated[str, typer.Argument(help="Cluster file whose host is a lab.")
 def _lab_of(cluster: str) -> tuple[Path, Cluster]:
     """Folder of the lab of a cluster file, and the cluster. Raises a Fault."""
     from provisioner.cli.loading import load, read_all_settings
-    from provisioner.context import lab_folder
     from provisioner.errors import Fault
+    from provisioner.lab_client import lab_folder
 
     settings = read_all_settings(cluster)
     loaded = load(settings)
@@ -38,7 +38,7 @@ def _lab_of(cluster: str) -> tuple[Path, Cluster]:
             f"{loaded.cluster.name} stands on a real host, not on a lab",
             expected="hosts: {name: {lab: ...}} in the cluster file",
         )
-    return lab_folder(settings, loaded.cluster), loaded.cluster
+    return lab_folder(settings.home, loaded.cluster), loaded.cluster
 
 
 def _print(as_json: bool, line: str, values: dict[str, Any]) -> None:
@@ -53,10 +53,10 @@ def _print(as_json: bool, line: str, values: dict[str, Any]) -> None:
 @lab_app.command()
 def start(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
     """Start the lab; up does it by itself."""
-    from provisioner.context import lab_card
+    from provisioner.lab_client import find_lab
 
     folder, wanted = _lab_of(cluster)
-    card = lab_card(folder, wanted, start=True)
+    card = find_lab(folder, wanted, start=True)
     assert card is not None, "a lab that does not start raises"
     _print(
         as_json,
@@ -68,10 +68,10 @@ def start(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
 @lab_app.command()
 def status(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
     """Whether the lab runs, and what is in it."""
-    from provisioner.context import ask_lab, lab_card
+    from provisioner.lab_client import ask_lab, find_lab
 
     folder, wanted = _lab_of(cluster)
-    card = lab_card(folder, wanted, start=False)
+    card = find_lab(folder, wanted, start=False)
     if card is None:
         _print(as_json, f"no lab runs for {cluster}", {"running": False, "folder": str(folder)})
         return
@@ -86,7 +86,7 @@ def status(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
 @lab_app.command()
 def stop(cluster: LabArg = "lab", *, as_json: o.JsonOption = False) -> None:
     """Stop the lab. Its disks and VMs are kept, as a host's would be that is switched off."""
-    from provisioner.context import stop_lab
+    from provisioner.lab_client import stop_lab
 
     folder, _ = _lab_of(cluster)
     stopped = stop_lab(folder)
@@ -99,8 +99,9 @@ def reset(cluster: LabArg = "lab", *, yes: o.YesOption = False, as_json: o.JsonO
     import os
 
     from provisioner.cli.loading import read_all_settings
-    from provisioner.context import open_store, stop_lab
+    from provisioner.compose import open_store
     from provisioner.errors import Fault
+    from provisioner.lab_client import stop_lab
     from provisioner.model.notes import without_beginning
 
     folder, wanted = _lab_of(cluster)
@@ -141,10 +142,10 @@ def fault(
 
     provision lab fault clear
     """
-    from provisioner.context import ask_lab, lab_card
+    from provisioner.lab_client import ask_lab, find_lab
 
     folder, wanted = _lab_of(cluster)
-    card = lab_card(folder, wanted, start=True)
+    card = find_lab(folder, wanted, start=True)
     assert card is not None, "a lab that does not start raises"
     known = {row["name"]: row for row in ask_lab(card, "fault")["known"]}
     if not name:

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from provisioner.clusterfile import Loaded, Settings, find_cluster_file, list_clusters, load_cluster, read_settings
-from provisioner.context import Context, WorldClock, new_configs, open_context
+from provisioner.compose import Context, WorldClock, new_configs, open_context
 from provisioner.data import data_folder
 from provisioner.errors import Fault, Finding
 from provisioner.views.console import printable

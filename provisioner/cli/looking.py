@@ -23,12 +23,12 @@ def status(look: ConsoleOptions, cluster: str, *, as_json: bool, exit_code: bool
     file.
     """
     from provisioner.cli.loading import open_cluster
-    from provisioner.context import close_ports, open_ports
+    from provisioner.compose import close_ports, open_ports
 
     context = open_cluster(cluster, host=host, user=user, start_lab=False)
 
     async def go() -> StatusReport:
-        ports = open_ports(context, on_call=lambda _info: None, on_away=lambda _host, _reason: None)
+        ports = open_ports(context)
         from provisioner.operations.status import status as read_status  # while the host signs us in
 
         try:
@@ -74,7 +74,7 @@ def explain(look: ConsoleOptions, fault_id: str) -> int:
 def machine_config(cluster: Cluster, machine: MachineSpec) -> bytes:
     """The config as `up` would send it, with the cluster's own secrets, or with fresh ones where there are none yet."""
     from provisioner.cli.loading import read_all_settings
-    from provisioner.context import WorldClock, new_configs, open_store
+    from provisioner.compose import WorldClock, new_configs, open_store
     from provisioner.workflows.up import expected_endpoint
 
     store = open_store(read_all_settings(cluster.name), cluster, os.environ)

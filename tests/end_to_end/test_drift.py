@@ -37,7 +37,7 @@ def test_more_memory_for_machines_at_work(desk: Desk) -> None:
 REMOVE = """
 import asyncio, sys
 from provisioner.cli.loading import open_cluster
-from provisioner.context import close_ports, open_ports
+from provisioner.compose import close_ports, open_ports
 from provisioner.operations.observe import observe_hosts
 
 async def remove(name):

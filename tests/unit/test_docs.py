@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from provisioner.clusterfile import load_cluster
-from provisioner.context import keychain_command
+from provisioner.credentials import keychain_command
 from provisioner.faults import FAULTS, Exit
 from provisioner.lab.world.faults import FAULTS as LAB_FAULTS
 from provisioner.model.cluster import HostSpec

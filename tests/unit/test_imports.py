@@ -33,9 +33,13 @@ ALLOWED: dict[str, set[str]] = {
     "hyperv": VALUES | {"ports", "data", "winrm", "wire", "hyperv"},
     "talos": VALUES | {"ports", "data", "clienttls", "wire", "talos", "talos.api.gen"},
     "lab": {"lab", "data", "talos.api.gen"},  # only what a stranger could know too: the messages it must speak
-    "context": VALUES | ADAPTERS | {"ports", "data", "lab", "clusterfile"},
+    "credentials": VALUES,
+    "runlock": VALUES | {"store"},
+    "lab_client": VALUES | {"ports", "credentials", "lab"},
+    "compose": VALUES | ADAPTERS | {"ports", "credentials", "lab_client", "clusterfile"},
     "cli": VALUES
-    | {"ports", "context", "workflows", "operations", "clusterfile", "views", "store", "data", "cli", "lab"},
+    | {"ports", "compose", "credentials", "runlock", "lab_client"}
+    | {"workflows", "operations", "clusterfile", "views", "store", "data", "cli"},
     "__main__": {"cli"} | VALUES,
     "__init__": set(),
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 from provisioner.__main__ import main
 from provisioner.cli import changing
-from provisioner.context import Context
+from provisioner.compose import Context
 from provisioner.ports import Ports
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import HOST, observed_of

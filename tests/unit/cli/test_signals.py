@@ -30,7 +30,7 @@ main()
 
 PLANNING = """
 import asyncio, sys
-from provisioner.cli import changing, opening
+from provisioner.cli import changing, loading
 from provisioner.__main__ import main
 async def observe(*_):
     print("ready", flush=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.context import client_files, locked
+from provisioner.compose import client_files
 from provisioner.errors import Fault
+from provisioner.runlock import locked
 from provisioner.store.cluster_folder import FileStore
 from provisioner.store.files import check_ours
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.context import client_files
+from provisioner.compose import client_files
 from provisioner.errors import Fault
 from provisioner.model import naming
 from provisioner.model.facts import ContextState

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.context import client_files
+from provisioner.compose import client_files
 from provisioner.errors import Fault
 from provisioner.model.facts import ContextFacts, ContextState
 from provisioner.store.cluster_folder import FileStore

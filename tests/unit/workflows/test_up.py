@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.clusterfile import load_cluster
-from provisioner.context import WorldClock, new_configs
+from provisioner.compose import WorldClock, new_configs
 from provisioner.model.plan import Verb
 from provisioner.model.steps import STEPS, StepId
 from provisioner.workflows.up import expected_endpoint, plan_up
