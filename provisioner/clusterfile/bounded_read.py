@@ -16,7 +16,7 @@ class TooLarge(Unreadable):
     """A file that could be read."""
 
     def __init__(self) -> None:
-        super().__init__("larger than 1 MiB")
+        super().__init__("is larger than 1 MiB")
 
 
 def read_small(path: Path) -> bytes:
@@ -29,11 +29,11 @@ def read_small(path: Path) -> bytes:
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from None
     except ValueError:  # a zero byte, half of a character
-        raise Unreadable("no file can have this name") from None
+        raise Unreadable("not a valid file name") from None
     if stat.S_ISDIR(facts.st_mode):
         raise Unreadable("Is a directory")
     if not stat.S_ISREG(facts.st_mode):
-        raise Unreadable("it is no plain file")
+        raise Unreadable("not a regular file")
     if facts.st_size > MAX_BYTES or len(raw) > MAX_BYTES:
         raise TooLarge
     return raw

@@ -70,31 +70,33 @@ def _name(checked: Checked, draft: Draft) -> Iterator[Finding]:
         lowered = name.lower()
         if not name.isascii() or not lowered.replace("-", "").isalnum() or lowered != name or len(name) > 63:
             yield _finding(
-                checked, ("name",), f"the file's name {name!r} is no name for a cluster", expected="name: a DNS label"
+                checked, ("name",), f"the file name {name!r} is not a cluster name", expected="name: a DNS label"
             )
     if name in RESERVED_NAMES:
-        problem = f"{name} is the name of a folder that is kept for other things"
+        problem = f"{name} is reserved for another folder of provision"
         yield _finding(checked, ("name",), problem, expected=f"another name, as {name}-1")
     longest = max((len(machine.name) for machine in draft.cluster.machines), default=0)
     if isinstance(checked.fields.machines, Counts) and longest > 63:
         yield _finding(
-            checked, ("name",), "machine names made from it are longer than 63 letters", expected="a shorter name"
+            checked, ("name",), "machine names made from it are longer than 63 characters", expected="a shorter name"
         )
 
 
 def _hosts(checked: Checked, draft: Draft) -> Iterator[Finding]:
     fields = checked.fields
     if fields.host is not None and fields.hosts is not None:
-        yield _finding(checked, ("host",), "host: and hosts: both stand here", expected="one of them")
+        yield _finding(checked, ("host",), "host: and hosts: are both given", expected="one of them")
     if not draft.cluster.hosts and checked.intact("host") and checked.intact("hosts"):
-        yield _finding(checked, ("hosts",), "no host", expected="host: hv01.lan, or hosts: with names")
+        yield _finding(checked, ("hosts",), "there is no host", expected="host: hv01.lan, or hosts: with names")
     nameless = isinstance(fields.host, Host) and not fields.host.address and not fields.host.lab
     if nameless and checked.intact("host"):
-        yield _finding(checked, ("host",), "a host without address:", expected="address: hv01.lan")
+        yield _finding(checked, ("host",), "the host has no address", expected="address: hv01.lan")
     seen: dict[str, str] = {}
     for name in fields.hosts or {}:
         if (first := seen.setdefault(name.lower(), name)) != name:
-            yield _finding(checked, ("hosts", name), f"{first} and {name} are one name", expected="names that differ")
+            yield _finding(
+                checked, ("hosts", name), f"{first} and {name} are the same name", expected="different names"
+            )
     if (override := draft.address_override) and len(draft.cluster.hosts) > 1:
         problem = f"{override.name} gives one address for {len(draft.cluster.hosts)} hosts"
         yield _finding(checked, ("hosts",), problem, expected=f"one host, or no {override.name}")
@@ -104,7 +106,7 @@ def _hosts(checked: Checked, draft: Draft) -> Iterator[Finding]:
             yield _finding(
                 checked,
                 at,
-                "no user: who signs in there?",
+                "there is no user to sign in with",
                 expected=r"user: hv01\provision, or --user, or PROVISION_USER",
             )
     with_lab = [name for name, host in draft.cluster.hosts.items() if host.lab]
@@ -112,11 +114,13 @@ def _hosts(checked: Checked, draft: Draft) -> Iterator[Finding]:
         yield _finding(
             checked,
             draft.host_paths[with_lab[0]],
-            "the lab beside real hosts",
+            "the lab is mixed with real hosts",
             expected="all hosts in the lab, or none",
         )
     for name in with_lab[1:]:
-        yield _finding(checked, draft.host_paths[name], "a second lab", expected="one host with lab:, or real hosts")
+        yield _finding(
+            checked, draft.host_paths[name], "this is a second lab", expected="one host with lab:, or real hosts"
+        )
     for at, given in _groups(checked):
         if given.host is not None and draft.cluster.hosts and given.host not in draft.cluster.hosts:
             known = ", ".join(draft.cluster.hosts)
@@ -124,7 +128,7 @@ def _hosts(checked: Checked, draft: Draft) -> Iterator[Finding]:
                 yield _finding(
                     checked,
                     (*at, "host"),
-                    f"no host {given.host!r}",
+                    f"there is no host {given.host!r}",
                     expected=f"one of {known}",
                     meant=did_you_mean(given.host, draft.cluster.hosts),
                 )
@@ -136,8 +140,8 @@ def _switch(checked: Checked, draft: Draft) -> Iterator[Finding]:
         yield _finding(
             checked,
             ("switch", "name"),
-            "the Default Switch translates addresses (NAT): nothing outside the host reaches its machines, "
-            "and its network changes at each start of the host",
+            "the Default Switch uses NAT: nothing outside the host reaches its machines, "
+            "and its network changes whenever the host starts",
             expected="an External switch, with adapter: to make it",
         )
     if switch.adapter and not switch.allow_management_os:
@@ -150,7 +154,7 @@ def _switch(checked: Checked, draft: Draft) -> Iterator[Finding]:
         yield _finding(
             checked,
             ("switch", "vlan"),
-            "a VLAN for Windows' own traffic, but allow_management_os: false",
+            "the VLAN is for Windows' own traffic, but allow_management_os is false",
             expected="no vlan: here; machines have their own",
         )
 
@@ -163,7 +167,7 @@ def _versions(checked: Checked, draft: Draft) -> Iterator[Finding]:
         yield _finding(
             checked,
             ("talos",),
-            f"machine configs of Talos {contract} cannot be made by this version of provision",
+            f"this version of provision cannot make machine configs of Talos {contract}",
             expected=known,
             meant=versions.TALOS,
         )
@@ -188,12 +192,13 @@ def _image(checked: Checked, draft: Draft) -> Iterator[Finding]:
     given = [key for key in ("release", "schematic", "url", "path") if getattr(image, key) is not None]
     for extra in given[1:]:
         yield _finding(
-            checked, ("image", extra), f"{given[0]}: and {extra}: both say where the ISO comes from", expected="one"
+            checked,
+            ("image", extra),
+            f"{given[0]}: and {extra}: both say where the ISO comes from",
+            expected="one of them",
         )
     if image.url and not image.sha256 and checked.intact("image"):
-        yield _finding(
-            checked, ("image", "url"), "an ISO from anywhere needs its checksum", expected="sha256: beside url:"
-        )
+        yield _finding(checked, ("image", "url"), "an ISO from a URL needs a checksum", expected="sha256: beside url:")
     if image.release and versions.contract_of(image.release) != versions.contract_of(draft.cluster.talos):
         yield _warning(
             checked,
@@ -219,20 +224,20 @@ def _counts(checked: Checked, draft: Draft) -> Iterator[Finding]:
     if control_planes == 0:
         expected = "control_planes: 1 or more" if by_count else "at least one machine with role: controlplane"
         yield _finding(
-            checked, (*at, "control_planes") if by_count else at, "no control plane machine", expected=expected
+            checked, (*at, "control_planes") if by_count else at, "there is no control plane machine", expected=expected
         )
     elif control_planes % 2 == 0:
         yield _warning(
             checked,
             (*at, "control_planes") if by_count else at,
-            f"{control_planes} control planes survive no more losses than {control_planes - 1}: etcd needs a majority",
+            f"{control_planes} control planes tolerate no more failures than {control_planes - 1}: etcd needs a majority",
             expected="an odd number",
         )
     if control_planes and not workers and not draft.cluster.schedule_on_control_planes:
         yield _warning(
             checked,
             (*at, "workers") if by_count else at,
-            "no worker, so ordinary pods have nowhere to run",
+            "there is no worker, so ordinary pods have nowhere to run",
             expected="a worker, or schedule_on_control_planes: true",
         )
 
@@ -282,7 +287,7 @@ def _machine_names(checked: Checked, draft: Draft) -> Iterator[Finding]:
         if (*at, "name") in checked.dropped:
             continue
         if is_windows_device(machine.name):
-            problem = f"no folder can be called {machine.name}: it is the name of a device to Windows"
+            problem = f"{machine.name} is a device name in Windows, so no folder can be called so"
             yield _finding(checked, (*at, "name"), problem, expected="another name", meant=f"{machine.name}-1")
         first = seen.setdefault(machine.name, at)
         if first != at:
@@ -290,8 +295,8 @@ def _machine_names(checked: Checked, draft: Draft) -> Iterator[Finding]:
             yield _finding(
                 checked,
                 (*at, "name"),
-                f"{machine.name} is also the machine of line {line}",
-                expected="a name of its own",
+                f"{machine.name} is also the name of the machine in line {line}",
+                expected="a unique name",
             )
 
 
@@ -305,14 +310,14 @@ def _macs(checked: Checked, draft: Draft) -> Iterator[Finding]:
             yield _finding(
                 checked,
                 (*at, "mac"),
-                f"{spaced_mac(machine.mac)} is also {first}'s: neither could be told from the other",
-                expected="an address of its own",
+                f"{spaced_mac(machine.mac)} is also the MAC address of {first}",
+                expected="a unique address",
             )
         elif machine.mac.startswith(HYPERV_POOL):
             yield _warning(
                 checked,
                 (*at, "mac"),
-                f"{spaced_mac(machine.mac)} lies in Hyper-V's own pool, which may give it to another VM",
+                f"{spaced_mac(machine.mac)} is in Hyper-V's dynamic pool, which may assign it to another VM",
                 expected="an address outside 00-15-5D",
             )
 
@@ -322,17 +327,15 @@ def _addresses(checked: Checked, draft: Draft) -> Iterator[Finding]:
     hosts = {host.address: name for name, host in draft.cluster.hosts.items() if not host.lab and host.address}
     if vip and vip in hosts:
         yield _finding(checked, ("vip",), f"{vip} is the address of host {hosts[vip]}", expected="a free address")
-    seen = {address: f"that of host {name}" for address, name in hosts.items()}
+    seen = {address: f"the address of host {name}" for address, name in hosts.items()}
     if vip:
         seen[vip] = "the virtual address vip:"
     for at, machine in zip(draft.machine_paths, draft.cluster.machines, strict=True):
         if not machine.address:
             continue
         if owner := seen.get(machine.address):
-            yield _finding(
-                checked, (*at, "address"), f"{machine.address} is also {owner}", expected="an address of its own"
-            )
-        seen.setdefault(machine.address, f"that of {machine.name}")
+            yield _finding(checked, (*at, "address"), f"{machine.address} is also {owner}", expected="a unique address")
+        seen.setdefault(machine.address, f"the address of {machine.name}")
 
 
 def _networks(checked: Checked, draft: Draft) -> Iterator[Finding]:
@@ -349,7 +352,7 @@ def _networks(checked: Checked, draft: Draft) -> Iterator[Finding]:
         yield _finding(checked, at, found.problem + beside, expected=found.expected)
     for path, words, address in _on_the_lan(draft):
         if inside := network_of(address, given["pod_subnets"], given["service_subnets"]):
-            problem = f"{words} {address} lies inside {inside[0]}, the network of the {inside[1]}"
+            problem = f"{words} {address} is inside {inside[0]}, the network of the {inside[1]}"
             yield _finding(checked, path, problem, expected="networks that do not overlap the LAN")
 
 
@@ -395,5 +398,5 @@ def _endpoint(checked: Checked, draft: Draft) -> Iterator[Finding]:
         checked,
         ("endpoint",),
         f"{address} is neither vip: nor the address of a control plane",
-        expected="right only where a load balancer forwards it",
+        expected="an address that a load balancer forwards",
     )

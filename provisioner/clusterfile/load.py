@@ -45,7 +45,7 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
         raise Fault(
             "P-FILE-NOTFOUND",
             f"{shown} cannot be read",
-            expected="a plain file that you may read",
+            expected="a regular file that you may read",
             seen=(str(error),),
             next_steps=(f"make {shown} readable for you",),
         ) from None
@@ -62,7 +62,7 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
             findings.append(_no_loader(tree))
     elif not findings:
         findings.append(
-            Finding(place=tree.place(()), path="", problem="no mapping", expected="fields, as host: hv01.lan")
+            Finding(place=tree.place(()), path="", problem="expected a mapping", expected="fields, as host: hv01.lan")
         )
     findings.sort(key=lambda finding: (finding.place.file, finding.place.line, finding.place.column))
     if cluster is None or any(finding.severity == "error" for finding in findings):
@@ -76,7 +76,7 @@ def _findings(shown: str, findings: Sequence[Finding]) -> Fault:
         id="P-FILE-FINDINGS",
         message=f"{'1 finding' if errors == 1 else f'{errors} findings'} in {shown}",
         findings=findings,
-        next_steps=[f"mend the lines named, then provision config check {shown}"],
+        next_steps=[f"fix the lines named, then run provision config check {shown}"],
     )
 
 
@@ -99,11 +99,11 @@ def _no_loader(tree: Tree) -> Finding:
     given = tree.value.get("version")
     newest = max(_LOADERS)
     if given is None:
-        problem, meant = "version: is missing", f"version: {newest}"
+        problem, meant = "is required", f"version: {newest}"
     elif isinstance(given, int) and not isinstance(given, bool) and given > newest:
         problem, meant = f"version {given} is newer than this program", ""
     else:
-        problem, meant = "no version of this format", f"version: {newest}"
+        problem, meant = "is not a version of this format", f"version: {newest}"
     return Finding(
         place=tree.place(("version",)),
         path="version",

@@ -47,7 +47,7 @@ def find_cluster_file(ref: str, *, folders: Sequence[Path]) -> Path:
         path = _by_path(ref)
         if path is not None and _is_file(path):
             return path
-        problem = f"{ref} is no plain file" if path is not None and _is_there(path) else f"there is no file {ref}"
+        problem = f"{ref} is not a regular file" if path is not None and _is_there(path) else f"there is no file {ref}"
         raise _not_found(problem, known, folders, Path(ref).stem)
     for folder in folders:
         try:
@@ -60,7 +60,7 @@ def find_cluster_file(ref: str, *, folders: Sequence[Path]) -> Path:
         if len(known) == 1:
             return known[0].path
         which = f"which of {', '.join(item.name for item in known)}?" if known else "no cluster files here"
-        raise _not_found(f"no cluster was named: {which}", known, folders, "")
+        raise _not_found(f"no cluster is named: {which}", known, folders, "")
     own = data_folder("clusters") / f"{LAB}.yaml"
     if ref == LAB and own.is_file():
         return own

@@ -53,17 +53,17 @@ def _spec(
     if alone and values and isinstance(values[0], list):
         (tree, at), operations = roots[0], values[0]
         if not operations or not all(_is_operation(operation) for operation in operations):
-            found.append(_finding(tree, at, "a list in place of a patch, and no list of JSON patch operations"))
+            found.append(_finding(tree, at, "a list here must hold JSON patch operations"))
         each = tuple(tree.places_below((*at, i)) for i in range(len(operations)))
         return PatchSpec(documents=tuple(operations), place=place, json=True, places=each)
     for (tree, at), value in zip(roots, values, strict=True):
         if _is_operation(value):
             meant = f"[{{op: {value['op']}, ...}}]"
-            found.append(_finding(tree, at, "an operation of a JSON patch outside of a list", meant=meant))
+            found.append(_finding(tree, at, "a JSON patch operation must be in a list", meant=meant))
         elif isinstance(value, list):
-            found.append(_finding(tree, at, "a list beside other documents: a JSON patch has its file for itself"))
+            found.append(_finding(tree, at, "a JSON patch must be the only document of its file"))
         elif not isinstance(value, dict) or not value:
-            found.append(_finding(tree, at, "no mapping" if value else "an empty patch"))
+            found.append(_finding(tree, at, "a patch is a mapping" if value else "the patch is empty"))
     return PatchSpec(documents=tuple(values), place=place, places=tuple(places))
 
 
@@ -87,8 +87,8 @@ def _read_file(checked: Checked, here: KeyPath, folder: Path, name: str, found: 
             Finding(
                 place=place,
                 path=dotted(here),
-                problem=f"{shown} is {error}" if isinstance(error, TooLarge) else f"{shown} cannot be read: {error}",
-                expected="a plain file, its path relative to the cluster file",
+                problem=f"{shown} {error}" if isinstance(error, TooLarge) else f"{shown} cannot be read: {error}",
+                expected="a regular file, its path relative to the cluster file",
             )
         )
         return nothing

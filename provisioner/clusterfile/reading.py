@@ -7,7 +7,7 @@ and the rest is read again until it fits: the checks of `checks.py` then see all
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -152,7 +152,7 @@ def _readable(
 
 def _missing(tree: Tree, path: KeyPath) -> Finding:
     return Finding(
-        place=tree.place(path[:-1]), path=dotted(path), problem="missing", expected=f"{path[-1]}: in this mapping"
+        place=tree.place(path[:-1]), path=dotted(path), problem="is required", expected=f"{path[-1]}: in this mapping"
     )
 
 
@@ -183,55 +183,77 @@ def _words(kind: str, value: Any, context: Mapping[str, Any], loc: KeyPath) -> t
         meant = _FOREIGN.get(word, "") if word in _PARTS or _FOREIGN.get(word) in known else did_you_mean(word, known)
         return "unknown field", f"one of {', '.join(known)}", meant
     if value is _NOTHING:
-        return "no value", "a value, or no such line at all", ""
+        return "has no value", "a value, or no such line", ""
     if kind == "finding":
         return context["problem"], context["expected"], context["meant"]
-    if kind in ("literal_error", "enum"):
-        return f"{as_shown(value)} is none of these", context["expected"], _nearest(value, context["expected"])
-    if kind == "bool_type":
-        word = as_text(value).lower() if isinstance(value, str | int | float) else ""
-        note = " (yes, no, on and off are texts in YAML 1.2)" if word in _TRUTHS else ""
-        return f"{as_shown(value)} is no truth value{note}", "true or false", _TRUTHS.get(word, "")
-    if kind in ("int_type", "int_from_float") and isinstance(value, dict | list):
-        one_by_one = (
-            "; single machines stand in a list under machines:, each with its role"
-            if len(loc) > 1 and loc[-1] == f"{FORM}count"
-            else ""
-        )
-        return f"{kind_of(value)} in place of a number", f"a whole number{one_by_one}", ""
-    if kind in ("int_type", "int_from_float"):
-        digits = isinstance(value, str) and value.strip().isdigit()
-        meant = str(value).strip() if digits else ""
-        return f"{as_shown(value)} is {'a text' if digits else 'no whole number'}", "a whole number", meant
-    if kind in ("float_type", "float_parsing"):
-        return f"{as_shown(value)} is no number", "a number", ""
-    if kind in ("less_than_equal", "greater_than_equal"):
-        at_most = "le" in context
-        problem = f"{as_shown(value)} is too {'large' if at_most else 'small'}"
-        return problem, f"at {'most' if at_most else 'least'} {context['le' if at_most else 'ge']:g}", ""
     if kind == "too_short":
-        return "an empty list", "at least one", ""
-    if kind == "list_type":
-        return f"{kind_of(value)} in place of a list", "a list", ""
-    if kind in ("model_type", "dict_type", "model_attributes_type"):
-        known = _fields_at(loc)
-        expected = f"a mapping with {', '.join(known)}" if known else "a mapping"
-        return f"{kind_of(value)} in place of a mapping", expected, ""
-    raise AssertionError(f"no words for pydantic's {kind} at {loc}")
+        return "the list is empty", "at least one item", ""
+    if kind == "less_than_equal":
+        return f"{as_shown(value)} is too large", f"at most {context['le']:g}", ""
+    if kind == "greater_than_equal":
+        return f"{as_shown(value)} is too small", f"at least {context['ge']:g}", ""
+    if (wrong_type := _WRONG_TYPES.get(kind)) is None:
+        raise AssertionError(f"no words for pydantic's {kind} at {loc}")
+    expected, got, meant = wrong_type(value, context, loc)
+    return f"expected {expected}, got {got}", "", meant
+
+
+WrongType = Callable[[Any, Mapping[str, Any], KeyPath], tuple[str, str, str]]
+"""What was expected at that place, what came instead, and what was probably meant."""
+
+
+def _no_choice(value: Any, context: Mapping[str, Any], _loc: KeyPath) -> tuple[str, str, str]:
+    words = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+    word = as_shown(value)
+    return context["expected"], word, _SYNONYMS.get(word.lower(), "") or did_you_mean(word, words)
+
+
+def _no_bool(value: Any, _context: Mapping[str, Any], _loc: KeyPath) -> tuple[str, str, str]:
+    word = as_shown(value)
+    meant = _TRUTHS.get(word.lower(), "")
+    return "true or false", f"{word} (yes, no, on and off are strings in YAML 1.2)" if meant else word, meant
+
+
+def _no_int(value: Any, _context: Mapping[str, Any], loc: KeyPath) -> tuple[str, str, str]:
+    if isinstance(value, dict | list) and len(loc) > 1 and loc[-1] == f"{FORM}count":
+        return "a whole number", f"{kind_of(value)}; single machines are listed under machines:, each with its role", ""
+    digits = isinstance(value, str) and value.strip().isdigit()
+    return "a whole number", f"the string '{value}'" if digits else as_shown(value), value.strip() if digits else ""
+
+
+def _no_float(value: Any, _context: Mapping[str, Any], _loc: KeyPath) -> tuple[str, str, str]:
+    return "a number", as_shown(value), ""
+
+
+def _no_list(value: Any, _context: Mapping[str, Any], _loc: KeyPath) -> tuple[str, str, str]:
+    return "a list", kind_of(value), ""
+
+
+def _no_mapping(value: Any, _context: Mapping[str, Any], loc: KeyPath) -> tuple[str, str, str]:
+    known = _fields_at(loc)
+    return f"a mapping with {', '.join(known)}" if known else "a mapping", kind_of(value), ""
+
+
+_WRONG_TYPES: Mapping[str, WrongType] = {
+    "literal_error": _no_choice,
+    "bool_type": _no_bool,
+    "int_type": _no_int,
+    "int_from_float": _no_int,
+    "float_type": _no_float,
+    "float_parsing": _no_float,
+    "list_type": _no_list,
+    "model_type": _no_mapping,
+    "model_attributes_type": _no_mapping,
+    "dict_type": _no_mapping,
+}
 
 
 def as_shown(value: Any) -> str:
     """A value as the file shows it, shortened."""
-    if isinstance(value, dict | list):
+    if value is None or isinstance(value, dict | list):
         return kind_of(value)
     text = str(value).lower() if isinstance(value, bool) else as_text(value)
     return text if len(text) <= 40 else f"{text[:37]}..."  # a finding stays one line
-
-
-def _nearest(value: Any, expected: str) -> str:
-    return _SYNONYMS.get(as_shown(value).lower(), "") or did_you_mean(
-        as_shown(value), expected.replace("'", "").replace(" or ", ", ").split(", ")
-    )
 
 
 def _fields_at(loc: KeyPath) -> Sequence[str]:

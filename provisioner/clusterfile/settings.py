@@ -84,7 +84,7 @@ def provision_home(environment: Mapping[str, str], cwd: Path | None) -> Path:
     if problem:
         raise Fault(
             "P-LOCAL-HOME",
-            f"there is no place for {given}",
+            f"{given} cannot be resolved",
             expected="a folder of yours for secrets, journals and client files",
             seen=(problem,),
             next_steps=("set HOME, or PROVISION_HOME to a folder of yours",),

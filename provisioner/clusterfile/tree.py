@@ -129,14 +129,16 @@ def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
     start = SourceLocation(file=file, line=1, column=1)
     failed = Tree(places={(): start})
     if len(raw) > MAX_BYTES:
-        failed.findings.append(Finding(place=start, path="", problem="larger than 1 MiB", expected="a small YAML file"))
+        failed.findings.append(
+            Finding(place=start, path="", problem="the file is larger than 1 MiB", expected="a small YAML file")
+        )
         return [failed]
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         place = SourceLocation(file=file, line=line, column=error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1)
-        failed.findings.append(Finding(place=place, path="", problem="not UTF-8", expected="text in UTF-8"))
+        failed.findings.append(Finding(place=place, path="", problem="the file is not UTF-8", expected="text in UTF-8"))
         return [failed]
     try:
         nodes = [node for node in yaml.compose_all(text, Loader=_Loader) if node is not None]
@@ -152,15 +154,15 @@ def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
         failed.findings.append(Finding(place=place, path="", problem=problem))
         return [failed]
     except RecursionError:
-        failed.findings.append(Finding(place=start, path="", problem="nested too deeply"))
+        failed.findings.append(Finding(place=start, path="", problem="is nested too deeply"))
         return [failed]
     if not nodes:
-        failed.findings.append(Finding(place=start, path="", problem="empty", expected="a YAML mapping"))
+        failed.findings.append(Finding(place=start, path="", problem="the file is empty", expected="a YAML mapping"))
         return [failed]
     if len(nodes) > 1 and not several:
         place = _place(nodes[1], file)
         failed.findings.append(
-            Finding(place=place, path="", problem="a second document begins here", expected="one document")
+            Finding(place=place, path="", problem="there is a second document", expected="one document")
         )
         return [failed]
     trees = []
@@ -169,7 +171,7 @@ def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
         try:
             tree.value = _Builder(tree, file).build(node, (), frozenset())
         except RecursionError:
-            tree.findings.append(Finding(place=start, path="", problem="nested too deeply"))
+            tree.findings.append(Finding(place=start, path="", problem="is nested too deeply"))
         tree.places.setdefault((), start)
         trees.append(tree)
     return trees
@@ -180,7 +182,7 @@ def _place(node: yaml.Node, file: str) -> SourceLocation:
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> Iterator[Finding]:
-    """A parser stops at its first trouble; of tabs, which come in flocks, all are named."""
+    """The first error, as the parser stops there; all tabs in the indentation are named at once."""
     lines = text.splitlines()
     tabs = [
         (number, line.index("\t") + 1)
@@ -192,11 +194,11 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> Iterator[Findi
     if any(number == row for number, _ in tabs) or "\\t" in (error.problem or ""):
         for number, column in tabs or [(row, mark.column + 1 if mark else 1)]:
             place = SourceLocation(file=file, line=number, column=column)
-            yield Finding(place=place, path="", problem="a tab in the indentation", expected="spaces")
+            yield Finding(place=place, path="", problem="there is a tab in the indentation", expected="spaces")
         return
     place = SourceLocation(file=file, line=row, column=mark.column + 1 if mark else 1)
     words = ", ".join(part for part in (error.context, error.problem) if part)
-    yield Finding(place=place, path="", problem=f"not YAML: {words}")
+    yield Finding(place=place, path="", problem=f"is not YAML: {words}")
 
 
 class _Builder:
@@ -211,14 +213,14 @@ class _Builder:
         self._tree.places[path] = _place(node, self._file)
         self._left -= 1
         if self._left == 0:
-            self._find(path, "too many values", expected=f"at most {MAX_VALUES}, aliases counted each time")
+            self._find(path, "there are too many values", expected=f"at most {MAX_VALUES}, aliases counted each time")
         if self._left <= 0:
             return None
         if id(node) in above:
-            self._find(path, "an alias that contains itself")
+            self._find(path, "the alias contains itself")
             return None
         if len(above) >= MAX_DEPTH:
-            self._find(path, "nested too deeply", expected=f"at most {MAX_DEPTH} levels")
+            self._find(path, "is nested too deeply", expected=f"at most {MAX_DEPTH} levels")
             return None
         above |= {id(node)}
         if isinstance(node, yaml.MappingNode):
@@ -232,7 +234,7 @@ class _Builder:
         merges = [(key, value) for key, value in node.value if key.value == "<<" and key.tag == _PLAIN]
         for key, value in merges:
             if key is not merges[0][0]:
-                self._find(path, "<< given twice", expected="one << with a list", at=key)
+                self._find(path, "<< is given twice", expected="one << with a list", at=key)
             else:
                 sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
                 for source in reversed(sources):  # the first wins, and what this mapping says itself over all of them
@@ -244,18 +246,18 @@ class _Builder:
         own: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self._find(path, "a key that is no text", at=key)
+                self._find(path, "the key is not a string", at=key)
                 continue
             name = scalars.key(str(key.value)) if key.tag == _PLAIN else str(key.value)
             if not name.isprintable():
-                self._find(path, "a key with a character that cannot be shown", at=key)
+                self._find(path, "the key has a character that cannot be shown", at=key)
                 continue
             if name == "<<" and key.tag == _PLAIN:
                 continue
             inner = (*path, name)
             if name in own:
                 first = self._tree.keys[inner]
-                self._find(inner, f"given twice, first in line {first.line}", expected="once", at=key)
+                self._find(inner, f"is given twice, first in line {first.line}", expected="once", at=key)
                 continue
             own[name] = self.build(value, inner, above)
             self._tree.keys[inner] = _place(key, self._file)
@@ -265,13 +267,13 @@ class _Builder:
     def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
         text = str(node.value)
         if _SURROGATE.search(text):
-            self._find(path, "half of a character (a surrogate) stands in this text")
+            self._find(path, "there is half of a character (a surrogate) in this string")
         if node.tag == _PLAIN:
             self._tree.unquoted[path] = scalars.resolve(text)
             return _resolve(text)
         self._tree.unquoted.pop(path, None)  # of a merged mapping that this one overrides
         if node.tag != "tag:yaml.org,2002:str":
-            self._find(path, f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} means nothing here")
+            self._find(path, f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} is not supported")
         return text
 
     def _find(self, path: KeyPath, problem: str, *, expected: str = "", at: yaml.Node | None = None) -> None:

@@ -39,7 +39,7 @@ _WHY_GIB = "Hyper-V counts in 1024s; GB would mean 1000s to some and 1024s to ot
 
 
 def wrong(problem: str, expected: str = "", meant: str = "") -> PydanticCustomError:
-    """A finding about one value, in pydantic's clothes."""
+    """A finding about one value, as a pydantic error."""
     return PydanticCustomError("finding", "{problem}", {"problem": problem, "expected": expected, "meant": meant})
 
 
@@ -51,8 +51,8 @@ def as_text(value: Any) -> str:
         return value.text
     if isinstance(value, bool):
         word = str(value).lower()
-        raise wrong(f"{word} is a truth value here", expected="text", meant=f'"{word}"')
-    raise wrong(f"{kind_of(value)} in place of a text", expected="text")
+        raise wrong(f"expected a string, got the boolean {word}", meant=f'"{word}"')
+    raise wrong(f"expected a string, got {kind_of(value)}")
 
 
 def shown(text: str) -> str:
@@ -68,10 +68,10 @@ def kind_of(value: Any) -> str:
     if isinstance(value, list):
         return "a list"
     if value is None:
-        return "nothing"
+        return "no value"
     if isinstance(value, bool):
-        return "a truth value"
-    return "a number" if isinstance(value, int | float) else "text"
+        return "a boolean"
+    return "a number" if isinstance(value, int | float) else "a string"
 
 
 def _label(value: Any) -> str:
@@ -79,7 +79,7 @@ def _label(value: Any) -> str:
     if not _LABEL.fullmatch(text):
         guess = re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")[:63]
         raise wrong(
-            f"{shown(text)} is no DNS label",
+            f"{shown(text)} is not a DNS label",
             expected="a to z, 0 to 9 and hyphens, at most 63, as home-cp-1",
             meant=guess if _LABEL.fullmatch(guess) else "",
         )
@@ -91,7 +91,7 @@ def _host_name(value: Any) -> str:
     expected = "a name as hv01.lan, or an address"
     if found := re.fullmatch(r"([^:/\s\[\]]+|\[[^\]]*\]):([0-9]+)", text):
         raise wrong(
-            f"{shown(text)} carries a port",
+            f"{shown(text)} has a port",
             expected="a name or address; the port goes to port:",
             meant=found[1].strip("[]"),
         )
@@ -108,7 +108,7 @@ def host_problem(text: str) -> str:
     if address is None:
         if not _NAME.fullmatch(text):
             return "is neither a DNS name nor an address"
-        return "" if not _LIKE_AN_ADDRESS.search(text) else "ends in a number, as an address does, and is none"
+        return "" if not _LIKE_AN_ADDRESS.search(text) else "ends in a number like an address, but is not an address"
     return _unusable(address)
 
 
@@ -121,9 +121,9 @@ def _parsed_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address 
 
 def _unusable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-        return "names an adapter of this computer behind its %: no other computer knows it"
+        return "names an adapter of this computer after the %, which other computers do not know"
     if address.is_unspecified or address.is_multicast or (address.version == 4 and address.is_reserved):
-        return "is no address of one computer"
+        return "is not the address of a single computer"
     return ""
 
 
@@ -140,7 +140,7 @@ def _domain(value: Any) -> str:
         meant = text.strip(".").lower()
         good = _NAME.fullmatch(meant) and not _LIKE_AN_ADDRESS.search(meant)
         raise wrong(
-            f"{shown(text)} is no DNS domain", expected="a domain, as cluster.local", meant=meant if good else ""
+            f"{shown(text)} is not a DNS domain", expected="a domain, as cluster.local", meant=meant if good else ""
         )
     return text
 
@@ -153,14 +153,14 @@ def _address(value: Any) -> str:
     text = as_text(value)
     if "/" in text and _is_address(text.split("/", maxsplit=1)[0]):
         raise wrong(
-            f"{shown(text)} carries a prefix length",
+            f"{shown(text)} has a prefix length",
             expected="an address alone",
             meant=text.split("/", maxsplit=1)[0],
         )
     address = _parsed_address(text)
     if address is None:
         meant = _without_dressing(text, is_host=False)
-        raise wrong(f"{shown(text)} is no IP address", expected="an address, as 192.168.1.21", meant=meant)
+        raise wrong(f"{shown(text)} is not an IP address", expected="an address, as 192.168.1.21", meant=meant)
     if _unusable(address) or address.is_loopback or address.is_link_local:
         raise wrong(f"{text} cannot be the address of a machine", expected="an address of the LAN")
     return str(address)
@@ -174,13 +174,13 @@ def _network(value: Any) -> str:
         pass
     else:
         if network.is_multicast or network.is_loopback or network.is_link_local or network.is_unspecified:
-            raise wrong(f"{text} has a meaning of its own to every computer", expected="a network, as 10.244.0.0/16")
+            raise wrong(f"{text} is reserved and cannot be used here", expected="a network, as 10.244.0.0/16")
         return str(network)
     try:
         meant = str(ipaddress.ip_network(text, strict=False)) if "/" in text else ""
     except ValueError:
         meant = ""
-    problem = "has bits set behind its prefix" if meant else "is no network"
+    problem = "has host bits set" if meant else "is not a network"
     raise wrong(f"{shown(text)} {problem}", expected="a network, as 10.244.0.0/16", meant=meant)
 
 
@@ -189,13 +189,11 @@ def _mac(value: Any) -> str:
     try:
         bare = bare_mac(text)
     except ValueError:
-        raise wrong(f"{shown(text)} is no MAC address", expected="12 hex digits, as 02-15-3A-00-00-11") from None
+        raise wrong(f"{shown(text)} is not a MAC address", expected="12 hex digits, as 02-15-3A-00-00-11") from None
     if int(bare[:2], 16) & 1:
-        raise wrong(f"{text} is a multicast address", expected="a unicast one: the second digit even")
+        raise wrong(f"{text} is a multicast address", expected="a unicast address: its second digit is even")
     if bare == "0" * 12:
-        raise wrong(
-            "a MAC address of zeros means 'dynamic' to Hyper-V", expected="an address of its own, or no mac: at all"
-        )
+        raise wrong("a MAC address of zeros means 'dynamic' in Hyper-V", expected="a unique address, or no mac: at all")
     return bare
 
 
@@ -203,7 +201,7 @@ def _version(value: Any) -> str:
     text = as_text(value)
     if not _VERSION.fullmatch(text):
         meant = f"v{text}" if _VERSION.fullmatch(f"v{text}") else ""
-        raise wrong(f"{shown(text)} is no version", expected="v and three numbers, as v1.2.3", meant=meant)
+        raise wrong(f"{shown(text)} is not a version", expected="v and three numbers, as v1.2.3", meant=meant)
     return text
 
 
@@ -212,7 +210,7 @@ def _mib(value: Any, *, most_gib: int) -> int:
     text = as_text(value)
     found = _SIZE.fullmatch(text.strip())
     if not found:
-        raise wrong(f"{shown(text)} is no size", expected="a size, as 4 GiB or 4096 MiB")
+        raise wrong(f"{shown(text)} is not a size", expected="a size, as 4 GiB or 4096 MiB")
     number, unit = found.groups()
     if not unit:
         many = float(number) > 512  # more GiB than any of our machines has
@@ -229,7 +227,7 @@ def _mib(value: Any, *, most_gib: int) -> int:
     if mib > most_gib * 1024:
         raise wrong(f"{text[:40]} is too large", expected=f"at most {most_gib} GiB")
     if mib != int(mib) or mib < 1:
-        raise wrong(f"{shown(text)} is no whole number of MiB", expected="whole MiB")
+        raise wrong(f"{shown(text)} is not a whole number of MiB", expected="whole MiB")
     if unit == "GiB" and "." in number:
         raise wrong(f"{shown(text)} has a fraction", expected="whole GiB, or MiB", meant=f"{int(mib)} MiB")
     return int(mib)
@@ -245,7 +243,7 @@ def _memory(value: Any) -> int:
 def _disk(value: Any) -> int:
     mib = _mib(value, most_gib=_MOST_DISK_GIB)
     if mib % 1024:
-        raise wrong(f"{mib} MiB is no whole number of GiB", expected="whole GiB", meant=f"{-(-mib // 1024)} GiB")
+        raise wrong(f"{mib} MiB is not a whole number of GiB", expected="whole GiB", meant=f"{-(-mib // 1024)} GiB")
     return mib // 1024
 
 
@@ -262,22 +260,22 @@ def _url_parts(text: str, expected: str) -> SplitResult:
     if re.search(r"\s", text) or not text.isprintable():
         meant = re.sub(r"\s+", "", text) if re.search(r"^\s|\s$", text) else re.sub(r"\s", "%20", text)
         good = meant.isprintable() and not _host_trouble(meant)
-        raise wrong(f"{shown(text)} has a space in it", expected=expected, meant=meant if good else "")
+        raise wrong(f"{shown(text)} has a space", expected=expected, meant=meant if good else "")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise wrong(f"{shown(text)} is no URL", expected=expected) from None
+        raise wrong(f"{shown(text)} is not a URL", expected=expected) from None
     if parts.scheme and parts.hostname and (trouble := _host_trouble(text)):
         raise wrong(f"{shown(text)}: {parts.hostname} {trouble}", expected=expected)
     if port == 0:
-        raise wrong(f"{shown(text)} has the port 0", expected=expected)
+        raise wrong(f"{shown(text)} has port 0", expected=expected)
     return parts
 
 
 def _host_trouble(url: str) -> str:
     host = _host_of(url)
-    return host_problem(host) if host else "names no host"
+    return host_problem(host) if host else "has no host"
 
 
 def _endpoint(value: Any) -> str:
@@ -288,10 +286,10 @@ def _endpoint(value: Any) -> str:
     bracketed = f"[{host}]" if ":" in host else host
     if not parts.scheme or not host:
         guess = f"https://{text if ':' in text else text + ':6443'}"
-        raise wrong(f"{shown(text)} is no URL", expected=expected, meant="" if _host_trouble(guess) else guess)
+        raise wrong(f"{shown(text)} is not a URL", expected=expected, meant="" if _host_trouble(guess) else guess)
     usual = f"https://{bracketed}:{port or 6443}"
     if parts.scheme != "https":
-        raise wrong("the Kubernetes API speaks https only", expected=expected, meant=usual)
+        raise wrong("the Kubernetes API is served over https only", expected=expected, meant=usual)
     if parts.username is not None or parts.query or parts.fragment or parts.path not in ("", "/"):
         raise wrong(f"{shown(text)} has more than a host and a port", expected=expected, meant=usual)
     if port is None:
@@ -303,16 +301,16 @@ def _iso_url(value: Any) -> str:
     text = as_text(value)
     expected = "https://... of an ISO"
     if not text.strip().startswith(("https://", "http://")):
-        raise wrong(f"{shown(text)} is no URL that the host can fetch", expected=expected)
+        raise wrong(f"{shown(text)} is not a URL that the host can download", expected=expected)
     if not _url_parts(text, expected).hostname:
-        raise wrong(f"{shown(text)} is no URL that the host can fetch", expected=expected)
+        raise wrong(f"{shown(text)} is not a URL that the host can download", expected=expected)
     return text
 
 
 def _sha256(value: Any) -> str:
     text = as_text(value).replace(":", "").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise wrong(f"not a SHA-256 ({len(text)} characters)", expected="64 hex digits")
+        raise wrong(f"is not a SHA-256 ({len(text)} characters)", expected="64 hex digits")
     return text
 
 
@@ -329,20 +327,21 @@ def _windows_path(value: Any) -> str:
     expected = r"a path on a volume of the host, as D:\vm"
     if re.match(r"[\\/]{2}", text):
         raise wrong(
-            f"{shown(text)} is on a share: the host cannot pass your sign-in on to another computer", expected=expected
+            f"{shown(text)} is on a share: the host cannot forward your credentials to another computer",
+            expected=expected,
         )
     if not re.match(r"[A-Za-z]:[\\/]", text):
-        raise wrong(f"{shown(text)} is no absolute path on a Windows host", expected=expected)
+        raise wrong(f"{shown(text)} is not an absolute path on Windows", expected=expected)
     drive, *parts = [part for part in re.split(r"[\\/]+", text) if part]
     for part in parts:
         if found := re.search(r'[<>"|?*:\x00-\x1f]', part):
             raise wrong(f"{found[0]!r} cannot be in a Windows path", expected=expected)
         if part.strip(". ") == "" or part != part.rstrip(". "):
-            raise wrong(f"{shown(part)} in a path is bent by Windows", expected=expected)
+            raise wrong(f"{shown(part)} in a path is changed by Windows", expected=expected)
         if is_windows_device(part):
-            raise wrong(f"{shown(part)} is the name of a device to Windows", expected=expected)
+            raise wrong(f"{shown(part)} is a device name in Windows", expected=expected)
     if len(text) > _LONGEST_PATH:
-        raise wrong(f"a path of {len(text)} characters", expected=f"at most {_LONGEST_PATH}: Windows stops at 260")
+        raise wrong(f"the path has {len(text)} characters", expected=f"at most {_LONGEST_PATH}: Windows stops at 260")
     return "\\".join([drive, *parts]) if parts else f"{drive}\\"
 
 
@@ -356,14 +355,14 @@ def _san(value: Any) -> str:
 
 def _vlan(value: Any) -> Any:
     if isinstance(value, Int) and value == 0:
-        raise wrong("VLAN 0 is not 'no VLAN' to Hyper-V", expected="1 to 4094, or no vlan: for untagged")
+        raise wrong("0 is not a VLAN that Hyper-V takes", expected="1 to 4094, or no vlan: for untagged")
     return value
 
 
 def _filled(value: Any) -> str:
     text = as_text(value)
     if not text.strip():
-        raise wrong("an empty text", expected="a name")
+        raise wrong("the string is empty", expected="a name")
     if text != text.strip():
         raise wrong(f"{shown(text)} begins or ends with a space", expected="a name", meant=text.strip())
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in text):
@@ -376,7 +375,7 @@ def _user(value: Any) -> str:
     domain, slash, name = text.rpartition("\\")
     account, at, suffix = text.partition("@")
     if (slash and (not domain or not name or "\\" in domain)) or (at and not slash and not (account and suffix)):
-        raise wrong(f"{shown(text)} is no account's name", expected=r"as hv01\provision, or provision@example.lan")
+        raise wrong(f"{shown(text)} is not an account name", expected=r"as hv01\provision, or provision@example.lan")
     return text
 
 
@@ -384,10 +383,10 @@ def in_place_of_a_patch(text: str) -> tuple[str, str, str]:
     """Problem, expectation and what was meant, for a patch that is a text: other tools take paths and whole documents so."""
     expected = "a mapping, as machine: {...}, or file: PATH"
     if "\n" in text.strip() or ": " in text:
-        return "text in place of a patch: the patch itself stands here, without | and quotes", expected, ""
+        return "expected a mapping, got a string: write the patch itself, without | and quotes", expected, ""
     path = text.strip().removeprefix("@").removeprefix("./")
     meant = f"{{file: {path}}}" if re.fullmatch(r"[^\s{}\[\],#:]+", path) else ""
-    return "text in place of a patch", expected, meant
+    return "expected a mapping, got a string", expected, meant
 
 
 def _texts(pattern: str = "", *examples: str) -> WithJsonSchema:

@@ -342,7 +342,7 @@ def remove_from_kubeconfig(existing: bytes, context: str, authority: Authority) 
 def mapping(value: Any, what: str) -> dict[str, Any]:
     """The value, empty for nothing. Raises ClientFileError."""
     if value is not None and not isinstance(value, dict):
-        raise ClientFileError(f"{what} is no mapping")
+        raise ClientFileError(f"{what} is not a mapping")
     return value or {}
 
 
@@ -357,7 +357,7 @@ def _entries(data: dict[str, Any], section: str) -> list[dict[str, Any]]:
     if items is None:
         return []
     if not isinstance(items, list) or not all(isinstance(item, dict) and "name" in item for item in items):
-        raise ClientFileError(f"{section} is no list of entries with names")
+        raise ClientFileError(f"{section} is not a list of named entries")
     return items
 
 

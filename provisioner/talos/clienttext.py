@@ -53,7 +53,7 @@ def read(raw: bytes) -> ClientText:
         text = raw[len(bom) :].decode(encoding)
     except UnicodeDecodeError as error:
         raise ClientFileError(
-            f"the file is no {encoding.upper()} text: byte {raw[len(bom) + error.start]:#04x} at offset {len(bom) + error.start}"
+            f"the file is not {encoding.upper()}: byte {raw[len(bom) + error.start]:#04x} at offset {len(bom) + error.start}"
         ) from None
     if "\0" in text and not bom:
         raise ClientFileError(
@@ -65,7 +65,7 @@ def read(raw: bytes) -> ClientText:
     if data is None:
         data = {}
     if not isinstance(data, dict):
-        raise ClientFileError("the file holds no mapping")
+        raise ClientFileError("the file is not a mapping")
     return ClientText(text, encoding, bom, is_json, data)
 
 
@@ -110,7 +110,7 @@ def _from_json(text: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key is given twice")
     return found
 
 

@@ -80,7 +80,7 @@ class TalosConfigs:
                 message=f"the machine config of {machine.name} has {count}",
                 expected=f"a config that Talos {cluster.talos} takes",
                 seen=tuple(f"{f.place}: {f.path}: {f.problem}" for f in findings),
-                next_steps=(f"mend the lines named in {cluster.file}",),
+                next_steps=(f"fix the lines named in {cluster.file}",),
                 machine=machine.name,
                 findings=findings,
             )

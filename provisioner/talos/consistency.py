@@ -89,9 +89,9 @@ def _check_hostname(legacy: Mapping[str, Any], machine: MachineSpec) -> Iterator
     name = at(legacy, "machine", "network", "hostname") or ""
     labels = name.lower().removesuffix(".").split(".")
     if len(name) > _MAX_NAME or not all(_DNS_LABEL.fullmatch(label) and len(label) <= _MAX_LABEL for label in labels):
-        yield Problem(path, f"{name!r} is no host name: labels of at most {_MAX_LABEL} letters, digits and hyphens")
+        yield Problem(path, f"{name!r} is not a host name: labels of at most {_MAX_LABEL} letters, digits and hyphens")
     elif labels[0] != machine.name:
-        yield Problem(path, f"must begin with the machine's name {machine.name}: by it the node is known")
+        yield Problem(path, f"must begin with the machine's name {machine.name}, which identifies the node")
 
 
 def _check_vip(legacy: Mapping[str, Any]) -> Iterator[Problem]:
@@ -115,7 +115,7 @@ def _check_versions(legacy: Mapping[str, Any], cluster: Cluster) -> Iterator[Pro
             continue
         found = re.search(r":v(\d+)\.(\d+)[^:/]*(@|$)", image)
         if not found:
-            yield Problem(".".join(path), f"{image} names no Kubernetes version (a tag that begins with v)")
+            yield Problem(".".join(path), f"{image} has no Kubernetes version (a tag that begins with v)")
         elif not _minor(first) <= (int(found[1]), int(found[2])) <= _minor(last):
             version = f"v{found[1]}.{found[2]}"
             yield Problem(".".join(path), f"Talos {contract} runs Kubernetes {first} to {last}, not {version}")
@@ -150,7 +150,7 @@ def _check_networks(legacy: Mapping[str, Any], cluster: Cluster) -> Iterator[Pro
     for kind, texts in given.items():
         for i, text in enumerate(texts):
             if not is_network(text):
-                yield Problem(f"cluster.network.{kind}[{i}]", f"{text!r} is no network in CIDR notation")
+                yield Problem(f"cluster.network.{kind}[{i}]", f"{text!r} is not a network in CIDR notation")
     pods, services = ([text if is_network(text) else "" for text in texts] for texts in given.values())
     arguments = at(legacy, "cluster", "controllerManager", "extraArgs") or {}
     sizes = dict(NODE_PREFIX)
@@ -176,7 +176,7 @@ def _check_networks(legacy: Mapping[str, Any], cluster: Cluster) -> Iterator[Pro
         if address is not None and (inside := network_of(address, pods, services)):
             kind = "podSubnets" if inside[1] == "pods" else "serviceSubnets"
             yield Problem(
-                f"cluster.network.{kind}", f"{words} {address} lies inside {inside[0]}, the network of the {inside[1]}"
+                f"cluster.network.{kind}", f"{words} {address} is inside {inside[0]}, the network of the {inside[1]}"
             )
 
 

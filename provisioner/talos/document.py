@@ -35,10 +35,10 @@ def url_problem(text: str) -> str:
     """Why a URL cannot be one that Talos connects to; empty when it can."""
     url = split(text)
     if url is None:
-        return f"{text!r} is no URL, or its port is no number from 0 to 65535"
+        return f"{text!r} is not a URL with a port from 0 to 65535"
     if not url.hostname:
-        return f"{text!r} names no host"
-    return f"{text!r} has the port 0" if url.port == 0 else ""
+        return f"{text!r} has no host"
+    return f"{text!r} has port 0" if url.port == 0 else ""
 
 
 def split(text: str) -> SplitResult | None:

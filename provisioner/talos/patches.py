@@ -68,11 +68,11 @@ def load_patch(documents: Iterable[Any], schema: Schema) -> StrategicPatch:
     seen: set[DocumentId] = set()
     for document in documents:
         if not isinstance(document, Mapping):
-            problems.append(Problem("", "a patch document is a mapping"))
+            problems.append(Problem("", "expected a mapping"))
             continue
         identity = document_id(document)
         if identity in seen:
-            problems.append(Problem("", f"the document {'/'.join(identity)} stands here twice"))
+            problems.append(Problem("", f"the document {'/'.join(identity)} is given twice"))
         seen.add(identity)
         rest = _plain(document)
         if escaped := [Problem(path, _ESCAPED, "$patch", document=identity) for path in _escaped(rest, "")]:
@@ -135,11 +135,7 @@ def apply_json_patch(
 
     if len(documents) != 1:
         raise PatchError(
-            [
-                Problem(
-                    "", "a JSON patch fits a config of one document, and this one has more by now (Talos takes it so)"
-                )
-            ]
+            [Problem("", "Talos applies a JSON patch to a config of one document only, and this one has more")]
         )
     patched = schema.encode(documents[0])
     for i, operation in enumerate(operations):
@@ -154,9 +150,9 @@ def apply_json_patch(
         except jsonpatch.JsonPatchTestFailed:
             problem = "the config has another value there"
         except (jsonpatch.InvalidJsonPatch, _NoJsonError):
-            problem = "is no operation of a JSON patch (RFC 6902)"
+            problem = "is not a JSON patch operation (RFC 6902)"
         except (jsonpatch.JsonPatchConflict, jsonpatch.JsonPointerException, LookupError, TypeError, ValueError):
-            problem = "the config has no such place"  # the library's own words repeat the config, keys and all
+            problem = "the config has no such path"  # the library's own words repeat the config, keys and all
         else:
             continue
         raise PatchError([Problem(f"[{i}]", f"{where}: {problem}")])
@@ -190,7 +186,7 @@ def _as_json(value: Any) -> Any:
 # --- $patch: delete ---------------------------------------------------------------------------------------------------
 
 
-_ESCAPED = "a doubled $ is the escape of another tool"
+_ESCAPED = "$$ is the escape of another tool; write $patch"
 
 
 def _escaped(value: Any, path: str) -> Iterator[str]:
@@ -238,7 +234,7 @@ def _item_of(element: Mapping[str, Any], path: tuple[str, ...]) -> tuple[str, st
     for key, value in element.items():
         if key != "$patch":
             return key, str(value)
-    raise PatchError([Problem(".".join(path), "names no key by which the item to delete is found")])
+    raise PatchError([Problem(".".join(path), "has no key to find the item to delete by")])
 
 
 def _delete(value: Any, kind: FieldType | None, delete: Delete, schema: Schema) -> None:

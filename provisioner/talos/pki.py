@@ -148,9 +148,9 @@ def load_key(pem: bytes) -> PrivateKey:
         # without that; a key that is whole and wrong is found by whoever uses it.
         key = load_pem_private_key(standard_key_pem(pem), None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError("this is no private key that can be read") from None
+        raise ValueError("not a readable private key") from None
     if not isinstance(key, PrivateKey):
-        raise ValueError("keys are Ed25519, ECDSA or RSA; this one is not")  # noqa: TRY004 - the file is wrong, not the caller
+        raise ValueError("not an Ed25519, ECDSA or RSA key")  # noqa: TRY004 - the file is wrong, not the caller
     return key
 
 

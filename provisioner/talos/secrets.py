@@ -104,9 +104,9 @@ def read_bundle(text: bytes) -> SecretsBundle:
     try:
         document = yaml.load(text)
     except yaml.YamlError as error:
-        raise BundleError([f"this is no YAML: {error}"]) from None
+        raise BundleError([f"not YAML: {error}"]) from None
     if not isinstance(document, dict):
-        raise BundleError(["this is no secrets bundle: it holds no mapping"])
+        raise BundleError(["not a secrets bundle: expected a mapping"])
     reader = _Reader(document)
     bundle = SecretsBundle(
         cluster_id=reader.text("cluster", "id"),

@@ -60,7 +60,7 @@ def check_config(documents: Sequence[Document]) -> list[Problem]:
     """What Talos would refuse in decoded documents, in metal mode, and what it warns of."""
     legacy = legacy_of(documents)
     if legacy is None:
-        return [Problem("", "there is no document with machine and cluster"), *check_documents(documents)]
+        return [Problem("", "a document with machine and cluster is required"), *check_documents(documents)]
     machine, cluster = legacy.get("machine"), legacy.get("cluster") or {}
     if machine is None:
         return [Problem("machine", "is required")]
@@ -95,14 +95,14 @@ def _check_cluster(cluster: Document | None, *, is_worker: bool) -> Iterator[Pro
         yield Problem("cluster.controlPlane.endpoint", text)
     domain = at(cluster, "network", "dnsDomain") or ""
     if domain and (not _DNS_NAME.fullmatch(domain) or len(domain) - domain.count(".") > 255):
-        yield Problem("cluster.network.dnsDomain", f"{domain!r} is no DNS name")
+        yield Problem("cluster.network.dnsDomain", f"{domain!r} is not a DNS name")
     yield from _check_cloud_provider(cluster.get("externalCloudProvider") or {})
     if cluster.get("etcd") is not None and is_worker:
         yield Problem("cluster.etcd", "is only allowed on control planes")
     elif cluster.get("etcd") is not None:
         yield from _check_etcd(cluster["etcd"])
     if is_worker and at(cluster, "ca", "key"):
-        yield Problem("cluster.ca.key", "the key of a CA does not belong on a worker")
+        yield Problem("cluster.ca.key", "a worker must not have the key of a CA")
     yield from _check_manifests(cluster.get("inlineManifests") or ())
     yield from _check_discovery(cluster)
     yield from _check_api_server(cluster.get("apiServer") or {})
@@ -116,7 +116,7 @@ def _check_etcd(etcd: Mapping[str, Any]) -> Iterator[Problem]:
     if etcd.get("ca") is None:
         yield Problem("cluster.etcd.ca", "is required")
     if etcd.get("subnet") and etcd.get("advertisedSubnets"):
-        yield Problem("cluster.etcd.subnet", "is the old word for advertisedSubnets: only one of them")
+        yield Problem("cluster.etcd.subnet", "is the old name of advertisedSubnets; give only one of them")
     for key in ("advertisedSubnets", "listenSubnets"):
         yield from _check_subnets(f"cluster.etcd.{key}", etcd.get(key) or ())
 
@@ -124,7 +124,7 @@ def _check_etcd(etcd: Mapping[str, Any]) -> Iterator[Problem]:
 def _check_cloud_provider(provider: Mapping[str, Any]) -> Iterator[Problem]:
     manifests = provider.get("manifests") or ()
     if manifests and not provider.get("enabled"):
-        yield Problem("cluster.externalCloudProvider.manifests", "stand here, but enabled is not true")
+        yield Problem("cluster.externalCloudProvider.manifests", "need enabled: true")
         return
     for i, url in enumerate(manifests):
         if text := url_problem(url):
@@ -143,7 +143,7 @@ def _check_api_server(server: Mapping[str, Any]) -> Iterator[Problem]:
         return
     for name in sorted(server.get("extraArgs") or {}):
         if name == "authorization-mode" or name.startswith("authorization-webhook-"):
-            yield Problem(f"cluster.apiServer.extraArgs[{name!r}]", "cannot stand beside authorizationConfig")
+            yield Problem(f"cluster.apiServer.extraArgs[{name!r}]", "cannot be combined with authorizationConfig")
 
 
 def _check_manifests(manifests: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
@@ -153,7 +153,7 @@ def _check_manifests(manifests: Iterable[Mapping[str, Any]]) -> Iterator[Problem
         if not name.strip():
             yield Problem(f"cluster.inlineManifests[{i}].name", "is required")
         elif name in seen:
-            yield Problem(f"cluster.inlineManifests[{i}].name", f"{name!r} stands here twice")
+            yield Problem(f"cluster.inlineManifests[{i}].name", f"{name!r} is given twice")
         seen.add(name)
 
 
@@ -164,7 +164,7 @@ def _check_discovery(cluster: Document) -> Iterator[Problem]:
     endpoint = at(discovery, "registries", "service", "endpoint") or ""
     url = split(endpoint)
     if endpoint and (url is None or not (url.scheme or endpoint.startswith("/"))):
-        yield Problem("cluster.discovery.registries.service.endpoint", "is no URL")
+        yield Problem("cluster.discovery.registries.service.endpoint", "is not a URL")
     elif endpoint and url is not None and url.path not in ("", "/"):
         yield Problem("cluster.discovery.registries.service.endpoint", "must have no path")
     for key in ("id", "secret"):
@@ -187,7 +187,7 @@ def _check_install(install: Document | None) -> Iterator[Problem]:
     for i, extension in enumerate(install.get("extensions") or ()):
         image = extension.get("image") or ""
         if image in seen:
-            yield Problem(f"machine.install.extensions[{i}].image", "stands here twice")
+            yield Problem(f"machine.install.extensions[{i}].image", "is given twice")
         seen.add(image)
     if seen:
         text = "is deprecated: extensions come with an image of the Image Factory (image: {schematic: ...})"
@@ -206,9 +206,9 @@ def _check_role(machine: Document, cluster: Document) -> Iterator[Problem]:
         yield from _check_cni(at(cluster, "network", "cni"))
     elif kind in _WORKERS:
         if kind == "join":
-            yield Problem("machine.type", "join is the old word", "worker", severity="warning")
+            yield Problem("machine.type", "join is the old name", "worker", severity="warning")
         if key:
-            yield Problem("machine.ca.key", "the key of a CA does not belong on a worker")
+            yield Problem("machine.ca.key", "a worker must not have the key of a CA")
         if machine.get("ca") is not None and not certificate and not accepted:
             yield Problem("machine.ca.crt", "is required")
         for path, device in devices_of(machine.get("network") or {}):
@@ -227,12 +227,12 @@ def _check_cni(cni: Mapping[str, Any] | None) -> Iterator[Problem]:
         yield Problem(f"{path}.name", f"must be one of {', '.join(CNI_NAMES)}")
         return
     if cni.get("urls") and name != "custom":
-        yield Problem(f"{path}.urls", f"belongs to the CNI custom, not to {name}")
+        yield Problem(f"{path}.urls", f"is only allowed with the CNI custom, not {name}")
     if name == "custom" and not cni.get("urls"):
         # Talos only warns; but then nothing brings a CNI, and nobody is told: that is what `none` says.
         yield Problem(f"{path}.urls", "is required by the CNI custom; a CNI that you install later is none")
     if at(cni, "flannel", "extraArgs") and name != "flannel":
-        yield Problem(f"{path}.flannel.extraArgs", f"belongs to the CNI flannel, not to {name}")
+        yield Problem(f"{path}.flannel.extraArgs", f"is only allowed with the CNI flannel, not {name}")
     for i, url in enumerate(cni.get("urls") or ()) if name == "custom" else ():
         if text := url_problem(url):
             yield Problem(f"{path}.urls[{i}]", text)
@@ -262,7 +262,7 @@ def _check_logging(logging: Mapping[str, Any]) -> Iterator[Problem]:
         path = f"machine.logging.destinations[{i}]"
         url = split(destination.get("endpoint") or "")
         if url is None or not url.netloc:
-            yield Problem(f"{path}.endpoint", "must name a host, as tcp://10.0.0.1:5044/")
+            yield Problem(f"{path}.endpoint", "must have a host, as tcp://10.0.0.1:5044/")
         elif url.scheme not in ("tcp", "udp"):
             yield Problem(f"{path}.endpoint", "must begin with tcp:// or udp://")
         if destination.get("format") != "json_lines":
@@ -291,15 +291,15 @@ def _check_labels(machine: Mapping[str, Any]) -> Iterator[Problem]:
             if text := _qualified_name_problem(name):
                 yield Problem(path, text)
             if section == "nodeLabels" and not _is_label_value(value):
-                yield Problem(path, "the value is no label value of Kubernetes")
+                yield Problem(path, "the value is not a Kubernetes label value")
             if section == "nodeAnnotations" and name in _OWNED:
-                yield Problem(path, "Talos keeps this annotation for itself")
+                yield Problem(path, "is reserved by Talos")
             if section == "nodeTaints":
                 taint, colon, effect = value.partition(":")
                 if (effect if colon else taint) not in TAINT_EFFECTS:
                     yield Problem(path, f"the effect must be one of {', '.join(TAINT_EFFECTS)}")
                 elif colon and not _is_label_value(taint):
-                    yield Problem(path, "the value is no label value of Kubernetes")
+                    yield Problem(path, "the value is not a Kubernetes label value")
     annotations = machine.get("nodeAnnotations") or {}
     if sum(len(name.encode()) + len(value.encode()) for name, value in annotations.items()) > _MOST_ANNOTATIONS:
         yield Problem("machine.nodeAnnotations", "are larger than 256 KiB together")
@@ -308,15 +308,15 @@ def _check_labels(machine: Mapping[str, Any]) -> Iterator[Problem]:
 def _check_subnets(path: str, subnets: Iterable[str]) -> Iterator[Problem]:
     for i, subnet in enumerate(subnets):
         if not is_subnet(subnet):
-            yield Problem(f"{path}[{i}]", f"{subnet!r} is no network in CIDR notation")
+            yield Problem(f"{path}[{i}]", f"{subnet!r} is not a network in CIDR notation")
 
 
 def _qualified_name_problem(name: str) -> str:
     prefix, slash, rest = name.rpartition("/")
     if not _QUALIFIED_NAME.fullmatch(rest) or len(rest) > _MAX_LABEL:
-        return "this is no name of Kubernetes"
+        return "is not a Kubernetes name"
     is_domain = all(_DNS_LABEL.fullmatch(label) for label in prefix.split(".")) and len(prefix) <= _MAX_NAME
-    return "the part before the slash is no DNS name" if slash and not is_domain else ""
+    return "the part before the slash is not a DNS name" if slash and not is_domain else ""
 
 
 def _is_label_value(value: str) -> bool:

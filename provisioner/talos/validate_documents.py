@@ -79,7 +79,7 @@ def check_documents(documents: Sequence[Document]) -> Iterator[Problem]:
             yield replace(problem, document=who)
         other = {"UserVolumeConfig": "ExistingVolumeConfig", "ExistingVolumeConfig": "UserVolumeConfig"}.get(kind)
         if other and (other, name) in seen:
-            yield Problem("name", f"there is a {other} of this name", document=who)
+            yield Problem("name", f"there is a {other} with this name", document=who)
         seen.add((kind, name))
     legacy = legacy_of(documents) or {}
     for document in documents:
@@ -88,7 +88,7 @@ def check_documents(documents: Sequence[Document]) -> Iterator[Problem]:
             continue
         if document.get("encryption") and at(legacy, "machine", "systemDiskEncryption", label.lower()):
             path = "encryption"
-            yield Problem(path, "machine.systemDiskEncryption has it too", document=document_id(document))
+            yield Problem(path, "machine.systemDiskEncryption sets it too", document=document_id(document))
 
 
 def _nothing(_document: Mapping[str, Any]) -> Iterator[Problem]:
@@ -139,9 +139,9 @@ def _volume_name(document: Mapping[str, Any], *, longest: int | None) -> Iterato
     if not name:
         yield Problem("name", "is required")
     elif longest and len(name.encode()) > longest:
-        yield Problem("name", f"must have at most {longest} letters")
+        yield Problem("name", f"must have at most {longest} characters")
     if not _NAME.fullmatch(name):
-        yield Problem("name", "must be of ASCII letters, digits and hyphens")
+        yield Problem("name", "must consist of ASCII letters, digits and hyphens")
 
 
 def _provisioning(document: Mapping[str, Any], *, required: bool) -> Iterator[Problem]:
@@ -329,7 +329,7 @@ def cel_problem(expression: str, variables: Mapping[str, frozenset[str]]) -> str
     while position < len(text):
         found = _TOKEN.match(text, position)
         if not found:
-            return "is no expression: a quote or a sign does not belong there"
+            return "is not a CEL expression: unexpected quote or sign"
         tokens.append((found["text"] and "''") or found[0].strip())
         position = found.end()
     opened: list[str] = []
@@ -337,12 +337,12 @@ def cel_problem(expression: str, variables: Mapping[str, frozenset[str]]) -> str
         if token in ("(", "[", "{"):
             opened.append({"(": ")", "[": "]", "{": "}"}[token])
         elif token in (")", "]", "}") and (not opened or opened.pop() != token):
-            return f"is no expression: {token} closes nothing"
+            return f"is not a CEL expression: unmatched {token}"
     if opened:
-        return f"is no expression: {opened[-1]} is missing"
+        return f"is not a CEL expression: missing {opened[-1]}"
     for left, right in itertools.pairwise(tokens):
         if _is_operand(left) and _is_operand(right):
-            return f"is no expression: a sign is missing before {right}"
+            return f"is not a CEL expression: missing operator before {right}"
     known = variables.keys() | _UNITS | _BUILT_IN
     bound = {tokens[i + 2] for i, token in enumerate(tokens[:-2]) if token in _MACROS and tokens[i + 1] == "("}
     for i, token in enumerate(tokens):
@@ -350,11 +350,11 @@ def cel_problem(expression: str, variables: Mapping[str, frozenset[str]]) -> str
             continue
         if i == 0 or tokens[i - 1] != ".":
             if token not in known:
-                return f"there is no {token!r} here; a text stands in quotes"
+                return f"unknown name {token!r}; a string needs quotes"
             continue
         owner = tokens[i - 2] if i == 2 or (i > 2 and tokens[i - 3] != ".") else ""
         if variables.get(owner) and token not in variables[owner] and token not in _BUILT_IN:
-            return f"{owner} has no {token!r}"
+            return f"{owner} has no field {token!r}"
     return ""
 
 

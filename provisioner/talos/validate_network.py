@@ -50,7 +50,7 @@ def _check_parts(path: str, device: Mapping[str, Any], parts: dict[str, str]) ->
     mine = bridge if bridge is not None else bond or {}
     for part in mine.get("interfaces") or ():
         if parts.get(part, name) != name:
-            yield Problem(path, f"{part} is a part of {parts[part]} already")
+            yield Problem(path, f"{part} is already a part of {parts[part]}")
         parts[part] = name
 
 
@@ -69,7 +69,7 @@ def _check_device(path: str, device: Mapping[str, Any], parts: Mapping[str, str]
     if (name or "") in parts and any(device.get(key) for key in ("dhcp", "cidr", "addresses", "vip")):
         yield Problem(path, f"is a part of {parts[name or '']}: it can have no address of its own")
     if device.get("cidr"):
-        yield Problem(f"{path}.cidr", "is the old word", "addresses", severity="warning")
+        yield Problem(f"{path}.cidr", "is the old name", "addresses", severity="warning")
     yield from _check_addresses(path, device)
     for i, vlan in enumerate(device.get("vlans") or ()):
         yield from _check_addresses(f"{path}.vlans[{i}]", vlan)
@@ -83,10 +83,10 @@ def _check_addresses(path: str, device: Mapping[str, Any]) -> Iterator[Problem]:
     if device.get("cidr") and device.get("addresses"):
         yield Problem(path, "cidr and addresses exclude each other")
     if device.get("cidr") and not _is_place(device["cidr"]):
-        yield Problem(f"{path}.cidr", f"{device['cidr']!r} is no IP address, alone or in CIDR notation")
+        yield Problem(f"{path}.cidr", f"{device['cidr']!r} is not an IP address, alone or in CIDR notation")
     for i, address in enumerate(device.get("addresses") or ()):
         if not _is_place(address):
-            yield Problem(f"{path}.addresses[{i}]", f"{address!r} is no IP address, alone or in CIDR notation")
+            yield Problem(f"{path}.addresses[{i}]", f"{address!r} is not an IP address, alone or in CIDR notation")
 
 
 def _is_place(text: str) -> bool:
@@ -95,10 +95,10 @@ def _is_place(text: str) -> bool:
 
 def _check_route(path: str, route: Mapping[str, Any]) -> Iterator[Problem]:
     if route.get("network") and not is_network(route["network"]):
-        yield Problem(f"{path}.network", f"{route['network']!r} is no network in CIDR notation")
+        yield Problem(f"{path}.network", f"{route['network']!r} is not a network in CIDR notation")
     for key in ("gateway", "source"):
         if route.get(key) and not is_address(route[key]):
-            yield Problem(f"{path}.{key}", f"{route[key]!r} is no IP address")
+            yield Problem(f"{path}.{key}", f"{route[key]!r} is not an IP address")
     if not route.get("network") and not route.get("gateway"):
         yield Problem(path, "needs network or gateway")
 
@@ -143,7 +143,7 @@ def _check_wireguard(path: str, wireguard: Mapping[str, Any]) -> Iterator[Proble
             yield Problem(f"{inner}.endpoint", "must be a host and a port")
         for k, allowed in enumerate(peer.get("allowedIPs") or ()):
             if not is_network(allowed):
-                yield Problem(f"{inner}.allowedIPs[{k}]", f"{allowed!r} is no network in CIDR notation")
+                yield Problem(f"{inner}.allowedIPs[{k}]", f"{allowed!r} is not a network in CIDR notation")
 
 
 def _is_wireguard_key(text: str) -> bool:
@@ -166,4 +166,4 @@ def _check_kubespan(kubespan: Mapping[str, Any], cluster: Mapping[str, Any]) -> 
             yield Problem(f"{path}.enabled", f"needs cluster.{key}")
     for i, subnet in enumerate(at(kubespan, "filters", "endpoints") or ()):
         if not is_subnet(subnet):
-            yield Problem(f"{path}.filters.endpoints[{i}]", f"{subnet!r} is no network in CIDR notation")
+            yield Problem(f"{path}.filters.endpoints[{i}]", f"{subnet!r} is not a network in CIDR notation")

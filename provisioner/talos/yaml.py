@@ -58,19 +58,19 @@ def load_documents(text: bytes | str) -> list[Any]:
         return [document for document in yaml.load_all(text, Loader=_CoreLoader) if document is not None]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        problem = error.problem or "this is no YAML"
+        problem = error.problem or "not YAML"
         raise YamlError(problem, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise YamlError(str(error).splitlines()[0]) from None
     except RecursionError:
-        raise YamlError("nested too deep") from None
+        raise YamlError("nested too deeply") from None
 
 
 def load(text: bytes | str) -> Any:
     """The only document of a stream, None when there is none. Raises YamlError."""
     documents = load_documents(text)
     if len(documents) > 1:
-        raise YamlError(f"one document was expected, here are {len(documents)}")
+        raise YamlError(f"expected one document, got {len(documents)}")
     return documents[0] if documents else None
 
 
@@ -107,7 +107,7 @@ class _CoreLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a scalar", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands here twice", key_node.start_mark
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)

@@ -110,7 +110,7 @@ class Schema:
     def decode(self, document: Any, problems: list[Problem]) -> Document:
         """A document as Talos reads it; what is wrong is added to `problems` and left out of the result."""
         if not isinstance(document, Mapping):
-            problems.append(Problem("", "a config document is a mapping"))
+            problems.append(Problem("", "expected a mapping"))
             return {}
         found: list[Problem] = []
         decoded = self._decode_document(document, found)
@@ -130,7 +130,7 @@ class Schema:
             "apiVersion"
         ) == "v1alpha1"
         if not document.get("kind") and not legacy:
-            problems.append(Problem("kind", "is missing, and this is no document with machine and cluster either"))
+            problems.append(Problem("kind", "is required in a document without machine and cluster"))
             return {}
         decoded = self._decode(document, kind, "", problems)
         return decoded if isinstance(decoded, dict) else {}
@@ -202,7 +202,7 @@ class Schema:
             return None
         fields = self.structures[name]
         problems += [
-            Problem(_join(path, shortened(str(key))), "unknown key", _nearest(str(key), fields))
+            Problem(_join(path, shortened(str(key))), "unknown field", _nearest(str(key), fields))
             for key in value
             if key not in fields
         ]
@@ -301,7 +301,7 @@ def _decode_scalar(value: Any, expected: str, path: str, problems: list[Problem]
             try:
                 return rule.read(value)
             except ValueError:
-                problems.append(Problem(path, f"{rule.words} was expected, here is {describe(value)}"))
+                problems.append(Problem(path, f"expected {rule.words}, got {describe(value)}"))
                 return None
         if expected == "string":
             return plain_text(value)
@@ -314,7 +314,7 @@ def _decode_scalar(value: Any, expected: str, path: str, problems: list[Problem]
             least, most = _INTS[expected]
             if least <= meant <= most:  # a fraction loses what is behind its point, as at Talos
                 return int(meant)
-            problems.append(Problem(path, f"a whole number from {least} to {most} was expected, here is {meant}"))
+            problems.append(Problem(path, f"expected a whole number from {least} to {most}, got {meant}"))
             return None
     problems.append(_wrong_form(path, rule.words if rule else _WORDS.get(expected, "a whole number"), value))
     return None
@@ -336,12 +336,12 @@ def _decode_free(value: Any, path: str, problems: list[Problem]) -> dict[str, An
 def _decode_any(value: Any, path: str, problems: list[Problem]) -> Any:
     if isinstance(value, Mapping):
         odd = [key for key in value if isinstance(key, OddKey)]
-        problems += [Problem(_join(path, key), "a key that is no text", f'"{key}"') for key in odd]
+        problems += [Problem(_join(path, key), "the key is not a string", f'"{key}"') for key in odd]
         return {str(key): _decode_any(item, _join(path, str(key)), problems) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_decode_any(item, f"{path}[{i}]", problems) for i, item in enumerate(value)]
     if isinstance(value, Scalar) and isinstance(value.value, dt.date):
-        problems.append(Problem(path, "a date cannot stand in a free-form part", f'"{value}"'))
+        problems.append(Problem(path, "a date is not supported here", f'"{value}"'))
         return None
     return value.value if isinstance(value, Scalar) else value
 
@@ -369,4 +369,4 @@ _WORDS = {"bool": "true or false", "string": "a string"}
 
 
 def _wrong_form(path: str, expected: str, value: Any) -> Problem:
-    return Problem(path, f"{expected} was expected, here is {describe(value)}")
+    return Problem(path, f"expected {expected}, got {describe(value)}")

@@ -112,7 +112,7 @@ def test_names_of_folders_that_are_kept_are_no_names_of_clusters(tmp_path: Path,
     path = tmp_path / f"{name}.yaml"
     path.write_text("version: 1\nhost: hv01.lan\nuser: me\nmachines: {control_planes: 1}\nswitch: {name: LAB}\n")
     done = run("config", "check", str(path), cwd=tmp_path)
-    assert (done.returncode, b"kept for other things" in done.stdout + done.stderr) == (3, True)
+    assert (done.returncode, b"reserved for another folder" in done.stdout + done.stderr) == (3, True)
 
 
 # --- streams that take nothing ----------------------------------------------------------------------------------------

@@ -225,7 +225,7 @@ def test_aliases_cannot_multiply_without_end(tmp_path: Path) -> None:
     path.write_text("version: 1\n" + "\n".join(rows))
     with pytest.raises(Fault) as caught:
         load_cluster(path)
-    assert "too many values" in {finding.problem for finding in caught.value.findings}
+    assert "there are too many values" in {finding.problem for finding in caught.value.findings}
 
 
 def test_deep_nesting_is_a_finding(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_deep_nesting_is_a_finding(tmp_path: Path) -> None:
     path.write_text("version: 1\npatches: " + "[" * 3000 + "]" * 3000)
     with pytest.raises(Fault) as caught:
         load_cluster(path)
-    assert [finding.problem for finding in caught.value.findings] == ["nested too deeply"]
+    assert [finding.problem for finding in caught.value.findings] == ["is nested too deeply"]
 
 
 def test_large_files_are_not_read(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_large_files_are_not_read(tmp_path: Path) -> None:
     path.write_text("version: 1\n# " + "x" * (1 << 20))
     with pytest.raises(Fault) as caught:
         load_cluster(path)
-    assert [finding.problem for finding in caught.value.findings] == ["larger than 1 MiB"]
+    assert [finding.problem for finding in caught.value.findings] == ["is larger than 1 MiB"]
 
 
 @pytest.mark.parametrize(

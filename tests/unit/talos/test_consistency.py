@@ -195,4 +195,4 @@ def test_an_operation_that_fits_nowhere_is_named(tmp_path: Path) -> None:
     )
     findings = CONFIGS.findings(load_cluster(tmp_path / "home.yaml").cluster)
     assert places(findings) == ["home.yaml:5:54 [1]"]
-    assert findings[0].problem == "remove /machine/nothing: the config has no such place"
+    assert findings[0].problem == "remove /machine/nothing: the config has no such path"

@@ -234,33 +234,33 @@ def test_a_document_is_deleted() -> None:
 @pytest.mark.parametrize(
     ("patch", "problem"),
     [
-        ("machine: {typ: worker}", "machine.typ: unknown key (did you mean type?)"),
-        ("machine: {install: {wipe: maybe}}", "machine.install.wipe: true or false was expected, here is a string"),
-        ("machine: {network: [a]}", "machine.network: a mapping was expected, here is a list"),
-        ("machine: {certSANs: a}", "machine.certSANs: a list was expected, here is a string"),
+        ("machine: {typ: worker}", "machine.typ: unknown field (did you mean type?)"),
+        ("machine: {install: {wipe: maybe}}", "machine.install.wipe: expected true or false, got a string"),
+        ("machine: {network: [a]}", "machine.network: expected a mapping, got a list"),
+        ("machine: {certSANs: a}", "machine.certSANs: expected a list, got a string"),
         (
             "machine: {network: {interfaces: [{interface: a, vlans: [{vlanId: -1}]}]}}",
-            "machine.network.interfaces[0].vlans[0].vlanId: a whole number from 0 to 65535 was expected, here is -1",
+            "machine.network.interfaces[0].vlans[0].vlanId: expected a whole number from 0 to 65535, got -1",
         ),
         (
             "apiVersion: v1alpha1\nkind: VolumConfig\n",
             "knows no document kind VolumConfig (did you mean VolumeConfig?)",
         ),
         ("kind: VolumeConfig\n", "apiVersion: must be v1alpha1 in a VolumeConfig document"),
-        ("name: a", "kind: is missing"),
-        ("[a]", "a patch document is a mapping"),
-        ("machine: {}\n---\ncluster: {}\n", "stands here twice"),
+        ("name: a", "kind: is required"),
+        ("[a]", "expected a mapping"),
+        ("machine: {}\n---\ncluster: {}\n", "is given twice"),
         ("version: v1alpha1\n$patch: delete", "can't delete the root of the legacy document"),
         (
             "machine: {network: {interfaces: [{interface: a, vip: {$patch: delete}}]}}",
             "cannot delete an inner key in 'machine.network.interfaces.[0].vip'",
         ),
-        ("machine: {network: {interfaces: [{$patch: delete}]}}", "names no key"),
+        ("machine: {network: {interfaces: [{$patch: delete}]}}", "has no key"),
         (
             "cluster: {apiServer: {admissionControl: {$$patch: delete}}}",
-            "admissionControl.$$patch: a doubled $ is the escape",
+            "admissionControl.$$patch: $$ is the escape",
         ),
-        ("machine: {install: {$$patch: delete, disk: a}}", "machine.install.$$patch: a doubled $"),
+        ("machine: {install: {$$patch: delete, disk: a}}", "machine.install.$$patch: $$ is"),
         ("apiVersion: v1alpha1\nkind: HostnameConfig\nhostname: a\n", "HostnameConfig came with Talos v1.12"),
         ("apiVersion: v1alpha1\nkind: LinkAliasConfig\nname: a\n", "LinkAliasConfig came with Talos v1.12"),
         ("apiVersion: v1alpha1\nkind: KubeletConfig\n", "KubeletConfig came with Talos v1.14"),
@@ -312,9 +312,9 @@ def test_json_patches_are_for_single_documents() -> None:
     two = decoded("machine: {type: worker}\n---\napiVersion: v1alpha1\nkind: KmsgLogConfig\nname: a\n")
     with pytest.raises(patches.PatchError, match="one document"):
         patches.apply_json_patch(two, operation, SCHEMA)
-    with pytest.raises(patches.PatchError, match="no such place"):
+    with pytest.raises(patches.PatchError, match="no such path"):
         patches.apply_json_patch(decoded("machine: {}"), [{"op": "remove", "path": "/nothing/here"}], SCHEMA)
-    with pytest.raises(patches.PatchError, match="unknown key"):
+    with pytest.raises(patches.PatchError, match="unknown field"):
         patches.apply_json_patch(decoded("machine: {}"), [{"op": "add", "path": "/machine/x", "value": 1}], SCHEMA)
 
 

@@ -114,7 +114,7 @@ def test_everything_missing_is_named_at_once() -> None:
         "trustdinfo is required",
         "certs.etcd is invalid: the private key is not that of the certificate",
         "certs.k8s is invalid: the certificate cannot be read",
-        "certs.k8sserviceaccount.key is invalid: this is no private key that can be read",
+        "certs.k8sserviceaccount.key is invalid: not a readable private key",
         "certs.os is required",
     }
 
