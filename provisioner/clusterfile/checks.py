@@ -167,7 +167,7 @@ def _versions(checked: Checked, draft: Draft) -> Iterator[Finding]:
         yield _finding(
             checked,
             ("talos",),
-            f"this version of provision cannot make machine configs of Talos {contract}",
+            f"machine configs of Talos {contract} are not supported by this version of provision",
             expected=known,
             meant=versions.TALOS,
         )
