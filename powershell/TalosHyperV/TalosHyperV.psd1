@@ -1,6 +1,6 @@
 @{
     RootModule           = 'TalosHyperV.psm1'
-    ModuleVersion        = '1.0.0'
+    ModuleVersion        = '1.1.0'
     GUID                 = '5d0d7a54-3c1f-4a0e-9a56-2b8f1f7f3c61'
     Author               = 'provision'
     Description          = 'Idempotent functions that make a Hyper-V host ready for clusters of Talos Linux, and their VMs.'

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
-from provisioner.lab import control
 from provisioner.lab.__main__ import main
-from provisioner.lab.descriptor import Descriptor
 from provisioner.lab.world.world import World
 from tests.conftest import ROOT, find_pwsh
 from tests.engine.bridge import Engines
@@ -39,10 +38,18 @@ class EngineShells(Engines):
         self._home.stop()
 
 
-def start(folder: Path, *, speed: float) -> Descriptor:
-    """Starts the lab of that folder, which the product's commands then find and use. The environment's PYTHONPATH is extended."""
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    return control.start(folder, speed=speed, seed=1, module="tests.engine.lab")
+_START = """
+import sys
+from pathlib import Path
+from provisioner.lab import control
+control.start(Path(sys.argv[1]), speed=float(sys.argv[2]), seed=1, module="tests.engine.lab")
+"""
+
+
+def start(folder: Path, *, speed: float) -> None:
+    """Starts the lab of that folder, which the product's commands then find and use; by a process that ends, as theirs does."""
+    command = [sys.executable, "-c", _START, str(folder), str(speed)]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, timeout=60)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ function Get-TalosModuleVersion {
     # The version of these functions, as the manifest has it: a caller loads its own text where this differs.
     [CmdletBinding()]
     param()
-    '1.0.0'
+    '1.1.0'
 }
 
 function ConvertTo-TalosTime {

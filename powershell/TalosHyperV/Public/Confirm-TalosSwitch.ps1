@@ -27,20 +27,18 @@ function Confirm-TalosSwitch {
         if ($job.Id -eq '' -or $job.Id -ne $JobId) {
             throw (New-TalosError -Id 'SwitchJobNotFound' -Category ObjectNotFound -Target $JobId -Message "There is no job $JobId for the switch '$Name'.")
         }
-        $changed = $false
-        if ($job.State -eq 'Running' -and $PSCmdlet.ShouldProcess($Name, 'Confirm')) {
+        $changed = $job.State -eq 'Running'
+        if ($changed) {
+            if (-not $PSCmdlet.ShouldProcess($Name, 'Confirm')) {
+                return
+            }
             $confirmPath = Get-TalosJobPath -Name $Name -Extension 'confirm'
             Set-Content -LiteralPath $confirmPath -Value $JobId -Encoding UTF8
-            $changed = $true
             for ($second = 0; $second -lt 10 -and (Get-TalosJobRecord -Name $Name).State -eq 'Running'; $second++) {
                 Start-Sleep -Seconds 1
             }
         }
-        $result = Get-TalosSwitchResult -Name $Name -VMSwitch (Find-TalosSwitch -Name $Name) -Changed $changed
-        if ($WhatIfPreference -and $result.JobState -eq 'Running') {
-            $result.JobState = 'Done'
-        }
-        $result
+        Get-TalosSwitchResult -Name $Name -VMSwitch (Find-TalosSwitch -Name $Name) -Changed $changed
     }
     catch {
         $PSCmdlet.ThrowTerminatingError((ConvertTo-TalosError -Failure $_ -Target $JobId))

@@ -31,9 +31,6 @@ function Dismount-TalosIso {
                 }
                 Get-TalosVMResult -VM $vm -Changed $true
             }
-            elseif ($WhatIfPreference) {
-                Get-TalosIsoForecast -VM $vm -IsoPath ''
-            }
         }
         catch {
             Write-TalosError -Cmdlet $PSCmdlet -Failure $_ -Target $one -Preference $preference

@@ -33,9 +33,6 @@ function Mount-TalosIso {
                 $changed = Set-TalosVMIso -VM $vm -IsoPath $Path
                 Get-TalosVMResult -VM $vm -Changed $changed
             }
-            elseif ($WhatIfPreference) {
-                Get-TalosIsoForecast -VM $vm -IsoPath $Path
-            }
         }
         catch {
             Write-TalosError -Cmdlet $PSCmdlet -Failure $_ -Target $one -Preference $preference

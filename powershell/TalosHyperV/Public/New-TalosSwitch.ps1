@@ -84,24 +84,6 @@ function New-TalosSwitch {
                 })
             Get-TalosSwitchResult -Name $Name -VMSwitch $null -Job $job -Changed $true
         }
-        elseif ($WhatIfPreference) {
-            $result = Get-TalosSwitchResult -Name $Name -VMSwitch $null -Job $job -Changed $false
-            $result.Exists = $true
-            $result.Kind = 'External'
-            $result.Adapter = [string]$adapter.Name
-            $result.AdapterDescription = [string]$adapter.InterfaceDescription
-            $result.AllowManagementOS = $AllowManagementOS
-            $result.Notes = $Mark
-            if ($AllowManagementOS) {
-                $network = Get-TalosNetwork
-                $index = $adapter.InterfaceIndex
-                $result.Addresses = [string[]]@(Get-TalosAddress -Network $network -InterfaceIndex $index)
-                $result.Gateway = Get-TalosGateway -Network $network -InterfaceIndex $index
-                $result.DnsServers = [string[]]@(Get-TalosDnsServer -InterfaceIndex $index)
-                $result.NetworkCategory = Get-TalosNetworkCategory -InterfaceIndex $index
-            }
-            $result
-        }
     }
     catch {
         $PSCmdlet.ThrowTerminatingError((ConvertTo-TalosError -Failure $_ -Target $Name))

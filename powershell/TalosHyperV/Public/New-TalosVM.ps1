@@ -99,9 +99,6 @@ function New-TalosVM {
 
         if (-not $whole) {
             if (-not $PSCmdlet.ShouldProcess($Name, 'Make the VM')) {
-                if ($WhatIfPreference) {
-                    Get-TalosNewVMForecast -Request $PSBoundParameters -VM $vm -Folder $folder -DiskPath $diskPath
-                }
                 return
             }
             $ConfirmPreference = 'None'  # asked once, for all of it
@@ -140,14 +137,11 @@ function New-TalosVM {
         }
         $vm = Resolve-TalosVM -Id $vm.Id
         if ($Start -and (Test-TalosVMStopped -VM $vm)) {
-            if ($changed -or $PSCmdlet.ShouldProcess($Name, 'Start the VM')) {
-                Start-TalosOneVM -VM $vm -Target $Name
-                $changed = $true
-            }
-            elseif ($WhatIfPreference) {
-                Get-TalosVMForecast -VM $vm -State 'Running'
+            if (-not $changed -and -not $PSCmdlet.ShouldProcess($Name, 'Start the VM')) {
                 return
             }
+            Start-TalosOneVM -VM $vm -Target $Name
+            $changed = $true
         }
         Get-TalosVMResult -VM $vm -Changed $changed
     }

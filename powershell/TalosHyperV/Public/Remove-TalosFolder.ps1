@@ -44,9 +44,6 @@ function Remove-TalosFolder {
             $folder.Changed = $true
             $folder
         }
-        elseif ($WhatIfPreference) {
-            $folder
-        }
     }
     catch {
         $PSCmdlet.ThrowTerminatingError((ConvertTo-TalosError -Failure $_ -Target $Path))

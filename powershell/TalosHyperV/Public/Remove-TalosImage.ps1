@@ -31,27 +31,20 @@ function Remove-TalosImage {
             }
         }
         if ($result.Exists -or $result.Ours -or $result.Download -ne '') {
-            $working = $result.Download -eq 'Running'
-            $may = (-not $working) -and $PSCmdlet.ShouldProcess($full, 'Remove the image')
-            if ($may) {
-                $ConfirmPreference = 'None'  # asked once, for all of it
-                $working = Remove-TalosImagePart -Path $full
+            if ($result.Download -ne 'Running' -and -not $PSCmdlet.ShouldProcess($full, 'Remove the image')) {
+                return
             }
-            if ($working) {
+            $ConfirmPreference = 'None'  # asked once, for all of it
+            if ($result.Download -eq 'Running' -or (Remove-TalosImagePart -Path $full)) {
                 throw (New-TalosError -Id 'ImageInUse' -Category ResourceBusy -Target $Path -Message "'$full' is being downloaded by somebody else.")
             }
-            if ($may) {
-                # The record last: until then the rest is known as ours.
-                Remove-TalosFile -Path $full
-                Remove-TalosFile -Path "$full.provision.json"
-                if ((Get-TalosParentPath -Path $full) -eq (Get-TalosImageFolder)) {
-                    Remove-TalosEmptyFolder -Path (Get-TalosImageFolder)
-                }
-                $result.Changed = $true
+            # The record last: until then the rest is known as ours.
+            Remove-TalosFile -Path $full
+            Remove-TalosFile -Path "$full.provision.json"
+            if ((Get-TalosParentPath -Path $full) -eq (Get-TalosImageFolder)) {
+                Remove-TalosEmptyFolder -Path (Get-TalosImageFolder)
             }
-            elseif (-not $WhatIfPreference) {
-                return $result
-            }
+            $result.Changed = $true
         }
         $result.Exists = $false
         $result.Ours = $false

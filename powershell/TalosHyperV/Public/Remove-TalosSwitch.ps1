@@ -43,9 +43,6 @@ function Remove-TalosSwitch {
                 })
             Get-TalosSwitchResult -Name $Name -VMSwitch $present -Job $job -Changed $true
         }
-        elseif ($WhatIfPreference) {
-            Get-TalosSwitchResult -Name $Name -VMSwitch $null -Changed $false
-        }
     }
     catch {
         $PSCmdlet.ThrowTerminatingError((ConvertTo-TalosError -Failure $_ -Target $Name))

@@ -44,8 +44,11 @@ function Remove-TalosVM {
             if ((Get-TalosMarkCluster -Mark (Get-TalosVMMark -VM $vm)) -cne $ClusterId) {
                 throw (New-TalosError -Id 'VMNotOurs' -Category ResourceExists -Target $one -Message "The VM '$($vm.Name)' does not bear a mark of the cluster '$ClusterId'.")
             }
-            $result = Get-TalosVMForecast -VM $vm -State 'Off'
             if ($PSCmdlet.ShouldProcess($vm.Name, 'Remove the VM with its disks')) {
+                $result = Get-TalosVMResult -VM $vm -Changed $true
+                $result.State = 'Off'
+                $result.Heartbeat = ''
+                $result.UptimeSeconds = [int64]0
                 $disks = @($vm.HardDrives | ForEach-Object -Process { "$($_.Path)" })
                 $folder = [string]$vm.Path
                 Stop-TalosPower -VM $vm
@@ -57,10 +60,6 @@ function Remove-TalosVM {
                         Remove-TalosVMFile -VMId $result.Id -ClusterId $ClusterId -Folder $left
                     }
                 }
-                $result.Changed = $true
-                $result
-            }
-            elseif ($WhatIfPreference) {
                 $result
             }
         }

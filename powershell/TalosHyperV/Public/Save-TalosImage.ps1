@@ -46,14 +46,6 @@ function Save-TalosImage {
             return Get-TalosImageResult -Path $full -Sha256 $wanted -VMName @((Get-TalosImageHolder)[$full.ToLowerInvariant()]) -Changed $false
         }
         if (-not $PSCmdlet.ShouldProcess($full, "Download $Uri")) {
-            if ($WhatIfPreference) {
-                $result = Get-TalosImageResult -Path $full -Sha256 $wanted -Changed $false
-                $result.Exists = $true
-                $result.SizeBytes = [int64]0
-                $result.Ours = $true
-                $result.Uri = $Uri
-                $result
-            }
             return
         }
         $ConfirmPreference = 'None'  # asked once, for all of it

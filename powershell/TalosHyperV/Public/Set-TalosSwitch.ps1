@@ -43,11 +43,6 @@ function Set-TalosSwitch {
             Hyper-V\Set-VMSwitch -VMSwitch $present -Notes $notes -Confirm:$false
             Get-TalosSwitchResult -Name $Name -VMSwitch (Find-TalosSwitch -Name $Name) -Changed $true
         }
-        elseif ($WhatIfPreference) {
-            $result = Get-TalosSwitchResult -Name $Name -VMSwitch $present -Changed $false
-            $result.Notes = $notes
-            $result
-        }
     }
     catch {
         $PSCmdlet.ThrowTerminatingError((ConvertTo-TalosError -Failure $_ -Target $Name))

@@ -79,35 +79,27 @@ function Set-TalosVM {
         }
         Assert-TalosVMOurs -VM $vm -Mark $Mark -Target $Id
         $now = Get-TalosVMResult -VM $vm -Changed $false
-        $forecast = Get-TalosVMResult -VM $vm -Changed $false
         $given = $PSBoundParameters
 
         $changes = @()
         if ($given.ContainsKey('Cpus') -and $Cpus -ne $now.Cpus) {
             $changes += 'Cpus'
-            $forecast.Cpus = $Cpus
         }
         if ($given.ContainsKey('MemoryBytes') -and $MemoryBytes -ne $now.MemoryBytes) {
             $changes += 'MemoryBytes'
-            $forecast.MemoryBytes = $MemoryBytes
         }
         if ($StaticMemory -and $now.DynamicMemory) {
             $changes += 'StaticMemory'
-            $forecast.DynamicMemory = $false
         }
         if ($given.ContainsKey('MacAddress') -and ((ConvertTo-TalosMac -MacAddress $MacAddress) -ne $now.MacAddress -or -not $now.StaticMac)) {
             Assert-TalosMacFree -VM $all -VMId "$($vm.Id)" -MacAddress $MacAddress
             $changes += 'MacAddress'
-            $forecast.MacAddress = ConvertTo-TalosMac -MacAddress $MacAddress
-            $forecast.StaticMac = $true
         }
         if ($SecureBootOff -and $now.SecureBoot) {
             $changes += 'SecureBootOff'
-            $forecast.SecureBoot = $false
         }
         if ($FixBootOrder -and -not (Test-TalosBootOrder -VM $vm)) {
             $changes += 'FixBootOrder'
-            $forecast.BootOrder = [string[]]@(Get-TalosBootOrder -VM $vm | ForEach-Object -Process { ConvertTo-TalosBootKind -Source $_ })
         }
         if ($changes.Count -gt 0 -and $now.State -ne 'Off') {
             throw (New-TalosError -Id 'VMMustBeOff' -Category InvalidOperation -Target $changes[0] -Message "To change $($changes -join ', ') the VM '$($now.Name)' must be Off; it is $($now.State).")
@@ -117,8 +109,6 @@ function Set-TalosVM {
                 throw (New-TalosError -Id 'VMSwitchNotFound' -Category ObjectNotFound -Target $SwitchName -Message "There is no virtual switch '$SwitchName'.")
             }
             $changes = @('SwitchName') + $changes  # an adapter that is missing is made with it
-            $forecast.Switch = $SwitchName
-            $forecast.Connected = $true
         }
         $disks = Get-TalosDisk -VM @($vm)
         $diskPath = ''
@@ -135,36 +125,25 @@ function Set-TalosVM {
             }
             if ($DiskBytes -gt $disk.Size) {
                 $changes += 'DiskBytes'
-                $disk.Size = $DiskBytes
-                $forecast.Drives = ConvertTo-TalosJson -Item @(Get-TalosVMDrive -VM $vm -Disk $disks)
             }
         }
         if ($given.ContainsKey('VlanId') -and $VlanId -ne $now.VlanId) {
             $changes += 'VlanId'
-            $forecast.VlanId = $VlanId
         }
         if ($given.ContainsKey('StartDelaySeconds') -and $StartDelaySeconds -ne $now.StartDelaySeconds) {
             $changes += 'StartDelaySeconds'
-            $forecast.StartDelaySeconds = $StartDelaySeconds
         }
         if ($FixActions -and ($now.StartAction -ne 'Start' -or $now.StopAction -ne 'ShutDown' -or $now.CheckpointType -ne 'Disabled' -or $now.AutomaticCheckpoints)) {
             $changes += 'FixActions'
-            $forecast.StartAction = 'Start'
-            $forecast.StopAction = 'ShutDown'
-            $forecast.CheckpointType = 'Disabled'
-            $forecast.AutomaticCheckpoints = $false
         }
         if ($FixNotes -and (Find-TalosMark -Text $vm.Notes) -cne $Mark) {
             $changes += 'FixNotes'
-            $forecast.Notes = ("$($vm.Notes)".TrimEnd() + "`n$Mark").TrimStart()
-            $forecast.Complete = $true
         }
 
         if ($changes.Count -eq 0) {
             return $now
         }
         if (-not $PSCmdlet.ShouldProcess($now.Name, "Change $($changes -join ', ')")) {
-            if ($WhatIfPreference) { $forecast }
             return
         }
         $ConfirmPreference = 'None'  # asked once, for all of it

@@ -28,9 +28,6 @@ function Start-TalosVM {
                 Start-TalosOneVM -VM $vm -Target $one
                 Get-TalosVMResult -VM $vm -Changed $true
             }
-            elseif ($WhatIfPreference) {
-                Get-TalosVMForecast -VM $vm -State 'Running'
-            }
         }
         catch {
             Write-TalosError -Cmdlet $PSCmdlet -Failure $_ -Target $one -Preference $preference

@@ -27,7 +27,10 @@ function Stop-TalosVM {
         $item = @{ Id = $one; VM = $null; Change = $false; Failure = $null }
         try {
             $item.VM = Resolve-TalosVM -Id $one
-            if ("$($item.VM.State)" -ne 'Off' -and $PSCmdlet.ShouldProcess($item.VM.Name, $(if ($TurnOff) { 'Turn off' } else { 'Shut down' }))) {
+            if ("$($item.VM.State)" -ne 'Off') {
+                if (-not $PSCmdlet.ShouldProcess($item.VM.Name, $(if ($TurnOff) { 'Turn off' } else { 'Shut down' }))) {
+                    continue
+                }
                 $item.Change = $true
                 if ($TurnOff) {
                     Stop-TalosPower -VM $item.VM
@@ -56,12 +59,7 @@ function Stop-TalosVM {
                     throw (New-TalosError -Id 'VMStopTimeout' -Category OperationTimeout -Target $item.Id -Message "The guest of '$($item.VM.Name)' did not shut down within 120 s.")
                 }
             }
-            if ($WhatIfPreference) {
-                Get-TalosVMForecast -VM $item.VM -State 'Off'
-            }
-            else {
-                Get-TalosVMResult -VM $item.VM -Changed $item.Change
-            }
+            Get-TalosVMResult -VM $item.VM -Changed $item.Change
         }
         catch {
             Write-TalosError -Cmdlet $PSCmdlet -Failure $_ -Target $item.Id -Preference $preference

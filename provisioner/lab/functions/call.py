@@ -18,8 +18,6 @@ from provisioner.lab.world.world import World
 Result = dict[str, Any]
 Arguments = Mapping[str, Any]
 
-ZERO_GUID = "00000000-0000-0000-0000-000000000000"
-"""The id of what does not exist yet, with -WhatIf."""
 _MARK = re.compile(r"provision/1 cluster=(\S+) machine=.+", re.DOTALL)
 """A whole line; the name may hold anything."""
 _FILE_IDS = {

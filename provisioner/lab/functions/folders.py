@@ -30,11 +30,11 @@ def remove_folder(call: Call, arguments: Arguments) -> Iterator[Result]:
     users = users_of(vms, path)
     if users:
         raise refuse("FolderInUse", "ResourceBusy", f"The folder '{path}' is used by {', '.join(users)}.", path)
-    if not call.what_if:
-        if not delete_folder(call, path, LOCKED_BOUND_S):
-            raise refuse("VMFilesLocked", "ResourceBusy", f"Files in '{path}' are in use.", path)
-        folder["Changed"] = True
-    yield folder
+    if call.what_if:
+        return
+    if not delete_folder(call, path, LOCKED_BOUND_S):
+        raise refuse("VMFilesLocked", "ResourceBusy", f"Files in '{path}' are in use.", path)
+    yield {**folder, "Changed": True}
 
 
 def marked_folders(call: Call, vms: list[VmView], path: str = "") -> Iterator[Result]:

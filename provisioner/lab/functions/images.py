@@ -42,13 +42,6 @@ def save_image(call: Call, arguments: Arguments) -> Iterator[Result]:
             yield _result(call, path, there, call.vms(), changed=False)
             return
     if call.what_if:
-        yield {
-            **_result(call, path, wanted, [], changed=False),
-            "Exists": True,
-            "SizeBytes": 0,
-            "Ours": True,
-            "Uri": uri,
-        }
         return
     try:
         if sums:
@@ -147,7 +140,9 @@ def remove_image(call: Call, arguments: Arguments) -> Iterator[Result]:
         raise refuse("ImageInUse", "ResourceBusy", text, arguments["Path"])
     parts = _parts(call, path)
     working = any(_fresh(call, file) for file in parts)
-    changed = bool(there or ours or parts) and not call.what_if
+    changed = bool(there or ours or parts)
+    if changed and not working and call.what_if:
+        return
     if working or (changed and _tidy(call, path)):
         text = f"'{path}' is being downloaded by somebody else."
         raise refuse("ImageInUse", "ResourceBusy", text, arguments["Path"])

@@ -45,7 +45,6 @@ def new_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     _check_administrator(call, name)
     _check_job(call, name, retry=arguments["Retry"])
     if call.what_if:
-        yield _forecast(call, arguments, adapter)
         return
     switch_job.start_new(
         call.world,
@@ -66,14 +65,12 @@ def confirm_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
         text = f"There is no job '{job_id}' for the switch '{name}'."
         raise refuse("SwitchJobNotFound", "ObjectNotFound", text, job_id)
     running = record.state == "Running"
-    changes = running and not call.what_if
-    if changes:
+    if running and call.what_if:
+        return
+    if running:
         switch_job.confirm(call.world, name, job_id)
         call.world.kernel.wait_for(lambda: not switch_job.runs(call.world, name), CONFIRM_BOUND_S)
-    result = _result(call, name, changed=changes)
-    if running and call.what_if:
-        result["JobState"] = "Done"
-    yield result
+    yield _result(call, name, changed=running)
 
 
 def remove_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
@@ -88,7 +85,6 @@ def remove_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     _check_administrator(call, name)
     _check_job(call, name, retry=True)
     if call.what_if:
-        yield {**_empty(name), **_job_fields(switch_job.read(call.world, name)), "Changed": False}
         return
     switch_job.start_remove(call.world, switch)
     yield _result(call, name, changed=True)
@@ -106,7 +102,6 @@ def set_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     _check_ours(switch, arguments["ClusterId"], name)
     lines = [mark if line == before else line for line in re.split("\r?\n", switch.notes)]
     if call.what_if:
-        yield {**_result(call, name, changed=False), "Notes": "\n".join(lines)}
         return
     call.hyperv.set_switch(switch.id, notes="\n".join(lines))
     yield _result(call, name, changed=True)
@@ -208,25 +203,6 @@ def _empty(name: str) -> Result:
         "DnsServers": [],
         "NetworkCategory": "",
         "VMNames": [],
-    }
-
-
-def _forecast(call: Call, arguments: Arguments, adapter: NetAdapter) -> Result:
-    shared = arguments["AllowManagementOS"]
-    return {
-        **_empty(arguments["Name"]),
-        "Exists": True,
-        "Kind": "External",
-        "Adapter": adapter.name,
-        "AdapterDescription": adapter.description,
-        "AllowManagementOS": shared,
-        "Notes": arguments["Mark"],
-        "Addresses": list(adapter.addresses) if shared else [],
-        "Gateway": adapter.gateway if shared else "",
-        "DnsServers": list(adapter.dns_servers) if shared else [],
-        "NetworkCategory": adapter.category if shared else "",
-        **_job_fields(switch_job.read(call.world, arguments["Name"])),
-        "Changed": False,
     }
 
 

@@ -14,12 +14,11 @@ from provisioner.lab.functions.call import (
     Result,
     bare_mac,
     by_id,
-    compact,
     find_mark,
     record_of,
     refuse,
 )
-from provisioner.lab.functions.vms_get import drive_rows, mark_of, vm_again, vm_result
+from provisioner.lab.functions.vms_get import mark_of, vm_again
 from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.hyperv_settings import boot_entry
 from provisioner.lab.world.hyperv_vms import VmSettings
@@ -30,12 +29,6 @@ ACTIONS = VmSettings(
     start_action="Start", stop_action="ShutDown", checkpoint_type="Disabled", automatic_checkpoints=False
 )
 """What Hyper-V does by itself with a VM of ours."""
-ACTIONS_TOLD = {
-    "StartAction": "Start",
-    "StopAction": "ShutDown",
-    "CheckpointType": "Disabled",
-    "AutomaticCheckpoints": False,
-}
 BOOT_RANK = {"file": 0, "disk": 1, "dvd": 2, "network": 3, "unknown": 4}
 """What an installed system put in front stays there; an empty disk falls through to the DVD."""
 
@@ -48,7 +41,6 @@ class _Change:
     parameter: str
     needs_off: bool
     apply: Callable[[], object]
-    forecast: Callable[[Result], None]
 
 
 def set_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
@@ -64,11 +56,7 @@ def set_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
         if change.needs_off and view.vm.state != "Off":
             text = f"{change.parameter} of '{view.name}' can be changed only while it is Off; it is {view.vm.state}."
             raise refuse("VMMustBeOff", "InvalidOperation", text, change.parameter)
-    if call.what_if:
-        result = vm_result(call, view, changed=False)
-        for change in changes:
-            change.forecast(result)
-        yield result
+    if changes and call.what_if:
         return
     try:
         for change in changes:
@@ -92,45 +80,39 @@ def _changes(call: Call, arguments: Arguments, view: VmView, vms: list[VmView]) 
         yield from _connection(call, arguments["SwitchName"], view)
     if differs("Cpus", vm.cpus):
         cpus = arguments["Cpus"]
-        yield _Change("Cpus", True, lambda: hyperv.set_vm(vm.id, cpus=cpus), _told(Cpus=cpus))
+        yield _Change("Cpus", True, lambda: hyperv.set_vm(vm.id, cpus=cpus))
     if differs("MemoryBytes", vm.memory_bytes):
         memory = arguments["MemoryBytes"]
         apply = partial(hyperv.set_vm, vm.id, memory_bytes=memory)
-        yield _Change("MemoryBytes", True, apply, _told(MemoryBytes=memory))
+        yield _Change("MemoryBytes", True, apply)
     if arguments["StaticMemory"] and vm.dynamic_memory:
         apply = partial(hyperv.set_vm, vm.id, dynamic_memory=False)
-        yield _Change("StaticMemory", True, apply, _told(DynamicMemory=False))
+        yield _Change("StaticMemory", True, apply)
     if "MacAddress" in arguments:
         mac = bare_mac(arguments["MacAddress"])
         if nic is None or nic.mac != mac or not nic.static_mac:
             check_mac(vms, arguments["MacAddress"], view.id)
-            yield _Change(
-                "MacAddress", True, partial(_set_mac, call, vm.id, mac), _told(MacAddress=mac, StaticMac=True)
-            )
+            yield _Change("MacAddress", True, partial(_set_mac, call, vm.id, mac))
     if arguments["SecureBootOff"] and vm.generation != 1 and vm.secure_boot:
         apply_off = partial(hyperv.set_firmware, vm.id, secure_boot=False)
-        yield _Change("SecureBootOff", True, apply_off, _told(SecureBoot=False))
+        yield _Change("SecureBootOff", True, apply_off)
     wanted = wanted_boot_order(view)
     if arguments["FixBootOrder"] and _kinds(view, wanted) != _kinds(view, vm.boot_order):
         apply_order = partial(hyperv.set_firmware, vm.id, boot_order=wanted)
-        yield _Change("FixBootOrder", True, apply_order, _told(BootOrder=_kinds(view, wanted)))
+        yield _Change("FixBootOrder", True, apply_order)
     if differs("VlanId", nic.vlan_id if nic else 0):
         vlan = arguments["VlanId"]
-        yield _Change("VlanId", False, lambda: hyperv.set_vlan(vm.id, vlan), _told(VlanId=vlan))
+        yield _Change("VlanId", False, lambda: hyperv.set_vlan(vm.id, vlan))
     if differs("StartDelaySeconds", vm.start_delay_s):
         delay = arguments["StartDelaySeconds"]
         apply = partial(hyperv.set_vm, vm.id, start_delay_s=delay)
-        yield _Change("StartDelaySeconds", False, apply, _told(StartDelaySeconds=delay))
+        yield _Change("StartDelaySeconds", False, apply)
     if arguments["FixActions"] and any(getattr(vm, field) != value for field, value in ACTIONS.items()):
-        yield _Change("FixActions", False, partial(hyperv.set_vm, vm.id, **ACTIONS), _told(**ACTIONS_TOLD))
+        yield _Change("FixActions", False, partial(hyperv.set_vm, vm.id, **ACTIONS))
     if arguments["FixNotes"] and find_mark(vm.notes) != arguments["Mark"]:
         notes = with_mark(vm.notes, arguments["Mark"])
-        yield _Change("FixNotes", False, partial(hyperv.set_vm, vm.id, notes=notes), _told(Notes=notes, Complete=True))
+        yield _Change("FixNotes", False, partial(hyperv.set_vm, vm.id, notes=notes))
     yield from _growth(call, arguments, view)
-
-
-def _told(**fields: object) -> Callable[[Result], None]:
-    return lambda result: result.update(fields)
 
 
 def _connection(call: Call, name: str, view: VmView) -> Iterator[_Change]:
@@ -139,7 +121,7 @@ def _connection(call: Call, name: str, view: VmView) -> Iterator[_Change]:
     if now.lower() != name.lower():
         check_switch(call, name)
         apply = partial(_connect, call, view.id, name)
-        yield _Change("SwitchName", False, apply, _told(Switch=name, Connected=True))
+        yield _Change("SwitchName", False, apply)
 
 
 def _connect(call: Call, vm_id: str, name: str) -> None:
@@ -191,13 +173,7 @@ def _growth(call: Call, arguments: Arguments, view: VmView) -> Iterator[_Change]
         text = f"The disk of '{view.name}' has {now} bytes and cannot be made smaller."
         raise refuse("VMDiskShrink", "InvalidArgument", text, arguments["Id"])
     if size > now:
-
-        def grown(result: Result) -> None:
-            rows = drive_rows(call, view)
-            rows[0]["SizeBytes"] = size
-            result["Drives"] = compact(rows)
-
-        yield _Change("DiskBytes", False, lambda: call.hyperv.resize_vhd(path, size), grown)
+        yield _Change("DiskBytes", False, lambda: call.hyperv.resize_vhd(path, size))
 
 
 def wanted_boot_order(view: VmView) -> list[str]:
@@ -216,7 +192,6 @@ def start_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
         view = call.vm(vm_id)
         stopped = view.vm.state not in ("Running", "Starting")
         if stopped and call.what_if:
-            yield {**vm_result(call, view, changed=False), "State": "Running"}
             return
         if stopped:
             start_one(call, view, vm_id)
@@ -264,9 +239,6 @@ def stop_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
             if item.failure is not None:
                 call.streams.error(item.failure)
             continue
-        if call.what_if:
-            yield off_forecast(call, item.view)
-            continue
         if item.changed and not _is_off(call, item.view.id, until):
             text = f"The guest of '{item.view.name}' did not shut down within {SHUTDOWN_BOUND_S:.0f} s."
             call.streams.error(refuse("VMStopTimeout", "OperationTimeout", text, item.vm_id).record)
@@ -282,7 +254,10 @@ def _ask(call: Call, vm_id: str, *, turn_off: bool) -> _Asked:
     item = _Asked(vm_id)
     try:
         item.view = view = call.vm(vm_id)
-        if view.vm.state == "Off" or call.what_if:
+        if view.vm.state == "Off":
+            return item
+        if call.what_if:
+            item.view = None
             return item
         item.changed = True
         if turn_off:
@@ -303,8 +278,3 @@ def _is_off(call: Call, vm_id: str, until: float) -> bool:
         return vm is None or vm.state == "Off" or call.streams.stopping.is_set()
 
     return kernel.wait_for(off, until - kernel.now())
-
-
-def off_forecast(call: Call, view: VmView) -> Result:
-    """A VM as it is, but Off."""
-    return {**vm_result(call, view, changed=False), "State": "Off", "Heartbeat": "", "UptimeSeconds": 0}

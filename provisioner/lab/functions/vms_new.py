@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 from provisioner.lab.functions.api import Terminating
 from provisioner.lab.functions.call import (
-    ZERO_GUID,
     Arguments,
     Call,
     Result,
@@ -32,7 +31,6 @@ from provisioner.lab.functions.vms_change import (
 )
 from provisioner.lab.functions.vms_get import RECORD, folder_mark, mark_of, vm_again
 from provisioner.lab.world.hyperv import CmdletError
-from provisioner.lab.world.hyperv_disks import THIN_BYTES
 from provisioner.lab.world.storage import FileFault, key
 from provisioner.lab.world.vmms import VmView
 
@@ -49,18 +47,16 @@ def new_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
         folder = view.vm.path if view else _new_folder(call, arguments)
         _check_parts(call, arguments, vms, view)
         if call.what_if:
-            yield _forecast(call, arguments, view, folder)
             return
         view = _make(call, arguments, vms, view, folder)
         changed = True
     starts = arguments["Start"] and view.vm.state in ("Off", "Saved", "Paused")
-    if starts and not call.what_if:
+    if starts and call.what_if:
+        return
+    if starts:
         start_one(call, view, name)
         changed = True
-    result = vm_again(call, view.id, changed=changed)
-    if starts and call.what_if:
-        result["State"] = "Running"
-    yield result
+    yield vm_again(call, view.id, changed=changed)
 
 
 def _same_name(call: Call, vms: list[VmView], name: str, mark: str) -> VmView | None:
@@ -199,11 +195,6 @@ def _equip(call: Call, arguments: Arguments, vm_id: str, disk: str) -> None:
     hyperv.set_vm(vm_id, notes=with_mark(view.vm.notes, arguments["Mark"]))
 
 
-def _switch_name(call: Call, name: str) -> str:
-    """The switch's own spelling."""
-    return next(switch.name for switch in call.hyperv.get_switches() if switch.name.lower() == name.lower())
-
-
 def _undo(call: Call, made: VmView, folder: str, *, keep_disk: bool) -> None:
     """Best effort: the failure that led here is the one to tell. A disk that was there before stays, in a folder of ours."""
     try:
@@ -220,55 +211,3 @@ def _explained(error: Exception, disk: str, folder: str) -> Terminating:
     if isinstance(error, CmdletError) and "0x80070070" in error.message:
         return refuse("VMNoSpace", "ResourceUnavailable", error.message, disk)
     return Terminating(record_of(error, ntpath.basename(folder)))
-
-
-def _forecast(call: Call, arguments: Arguments, view: VmView | None, folder: str) -> Result:
-    drives = [
-        {
-            "Kind": "disk",
-            "Path": f"{folder}\\{arguments['Name']}.vhdx",
-            "ControllerNumber": 0,
-            "ControllerLocation": 0,
-            "SizeBytes": arguments["DiskBytes"],
-            "FileBytes": THIN_BYTES,
-            "Exists": True,
-        },
-        {
-            "Kind": "dvd",
-            "Path": arguments["IsoPath"],
-            "ControllerNumber": 0,
-            "ControllerLocation": 1,
-            "SizeBytes": 0,
-        },
-    ]
-    return {
-        "Id": view.id if view else ZERO_GUID,
-        "Name": arguments["Name"],
-        "State": "Running" if arguments["Start"] else "Off",
-        "Generation": 2,
-        "Cpus": arguments["Cpus"],
-        "MemoryBytes": arguments["MemoryBytes"],
-        "DynamicMemory": False,
-        "MacAddress": bare_mac(arguments["MacAddress"]),
-        "StaticMac": True,
-        "Switch": _switch_name(call, arguments["SwitchName"]),
-        "VlanId": arguments["VlanId"],
-        "Connected": True,
-        "Addresses": [],
-        "Drives": compact(drives),
-        "BootOrder": ["disk", "dvd", "network"],
-        "SecureBoot": False,
-        "AutomaticCheckpoints": False,
-        "CheckpointType": "Disabled",
-        "StartAction": "Start",
-        "StopAction": "ShutDown",
-        "StartDelaySeconds": arguments["StartDelaySeconds"],
-        "Heartbeat": "",
-        "UptimeSeconds": 0,
-        "BiosUuid": "",
-        "Notes": arguments["Mark"],
-        "Mark": arguments["Mark"],
-        "Folder": folder,
-        "Complete": True,
-        "Changed": False,
-    }

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, by_id, cluster_of, refuse
 from provisioner.lab.functions.folders import LOCKED_BOUND_S, delete_folder, marked_folders, users_of
-from provisioner.lab.functions.vms_change import off_forecast
-from provisioner.lab.functions.vms_get import folder_mark, mark_of
+from provisioner.lab.functions.vms_get import folder_mark, mark_of, vm_result
 from provisioner.lab.world.storage import key
 from provisioner.lab.world.vmms import VmView
 
@@ -26,8 +25,8 @@ def remove_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
         if cluster_of(mark_of(call, view)) != cluster:
             text = f"The VM '{view.name}' does not bear a mark of the cluster '{cluster}'."
             raise refuse("VMNotOurs", "ResourceExists", text, vm_id)
-        result = off_forecast(call, view)
         if not call.what_if:
+            result = vm_result(call, view, changed=True)
             if view.vm.state != "Off":
                 call.hyperv.stop_vm(view.id, turn_off=True)
             call.hyperv.remove_vm(view.id)
@@ -35,8 +34,7 @@ def remove_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
             _delete_files(call, view.id, cluster, view.vm.path, disks, keep_record=keep)
             for folder in [] if keep else _left_folders(call, vms, view.id, cluster):  # its storage was moved
                 _delete_files(call, view.id, cluster, folder, [], keep_record=False)
-            result["Changed"] = True
-        yield result
+            yield {**result, "State": "Off", "Heartbeat": "", "UptimeSeconds": 0}
 
     yield from call.each(arguments["Id"], work)
 

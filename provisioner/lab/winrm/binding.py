@@ -1,52 +1,29 @@
-"""How PowerShell binds parameters, as far as advanced functions with the contract's types need it.
+"""How PowerShell binds the parameters of a call that names them in full, with values of the contract's own types.
 
-Ids, categories and exceptions are those of the engine: tests/lab/winrm/test_binding.py asks the engine the same questions.
+What no client of the module sends is refused: positions, abbreviations and aliases of names, conversions between types. Ids, categories
+and exceptions of refusals are those of the engine: tests/lab/winrm/test_binding.py asks it the same questions.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from provisioner.lab.functions.api import ErrorRecord, Parameter, Terminating
-from provisioner.lab.winrm.values import INT32, Foreign
+from provisioner.lab.winrm.values import INT32
 
 INT64 = range(-(2**63), 2**63)
 
-COMMON = {
-    "verbose": "switch",
-    "debug": "switch",
-    "erroraction": "action",
-    "warningaction": "action",
-    "informationaction": "action",
-    "errorvariable": "string",
-    "warningvariable": "string",
-    "informationvariable": "string",
-    "outvariable": "string",
-    "outbuffer": "int32",
-    "pipelinevariable": "string",
-}
-"""Of every advanced function of Windows PowerShell 5.1."""
-SHOULD_PROCESS = {"whatif": "switch", "confirm": "switch"}
-ALIASES = {
-    "vb": "verbose",
-    "db": "debug",
-    "ea": "erroraction",
-    "wa": "warningaction",
-    "infa": "informationaction",
-    "ev": "errorvariable",
-    "wv": "warningvariable",
-    "iv": "informationvariable",
-    "ov": "outvariable",
-    "ob": "outbuffer",
-    "pv": "pipelinevariable",
-    "wi": "whatif",
-    "cf": "confirm",
-}
 ACTIONS = ("SilentlyContinue", "Stop", "Continue", "Inquire", "Ignore", "Suspend")
-"""ActionPreference by number."""
+"""Of ActionPreference."""
+UNSUPPORTED = frozenset(
+    {
+        *("verbose", "debug", "warningaction", "informationaction", "errorvariable", "warningvariable"),
+        *("informationvariable", "outvariable", "outbuffer", "pipelinevariable", "confirm"),
+    }
+)
+"""Common parameters of every advanced function that the lab does not model."""
 
 _NET_NAMES = {
     "string": "System.String",
@@ -55,8 +32,9 @@ _NET_NAMES = {
     "int32": "System.Int32",
     "int64": "System.Int64",
     "string[]": "System.String[]",
-    "action": "System.Management.Automation.ActionPreference",
 }
+_NOTHING: dict[str, Any] = {"string": "", "switch": False, "int32": 0, "int64": 0, "string[]": None}
+"""What $null becomes."""
 _BINDING = "System.Management.Automation.ParameterBindingException"
 _TRANSFORMATION = "System.Management.Automation.ParameterBindingArgumentTransformationException"
 _VALIDATION = "System.Management.Automation.ParameterBindingValidationException"
@@ -68,127 +46,77 @@ class Bound:
 
     arguments: dict[str, Any] = field(default_factory=dict)
     error_action: str = "Continue"
-    warning_action: str = "Continue"
     what_if: bool = False
 
 
-class Unconvertible(Exception):
-    """No conversion of PowerShell leads from this value to that type."""
-
-
-def bind(
-    parameters: Sequence[Parameter],
-    given: Iterable[tuple[str | None, Any]],
-    *,
-    should_process: bool,
-) -> Bound:
-    """`given` holds names (None: by position) and plain values. Raises Terminating with the binder's own error."""
+def bind(parameters: Sequence[Parameter], given: Iterable[tuple[str | None, Any]], *, should_process: bool) -> Bound:
+    """`given` holds names, in any case, and plain values. Raises Terminating with the binder's own error."""
     own = {parameter.name.lower(): parameter for parameter in parameters}
-    common = {**COMMON, **(SHOULD_PROCESS if should_process else {})}
-    named: dict[str, Any] = {}
-    positional: list[Any] = []
+    bound = Bound()
     for name, value in given:
         if name is None:
-            positional.append(value)
-            continue
-        key = _resolve(name, [*own, *common], should_process=should_process)
-        if key in named:
-            raise _error(
-                "ParameterAlreadyBound",
-                f"Cannot bind parameter because parameter '{name}' is specified more than once.",
-            )
-        named[key] = value
-    for key, kind in common.items():
-        if key in named:
-            named[key] = _common(key, kind, named[key])
-    bound = Bound(
-        error_action=named.pop("erroraction", "Continue"),
-        warning_action=named.pop("warningaction", "Continue"),
-        what_if=named.pop("whatif", False),
-    )
-    for key in common:
-        named.pop(key, None)
-    arguments = {own[key].name: _argument(own[key], value) for key, value in named.items()}
-    _by_position(parameters, positional, arguments)
-    missing = [parameter.name for parameter in parameters if parameter.mandatory and parameter.name not in arguments]
+            raise _unsupported("arguments by position")
+        key = name.lower()
+        if key == "erroraction":
+            bound.error_action = _action(name, value)
+        elif key == "whatif" and should_process:
+            bound.what_if = _convert(Parameter(name=name, type="switch"), value)
+        elif key in UNSUPPORTED:
+            raise _unsupported(f"the common parameter '{name}'")
+        elif key not in own:
+            raise _error("NamedParameterNotFound", f"A parameter cannot be found that matches parameter name '{name}'.")
+        elif own[key].name in bound.arguments:
+            text = f"Cannot bind parameter because parameter '{name}' is specified more than once."
+            raise _error("ParameterAlreadyBound", text)
+        else:
+            bound.arguments[own[key].name] = _argument(own[key], value)
+    missing = [each.name for each in parameters if each.mandatory and each.name not in bound.arguments]
     if missing:
-        names = " ".join(missing)
-        raise _error(
-            "MissingMandatoryParameter",
-            f"Cannot process command because of one or more missing mandatory parameters: {names}.",
-        )
-    for parameter in parameters:
-        if parameter.name in arguments:
-            bound.arguments[parameter.name] = arguments[parameter.name]
-        elif parameter.type == "switch":
-            bound.arguments[parameter.name] = False
-        elif parameter.default is not None:
-            bound.arguments[parameter.name] = parameter.default
+        text = "Cannot process command because of one or more missing mandatory parameters"
+        raise _error("MissingMandatoryParameter", f"{text}: {' '.join(missing)}.")
+    defaults = {each.name: False if each.type == "switch" else each.default for each in parameters}
+    bound.arguments = {name: value for name, value in defaults.items() if value is not None} | bound.arguments
     return bound
 
 
-def _resolve(name: str, known: Sequence[str], *, should_process: bool) -> str:
-    """A parameter's full name: by itself, by an alias of a common one, or by a beginning that no other shares."""
-    key = name.lstrip("-").rstrip(":").lower()
-    if key in known:
-        return key
-    if key in ALIASES and (should_process or ALIASES[key] not in SHOULD_PROCESS):
-        return ALIASES[key]
-    matches = [each for each in known if key and each.startswith(key)]
-    own = [each for each in matches if each not in COMMON and each not in SHOULD_PROCESS]
-    if len(matches) > 1 and len(own) == 1:
-        matches = own
-    if len(matches) > 1:
-        raise _error(
-            "AmbiguousParameter",
-            f"Parameter cannot be processed because the parameter name '{name}' is ambiguous. Possible matches"
-            f" include: {' '.join('-' + each for each in matches)}.",
-        )
-    if not matches:
-        raise _error("NamedParameterNotFound", f"A parameter cannot be found that matches parameter name '{name}'.")
-    return matches[0]
-
-
-def _by_position(parameters: Sequence[Parameter], values: list[Any], arguments: dict[str, Any]) -> None:
-    free = [each for each in parameters if each.type != "switch" and each.name not in arguments]
-    for value in values:
-        if not free:
-            raise _error(
-                "PositionalParameterNotFound",
-                f"A positional parameter cannot be found that accepts argument '{value}'.",
-            )
-        parameter = free.pop(0)
-        arguments[parameter.name] = _argument(parameter, value)
-
-
 def _argument(parameter: Parameter, value: Any) -> Any:
-    converted = _converted(parameter.name, parameter.type, value)
+    converted = _convert(parameter, value)
     if parameter.mandatory:
         _check_mandatory(parameter.name, converted)
     return converted
 
 
-def _converted(name: str, kind: str, value: Any) -> Any:
-    try:
-        return convert(value, kind)
-    except Unconvertible as error:
-        raise _error(
-            "ParameterArgumentTransformationError",
-            f"Cannot process argument transformation on parameter '{name}'. {error}",
-            "InvalidData",
-            _TRANSFORMATION,
-        ) from None
+def _convert(parameter: Parameter, value: Any) -> Any:
+    """A value of the parameter's type; one string stands for an array of it, and $null for the type's own nothing."""
+    kind = parameter.type
+    if value is None and kind in _NOTHING:
+        return _NOTHING[kind]
+    if kind == "string[]":
+        items = value if isinstance(value, list) else [value]
+        if all(item is None or isinstance(item, str) for item in items):
+            return [item or "" for item in items]
+    elif kind in ("bool", "switch"):
+        if isinstance(value, bool):
+            return value
+    elif kind in ("int32", "int64"):
+        if isinstance(value, int) and not isinstance(value, bool) and value in (INT32 if kind == "int32" else INT64):
+            return value
+    elif isinstance(value, str):
+        return value
+    text = f'Cannot convert value "{value}" to type "{_NET_NAMES[kind]}".'
+    raise _error(
+        "ParameterArgumentTransformationError",
+        f"Cannot process argument transformation on parameter '{parameter.name}'. {text}",
+        "InvalidData",
+        _TRANSFORMATION,
+    )
 
 
-def _common(name: str, kind: str, value: Any) -> Any:
-    """Common parameters are compiled ones: what does not convert has another id than with a function's own."""
-    try:
-        return convert(value, kind)
-    except Unconvertible as error:
-        message = f"Cannot bind parameter '{name}'. {error}"
-        raise _error(
-            "CannotConvertArgument" if kind == "switch" else "CannotConvertArgumentNoMessage", message
-        ) from None
+def _action(name: str, value: Any) -> str:
+    found = next((each for each in ACTIONS if isinstance(value, str) and each.lower() == value.lower()), None)
+    if found is None:
+        raise _error("CannotConvertArgumentNoMessage", f"Cannot bind parameter '{name}': there is no action '{value}'.")
+    return found
 
 
 def _check_mandatory(name: str, value: Any) -> None:
@@ -210,104 +138,9 @@ def _check_mandatory(name: str, value: Any) -> None:
         )
 
 
+def _unsupported(what: str) -> Terminating:
+    return _error("LabNotModelled", f"The lab's own runspace does not know {what}.", "NotImplemented")
+
+
 def _error(id: str, message: str, category: str = "InvalidArgument", exception: str = _BINDING) -> Terminating:
     return Terminating(ErrorRecord(id=id, category=category, message=message, exception=exception))
-
-
-# -- conversions of LanguagePrimitives
-
-
-def convert(value: Any, kind: str) -> Any:
-    """A plain value as a type of the contract. Raises Unconvertible."""
-    if kind == "string[]":
-        return _strings(value)
-    return {
-        "string": _string,
-        "bool": _bool,
-        "switch": _switch,
-        "int32": lambda each: _integer(each, "int32", INT32),
-        "int64": lambda each: _integer(each, "int64", INT64),
-        "action": _action,
-    }[kind](value)
-
-
-def _refuse(value: Any, kind: str) -> Unconvertible:
-    return Unconvertible(f'Cannot convert value "{value}" to type "{_NET_NAMES[kind]}".')
-
-
-def _string(value: Any) -> str:
-    """Elements of an array are joined by a space; what is an array itself among them shows its type."""
-    if value is None:
-        return ""
-    if isinstance(value, bytes):
-        raise _refuse(value, "string")
-    if isinstance(value, list):
-        return " ".join("System.Collections.ArrayList" if isinstance(each, list) else _string(each) for each in value)
-    if isinstance(value, dict):
-        return "System.Collections.Hashtable"
-    if isinstance(value, float):
-        return repr(value).removesuffix(".0")
-    return str(value)
-
-
-def _strings(value: Any) -> list[str] | None:
-    if value is None:
-        return None
-    return [_string(each) for each in value] if isinstance(value, list) else [_string(value)]
-
-
-def _bool(value: Any) -> bool:
-    if isinstance(value, bool | int | float):
-        return bool(value)
-    raise _refuse(value, "bool")
-
-
-def _switch(value: Any) -> bool:
-    """$null is off for a function (for a compiled cmdlet it is on: facts, section 12)."""
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    raise _refuse(value, "switch")
-
-
-_HEX = re.compile(r"[+-]?0x[0-9a-f]+", re.IGNORECASE)
-
-
-def _integer(value: Any, kind: str, allowed: range) -> int:
-    number: float | int
-    if value is None:
-        number = 0
-    elif isinstance(value, bool | int | float):
-        number = value
-    elif isinstance(value, str):
-        text = value.strip()
-        try:
-            number = (
-                int(text, 16) if _HEX.fullmatch(text) else float(text) if set(text) & set(".eE") else int(text or "0")
-            )
-        except ValueError:
-            raise _refuse(value, kind) from None
-    else:
-        raise _refuse(value, kind)
-    try:
-        whole = round(number)  # half to even, as .NET
-    except (OverflowError, ValueError):
-        raise _refuse(value, kind) from None
-    if whole not in allowed:
-        raise Unconvertible(
-            f'Cannot convert value "{value}" to type "{_NET_NAMES[kind]}". Error: "Value was either too large or too'
-            f' small for an {_NET_NAMES[kind].rsplit(".", 1)[-1]}."'
-        )
-    return int(whole)
-
-
-def _action(value: Any) -> str:
-    if isinstance(value, Foreign):
-        value = value.text
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(ACTIONS):
-        return ACTIONS[value]
-    if isinstance(value, str):
-        matches = [each for each in ACTIONS if value and each.lower().startswith(value.lower())]
-        exact = [each for each in matches if each.lower() == value.lower()]
-        if len(exact or matches) == 1:
-            return (exact or matches)[0]
-    raise _refuse(value, "action")

@@ -105,7 +105,7 @@ class Runspace:
             bound = bind(functions.parameters(name), command.parameters, should_process=functions.changes(name))
             own = Streams(
                 error=lambda record: _non_terminating(record, name, bound, output),
-                warning=lambda text: output.warning(text) if bound.warning_action == "Continue" else None,
+                warning=output.warning,
                 progress=output.progress,
                 what_if=bound.what_if,
                 user=streams.user,

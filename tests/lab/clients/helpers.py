@@ -48,7 +48,12 @@ def vm_row(vm_id: str, **given: Any) -> dict[str, Any]:
 def host_row(**given: Any) -> dict[str, Any]:
     return row(
         "TalosHyperV.Host",
-        **{"ModuleVersion": "1.0.0", "HyperVModule": True, "VmmsStatus": "Running", "ComputerName": "HV01"}
+        **{
+            "ModuleVersion": CONTRACT["module_version"],
+            "HyperVModule": True,
+            "VmmsStatus": "Running",
+            "ComputerName": "HV01",
+        }
         | {"IsAdministrator": True}
         | given,
     )

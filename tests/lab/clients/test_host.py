@@ -16,7 +16,7 @@ from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Injection
 from provisioner.ports import ObserveQuery, Progress, VmChange
-from tests.lab.clients.helpers import Client, ScriptedHost, host_row, refused, request, row, vm_row
+from tests.lab.clients.helpers import CONTRACT, Client, ScriptedHost, host_row, refused, request, row, vm_row
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -86,14 +86,14 @@ def test_the_module_is_loaded_once_in_each_runspace_and_asked_for_first(
 
 
 def test_another_version_is_replaced_by_ours(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
-    versions = iter(["0.9.0", "1.0.0", "1.0.0"])
+    versions = iter(["0.9.0", CONTRACT["module_version"], CONTRACT["module_version"]])
     scripted.behaviours["Get-TalosHost"] = lambda _g, _s: iter([host_row(ModuleVersion=next(versions))])
 
     async def test() -> None:
         async with Client(endpoint) as host:
             with pytest.raises(HostRefused, match="ModuleVersion"):
                 await host.observe(ObserveQuery())
-            assert (await host.observe(ObserveQuery())).host.module_version == "1.0.0"
+            assert (await host.observe(ObserveQuery())).host.module_version == CONTRACT["module_version"]
 
     run(test())
 

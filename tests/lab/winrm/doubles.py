@@ -33,7 +33,7 @@ PARAMETERS: dict[str, tuple[Parameter, ...]] = {
     "Wait-TalosGate": (Parameter(name="Records", type="int32", default=0),),
 }
 
-MODULE = "# TalosHyperV module 1.0.0\n" + "".join(f"function {name} {{\n}}\n" for name in PARAMETERS)
+MODULE = "# TalosHyperV module 1.1.0\n" + "".join(f"function {name} {{\n}}\n" for name in PARAMETERS)
 
 
 class TableOfFunctions:

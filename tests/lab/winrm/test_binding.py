@@ -33,44 +33,29 @@ TYPES = {
 
 GOOD: dict[str, dict[str, Any]] = {
     "case of a name does not matter": {"tExT": "x"},
-    "a beginning that is unique": {"Te": "x", "Na": ["a"]},
-    "a number as text": {"Text": 5},
-    "a boolean as text": {"Text": True},
-    "text as a number": {"Text": "x", "Count": " 12 "},
-    "hexadecimal text as a number": {"Text": "x", "Count": "0x10"},
-    "a fraction is rounded to the even": {"Text": "x", "Count": "2.5"},
-    "a float is rounded to the even": {"Text": "x", "Count": TaggedValue("Db", 3.5)},
-    "a boolean as a number": {"Text": "x", "Count": True},
+    "a number": {"Text": "x", "Count": 12},
     "nothing as a number": {"Text": "x", "Count": None},
-    "empty text as a number": {"Text": "x", "Count": ""},
     "a 64-bit number": {"Text": "x", "Bytes": TaggedValue("I64", 1 << 40)},
+    "an array": {"Text": "x", "Names": ["a", "b"]},
     "one text as an array": {"Text": "x", "Names": "a"},
-    "numbers as texts": {"Text": "x", "Names": [1, True, "c"]},
     "an empty array that need not be there": {"Text": "x", "Names": []},
     "nothing as an array": {"Text": "x", "Names": None},
     "nothing in an array": {"Text": "x", "Names": ["a", None]},
-    "a number as a boolean": {"Text": "x", "Flag": 0},
+    "a boolean": {"Text": "x", "Flag": True},
+    "a switch on": {"Text": "x", "Force": True},
     "a switch off": {"Text": "x", "Force": False},
     "a switch that is given nothing": {"Text": "x", "Force": None},
-    "an array as text": {"Text": ["a", 1, ["b", "c"]]},
-    "a table as text": {"Text": {"a": 1}},
-    "a float as text": {"Text": TaggedValue("Db", 1.5)},
-    "arrays in an array": {"Text": "x", "Names": ["a", ["b", "c"]]},
-    "common parameters": {"Text": "x", "Verbose": True, "ErrorAction": "stop", "ev": "v", "OutBuffer": 1},
-    "an action by number": {"Text": "x", "ErrorAction": 1},
-    "an action by its beginning": {"Text": "x", "ea": "Silently"},
+    "an action": {"Text": "x", "ErrorAction": "stop"},
 }
 BAD: dict[str, dict[str, Any]] = {
     "bytes as text": {"Text": b"\x01\xff"},
     "no such parameter": {"Text": "x", "Nome": 1},
     "no such parameter, beside a missing one": {"Nome": 1},
-    "ambiguous": {"Text": "x", "F": True},
-    "twice": {"Text": "x", "Te": "y"},
+    "twice": {"Text": "x", "TEXT": "y"},
     "missing": {"Count": 1},
     "empty but mandatory": {"Text": ""},
     "nothing but mandatory": {"Text": None},
     "a number as a switch": {"Text": "x", "Force": 1},
-    "text as a common switch": {"Text": "x", "Verbose": "true"},
     "words as a number": {"Text": "x", "Count": "many"},
     "too large": {"Text": "x", "Count": TaggedValue("I64", 1 << 40)},
     "an array as a number": {"Text": "x", "Count": [1, 2]},
@@ -80,16 +65,25 @@ BAD: dict[str, dict[str, Any]] = {
     "no such action": {"Text": "x", "ErrorAction": "Perhaps"},
     "what-if of a function that changes nothing": {"Text": "x", "WhatIf": True},
 }
+STRICTER: dict[str, tuple[dict[str, Any], str]] = {
+    "a beginning of a name": ({"Te": "x"}, "NamedParameterNotFound"),
+    "an alias": ({"Text": "x", "ea": "Stop"}, "NamedParameterNotFound"),
+    "an action by number": ({"Text": "x", "ErrorAction": 1}, "CannotConvertArgumentNoMessage"),
+    "a common parameter": ({"Text": "x", "Verbose": True}, "LabNotModelled"),
+    "a number as text": ({"Text": 5}, "ParameterArgumentTransformationError"),
+    "a table as text": ({"Text": {"a": 1}}, "ParameterArgumentTransformationError"),
+    "text as a number": ({"Text": "x", "Count": "12"}, "ParameterArgumentTransformationError"),
+    "a boolean as a number": ({"Text": "x", "Count": True}, "ParameterArgumentTransformationError"),
+    "a float as a number": ({"Text": "x", "Count": TaggedValue("Db", 3.5)}, "ParameterArgumentTransformationError"),
+    "a number in an array": ({"Text": "x", "Names": ["a", 1]}, "ParameterArgumentTransformationError"),
+    "a number as a boolean": ({"Text": "x", "Flag": 0}, "ParameterArgumentTransformationError"),
+}
+"""What PowerShell would bind, and the lab refuses: no client of the module sends it."""
 ITEMS_BAD: dict[str, dict[str, Any]] = {
     "an empty array but mandatory": {"Id": []},
     "nothing in place of an array": {"Id": None},
     "something empty in it": {"Id": ["a", ""]},
     "nothing in it": {"Id": ["a", None]},
-}
-POSITIONS: dict[str, list[Any]] = {
-    "in order": ["x", ["a"], 3],
-    "not a number": ["x", "a", "b"],
-    "too many": ["x", "a", 1, 2, True, "more"],
 }
 
 
@@ -136,12 +130,9 @@ def own(engine_endpoint: WinRmEndpoint) -> Iterator[RunspacePool]:
         yield pool
 
 
-def answer(pool: RunspacePool, name: str, given: dict[str, Any], positional: list[Any] = []) -> Any:
+def answer(pool: RunspacePool, name: str, given: dict[str, Any]) -> Any:
     with PowerShell(pool) as shell:
-        shell.add_cmdlet(name)
-        for value in positional:
-            shell.add_argument(value)
-        results = shell.add_parameters(given).invoke()
+        results = shell.add_cmdlet(name).add_parameters(given).invoke()
         if shell.streams.error:
             error = shell.streams.error[0]
             assert error.category is not None
@@ -178,13 +169,16 @@ def test_bad_arrays(case: str, own: RunspacePool, genuine: RunspacePool) -> None
     assert answer(own, "Get-TalosItems", ITEMS_BAD[case]) == expected
 
 
-@pytest.mark.parametrize("case", POSITIONS)
-def test_positions(case: str, own: RunspacePool, genuine: RunspacePool) -> None:
-    expected = answer(genuine, "Get-TalosEcho", {}, POSITIONS[case])
-    found = answer(own, "Get-TalosEcho", {}, POSITIONS[case])
-    assert (filled(found) if isinstance(found, dict) else found) == (
-        filled(expected) if isinstance(expected, dict) else expected
-    )
+@pytest.mark.parametrize("case", STRICTER)
+def test_what_the_lab_does_not_bind_it_refuses(case: str, own: RunspacePool) -> None:
+    given, expected = STRICTER[case]
+    assert answer(own, "Get-TalosEcho", given)[0] == f"{expected},Get-TalosEcho"
+
+
+def test_arguments_by_position_are_refused(own: RunspacePool) -> None:
+    with PowerShell(own) as shell:
+        assert shell.add_cmdlet("Get-TalosEcho").add_argument("x").invoke() == []
+        assert shell.streams.error[0].fq_error == "LabNotModelled,Get-TalosEcho"
 
 
 def test_an_unknown_command(own: RunspacePool, genuine: RunspacePool) -> None:

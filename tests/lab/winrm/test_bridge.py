@@ -24,7 +24,7 @@ from tests.engine.process import EngineSpec
 from tests.lab.winrm.doubles import PASSWORD, USER, TableOfFunctions, call, until, wsman
 from tests.lab.winrm.test_network import inject, link, stubborn
 
-MODULE = r"""# TalosHyperV module 1.0.0
+MODULE = r"""# TalosHyperV module 1.1.0
 function Get-TalosItems {
     [CmdletBinding()] param([Parameter(Mandatory)] [string[]] $Id)
     foreach ($each in $Id) {

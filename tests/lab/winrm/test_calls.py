@@ -135,7 +135,7 @@ def test_functions_are_those_of_the_text(endpoint: WinRmEndpoint) -> None:
     with wsman(endpoint) as client, RunspacePool(client) as pool:
         _, shell = call(pool, "Get-TalosEcho", Text="x")
         assert shell.streams.error[0].fq_error == "CommandNotFoundException"
-        load(pool, "# TalosHyperV module 1.0.0\nfunction Get-TalosEcho {\n}\nfunction Get-TalosUnknown {\n}\n")
+        load(pool, "# TalosHyperV module 1.1.0\nfunction Get-TalosEcho {\n}\nfunction Get-TalosUnknown {\n}\n")
         assert call(pool, "Get-TalosEcho", Text="x")[0]
         for name in ("Get-TalosItems", "Get-TalosUnknown"):
             assert call(pool, name)[1].streams.error[0].fq_error == "CommandNotFoundException"

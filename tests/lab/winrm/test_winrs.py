@@ -156,7 +156,7 @@ def test_with_an_engine_the_same_bootstrap_runs_for_real(
     spec = EngineSpec([pwsh], {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
     shell = Shell(start(shells=Engines(spec, kernel)))
     module = (
-        "# TalosHyperV module 1.0.0\n"
+        "# TalosHyperV module 1.1.0\n"
         "function Get-TalosEcho { [CmdletBinding()] param([string]$Text)\n [pscustomobject]@{ Text = $Text; Twice = $Text * 2 } }\n"
     )
     assert shell.call("Get-TalosEcho", {"Text": "仮"}, module) == {
