@@ -478,6 +478,13 @@ FAULTS: dict[str, FaultKind] = {
             "Read the log that the message names.",
         ),
         _kind(
+            "P-LAB-LIBRARIES",
+            Exit.NOT_READY,
+            "the lab is not installed",
+            "The lab needs libraries that nothing else does; they come with the extra lab of this program's distribution.",
+            "Install the extra. A cluster on a real host needs none of it.",
+        ),
+        _kind(
             "P-LAB-FROZEN",
             Exit.NOT_READY,
             "the lab is frozen",

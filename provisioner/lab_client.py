@@ -76,7 +76,7 @@ def lab_folder(home: Path, cluster: Cluster) -> Path:
 
 
 def open_lab(folder: Path, cluster: Cluster, *, start: bool) -> LabAccess:
-    """Access to the lab of the cluster, started if asked. Raises P-LAB-START, also where it does not run and is not started, P-LAB-FROZEN.
+    """Access to the lab of the cluster, started if asked. Raises P-LAB-START, also where it does not run and is not started, P-LAB-FROZEN, P-LAB-LIBRARIES.
 
     A lab has a password of its own: what the environment says is meant for a real host, and never sent to another.
     """
@@ -100,7 +100,7 @@ def open_lab(folder: Path, cluster: Cluster, *, start: bool) -> LabAccess:
 
 def find_lab(folder: Path, cluster: Cluster, *, start: bool) -> Descriptor | None:
     """The descriptor of the cluster's lab if it runs, started if asked. A third-party machine in its LAN has the MAC address of the last
-    machine of the cluster. Raises P-LAB-START, P-LAB-FROZEN.
+    machine of the cluster. Raises P-LAB-START, P-LAB-FROZEN, P-LAB-LIBRARIES.
     """
     from provisioner.lab import control
 
@@ -135,7 +135,7 @@ def stop_lab(folder: Path, *, forget: bool = False) -> bool:
 @contextmanager
 def _faults(message: str, expected: str) -> Iterator[None]:
     """What the lab's own client raises, as a Fault; `message` and `expected` where the lab says no more."""
-    from provisioner.lab.control import LabError, LabFrozenError, LabRefusedError
+    from provisioner.lab.control import LabError, LabFrozenError, LabLibrariesMissingError, LabRefusedError
 
     try:
         yield
@@ -147,9 +147,29 @@ def _faults(message: str, expected: str) -> Iterator[None]:
             probable_cause="it was stopped, by a signal or a debugger",
             next_steps=(f"kill -CONT {error.pid}", f"or end it, its disks and VMs are kept: kill -KILL {error.pid}"),
         ) from error
+    except LabLibrariesMissingError as error:
+        raise Fault(
+            "P-LAB-LIBRARIES",
+            "the lab's own libraries are not installed",
+            expected=f"the extra lab of {_distribution()}",
+            seen=(str(error),),
+            next_steps=(f"pip install '{_distribution()}[lab]'",),
+        ) from error
     except LabRefusedError as error:
         raise Fault(
             "P-LAB-REFUSED", str(error), expected="what provision lab fault lists", next_steps=("provision lab fault",)
         ) from error
     except LabError as error:
         raise Fault("P-LAB-START", message, expected=expected, seen=(str(error),)) from error
+
+
+def _distribution() -> str:
+    """By which name pip knows this program."""
+    from importlib.metadata import entry_points
+
+    ours = (
+        each
+        for each in entry_points(group="console_scripts", name="provision")
+        if each.module.startswith("provisioner")
+    )
+    return next((each.dist.name for each in ours if each.dist), "provision")

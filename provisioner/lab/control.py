@@ -6,6 +6,7 @@ Requests and answers are one JSON line each: `{"token", "do": "status" | "stop" 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import secrets
@@ -15,12 +16,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from provisioner.lab import LIBRARIES
 from provisioner.lab.descriptor import LOCK, LOG, Descriptor, Refused, make_folder, read_descriptor
 from provisioner.lab.private_files import refuse_other_things
 
@@ -36,6 +38,14 @@ class LabError(Exception):
 
 class LabRefusedError(LabError):
     """What was asked for cannot be; the text says why."""
+
+
+class LabLibrariesMissingError(LabError):
+    """Libraries that the lab alone needs are not installed."""
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__(f"not installed: {', '.join(missing)}")
+        self.missing = tuple(missing)
 
 
 class LabSilentError(LabError):
@@ -100,7 +110,7 @@ def _at_work(folder: Path) -> bool:
 def start(folder: Path, *, speed: float, seed: int, twin_mac: str = "", module: str = "provisioner.lab") -> Descriptor:
     """Starts the lab of that folder, or gives the one that runs. Returns once its host can be signed in to.
 
-    Raises LabError, LabFrozenError.
+    Raises LabError, LabFrozenError, LabLibrariesMissingError.
 
     `twin_mac`: a MAC address that a third-party machine in the lab's LAN gets too. `module`: what runs as the lab's process.
     """
@@ -115,6 +125,9 @@ def start(folder: Path, *, speed: float, seed: int, twin_mac: str = "", module: 
 
 
 def _start(folder: Path, speed: float, seed: int, twin_mac: str, module: str) -> Descriptor:
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LabLibrariesMissingError(missing)
     read_end, write_end = os.pipe()
     command = [
         sys.executable,

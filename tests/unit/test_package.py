@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from provisioner.faults import exit_code
+from provisioner.lab import LIBRARIES
+
 ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +55,42 @@ def test_the_wheel_has_no_tests_and_what_only_they_can_reach(installed: Path) ->
     assert {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")} == {"provisioner"}
     assert not [path for path in installed.rglob("*") if path.suffix == ".psm1" and "_data" not in path.parts]
     assert not (installed / "provisioner" / "lab" / "cmdlets").exists()
+
+
+def test_without_the_labs_libraries_a_lab_is_refused_with_the_way_to_them(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules.update(psrpcore=None, aiohttp=None); sys.argv = ['provision', 'up', 'lab', '--json']\n"
+        "from provisioner.__main__ import main\nmain()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(installed), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    fault = json.loads(done.stdout)
+    assert (done.returncode, fault["id"]) == (exit_code("P-LAB-LIBRARIES"), "P-LAB-LIBRARIES")
+    assert fault["seen"] == ["not installed: aiohttp, psrpcore"]
+    assert fault["next_steps"] == [f"pip install '{PROJECT['name']}[lab]'"]
+
+
+def test_only_the_lab_imports_its_libraries_and_the_extra_brings_them() -> None:
+    extra = {re.split("[<>=~]", line)[0] for line in PROJECT["optional-dependencies"]["lab"]}
+    assert extra == set(LIBRARIES)
+    assert f"{PROJECT['name']}[lab]" in PROJECT["optional-dependencies"]["dev"], "make setup installs them"
+    importing = {library: set[bool]() for library in LIBRARIES}
+    for path in (ROOT / "provisioner").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for library in {name.split(".")[0] for name in names} & extra:
+                importing[library].add("lab" in path.relative_to(ROOT / "provisioner").parts[:1])
+    assert importing == {key: {True} for key in LIBRARIES}
 
 
 def test_an_installed_product_knows_its_clusters_anywhere(installed: Path, tmp_path: Path) -> None:
