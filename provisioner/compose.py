@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from provisioner.credentials import Ask, HostCredentials, find_credentials
-from provisioner.model.cluster import Cluster
+from provisioner.model.cluster import Cluster, HostSpec
 from provisioner.ports import CallInfo, Clock, Configs, ContextFile, Dialer, Endpoint, Ports
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ def open_ports(
     from provisioner.hyperv.client import HyperVHost
 
     logging.getLogger().addHandler(logging.NullHandler())  # what libraries log must not break into the screen
+    without_module = context.store.hosts_without_module()
     hosts = {
         name: HyperVHost(
             spec,
@@ -146,6 +147,8 @@ def open_ports(
             on_call=on_call,
             on_away=lambda reason, name=name: on_away(name, reason),  # type: ignore[misc]  # mypy cannot infer the default
             ca_path=context.credentials[name].ca_path,
+            lacks_module=_session_of(spec) in without_module,
+            on_module=lambda lacking, spec=spec: context.store.note_module(_session_of(spec), lacking=lacking),  # type: ignore[misc]  # as above
         )
         for name, spec in context.cluster.hosts.items()
     }
@@ -164,6 +167,11 @@ def open_ports(
         clock=context.clock,
         dialer=context.dialer,
     )
+
+
+def _session_of(spec: HostSpec) -> str:
+    """The host and what a session is opened with there, as it is noted between runs."""
+    return f"{spec.address}:{spec.port} {spec.endpoint}"
 
 
 async def close_ports(ports: Ports) -> None:

@@ -44,7 +44,9 @@ _OF_HYPERV = "HyperV."
 class HyperVHost:
     """One host. Connects at `begin` or at the first call; a loop must be running by then.
 
-    `on_away` hears why the host does not answer when an outage begins, and None when it is over; calls go on through it.
+    `on_away` receives why the host does not answer when an outage begins, and None when it is over; calls go on through it.
+    `lacks_module`: an earlier run found no module of ours there, so its text is loaded while the session is made, which saves a round
+    trip; text that the host does not take is followed by the question. `on_module` receives what this run found.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class HyperVHost:
         on_away: Callable[[str | None], None] = lambda _reason: None,
         ca_path: Path | None = None,
         certificate: tuple[Path, Path] | None = None,
+        lacks_module: bool = False,
+        on_module: Callable[[bool], None] = lambda _lacking: None,
     ) -> None:
         self.name = spec.name
         self._spec = spec
@@ -65,6 +69,8 @@ class HyperVHost:
         self._clock = clock
         self._on_call = on_call
         self._on_away = on_away
+        self._on_module = on_module
+        self._module = ModuleState(text_needed=lacks_module or None)
         self._sign_in = SignIn(
             user=spec.user,
             password=password,
@@ -108,6 +114,8 @@ class HyperVHost:
                     raise
         if host is None:
             raise _no_answer("Get-TalosHost")
+        # Where PowerShell is constrained, text does not do: an installed module may, so the next run asks for it.
+        self._on_module(self._module.text_needed is True and host.language_mode == "FullLanguage")
         if not _can_be_read(host):
             return HostState(host=host, switch=None, images=(), vms=(), read_utc=self._clock.wall(), whole=False)
         switches = [parse.switch_facts(v, "Get-TalosSwitch") for t, v in results if t == "TalosHyperV.Switch"]
@@ -311,8 +319,7 @@ class HyperVHost:
             return lambda connection: WinrsSession(self._sign_in, connection, module)
         from provisioner.winrm.psrp import PsrpSession
 
-        state = ModuleState()
-        return lambda connection: PsrpSession(self._sign_in, connection, module, state)
+        return lambda connection: PsrpSession(self._sign_in, connection, module, self._module)
 
 
 def _host(results: Sequence[Result]) -> HostFacts | None:

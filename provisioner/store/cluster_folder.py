@@ -6,6 +6,7 @@ talosconfig         for talosctl and kubectl (0600)
 kubeconfig
 machines/*.yaml     machine configs as they were sent (0600)
 notes.json          hints for the next run, never needed for truth
+hosts.json          hints about hosts, written by whatever reads them: two at once lose no more than a hint
 runs/<n>/           journal, pictures
 """
 
@@ -173,7 +174,7 @@ class FileStore:
             if keep_id:
                 write_atomically(cluster_id, f"{keep_id}\n".encode(), mode=0o600)
             gone = () if keep_id else (cluster_id,)
-            for path in (self.folder / KUBECONFIG, self.folder / TALOSCONFIG, self._notes, *gone):
+            for path in (self.folder / KUBECONFIG, self.folder / TALOSCONFIG, self._notes, self._hosts, *gone):
                 path.unlink(missing_ok=True)
             for path in (self.folder / "machines").glob("*.yaml"):
                 path.unlink()
@@ -228,20 +229,30 @@ class FileStore:
     # -- notes and pictures
 
     def read_notes(self) -> dict[str, Any]:
-        try:
-            text = _read(self._notes)
-            notes = json.loads(text) if text else {}
-        except (Fault, ValueError, RecursionError):
-            return {}  # a hint that cannot be read is no hint
-        return notes if isinstance(notes, dict) else {}
+        return _read_hints(self._notes)
 
     def write_notes(self, notes: Mapping[str, Any]) -> None:
-        with _ours(self._notes):
-            write_atomically(self._notes, json.dumps(notes, indent=1, sort_keys=True).encode() + b"\n", mode=0o600)
+        _write_hints(self._notes, notes)
+
+    def hosts_without_module(self) -> frozenset[str]:
+        """Hosts that lacked our PowerShell module when they were last read, as `note_module` was told their names."""
+        names = _read_hints(self._hosts).get("without_module")
+        return frozenset(name for name in names if isinstance(name, str)) if isinstance(names, list) else frozenset()
+
+    def note_module(self, host: str, *, lacking: bool) -> None:
+        """Keeps for the next run whether the host lacks the module. A disk that refuses is no failure."""
+        known = self.hosts_without_module()
+        if lacking != (host in known):
+            with contextlib.suppress(Fault):
+                _write_hints(self._hosts, {"without_module": sorted(known ^ {host})})
 
     @property
     def _notes(self) -> Path:
         return self.folder / "notes.json"
+
+    @property
+    def _hosts(self) -> Path:
+        return self.folder / "hosts.json"
 
     def save_picture(self, run_folder: Path, machine: str, console: ConsoleFacts) -> Path:
         from provisioner.store.picture import png_of
@@ -250,6 +261,21 @@ class FileStore:
         with _ours(path):
             write_atomically(path, png_of(console), mode=0o600)
         return path
+
+
+def _read_hints(path: Path) -> dict[str, Any]:
+    """What cannot be read is no hint."""
+    try:
+        text = _read(path)
+        hints = json.loads(text) if text else {}
+    except (Fault, ValueError, RecursionError):
+        return {}
+    return hints if isinstance(hints, dict) else {}
+
+
+def _write_hints(path: Path, hints: Mapping[str, Any]) -> None:
+    with _ours(path):
+        write_atomically(path, json.dumps(hints, indent=1, sort_keys=True).encode() + b"\n", mode=0o600)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ and change only what differs (contract).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -109,48 +110,54 @@ class PsrpSession:
     # --- one call ---
 
     def _run(self, call: Invocation) -> None:
-        tries = 0
-        while True:
-            tries += 1
+        for attempt in itertools.count(1):
             try:
                 self._make_ready(call)
-                if not call.statements:
-                    return
-                try:
-                    self._pipeline(call, call.statements, call.records)
-                except _ModuleMissing:
-                    call.records.restart()
-                    self._load(call)
-                    self._pipeline(call, call.statements, call.records)
+                if call.statements:
+                    self._run_statements(call)
             except (retry.ShellGone, retry.OutcomeUnknown) as error:
                 self._pool = None
                 call.records.restart()
                 if retry.is_over(
                     error,
-                    tries,
+                    attempt,
                     within_outage_tolerance=self._connection.within_outage_tolerance(call.outage_tolerance_s),
                 ):
-                    raise retry.given_up(error, tries) from error
+                    raise retry.given_up(error, attempt) from error
             else:
-                self._state.learned(needed=self._loaded)
                 return
 
+    def _run_statements(self, call: Invocation) -> None:
+        try:
+            self._pipeline(call, call.statements, call.records)
+        except _ModuleMissing:
+            call.records.restart()
+            self._load(call)
+            self._pipeline(call, call.statements, call.records)
+        if not self._loaded:
+            self._state.text_needed = False
+
     def _make_ready(self, call: Invocation) -> None:
-        """A pool that is open, with the module in its runspace as far as is known. The first runspace asks; if the call asks
-        for the host itself, that is the question.
+        """A pool that is open, with the module in its runspace as far as is known: text that is needed is loaded at once, even before
+        there is anything to call. Where nothing is known the first call asks; if it asks for the host itself, it is the question.
         """
         if self._pool is None:
             self._open()
-        if self._ready or not call.statements:
+        if self._ready:
             return
-        if self._state.needed:
-            self._load(call)
-        elif self._state.needed is None and call.statements[0] != self._module.question:
+        if self._state.text_needed and accepts_scripts(self._sign_in.endpoint):
+            try:
+                self._load(call)
+            except HostRefused:
+                self._state.text_needed = None
+            else:
+                return
+        if self._state.text_needed is None and call.statements and call.statements[0] != self._module.question:
             try:
                 self._pipeline(call, (self._module.question,), DiscardRecords())
             except _ModuleMissing:
                 self._load(call)
-        self._ready = True
+        self._ready = bool(call.statements)
 
     def _open(self) -> None:
         self._transport.locate()
@@ -163,14 +170,15 @@ class PsrpSession:
         self._ready = self._loaded = False
 
     def _load(self, call: Invocation) -> None:
+        module = self._module
         if not accepts_scripts(self._sign_in.endpoint):
             raise HostRefused(
                 id="ModuleNotInstalled",
-                message=f"the endpoint {self._sign_in.endpoint} has no {self._module.name} {self._module.version}, and takes no text",
-                function=self._module.question.function,
+                message=f"the endpoint {self._sign_in.endpoint} has no {module.name} {module.version}, and takes no text",
+                function=module.question.function,
             )
-        self._pipeline(call, self._module.text(), DiscardRecords())
-        self._loaded = self._ready = True
+        self._pipeline(call, module.text(), DiscardRecords())
+        self._loaded = self._ready = self._state.text_needed = True
 
     # --- one pipeline ---
 

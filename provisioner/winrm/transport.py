@@ -76,14 +76,14 @@ class ScriptModule:
         return f"the module {self.name}"
 
 
+@dataclass
 class ModuleState:
-    """Whether the host's runspaces need the module's text: learned by the first, true for all."""
+    """What the sessions of one host know about its runspaces: learned by the first, true for all."""
 
-    def __init__(self) -> None:
-        self.needed: bool | None = None
-
-    def learned(self, *, needed: bool) -> None:
-        self.needed = needed
+    text_needed: bool | None = None
+    """Whether a new runspace lacks the module. None: not known, so the first call is the question. A value of an earlier run is a hint:
+    text that a runspace does not take is followed by the question.
+    """
 
 
 def same_name(one: str, other: str) -> bool:

@@ -54,7 +54,7 @@ def host_row(**given: Any) -> dict[str, Any]:
             "VmmsStatus": "Running",
             "ComputerName": "HV01",
         }
-        | {"IsAdministrator": True}
+        | {"IsAdministrator": True, "LanguageMode": "FullLanguage"}
         | given,
     )
 

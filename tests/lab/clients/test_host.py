@@ -495,6 +495,58 @@ def test_a_restricted_endpoint_gets_no_text(endpoint: WinRmEndpoint, scripted: S
     run(test())
 
 
+def test_text_that_an_earlier_run_found_needed_is_loaded_with_the_session(endpoint: WinRmEndpoint) -> None:
+    """What is learned is told: whether the host lacks the module. Then nothing is asked before the call itself."""
+    told: list[bool] = []
+
+    async def test() -> None:
+        for known, pipelines in ((False, 3), (True, 2)):
+            before = endpoint.stats().actions["Command"]
+            async with Client(endpoint, lacks_module=known, on_module=told.append) as host:
+                await host.observe(ObserveQuery())
+            assert endpoint.stats().actions["Command"] - before == pipelines
+        before = endpoint.stats().actions["Command"]
+        async with Client(endpoint, lacks_module=True) as host:
+            host.begin()
+            await host.find_vms(["a"])
+        assert endpoint.stats().actions["Command"] - before == 2
+        assert (told, endpoint.stats().module_loads) == ([True, True], 3)
+
+    run(test())
+
+
+@pytest.mark.parametrize("open_by_name", [False, True])
+def test_an_installed_module_is_used_whatever_an_earlier_run_found(
+    endpoint: WinRmEndpoint, monkeypatch: pytest.MonkeyPatch, open_by_name: bool
+) -> None:
+    """An endpoint that takes no text is sent none, or has refused it: it is asked for its own module then."""
+    monkeypatch.setattr("provisioner.winrm.psrp.accepts_scripts", lambda _endpoint: open_by_name)
+    told: list[bool] = []
+
+    async def test() -> None:
+        given: dict[str, Any] = {"lacks_module": True, "on_module": told.append}
+        async with Client(endpoint, spec={"endpoint": "TalosHyperV"}, **given) as host:
+            assert (await host.find_vms(["a"]))[0].id == "a"
+            assert (await host.observe(ObserveQuery())).host.computer_name == "HV01"
+        assert (told, endpoint.stats().module_loads) == ([False], 0)
+
+    run(test())
+
+
+def test_constrained_powershell_is_asked_for_an_installed_module_the_next_time(
+    endpoint: WinRmEndpoint, scripted: ScriptedHost
+) -> None:
+    scripted.behaviours["Get-TalosHost"] = lambda _g, _s: iter([host_row(LanguageMode="ConstrainedLanguage")])
+    told: list[bool] = []
+
+    async def test() -> None:
+        async with Client(endpoint, lacks_module=True, on_module=told.append) as host:
+            await host.observe(ObserveQuery())
+        assert told == [False]
+
+    run(test())
+
+
 def test_a_session_that_the_host_forgot_is_made_anew(endpoint: WinRmEndpoint, kernel: Kernel) -> None:
     async def test() -> None:
         async with Client(endpoint) as host:

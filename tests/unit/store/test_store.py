@@ -132,6 +132,21 @@ def test_notes_that_cannot_be_read_are_no_notes(store: FileStore) -> None:
     assert store.read_notes() == {}
 
 
+def test_hosts_without_the_module_are_kept_until_one_has_it(store: FileStore) -> None:
+    first, second = "hv01:5986 Microsoft.PowerShell", "hv02:5986 Microsoft.PowerShell"
+    store.note_module(first, lacking=True)
+    store.note_module(second, lacking=True)
+    assert store.hosts_without_module() == {first, second}
+    store.note_module(first, lacking=False)
+    assert store.hosts_without_module() == {second}
+    for torn in ("{torn", '{"without_module": 7}', "[]"):
+        (store.folder / "hosts.json").write_text(torn)
+        assert store.hosts_without_module() == set()
+    store.note_module(first, lacking=True)
+    store.forget_cluster()
+    assert store.hosts_without_module() == set()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_home_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
