@@ -16,6 +16,7 @@ from provisioner.lab.machines.calls import Answerer, as_grpc
 from provisioner.lab.world.guests import clusters, sequences
 from provisioner.lab.world.guests.errors import Refused
 from provisioner.lab.world.guests.machine import Machine
+from provisioner.lab.world.state import KubeCluster
 from provisioner.talos.api.gen import common_pb2
 from provisioner.talos.api.gen import machine_pb2 as pb
 
@@ -39,11 +40,10 @@ async def bootstrap(answerer: Answerer, request: pb.BootstrapRequest) -> pb.Boot
     if request.recover_etcd:
         raise GRPCError(Status.UNIMPLEMENTED, "the lab's machines keep no etcd snapshots to recover from")
     try:
-        with answerer.kernel.lock:
-            sequences.check_bootstrap(answerer.require_alive())
+        with answerer.locked() as machine:
+            sequences.check_bootstrap(machine)
         await _time_in_sync(answerer)
-        with answerer.kernel.lock:
-            machine = answerer.require_alive()
+        with answerer.locked() as machine:
             sequences.check_bootstrap(machine)
             sequences.bootstrap(machine)
     except Refused as refused:
@@ -55,19 +55,16 @@ async def _time_in_sync(answerer: Answerer) -> None:
     until = answerer.kernel.now() + TIME_WAIT_S
     while True:
         ring = answerer.bell.next()
-        with answerer.kernel.lock:
-            if answerer.require_alive().talos.time_synced:
+        with answerer.locked() as machine:
+            if machine.talos.time_synced:
                 return
         if not await answerer.wait(ring, until - answerer.kernel.now()):
             raise Refused("FAILED_PRECONDITION", "time is not in sync yet")
 
 
 async def etcd_member_list(answerer: Answerer, request: pb.EtcdMemberListRequest) -> pb.EtcdMembers:
-    with answerer.kernel.lock:
-        machine = _control_plane(answerer, "member list")
-        cluster = clusters.cluster_of(machine)
-        if cluster is None or not machine.etcd_running:
-            raise GRPCError(Status.UNAVAILABLE, "etcd is not running")
+    with answerer.locked() as machine:
+        cluster = _running_cluster(machine, "member list")
         if not request.query_local and not clusters.has_quorum(machine.environment, cluster):
             raise GRPCError(Status.DEADLINE_EXCEEDED, "context deadline exceeded: etcd has no leader")
         members = [
@@ -84,11 +81,8 @@ async def etcd_member_list(answerer: Answerer, request: pb.EtcdMemberListRequest
 
 
 async def etcd_status(answerer: Answerer, _request: Empty) -> pb.EtcdStatus:
-    with answerer.kernel.lock:
-        machine = _control_plane(answerer, "etcd status")
-        cluster = clusters.cluster_of(machine)
-        if cluster is None or not machine.etcd_running:
-            raise GRPCError(Status.UNAVAILABLE, "etcd is not running")
+    with answerer.locked() as machine:
+        cluster = _running_cluster(machine, "etcd status")
         voters = [member.id for member in cluster.roster.values() if not member.learner]
         index = 100 + int(machine.kernel.now() - cluster.bootstrapped)
         return pb.EtcdStatus(
@@ -108,27 +102,25 @@ async def etcd_status(answerer: Answerer, _request: Empty) -> pb.EtcdStatus:
 
 
 async def hostname(answerer: Answerer, _request: Empty) -> pb.Hostname:
-    with answerer.kernel.lock:
-        return pb.Hostname(hostname=answerer.require_alive().talos.hostname)
+    with answerer.locked() as machine:
+        return pb.Hostname(hostname=machine.talos.hostname)
 
 
 async def memory(answerer: Answerer, _request: Empty) -> pb.Memory:
-    with answerer.kernel.lock:
-        total = answerer.require_alive().talos.memory_bytes // 1024
+    with answerer.locked() as machine:
+        total = machine.talos.memory_bytes // 1024
     return pb.Memory(meminfo=pb.MemInfo(memtotal=total, memfree=total // 2, memavailable=total * 2 // 3))
 
 
 async def reboot(answerer: Answerer, request: pb.RebootRequest) -> pb.Reboot:
-    with answerer.kernel.lock:
-        machine = answerer.require_alive()
+    with answerer.locked() as machine:
         actor = sequences.new_actor(machine)
         sequences.reboot(machine, powercycle=request.mode == pb.RebootRequest.POWERCYCLE, actor=actor)
     return pb.Reboot(actor_id=actor)
 
 
 async def shutdown(answerer: Answerer, _request: pb.ShutdownRequest) -> pb.Shutdown:
-    with answerer.kernel.lock:
-        machine = answerer.require_alive()
+    with answerer.locked() as machine:
         actor = sequences.new_actor(machine)
         sequences.shut_down(machine, actor=actor)
     return pb.Shutdown(actor_id=actor)
@@ -136,8 +128,7 @@ async def shutdown(answerer: Answerer, _request: pb.ShutdownRequest) -> pb.Shutd
 
 async def reset(answerer: Answerer, request: pb.ResetRequest) -> pb.Reset:
     labels = tuple(partition.label for partition in request.system_partitions_to_wipe)
-    with answerer.kernel.lock:
-        machine = answerer.require_alive()
+    with answerer.locked() as machine:
         _check_reset(machine, request, labels)
         actor = sequences.new_actor(machine)
         wiping = sequences.Wiping(
@@ -167,8 +158,7 @@ def _check_reset(machine: Machine, request: pb.ResetRequest, labels: tuple[str, 
 
 
 async def service_list(answerer: Answerer, _request: Empty) -> pb.ServiceList:
-    with answerer.kernel.lock:
-        machine = answerer.require_alive()
+    with answerer.locked() as machine:
         return pb.ServiceList(
             services=[
                 pb.ServiceInfo(
@@ -193,8 +183,7 @@ async def service_list(answerer: Answerer, _request: Empty) -> pb.ServiceList:
 
 
 async def version(answerer: Answerer, _request: Empty) -> pb.Version:
-    with answerer.kernel.lock:
-        machine = answerer.require_alive()
+    with answerer.locked() as machine:
         tag = machine.talos.version
         return pb.Version(
             version=pb.VersionInfo(
@@ -213,8 +202,7 @@ async def version(answerer: Answerer, _request: Empty) -> pb.Version:
 
 
 async def kubeconfig(answerer: Answerer, _request: Empty) -> AsyncIterator[common_pb2.Data]:
-    with answerer.kernel.lock:
-        machine = answerer.require_alive()
+    with answerer.locked() as machine:
         if not machine.control_plane:
             raise GRPCError(Status.UNIMPLEMENTED, "kubeconfig is only available on control plane nodes")
         config = machine.running_config
@@ -223,8 +211,7 @@ async def kubeconfig(answerer: Answerer, _request: Empty) -> AsyncIterator[commo
 
 async def read(answerer: Answerer, request: pb.ReadRequest) -> AsyncIterator[common_pb2.Data]:
     """The few files of /proc and /etc that an orchestrator asks for. The lab's machines have no file system to look into."""
-    with answerer.kernel.lock:
-        machine = answerer.require_alive()
+    with answerer.locked() as machine:
         talos, config = machine.talos, machine.running_config
         files = {
             "/proc/sys/kernel/random/boot_id": f"{talos.boot_id}\n",
@@ -245,8 +232,7 @@ async def dmesg(answerer: Answerer, request: pb.DmesgRequest) -> AsyncIterator[c
         shown = len(answerer.require_alive().log) if request.tail else 0
     while True:
         ring = answerer.bell.next()
-        with answerer.kernel.lock:
-            machine = answerer.require_alive()
+        with answerer.locked() as machine:
             lines = [
                 f"kern:    info: [{_stamp(date).ToJsonString()}]: {line}\n" for _when, date, line in machine.log[shown:]
             ]
@@ -305,11 +291,13 @@ async def events(answerer: Answerer, request: pb.EventsRequest) -> AsyncIterator
         await answerer.wait(bell)
 
 
-def _control_plane(answerer: Answerer, name: str) -> Machine:
-    machine = answerer.require_alive()
+def _running_cluster(machine: Machine, what: str) -> KubeCluster:
     if not machine.control_plane:
-        raise GRPCError(Status.UNIMPLEMENTED, f"{name} is only available on control plane nodes")
-    return machine
+        raise GRPCError(Status.UNIMPLEMENTED, f"{what} is only available on control plane nodes")
+    cluster = clusters.cluster_of(machine)
+    if cluster is None or not machine.etcd_running:
+        raise GRPCError(Status.UNAVAILABLE, "etcd is not running")
+    return cluster
 
 
 def _stamp(date: float) -> Timestamp:

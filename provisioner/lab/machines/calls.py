@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -65,6 +66,12 @@ class Answerer:
         if self.closed or not self.alive:
             raise GRPCError(Status.UNAVAILABLE, "error reading from server: EOF")
         return self.machine
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[Machine]:
+        """The machine, under the world's lock. Raises GRPCError once that boot has ended."""
+        with self.kernel.lock:
+            yield self.require_alive()
 
     async def wait(self, ring: asyncio.Future[None], seconds: float | None = None) -> bool:
         """Until the bell rings, at most that many seconds of the world; tells whether it rang."""

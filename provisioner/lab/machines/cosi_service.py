@@ -30,8 +30,7 @@ class CosiService(StateBase):
     async def Get(self, stream: Stream[pb.GetRequest, pb.GetResponse]) -> None:
         request = await received(stream)
         answerer, kind = self._open(stream, request.namespace, request.type)
-        with answerer.kernel.lock:
-            answerer.require_alive()
+        with answerer.locked():
             entry = answerer.view.look(kind, request.namespace).get(request.id)
         if entry is None:
             raise GRPCError(
@@ -42,8 +41,7 @@ class CosiService(StateBase):
     async def List(self, stream: Stream[pb.ListRequest, pb.ListResponse]) -> None:
         request = await received(stream)
         answerer, kind = self._open(stream, request.namespace, request.type)
-        with answerer.kernel.lock:
-            answerer.require_alive()
+        with answerer.locked():
             entries = resources.selected(answerer.view.look(kind, request.namespace), request.options.id_query.regexp)
         for name in sorted(entries):
             await stream.send_message(pb.ListResponse(resource=entries[name].resource()))
@@ -59,8 +57,7 @@ class CosiService(StateBase):
         known: dict[str, resources.Entry] | None = None
         while True:
             ring = answerer.bell.next()
-            with answerer.kernel.lock:
-                answerer.require_alive()
+            with answerer.locked():
                 found = answerer.view.look(kind, request.namespace)
             if single is not None:
                 found = {single: found[single]} if single in found else {}

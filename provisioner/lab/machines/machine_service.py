@@ -1,16 +1,16 @@
-"""Talos' machine API of a configured machine: apid's methods with their roles (facts/talos.md 1.4, 1.9, 4.3)."""
+"""Talos' machine API: which methods are served, who may call each, and how a reply is put together.
 
-# Methods are called as the protocol calls them:
-# ruff: noqa: N802
+Roles are those of Talos' `internal/app/machined/pkg/system/services/machined.go`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
 
-from google.protobuf.empty_pb2 import Empty
-from grpclib.const import Status
+from google.protobuf.message_factory import GetMessageClass
+from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
@@ -26,157 +26,126 @@ from provisioner.lab.machines.calls import (
     received,
 )
 from provisioner.lab.machines.proxy import NO_FORWARDING, Proxy, common, failure
-from provisioner.talos.api.gen import common_pb2
 from provisioner.talos.api.gen import machine_pb2 as pb
-from provisioner.talos.api.gen.machine_grpc import MachineServiceBase
 
-Request = TypeVar("Request")
-Element = TypeVar("Element")
-Unary = Callable[[Answerer, Request], Awaitable[Element]]
-Streaming = Callable[[Answerer, Request], AsyncIterator[Element]]
-
-
-class MachineService(MachineServiceBase):
-    """Each method names who may call it, what answers, and the messages of the reply."""
-
-    def __init__(self, proxy: Proxy, who_asks: Callable[[Stream[Any, Any]], Caller]) -> None:
-        self._proxy = proxy
-        self._who_asks = who_asks
-
-    async def ApplyConfiguration(
-        self, stream: Stream[pb.ApplyConfigurationRequest, pb.ApplyConfigurationResponse]
-    ) -> None:
-        elements = await self._unary(stream, ADMINS, answers.apply_configuration, pb.ApplyConfiguration)
-        await stream.send_message(pb.ApplyConfigurationResponse(messages=elements))
-
-    async def Bootstrap(self, stream: Stream[pb.BootstrapRequest, pb.BootstrapResponse]) -> None:
-        elements = await self._unary(stream, ADMINS, answers.bootstrap, pb.Bootstrap)
-        await stream.send_message(pb.BootstrapResponse(messages=elements))
-
-    async def EtcdMemberList(self, stream: Stream[pb.EtcdMemberListRequest, pb.EtcdMemberListResponse]) -> None:
-        elements = await self._unary(stream, ETCD_READERS, answers.etcd_member_list, pb.EtcdMembers)
-        await stream.send_message(pb.EtcdMemberListResponse(messages=elements))
-
-    async def EtcdStatus(self, stream: Stream[Empty, pb.EtcdStatusResponse]) -> None:
-        elements = await self._unary(stream, ETCD_READERS, answers.etcd_status, pb.EtcdStatus)
-        await stream.send_message(pb.EtcdStatusResponse(messages=elements))
-
-    async def Hostname(self, stream: Stream[Empty, pb.HostnameResponse]) -> None:
-        elements = await self._unary(stream, READERS, answers.hostname, pb.Hostname)
-        await stream.send_message(pb.HostnameResponse(messages=elements))
-
-    async def Memory(self, stream: Stream[Empty, pb.MemoryResponse]) -> None:
-        elements = await self._unary(stream, READERS, answers.memory, pb.Memory)
-        await stream.send_message(pb.MemoryResponse(messages=elements))
-
-    async def Reboot(self, stream: Stream[pb.RebootRequest, pb.RebootResponse]) -> None:
-        elements = await self._unary(stream, OPERATORS, answers.reboot, pb.Reboot)
-        await stream.send_message(pb.RebootResponse(messages=elements))
-
-    async def Reset(self, stream: Stream[pb.ResetRequest, pb.ResetResponse]) -> None:
-        elements = await self._unary(stream, ADMINS, answers.reset, pb.Reset)
-        await stream.send_message(pb.ResetResponse(messages=elements))
-
-    async def ServiceList(self, stream: Stream[Empty, pb.ServiceListResponse]) -> None:
-        elements = await self._unary(stream, READERS, answers.service_list, pb.ServiceList)
-        await stream.send_message(pb.ServiceListResponse(messages=elements))
-
-    async def Shutdown(self, stream: Stream[pb.ShutdownRequest, pb.ShutdownResponse]) -> None:
-        elements = await self._unary(stream, OPERATORS, answers.shutdown, pb.Shutdown)
-        await stream.send_message(pb.ShutdownResponse(messages=elements))
-
-    async def Version(self, stream: Stream[Empty, pb.VersionResponse]) -> None:
-        elements = await self._unary(stream, READERS, answers.version, pb.Version)
-        await stream.send_message(pb.VersionResponse(messages=elements))
-
-    async def Dmesg(self, stream: Stream[pb.DmesgRequest, common_pb2.Data]) -> None:
-        await self._stream(stream, READERS, answers.dmesg)
-
-    async def Events(self, stream: Stream[pb.EventsRequest, pb.Event]) -> None:
-        await self._stream(stream, READERS, answers.events, pb.Event)
-
-    async def Kubeconfig(self, stream: Stream[Empty, common_pb2.Data]) -> None:
-        await self._stream(stream, ADMINS, answers.kubeconfig)
-
-    async def Logs(self, stream: Stream[pb.LogsRequest, common_pb2.Data]) -> None:
-        await self._stream(stream, READERS, answers.logs)
-
-    async def Read(self, stream: Stream[pb.ReadRequest, common_pb2.Data]) -> None:
-        await self._stream(stream, ADMINS, answers.read)
-
-    async def _unary(
-        self,
-        stream: Stream[Request, Any],
-        roles: frozenset[str],
-        answer: Unary[Request, Element],
-        element: Callable[[], Element],
-    ) -> list[Element]:
-        self._who_asks(stream).require(roles)
-        request = await received(stream)
-        elements = await self._proxy.gather(stream.metadata, lambda answerer: answer(answerer, request), element)
-        lose_answer(self._proxy.local, stream)
-        return elements
-
-    async def _stream(
-        self,
-        stream: Stream[Request, Any],
-        roles: frozenset[str],
-        answer: Streaming[Request, Element],
-        failed: Callable[[], Any] = common_pb2.Data,
-    ) -> None:
-        """From several machines at once, messages come as they come, each with its target's name; that one failed is a message too."""
-        self._who_asks(stream).require(roles)
-        request = await received(stream)
-        targets = self._proxy.many(stream.metadata)
-        if not targets:
-            async for message in answer(self._proxy.one(stream.metadata), request):
-                await stream.send_message(message)
-            return
-
-        async def from_one(target: str) -> None:
-            try:
-                async for message in answer(self._proxy.target(target), request):
-                    common(message).hostname = target
-                    await stream.send_message(message)
-            except GRPCError as error:
-                if error.message == NO_FORWARDING:
-                    raise
-                await stream.send_message(failure(failed(), target, error))
-
-        tasks = [asyncio.create_task(from_one(target)) for target in targets]
-        try:
-            for task in tasks:
-                await task
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+Roles = frozenset[str]
+UNARY: Mapping[str, tuple[Roles, Callable[[Answerer, Any], Awaitable[Any]]]] = {
+    "ApplyConfiguration": (ADMINS, answers.apply_configuration),
+    "Bootstrap": (ADMINS, answers.bootstrap),
+    "EtcdMemberList": (ETCD_READERS, answers.etcd_member_list),
+    "EtcdStatus": (ETCD_READERS, answers.etcd_status),
+    "Hostname": (READERS, answers.hostname),
+    "Memory": (READERS, answers.memory),
+    "Reboot": (OPERATORS, answers.reboot),
+    "Reset": (ADMINS, answers.reset),
+    "ServiceList": (READERS, answers.service_list),
+    "Shutdown": (OPERATORS, answers.shutdown),
+    "Version": (READERS, answers.version),
+}
+"""A reply has one element for each machine asked."""
+STREAMING: Mapping[str, tuple[Roles, Callable[[Answerer, Any], AsyncIterator[Any]]]] = {
+    "Dmesg": (READERS, answers.dmesg),
+    "Events": (READERS, answers.events),
+    "Kubeconfig": (ADMINS, answers.kubeconfig),
+    "Logs": (READERS, answers.logs),
+    "Read": (ADMINS, answers.read),
+}
+_SERVICE = pb.DESCRIPTOR.services_by_name["MachineService"]
+_MAINTENANCE_REFUSED = frozenset({"Version", "Upgrade", "Reset", "MetaWrite", "MetaDelete"})
+"""Known to the maintenance server, but only for a management tunnel."""
 
 
-class MaintenanceService(MachineService):
-    """The own server of Talos 1.11 and 1.12 before a config came: it takes one, and nothing else (facts/talos.md 3.3)."""
+def apid_methods(proxy: Proxy, who_asks: Callable[[Stream[Any, Any]], Caller]) -> dict[str, Handler]:
+    """The methods of a configured machine, by path."""
 
-    ALLOWED = "/machine.MachineService/ApplyConfiguration"
-    REFUSED = frozenset({"Version", "Upgrade", "Reset", "MetaWrite", "MetaDelete"})
-    """Known to that server, but only for a management tunnel."""
+    def unary(name: str) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+        roles, answer = UNARY[name]
+        reply: Any = GetMessageClass(_SERVICE.methods_by_name[name].output_type)
+        element = type(reply().messages.add())
 
-    def __init__(self, local: Answerer) -> None:
-        self._local = local
+        async def call(stream: Stream[Any, Any]) -> None:
+            who_asks(stream).require(roles)
+            request = await received(stream)
+            elements = await proxy.gather(stream.metadata, lambda answerer: answer(answerer, request), element)
+            lose_answer(proxy.local, stream)
+            await stream.send_message(reply(messages=elements))
 
-    async def ApplyConfiguration(
-        self, stream: Stream[pb.ApplyConfigurationRequest, pb.ApplyConfigurationResponse]
-    ) -> None:
-        """`node` and `nodes` are ignored here."""
-        element = await answers.apply_in_maintenance(self._local, await received(stream))
-        lose_answer(self._local, stream)
+        return call
+
+    def streaming(name: str) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+        roles, answer = STREAMING[name]
+        message = GetMessageClass(_SERVICE.methods_by_name[name].output_type)
+
+        async def call(stream: Stream[Any, Any]) -> None:
+            who_asks(stream).require(roles)
+            request = await received(stream)
+            if targets := proxy.many(stream.metadata):
+                await _from_several(stream, proxy, targets, lambda answerer: answer(answerer, request), message)
+            else:
+                async for each in answer(proxy.one(stream.metadata), request):
+                    await stream.send_message(each)
+
+        return call
+
+    return _handlers({name: unary(name) for name in UNARY} | {name: streaming(name) for name in STREAMING})
+
+
+def maintenance_methods(local: Answerer) -> dict[str, Handler]:
+    """The own server of Talos 1.11 and 1.12 before a config came: it takes one, and nothing else. `node` and `nodes` are ignored."""
+
+    async def apply(stream: Stream[Any, Any]) -> None:
+        element = await answers.apply_in_maintenance(local, await received(stream))
+        lose_answer(local, stream)
         await stream.send_message(pb.ApplyConfigurationResponse(messages=[element]))
 
-    @classmethod
-    def refusal(cls, path: str) -> GRPCError:
-        """Why any other method is not served."""
-        service, _, method = path.removeprefix("/").partition("/")
-        if service != "machine.MachineService":
-            return GRPCError(Status.UNIMPLEMENTED, f"unknown service {service}")
-        if method in cls.REFUSED:
-            return GRPCError(Status.UNIMPLEMENTED, "API is not implemented in maintenance mode")
-        return GRPCError(Status.UNIMPLEMENTED, f"method {method} not implemented")
+    return _handlers({"ApplyConfiguration": apply})
+
+
+def refused_in_maintenance(path: str) -> GRPCError:
+    """Why any other method is not served."""
+    service, _, method = path.removeprefix("/").partition("/")
+    if service != _SERVICE.full_name:
+        return GRPCError(Status.UNIMPLEMENTED, f"unknown service {service}")
+    if method in _MAINTENANCE_REFUSED:
+        return GRPCError(Status.UNIMPLEMENTED, "API is not implemented in maintenance mode")
+    return GRPCError(Status.UNIMPLEMENTED, f"method {method} not implemented")
+
+
+def _handlers(calls: Mapping[str, Callable[[Stream[Any, Any]], Awaitable[None]]]) -> dict[str, Handler]:
+    """By path, with the types of the protocol's own description."""
+    found = {}
+    for name, call in calls.items():
+        method = _SERVICE.methods_by_name[name]
+        kind = Cardinality.UNARY_STREAM if method.server_streaming else Cardinality.UNARY_UNARY
+        types = (GetMessageClass(method.input_type), GetMessageClass(method.output_type))
+        found[f"/{_SERVICE.full_name}/{name}"] = Handler(call, kind, *types)
+    return found
+
+
+async def _from_several(
+    stream: Stream[Any, Any],
+    proxy: Proxy,
+    targets: list[str],
+    answer: Callable[[Answerer], AsyncIterator[Any]],
+    failed: Callable[[], Any],
+) -> None:
+    """Messages come as they come, each with its target's name; that one failed is a message too."""
+
+    async def from_one(target: str) -> None:
+        try:
+            async for message in answer(proxy.target(target)):
+                common(message).hostname = target
+                await stream.send_message(message)
+        except GRPCError as error:
+            if error.message == NO_FORWARDING:
+                raise
+            await stream.send_message(failure(failed(), target, error))
+
+    tasks = [asyncio.create_task(from_one(target)) for target in targets]
+    try:
+        for task in tasks:
+            await task
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

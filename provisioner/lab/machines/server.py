@@ -16,7 +16,7 @@ from provisioner.lab.machines import pki, tls
 from provisioner.lab.machines.calls import READER, Answerer, Caller
 from provisioner.lab.machines.cosi_service import CosiService
 from provisioner.lab.machines.grpc_server import GrpcServer, Methods
-from provisioner.lab.machines.machine_service import MachineService, MaintenanceService
+from provisioner.lab.machines.machine_service import apid_methods, maintenance_methods, refused_in_maintenance
 from provisioner.lab.machines.proxy import Find, Proxy
 from provisioner.lab.world.guests import clusters
 
@@ -70,9 +70,8 @@ class MaintenanceServer(MachineServer):
 
     def __init__(self, answerer: Answerer) -> None:
         cosi = CosiService(lambda _stream: answerer, lambda _stream: ANYBODY)
-        machine = MaintenanceService(answerer)
-        allowed = {MaintenanceService.ALLOWED: machine.__mapping__()[MaintenanceService.ALLOWED]}
-        super().__init__(answerer, GrpcServer(Methods(cosi.__mapping__() | allowed, MaintenanceService.refusal)))
+        methods = cosi.__mapping__() | maintenance_methods(answerer)
+        super().__init__(answerer, GrpcServer(Methods(methods, refused_in_maintenance)))
         self._ca = pki.new_maintenance_ca()
 
     def _wanted(self) -> object:
@@ -97,8 +96,8 @@ class ApidServer(MachineServer):
     def __init__(self, answerer: Answerer, find: Find) -> None:
         proxy = Proxy(answerer, find)
         cosi = CosiService(lambda stream: proxy.one(stream.metadata), self._who_asks)
-        machine = MachineService(proxy, self._who_asks)
-        super().__init__(answerer, GrpcServer(Methods(cosi.__mapping__() | machine.__mapping__(), _not_served)))
+        methods = cosi.__mapping__() | apid_methods(proxy, self._who_asks)
+        super().__init__(answerer, GrpcServer(Methods(methods, _not_served)))
 
     def _wanted(self) -> object:
         return self._names()

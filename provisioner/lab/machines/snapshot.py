@@ -27,12 +27,13 @@ def take(machine: Machine, kind: kinds.Kind) -> dict[str, Spec]:
         return META[kind.type]
     if machine.guest is None:
         return {}
-    return {
+    told = {
         name: spec
         for tell in _TELL.get(kind.namespace, ())
         for found, name, spec in tell(machine)
         if found == kind.type
     }
+    return {**kind.always, **told}
 
 
 def _definitions() -> Iterator[tuple[str, Spec]]:
@@ -43,7 +44,7 @@ def _definitions() -> Iterator[tuple[str, Spec]]:
             "defaultNamespace": kind.namespace,
             "aliases": kind.short_aliases(),
             "allAliases": kind.all_aliases(),
-            "printColumns": [{"name": name, "jsonPath": path} for name, path in kind.columns],
+            "printColumns": [{"name": name, "jsonPath": path} for name, path in kind.columns.items()],
         }
         if kind.sensitive:
             spec["sensitivity"] = "sensitive"
@@ -73,9 +74,6 @@ def _runtime(machine: Machine) -> Told:
     yield "MachineStatuses.runtime.talos.dev", "machine", {"stage": talos.stage, "status": status}
     yield "Versions.runtime.talos.dev", "version", {"version": talos.version}
     yield "KernelCmdlines.runtime.talos.dev", "cmdline", {"cmdline": talos.cmdline}
-    state = {"secureBoot": False, "selinuxState": "enabled, permissive", "bootedWithUKI": True}
-    yield "SecurityStates.talos.dev", "securitystate", state
-    yield "PlatformMetadatas.talos.dev", "platformmetadata", {"platform": "metal", "hostname": ""}
     time = {
         "synced": talos.time_synced,
         "epoch": 0,
@@ -146,7 +144,6 @@ def _network(machine: Machine) -> Told:
     talos, link = machine.talos, link_name(machine)
     up = machine.hardware.lan_up()
     mac = _colons(machine.hardware.mac)
-    yield "LinkStatuses.net.talos.dev", "lo", _loopback()
     yield (
         "LinkStatuses.net.talos.dev",
         link,
@@ -182,10 +179,9 @@ def _network(machine: Machine) -> Told:
     config = machine.config or MachineConfig(_NO_CONFIG)
     yield "ResolverStatuses.net.talos.dev", "resolvers", {"dnsServers": config.nameservers}
     yield "TimeServerStatuses.net.talos.dev", "timeservers", {"timeServers": config.time_servers}
-    yield "AddressStatuses.net.talos.dev", "lo/127.0.0.1/8", _address("127.0.0.1/8", "lo", 1, "host")
     prefixes = _prefixes(machine)
     for prefix in prefixes:
-        yield "AddressStatuses.net.talos.dev", f"{link}/{prefix}", _address(prefix, link, 2, "global")
+        yield "AddressStatuses.net.talos.dev", f"{link}/{prefix}", _address(prefix, link)
     for set_name in ("current", "routed", "accumulative", "default"):
         some = prefixes[:1] if set_name == "default" else prefixes
         for suffix in ("", "-k8s", "-no-k8s"):
@@ -200,31 +196,16 @@ def _prefixes(machine: Machine) -> list[str]:
     return [f"{address}/{length if number == 0 else '32'}" for number, address in enumerate(own)]
 
 
-def _loopback() -> Spec:
-    return {
-        "index": 1,
-        "type": "loopback",
-        "flags": "UP,LOOPBACK,RUNNING,LOWER_UP",
-        "hardwareAddr": "00:00:00:00:00:00",
-        "broadcastAddr": "00:00:00:00:00:00",
-        "mtu": 65536,
-        "queueDisc": "noqueue",
-        "operationalState": "unknown",
-        "kind": "",
-        "linkState": True,
-    }
-
-
-def _address(prefix: str, link: str, index: int, scope: str) -> Spec:
+def _address(prefix: str, link: str) -> Spec:
     interface = ipaddress.ip_interface(prefix)
     return {
         "address": prefix,
         "local": str(interface.ip),
         "broadcast": str(interface.network.broadcast_address),
-        "linkIndex": index,
+        "linkIndex": 2,
         "linkName": link,
         "family": "inet4" if interface.version == 4 else "inet6",
-        "scope": scope,
+        "scope": "global",
         "flags": "permanent",
     }
 

@@ -6,16 +6,14 @@ actions, from cold. Accounts are not kept: whoever starts the lab brings them, w
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import functools
 import json
 import threading
-import types
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from provisioner.lab.private_files import write_private
 from provisioner.lab.world.kernel import SYNCED, Kernel
@@ -36,16 +34,19 @@ class NotDurable(RuntimeError):
 
 # --- state to JSON and back -----------------------------------------------------------------------------------------
 
+_STATE = TypeAdapter(State)
+_LOST: Any = {"accounts": True, "guests": True, "injections": True, "lan": {"link"}, "host": {"neighbors"}}
+"""What is not kept, as the serializer takes it."""
+
 
 def snapshot(kernel: Kernel) -> dict[str, Any]:
     """The durable part of the world, as JSON values. Takes the lock for as long as it takes to look."""
     with kernel.lock:
-        state: dict[str, Any] = _encode(kernel.state)
-        now = kernel.now()
-    for lost in ("accounts", "guests", "injections"):
-        del state[lost]
-    del state["lan"]["link"], state["host"]["neighbors"]
-    return {"version": VERSION, "at": now, "state": state}
+        return {
+            "version": VERSION,
+            "at": kernel.now(),
+            "state": _STATE.dump_python(kernel.state, mode="json", exclude=_LOST),
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,15 +59,14 @@ class Kept:
 
 
 def restore(data: Mapping[str, Any]) -> Kept:
-    """Raises NotDurable."""
+    """Fields that are missing get their defaults: they are newer than the file, or are not kept. Raises NotDurable."""
     if data.get("version") != VERSION:
         raise NotDurable(f"this lab's file is of version {data.get('version')!r}; expected {VERSION}")
     try:
-        state = _decode(State, data["state"])
+        state = _STATE.validate_json(json.dumps(data["state"]))
         at = float(data["at"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise NotDurable(f"this lab's file cannot be read: {error}") from error
-    assert isinstance(state, State)
     for vm in state.host.vms.values():
         if vm.state not in ("Off", "Saved"):
             vm.state, vm.ran_before_host_stopped = "Off", True
@@ -75,49 +75,6 @@ def restore(data: Mapping[str, Any]) -> Kept:
             task.last_result = TERMINATED
     state.lan.link = Link(up=False, failure="silence")
     return Kept(state, at)
-
-
-def _encode(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {field.name: _encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(name): _encode(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encode(item) for item in value]
-    if isinstance(value, set):
-        return sorted(_encode(item) for item in value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return value
-
-
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _decode(kind: Any, value: Any) -> Any:
-    """A value of that type. Fields that are missing get their defaults: they are newer than the file, or are not kept."""
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = _hints(kind)
-        return kind(**{name: _decode(hints[name], item) for name, item in value.items() if name in hints})
-    origin, parts = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        inner = next(part for part in parts if part is not type(None))
-        return None if value is None else _decode(inner, value)
-    if origin is dict:
-        return {parts[0](name): _decode(parts[1], item) for name, item in value.items()}
-    if origin is list:
-        return [_decode(parts[0], item) for item in value]
-    if origin is set:
-        return {_decode(parts[0], item) for item in value}
-    if origin is tuple:
-        if len(parts) == 2 and parts[1] is Ellipsis:
-            return tuple(_decode(parts[0], item) for item in value)
-        return tuple(_decode(part, item) for part, item in zip(parts, value, strict=True))
-    if kind is bytes:
-        return base64.b64decode(value)
-    return value if kind is Any else kind(value)
 
 
 # --- the file -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,14 @@ switches, the host's settings. What runs in memory (guests, jobs at work, connec
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+
+
+class _WithBytes:
+    """Bytes are base64 in JSON."""
+
+    __pydantic_config__: ClassVar = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}
+
 
 # --- disks and files ------------------------------------------------------------------------------------------------
 
@@ -22,7 +29,7 @@ class EtcdData:
 
 
 @dataclass
-class InstalledSystem:
+class InstalledSystem(_WithBytes):
     """Talos on a disk: its version, the config it persists, and what its data partition holds."""
 
     version: str
@@ -44,7 +51,7 @@ class Vhd:
 
 
 @dataclass
-class HostFile:
+class HostFile(_WithBytes):
     """A file on the host. Paths are Windows paths; the key in `HostState.files` is the path in lower case."""
 
     path: str
@@ -258,7 +265,7 @@ class Lan:
 
 
 @dataclass
-class WebResource:
+class WebResource(_WithBytes):
     """Something that can be downloaded in the lab's world: real bytes for small things, size and hash for an ISO."""
 
     size_bytes: int
@@ -331,7 +338,7 @@ class Guest:
 
 
 @dataclass
-class ForeignMachine:
+class ForeignMachine(_WithBytes):
     """Somebody else's Talos machine on the LAN, in maintenance. Whatever is sent to it is kept as evidence."""
 
     name: str
