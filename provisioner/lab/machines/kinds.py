@@ -72,6 +72,6 @@ def _field(key: str, said: Any) -> Field:
 
 
 ALL: dict[str, Kind] = {
-    type: Kind(**row | {"type": type, "fields": _fields(row.get("fields", {}))})
-    for type, row in _TABLE["kinds"].items()
+    name: Kind(**row | {"type": name, "fields": _fields(row.get("fields", {}))})
+    for name, row in _TABLE["kinds"].items()
 }
