@@ -118,7 +118,7 @@ class Lab:
         def guests(world: World) -> Guests:
             self._kube = LabKube(world.kernel)
             world.use_kube(self._kube)
-            self._guests = TalosGuests(world.kernel, world.hyperv, self._kube)
+            self._guests = TalosGuests(world.kernel, world.hyperv.power, self._kube)
             return self._guests
 
         accounts = [Account(user=USER, password=password)]

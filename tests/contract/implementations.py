@@ -15,7 +15,7 @@ import yaml
 
 from provisioner.lab.functions.api import ErrorRecord, Streams, Terminating
 from provisioner.lab.functions.lab import LabFunctions
-from provisioner.lab.world.vmms import Caller
+from provisioner.lab.world.hyperv.service import Caller
 from provisioner.lab.world.world import World
 from tests.engine.cmdlets.harness import EngineHome
 

@@ -32,12 +32,14 @@ class Obedient(NullGuests):
         self._world = world
 
     def shut_down(self, vm: Vm) -> bool:
-        self._kernel.after(20.0, "guest shuts down", lambda: self._world.hyperv.powered_off(vm.id))
+        self._kernel.after(20.0, "guest shuts down", lambda: self._world.hyperv.power.powered_off(vm.id))
         return True
 
     def stations(self) -> list[tuple[str, str]]:
         running = [
-            vm for vm in self._kernel.state.host.vms.values() if vm.state == "Running" and self._world.hyperv.lan_up(vm)
+            vm
+            for vm in self._kernel.state.host.vms.values()
+            if vm.state == "Running" and self._world.hyperv.power.lan_up(vm)
         ]
         return [(vm.nics[0].mac, f"192.0.2.{150 + number}") for number, vm in enumerate(running)]
 

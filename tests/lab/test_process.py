@@ -109,9 +109,9 @@ world.start()
 Saver(world, folder).start()
 with world.kernel.lock:
     if sys.argv[2] == "removed":
-        world.hyperv.begin_remove_switch(world.hyperv.get_switches("LAB")[0].id, lambda: None)
+        world.hyperv.switches.begin_remove_switch(world.hyperv.switches.get_switches("LAB")[0].id, lambda: None)
     else:
-        world.hyperv.begin_new_switch("LAB", lambda error: None, adapter_name="Ethernet", notes="x")
+        world.hyperv.switches.begin_new_switch("LAB", lambda error: None, adapter_name="Ethernet", notes="x")
 while '"name":"LAB"' not in ((folder / FILE).read_text() if (folder / FILE).exists() else "") or world.state.lan.link.up:
     time.sleep(0.01)
 print("in the middle", flush=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 from provisioner.lab.functions.api import ErrorRecord, Streams, Terminating
 from provisioner.lab.world.hyperv import Caller, CmdletError, HyperV
+from provisioner.lab.world.hyperv.service import SECONDS, VmView
 from provisioner.lab.world.storage import FileFault, Storage
-from provisioner.lab.world.vmms import SECONDS, VmView
 from provisioner.lab.world.world import World
 
 Result = dict[str, Any]
@@ -54,7 +54,7 @@ class Call:
     def vms(self) -> list[VmView]:
         """All VMs. Hyper-V that does not answer is an error, never an empty list."""
         self.world.kernel.spend(SECONDS["get"])
-        return self.hyperv.get_vms()
+        return self.hyperv.vms.get_vms()
 
     def vm(self, vm_id: str) -> VmView:
         """The VM of an id; VMNotFound where a good list of all VMs does not have it."""

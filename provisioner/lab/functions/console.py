@@ -16,7 +16,7 @@ def get_console(call: Call, arguments: Arguments) -> Iterator[Result]:
     view = call.vm(vm_id)
     if view.vm.state != "Running":
         raise refuse("VMNotRunning", "InvalidOperation", f"The VM '{view.name}' is {view.vm.state}.", vm_id)
-    answer, image = call.hyperv.thumbnail(view.id, width, height)
+    answer, image = call.hyperv.console.thumbnail(view.id, width, height)
     if answer != 0:
         text = f"Hyper-V gives no picture of '{view.name}': {answer}."
         raise refuse(f"HyperV.{answer}", "InvalidResult", text, vm_id)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, cluster_of, find_mark, refuse
 from provisioner.lab.functions.vms_get import RECORD, folder_record
+from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.storage import FileFault, key
-from provisioner.lab.world.vmms import VmView
 
 LOCKED_BOUND_S = 30.0
 """A merge or a virus scanner holds files for a while after the VM is gone."""

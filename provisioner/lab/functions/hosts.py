@@ -33,7 +33,7 @@ def get_host(call: Call, _arguments: Arguments) -> Iterator[Result]:
             "IsHyperVAdministrator": call.caller.hyperv_administrator,
             "Processors": host.processors,
             "MemoryTotalBytes": host.memory_bytes,
-            "MemoryFreeBytes": call.hyperv.memory_free_bytes(),
+            "MemoryFreeBytes": call.hyperv.service.memory_free_bytes(),
             "TimeUtc": call.now_utc(),
             "BootedUtc": iso(datetime.fromtimestamp(host.booted_utc, UTC)),
             "DiskFolder": host.disk_folder if knows_hyperv else "",

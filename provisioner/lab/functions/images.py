@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from provisioner.lab.functions.call import Arguments, Call, Result, compact, iso, refuse, remove_empty
 from provisioner.lab.functions.hosts import image_folder
 from provisioner.lab.world.downloads import DownloadFailed, sha256_of
+from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.state import HostFile
 from provisioner.lab.world.storage import FileFault, key
-from provisioner.lab.world.vmms import VmView
 
 HASH_BYTES_PER_S = 150_000_000.0
 FRESH_S = 600.0

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from provisioner.lab.functions.call import Arguments, Call, Result, refuse
 from provisioner.lab.functions.vms_get import vm_again
+from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.storage import key
-from provisioner.lab.world.vmms import VmView
 
 
 def mount_iso(call: Call, arguments: Arguments) -> Iterator[Result]:
@@ -30,9 +30,9 @@ def insert_iso(call: Call, view: VmView, path: str) -> bool:
         return False
     if drives:
         first = drives[0]
-        call.hyperv.set_dvd(view.id, path, number=first.controller_number, location=first.controller_location)
+        call.hyperv.disks.set_dvd(view.id, path, number=first.controller_number, location=first.controller_location)
     else:
-        call.hyperv.add_dvd(view.id, path, number=0, location=1)
+        call.hyperv.disks.add_dvd(view.id, path, number=0, location=1)
     return True
 
 
@@ -43,7 +43,7 @@ def dismount_iso(call: Call, arguments: Arguments) -> Iterator[Result]:
         if full and call.what_if:
             return
         if full:
-            call.hyperv.set_dvd(view.id, "")
+            call.hyperv.disks.set_dvd(view.id, "")
         yield vm_again(call, view.id, changed=full)
 
     yield from call.each(arguments["Id"], work)

@@ -90,7 +90,7 @@ def start_new(
     before = replace(found)
 
     def make() -> None:
-        world.hyperv.begin_new_switch(
+        world.hyperv.switches.begin_new_switch(
             name,
             made,
             adapter_name=adapter,
@@ -112,7 +112,7 @@ def start_new(
 def start_remove(world: World, switch: VirtualSwitch) -> None:
     """Registers and starts the job that removes a switch."""
     job = _Job(world, switch.name, "Remove")
-    job.start(lambda: world.hyperv.begin_remove_switch(switch.id, lambda: job.end("Done")))
+    job.start(lambda: world.hyperv.switches.begin_remove_switch(switch.id, lambda: job.end("Done")))
 
 
 class _Job:
@@ -175,12 +175,12 @@ class _Job:
 
     def _undo(self) -> None:
         hyperv = self._world.hyperv
-        switch = next((s for s in hyperv.get_switches() if s.name == self._name), None)
+        switch = next((s for s in hyperv.switches.get_switches() if s.name == self._name), None)
         message = "The host had no default gateway and nobody confirmed that it can be reached."
         if switch is None:
             self.end("Undone", "SwitchUndone", message)
         else:
-            hyperv.begin_remove_switch(switch.id, lambda: self.end("Undone", "SwitchUndone", message))
+            hyperv.switches.begin_remove_switch(switch.id, lambda: self.end("Undone", "SwitchUndone", message))
 
     def _confirmed(self) -> bool:
         try:

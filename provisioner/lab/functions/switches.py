@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from provisioner.lab.functions import switch_job
 from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, cluster_of, find_mark, refuse
 from provisioner.lab.functions.switch_job import JobRecord
+from provisioner.lab.world.hyperv.service import DEFAULT_SWITCH_ID, SECONDS
 from provisioner.lab.world.state import NetAdapter, VirtualSwitch
-from provisioner.lab.world.vmms import DEFAULT_SWITCH_ID, SECONDS
 
 CONFIRM_BOUND_S = 10.0
 
@@ -19,7 +19,7 @@ def get_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     name = arguments.get("Name")
     if name:
         yield _result(call, name, changed=False)
-    for switch in call.hyperv.get_switches() if not name or arguments["Marked"] else ():
+    for switch in call.hyperv.switches.get_switches() if not name or arguments["Marked"] else ():
         if not name or (switch.name.lower() != name.lower() and find_mark(switch.notes)):
             yield _result(call, switch.name, changed=False)
 
@@ -103,7 +103,7 @@ def set_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     lines = [mark if line == before else line for line in re.split("\r?\n", switch.notes)]
     if call.what_if:
         return
-    call.hyperv.set_switch(switch.id, notes="\n".join(lines))
+    call.hyperv.switches.set_switch(switch.id, notes="\n".join(lines))
     yield _result(call, name, changed=True)
 
 
@@ -143,7 +143,7 @@ def _check_administrator(call: Call, name: str) -> None:
 
 
 def _find(call: Call, name: str) -> VirtualSwitch | None:
-    return next((switch for switch in call.hyperv.get_switches() if switch.name.lower() == name.lower()), None)
+    return next((switch for switch in call.hyperv.switches.get_switches() if switch.name.lower() == name.lower()), None)
 
 
 def _physical(call: Call, name: str) -> NetAdapter | None:
@@ -185,7 +185,7 @@ def _kind(switch: VirtualSwitch) -> str:
 
 
 def _vm_names(call: Call, switch: VirtualSwitch) -> list[str]:
-    return [view.name for view in call.hyperv.get_vms() if any(nic.switch_id == switch.id for nic in view.vm.nics)]
+    return [view.name for view in call.hyperv.vms.get_vms() if any(nic.switch_id == switch.id for nic in view.vm.nics)]
 
 
 def _empty(name: str) -> Result:

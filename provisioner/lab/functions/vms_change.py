@@ -20,9 +20,9 @@ from provisioner.lab.functions.call import (
 )
 from provisioner.lab.functions.vms_get import mark_of, vm_again
 from provisioner.lab.world.hyperv import CmdletError
-from provisioner.lab.world.hyperv_settings import boot_entry
-from provisioner.lab.world.hyperv_vms import VmSettings
-from provisioner.lab.world.vmms import VmView
+from provisioner.lab.world.hyperv.devices import boot_entry
+from provisioner.lab.world.hyperv.service import VmView
+from provisioner.lab.world.hyperv.vms import VmSettings
 
 SHUTDOWN_BOUND_S = 120.0
 ACTIONS = VmSettings(
@@ -80,13 +80,13 @@ def _changes(call: Call, arguments: Arguments, view: VmView, vms: list[VmView]) 
         yield from _connection(call, arguments["SwitchName"], view)
     if differs("Cpus", vm.cpus):
         cpus = arguments["Cpus"]
-        yield _Change("Cpus", True, lambda: hyperv.set_vm(vm.id, cpus=cpus))
+        yield _Change("Cpus", True, lambda: hyperv.vms.set_vm(vm.id, cpus=cpus))
     if differs("MemoryBytes", vm.memory_bytes):
         memory = arguments["MemoryBytes"]
-        apply = partial(hyperv.set_vm, vm.id, memory_bytes=memory)
+        apply = partial(hyperv.vms.set_vm, vm.id, memory_bytes=memory)
         yield _Change("MemoryBytes", True, apply)
     if arguments["StaticMemory"] and vm.dynamic_memory:
-        apply = partial(hyperv.set_vm, vm.id, dynamic_memory=False)
+        apply = partial(hyperv.vms.set_vm, vm.id, dynamic_memory=False)
         yield _Change("StaticMemory", True, apply)
     if "MacAddress" in arguments:
         mac = bare_mac(arguments["MacAddress"])
@@ -94,24 +94,24 @@ def _changes(call: Call, arguments: Arguments, view: VmView, vms: list[VmView]) 
             check_mac(vms, arguments["MacAddress"], view.id)
             yield _Change("MacAddress", True, partial(_set_mac, call, vm.id, mac))
     if arguments["SecureBootOff"] and vm.generation != 1 and vm.secure_boot:
-        apply_off = partial(hyperv.set_firmware, vm.id, secure_boot=False)
+        apply_off = partial(hyperv.firmware.set_firmware, vm.id, secure_boot=False)
         yield _Change("SecureBootOff", True, apply_off)
     wanted = wanted_boot_order(view)
     if arguments["FixBootOrder"] and _kinds(view, wanted) != _kinds(view, vm.boot_order):
-        apply_order = partial(hyperv.set_firmware, vm.id, boot_order=wanted)
+        apply_order = partial(hyperv.firmware.set_firmware, vm.id, boot_order=wanted)
         yield _Change("FixBootOrder", True, apply_order)
     if differs("VlanId", nic.vlan_id if nic else 0):
         vlan = arguments["VlanId"]
-        yield _Change("VlanId", False, lambda: hyperv.set_vlan(vm.id, vlan))
+        yield _Change("VlanId", False, lambda: hyperv.adapters.set_vlan(vm.id, vlan))
     if differs("StartDelaySeconds", vm.start_delay_s):
         delay = arguments["StartDelaySeconds"]
-        apply = partial(hyperv.set_vm, vm.id, start_delay_s=delay)
+        apply = partial(hyperv.vms.set_vm, vm.id, start_delay_s=delay)
         yield _Change("StartDelaySeconds", False, apply)
     if arguments["FixActions"] and any(getattr(vm, field) != value for field, value in ACTIONS.items()):
-        yield _Change("FixActions", False, partial(hyperv.set_vm, vm.id, **ACTIONS))
+        yield _Change("FixActions", False, partial(hyperv.vms.set_vm, vm.id, **ACTIONS))
     if arguments["FixNotes"] and find_mark(vm.notes) != arguments["Mark"]:
         notes = with_mark(vm.notes, arguments["Mark"])
-        yield _Change("FixNotes", False, partial(hyperv.set_vm, vm.id, notes=notes))
+        yield _Change("FixNotes", False, partial(hyperv.vms.set_vm, vm.id, notes=notes))
     yield from _growth(call, arguments, view)
 
 
@@ -126,22 +126,22 @@ def _connection(call: Call, name: str, view: VmView) -> Iterator[_Change]:
 
 def _connect(call: Call, vm_id: str, name: str) -> None:
     _with_adapter(call, vm_id)
-    call.hyperv.connect_adapter(vm_id, no_pattern(name))
+    call.hyperv.adapters.connect_adapter(vm_id, no_pattern(name))
 
 
 def _set_mac(call: Call, vm_id: str, mac: str) -> None:
     _with_adapter(call, vm_id)
-    call.hyperv.set_mac(vm_id, mac)
+    call.hyperv.adapters.set_mac(vm_id, mac)
 
 
 def _with_adapter(call: Call, vm_id: str) -> None:
     """A VM has a network adapter afterwards."""
-    if not call.hyperv.get_vm(vm_id).vm.nics:
-        call.hyperv.add_adapter(vm_id)
+    if not call.hyperv.vms.get_vm(vm_id).vm.nics:
+        call.hyperv.adapters.add_adapter(vm_id)
 
 
 def check_switch(call: Call, name: str) -> None:
-    if not any(other.name.lower() == name.lower() for other in call.hyperv.get_switches()):
+    if not any(other.name.lower() == name.lower() for other in call.hyperv.switches.get_switches()):
         raise refuse("VMSwitchNotFound", "ObjectNotFound", f"There is no virtual switch '{name}'.", name)
 
 
@@ -168,12 +168,12 @@ def _growth(call: Call, arguments: Arguments, view: VmView) -> Iterator[_Change]
     if "DiskBytes" not in arguments or not view.vm.hard_drives:
         return
     path, size = view.vm.hard_drives[0].path, arguments["DiskBytes"]
-    now = call.hyperv.get_vhd(path).size_bytes
+    now = call.hyperv.disks.get_vhd(path).size_bytes
     if size < now:
         text = f"The disk of '{view.name}' has {now} bytes and cannot be made smaller."
         raise refuse("VMDiskShrink", "InvalidArgument", text, arguments["Id"])
     if size > now:
-        yield _Change("DiskBytes", False, lambda: call.hyperv.resize_vhd(path, size))
+        yield _Change("DiskBytes", False, lambda: call.hyperv.disks.resize_vhd(path, size))
 
 
 def wanted_boot_order(view: VmView) -> list[str]:
@@ -204,9 +204,9 @@ def start_one(call: Call, view: VmView, target: str) -> None:
     """Starts a VM, or lets a paused one go on, and says what it lacks where it does not start."""
     try:
         if view.vm.state == "Paused":
-            call.hyperv.resume_vm(view.id)
+            call.hyperv.power.resume_vm(view.id)
         else:
-            call.hyperv.start_vm(view.id)
+            call.hyperv.power.start_vm(view.id)
     except CmdletError as error:
         if error.id == "OutOfMemory" or "0x800705AA" in error.message:
             raise refuse("VMNoMemory", "ResourceUnavailable", error.message, target) from error
@@ -261,8 +261,8 @@ def _ask(call: Call, vm_id: str, *, turn_off: bool) -> _Asked:
             return item
         item.changed = True
         if turn_off:
-            call.hyperv.stop_vm(view.id, turn_off=True)
-        elif view.vm.state != "Stopping" and not call.hyperv.request_shutdown(view.id):
+            call.hyperv.power.stop_vm(view.id, turn_off=True)
+        elif view.vm.state != "Stopping" and not call.hyperv.power.request_shutdown(view.id):
             text = f"The guest of '{view.name}' does not answer to a request to shut down."
             raise refuse("VMStopTimeout", "OperationTimeout", text, vm_id)
     except (Terminating, CmdletError) as error:

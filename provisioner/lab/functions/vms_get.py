@@ -7,10 +7,10 @@ import ntpath
 from collections.abc import Iterator
 
 from provisioner.lab.functions.call import Arguments, Call, Result, by_id, cluster_of, compact, find_mark
-from provisioner.lab.world.hyperv_settings import boot_entry
+from provisioner.lab.world.hyperv.devices import boot_entry
+from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.state import DvdDrive, HardDrive
 from provisioner.lab.world.storage import FileFault
-from provisioner.lab.world.vmms import VmView
 
 RECORD = "provision.json"
 """Lies in a VM's folder before there is a VM, and carries its mark."""
@@ -28,7 +28,7 @@ def get_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
 
 def vm_again(call: Call, vm_id: str, *, changed: bool) -> Result:
     """The VM, read anew after a change."""
-    return vm_result(call, call.hyperv.get_vm(vm_id), changed=changed)
+    return vm_result(call, call.hyperv.vms.get_vm(vm_id), changed=changed)
 
 
 def vm_result(call: Call, view: VmView, *, changed: bool) -> Result:

@@ -31,8 +31,8 @@ from provisioner.lab.functions.vms_change import (
 )
 from provisioner.lab.functions.vms_get import RECORD, folder_mark, mark_of, vm_again
 from provisioner.lab.world.hyperv import CmdletError
+from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.storage import FileFault, key
-from provisioner.lab.world.vmms import VmView
 
 UNDO_S = 5.0
 
@@ -102,7 +102,7 @@ def _make(call: Call, arguments: Arguments, vms: list[VmView], view: VmView | No
         if made is not None:
             _undo(call, made, folder, keep_disk=kept)
         raise _explained(error, disk, folder) from error
-    return call.hyperv.get_vm(view.id)
+    return call.hyperv.vms.get_vm(view.id)
 
 
 def _prepare_folder(call: Call, vms: list[VmView], folder: str, disk: str, mark: str) -> bool:
@@ -137,7 +137,7 @@ def _prepare_folder(call: Call, vms: list[VmView], folder: str, disk: str, mark:
 def _never_written(call: Call, disk: str) -> bool:
     """A dynamic disk takes its first block from the volume with the first write. One that cannot be read counts as written."""
     try:
-        seen = call.hyperv.get_vhd(disk)
+        seen = call.hyperv.disks.get_vhd(disk)
     except CmdletError:
         return False
     return seen.kind == "Dynamic" and seen.file_bytes < seen.block_bytes
@@ -160,7 +160,7 @@ def _write_record(call: Call, folder: str, mark: str, vm_id: str) -> None:
 
 def _new_vm(call: Call, arguments: Arguments, folder: str) -> VmView:
     try:
-        return call.hyperv.new_vm(
+        return call.hyperv.vms.new_vm(
             arguments["Name"],
             generation=2,
             memory_bytes=arguments["MemoryBytes"],
@@ -174,31 +174,31 @@ def _new_vm(call: Call, arguments: Arguments, folder: str) -> VmView:
 
 
 def _equip(call: Call, arguments: Arguments, vm_id: str, disk: str) -> None:
-    hyperv, view = call.hyperv, call.hyperv.get_vm(vm_id)
-    hyperv.set_vm(
+    hyperv, view = call.hyperv, call.hyperv.vms.get_vm(vm_id)
+    hyperv.vms.set_vm(
         vm_id,
         dynamic_memory=False,
         memory_bytes=arguments["MemoryBytes"],
         cpus=arguments["Cpus"],
         start_delay_s=arguments["StartDelaySeconds"],
     )
-    hyperv.set_vm(vm_id, **ACTIONS)
+    hyperv.vms.set_vm(vm_id, **ACTIONS)
     if not view.vm.hard_drives:
         if call.world.storage.find(disk) is None:
-            hyperv.new_vhd(disk, arguments["DiskBytes"])
-        hyperv.add_hard_drive(vm_id, disk, number=0, location=0)
+            hyperv.disks.new_vhd(disk, arguments["DiskBytes"])
+        hyperv.disks.add_hard_drive(vm_id, disk, number=0, location=0)
     insert_iso(call, view, arguments["IsoPath"])
-    hyperv.connect_adapter(vm_id, no_pattern(arguments["SwitchName"]))
-    hyperv.set_mac(vm_id, bare_mac(arguments["MacAddress"]))
-    hyperv.set_vlan(vm_id, arguments["VlanId"])
-    hyperv.set_firmware(vm_id, secure_boot=False, boot_order=wanted_boot_order(hyperv.get_vm(vm_id)))
-    hyperv.set_vm(vm_id, notes=with_mark(view.vm.notes, arguments["Mark"]))
+    hyperv.adapters.connect_adapter(vm_id, no_pattern(arguments["SwitchName"]))
+    hyperv.adapters.set_mac(vm_id, bare_mac(arguments["MacAddress"]))
+    hyperv.adapters.set_vlan(vm_id, arguments["VlanId"])
+    hyperv.firmware.set_firmware(vm_id, secure_boot=False, boot_order=wanted_boot_order(hyperv.vms.get_vm(vm_id)))
+    hyperv.vms.set_vm(vm_id, notes=with_mark(view.vm.notes, arguments["Mark"]))
 
 
 def _undo(call: Call, made: VmView, folder: str, *, keep_disk: bool) -> None:
     """Best effort: the failure that led here is the one to tell. A disk that was there before stays, in a folder of ours."""
     try:
-        call.hyperv.remove_vm(made.id)
+        call.hyperv.vms.remove_vm(made.id)
         if not keep_disk:
             delete_folder(call, folder, UNDO_S)
     except (CmdletError, FileFault) as error:

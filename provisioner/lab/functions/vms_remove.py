@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, by_id, cluster_of, refuse
 from provisioner.lab.functions.folders import LOCKED_BOUND_S, delete_folder, marked_folders, users_of
 from provisioner.lab.functions.vms_get import folder_mark, mark_of, vm_result
+from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.storage import key
-from provisioner.lab.world.vmms import VmView
 
 
 def remove_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
@@ -28,8 +28,8 @@ def remove_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
         if not call.what_if:
             result = vm_result(call, view, changed=True)
             if view.vm.state != "Off":
-                call.hyperv.stop_vm(view.id, turn_off=True)
-            call.hyperv.remove_vm(view.id)
+                call.hyperv.power.stop_vm(view.id, turn_off=True)
+            call.hyperv.vms.remove_vm(view.id)
             disks = [drive.path for drive in view.vm.hard_drives]
             _delete_files(call, view.id, cluster, view.vm.path, disks, keep_record=keep)
             for folder in [] if keep else _left_folders(call, vms, view.id, cluster):  # its storage was moved
@@ -41,7 +41,7 @@ def remove_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
 
 def _delete_files(call: Call, vm_id: str, cluster: str, folder: str, disks: list[str], *, keep_record: bool) -> None:
     """The whole folder where its record bears our mark and no other VM is in it; else the VM's own disks that lie in it."""
-    others = [view for view in call.hyperv.get_vms() if view.id != vm_id]
+    others = [view for view in call.hyperv.vms.get_vms() if view.id != vm_id]
     if not users_of(others, folder) and cluster_of(folder_mark(call, folder, vm_id)) == cluster:
         gone = delete_folder(call, folder, LOCKED_BOUND_S, keep_record=keep_record)
     else:

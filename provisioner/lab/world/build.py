@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from provisioner.lab.world.clock import HandClock, RunningClock, WorldClock
 from provisioner.lab.world.durable import Kept
+from provisioner.lab.world.hyperv.service import DEFAULT_SWITCH_ID
 from provisioner.lab.world.interfaces import Guests
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.network import ROUTER_MAC
@@ -26,7 +27,6 @@ from provisioner.lab.world.state import (
     WindowsHost,
 )
 from provisioner.lab.world.storage import key
-from provisioner.lab.world.vmms import DEFAULT_SWITCH_ID
 from provisioner.lab.world.world import World
 
 GIB = 1024**3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from provisioner.lab.world.hyperv_errors import CmdletError
+from provisioner.lab.world.hyperv.errors import CmdletError
 
 if TYPE_CHECKING:
     from provisioner.lab.world.state import Vm
@@ -19,7 +19,7 @@ class NoSuchVmError(ValueError):
 def delete_vm(world: World, name: str, *, files: bool) -> None:
     """Turn off, Delete: the disk and the folder stay, as Hyper-V Manager leaves them. `files`: the folder is deleted too."""
     vm = _vm(world, name)
-    world.hyperv.cut_power(vm.id)
+    world.hyperv.power.cut_power(vm.id)
     del world.state.host.vms[vm.id]
     world.kernel.note("vm_removed", vm.id, name=vm.name)
     world.kernel.changed("vm", vm.id)
@@ -30,7 +30,7 @@ def delete_vm(world: World, name: str, *, files: bool) -> None:
 def delete_disk(world: World, name: str) -> None:
     """Turn off, and the file of its disk is deleted; the VM stays."""
     vm = _vm(world, name)
-    world.hyperv.cut_power(vm.id)
+    world.hyperv.power.cut_power(vm.id)
     for drive in vm.hard_drives:
         if world.storage.find(drive.path) is not None:
             world.storage.delete(drive.path)
@@ -70,7 +70,7 @@ def copy_vm(world: World, name: str, *, listed_first: bool) -> None:
 def pause_vm(world: World, name: str) -> None:
     vm = _vm(world, name)
     try:
-        world.hyperv.suspend(vm.id)
+        world.hyperv.power.suspend(vm.id)
     except CmdletError as refusal:
         raise NoSuchVmError(refusal.message) from refusal
 
@@ -80,7 +80,7 @@ def lose_storage(world: World, name: str) -> None:
     vm = _vm(world, name)
     if vm.state not in ("Running", "Paused"):
         raise NoSuchVmError(f"{name} is {vm.state}: only a VM that runs can lose its storage")
-    world.hyperv.set_state(vm.id, "PausedCritical")
+    world.hyperv.power.set_state(vm.id, "PausedCritical")
 
 
 def _vm(world: World, name: str) -> Vm:

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from provisioner.lab.private_files import write_private
 from provisioner.lab.world.kernel import SYNCED, Kernel
-from provisioner.lab.world.state import Link, State
+from provisioner.lab.world.state import STOPPED, Link, State
 from provisioner.lab.world.tasks import RUNNING, TERMINATED
 from provisioner.lab.world.world import World
 
@@ -68,7 +68,7 @@ def restore(data: Mapping[str, Any]) -> Kept:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise NotDurable(f"this lab's file cannot be read: {error}") from error
     for vm in state.host.vms.values():
-        if vm.state not in ("Off", "Saved"):
+        if vm.state not in STOPPED:
             vm.state, vm.ran_before_host_stopped = "Off", True
     for task in state.host.tasks.values():
         if task.last_result == RUNNING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.lab.descriptor import Refused
 from provisioner.lab.world import by_hand
-from provisioner.lab.world.hyperv_vms import DYNAMIC_MAC
+from provisioner.lab.world.hyperv.service import DYNAMIC_MAC
 from provisioner.lab.world.state import ForeignMachine, Injection, Vm, VmNic
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _host_reboot(world: World, _place: str, seconds: float) -> None:
 
 
 def _vmms_stopped(world: World, _place: str, seconds: float) -> None:
-    world.hyperv.stop_service(seconds)
+    world.hyperv.service.stop_service(seconds)
 
 
 def _module_missing(world: World, _place: str, _value: float) -> None:
@@ -243,7 +243,7 @@ def _disk_full(world: World, place: str, left: float) -> None:
 
 def _memory_short(world: World, _place: str, left: float) -> None:
     host = world.state.host
-    taken = max(0, world.hyperv.memory_free_bytes() - int(left))
+    taken = max(0, world.hyperv.service.memory_free_bytes() - int(left))
     host.memory_used_bytes += taken
     host.memory_taken_bytes += taken
     world.kernel.changed("host")
@@ -360,7 +360,7 @@ _AT_ONCE: dict[str, Callable[[World, str, float], None]] = {
 
 def _start_vmms(world: World) -> Iterator[str]:
     if world.state.host.vmms != "Running":
-        world.hyperv.start_service()
+        world.hyperv.service.start_service()
         yield "vmms-stopped: the service runs again"
 
 

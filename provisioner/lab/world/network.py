@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from provisioner.lab.world.hyperv_errors import CmdletError, bind_failed
+from provisioner.lab.world.hyperv.errors import CmdletError, bind_failed
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.registry import Registry
 from provisioner.lab.world.state import STANDS_STILL, NetAdapter, VirtualSwitch, Vm

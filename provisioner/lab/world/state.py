@@ -130,6 +130,8 @@ class VmNic:
     vlan_id: int = 0
 
 
+STOPPED = ("Off", "Saved")
+"""States in which a VM takes no memory and holds no file."""
 STANDS_STILL = ("Paused", "PausedCritical")
 """States in which the guest does nothing and is not heard, its memory taken all the same."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.state import DvdDrive, HardDrive, HostFile, Vm
+from provisioner.lab.world.state import STOPPED, DvdDrive, HardDrive, HostFile, Vm
 
 RECORD_BYTES = 4096
 """What a small file takes on the volume at least: one cluster."""
@@ -127,8 +127,7 @@ class Storage:
             return [
                 vm
                 for vm in self._kernel.state.host.vms.values()
-                if vm.state not in ("Off", "Saved")
-                and any(drive.path and key(drive.path) == wanted for drive in drives_of(vm))
+                if vm.state not in STOPPED and any(drive.path and key(drive.path) == wanted for drive in drives_of(vm))
             ]
 
     def locked(self, path: str) -> bool:
@@ -140,6 +139,13 @@ class Storage:
             )
 
     # -- changing
+
+    def lock_disks(self, vm: Vm, seconds: float) -> None:
+        """Something (a merge, a virus scanner) holds the disks of a VM for at least that long."""
+        with self._kernel.lock:
+            for drive in vm.hard_drives:
+                if (file := self.find(drive.path)) is not None:
+                    file.locked_until = max(file.locked_until, self._kernel.now() + seconds)
 
     def require_room(self, path: str, size_bytes: int) -> None:
         """Refuses a path whose volume is not there or has no room for a file of that size in place of what is at the path."""

@@ -6,10 +6,10 @@ import copy
 import threading
 from collections.abc import Callable
 
-from provisioner.lab.world.hyperv_errors import CmdletError
+from provisioner.lab.world.hyperv.errors import CmdletError
+from provisioner.lab.world.hyperv.service import SYSTEM, Caller
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import ScheduledTask
-from provisioner.lab.world.vmms import SYSTEM, Caller
 
 READY, RUNNING, DONE, TERMINATED = 267011, 267009, 0, 267014
 """LastTaskResult: has not run yet, runs now, ended well, was ended."""

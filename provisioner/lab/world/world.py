@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from provisioner.lab.world.downloads import Downloads
 from provisioner.lab.world.hyperv import Caller, HyperV
+from provisioner.lab.world.hyperv.service import ManagementService
 from provisioner.lab.world.interfaces import Guests, KubeRules
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.network import Network
@@ -23,7 +24,7 @@ class World:
         self.storage = Storage(kernel)
         self.storage.disk_deleted = self._disk_deleted
         self.network = Network(kernel, self.registry)
-        self.hyperv = HyperV(kernel, self.storage, self.network, self.registry)
+        self.hyperv = HyperV(ManagementService(kernel, self.storage, self.network, self.registry))
         self.downloads = Downloads(kernel, self.network, self.storage)
         self.tasks = Tasks(kernel)
         self.routes = LoopbackRoutes(kernel)
@@ -76,14 +77,14 @@ class World:
             host.neighbors.clear()
             self.network.power(on=True)
             self.kernel.note("host_booted", host.name)
-            self.hyperv.start_automatically()
+            self.hyperv.power.start_automatically()
 
     def reboot_host(self, seconds: float = 60.0) -> None:
         """The host goes down now and comes up after that many seconds. VMs lose their power, tasks end."""
         with self.kernel.lock:
             self.session += 1
             self.kernel.note("host_down", self.state.host.name, seconds=seconds)
-            self.hyperv.cut_all()
+            self.hyperv.power.cut_all()
             self.tasks.end_all()
             self.network.power(on=False)
             self.kernel.after(seconds, "host boots", self.boot)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from provisioner.lab.world.hyperv_errors import CmdletError
-from provisioner.lab.world.vmms import Caller
+from provisioner.lab.world.hyperv.errors import CmdletError
+from provisioner.lab.world.hyperv.service import Caller
 from tests.engine.cmdlets.description import Cmdlet, description
 
 Object = dict[str, Any]

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from provisioner.lab.world.hyperv.service import Caller
 from provisioner.lab.world.tasks import TERMINATED
-from provisioner.lab.world.vmms import Caller
 from provisioner.lab.world.world import World
 from tests.engine.cmdlets.behaviours import Behaviour, Surroundings
 from tests.engine.cmdlets.behaviours.table import BEHAVIOURS

@@ -24,8 +24,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from provisioner.lab.world.hyperv_errors import CmdletError
-from provisioner.lab.world.vmms import Caller
+from provisioner.lab.world.hyperv.errors import CmdletError
+from provisioner.lab.world.hyperv.service import Caller
 from tests.engine.cmdlets.behaviours import Behaviour, Surroundings
 from tests.engine.cmdlets.call import Call, ShellError, Stopped
 from tests.engine.cmdlets.description import description

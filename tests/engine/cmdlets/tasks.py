@@ -10,8 +10,8 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING
 
+from provisioner.lab.world.hyperv.service import SYSTEM
 from provisioner.lab.world.state import ScheduledTask
-from provisioner.lab.world.vmms import SYSTEM
 
 if TYPE_CHECKING:
     from tests.engine.cmdlets.harness import EngineHome

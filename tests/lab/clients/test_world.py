@@ -71,7 +71,7 @@ def lab(tmp_path: Path) -> Iterator[Served]:
     def guests(world: World) -> Guests:
         made["kube"] = LabKube(world.kernel)
         world.use_kube(made["kube"])
-        guests = made["guests"] = TalosGuests(world.kernel, world.hyperv, made["kube"])
+        guests = made["guests"] = TalosGuests(world.kernel, world.hyperv.power, made["kube"])
         return guests
 
     world = new_world(clock=RunningClock(SPEED), guests=guests, accounts=[Account(USER, PASSWORD)])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from provisioner.lab.world.vmms import Caller
+from provisioner.lab.world.hyperv.service import Caller
 from provisioner.lab.world.world import World
 from tests.engine.cmdlets.behaviours import Behaviour
 from tests.engine.cmdlets.behaviours.table import BEHAVIOURS

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from provisioner.lab.world.faults import inject
-from provisioner.lab.world.vmms import Caller
+from provisioner.lab.world.hyperv.service import Caller
 from provisioner.lab.world.world import World
 from tests.lab.cmdlets.helpers import HYPERV, Engine
 

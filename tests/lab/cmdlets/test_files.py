@@ -64,7 +64,7 @@ def test_a_large_file_is_known_again_where_it_is_moved_to(tree: FileTree, world:
     gone: list[str] = []
     world.storage.disk_deleted = lambda file: gone.append(file.path)
     put_iso(world)
-    world.hyperv.stop_vm(next(iter(world.state.host.vms)), turn_off=True)
+    world.hyperv.power.stop_vm(next(iter(world.state.host.vms)), turn_off=True)
     world.kernel.advance(60)
     tree.sync()
     images = tree.root / "C/ProgramData/Images"
@@ -139,7 +139,7 @@ def test_spellings_of_a_path(tree: FileTree, said: str, path: str) -> None:
 def test_names_keep_the_case_they_were_written_in(tree: FileTree, world: World) -> None:
     tree.windows_path("D:\\VMs\\CP-1\\Disk.vhdx")
     world.storage.make_folder("D:\\VMs\\CP-1")
-    world.hyperv.new_vhd("D:\\VMs\\CP-1\\Disk.vhdx", 1024**3)
+    world.hyperv.disks.new_vhd("D:\\VMs\\CP-1\\Disk.vhdx", 1024**3)
     tree.sync()
     assert (tree.root / "D/VMs/CP-1/Disk.vhdx").is_file()
     assert world.storage.find("d:\\vms\\cp-1\\disk.VHDX") is not None

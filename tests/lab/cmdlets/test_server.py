@@ -13,7 +13,7 @@ import pytest
 
 from provisioner.lab.world.build import new_world
 from provisioner.lab.world.clock import HandClock
-from provisioner.lab.world.vmms import Caller
+from provisioner.lab.world.hyperv.service import Caller
 from provisioner.lab.world.world import World
 from tests.engine.cmdlets.harness import ADMINISTRATOR, EngineHome
 

@@ -26,7 +26,7 @@ class Whole:
     def _talos(self, world: World) -> TalosGuests:
         kube = LabKube(world.kernel)
         world.use_kube(kube)
-        self.guests = TalosGuests(world.kernel, world.hyperv, kube)
+        self.guests = TalosGuests(world.kernel, world.hyperv.power, kube)
         return self.guests
 
     def up(self) -> dict[str, dict[str, Any]]:

@@ -6,10 +6,11 @@ import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from provisioner.lab.world.hyperv_settings import INTEGRATION_SERVICES, boot_entry
-from provisioner.lab.world.hyperv_vms import DYNAMIC_MAC
+from provisioner.lab.world.hyperv.devices import boot_entry
+from provisioner.lab.world.hyperv.service import DYNAMIC_MAC
 from provisioner.lab.world.state import State, Vm
 from provisioner.lab.world.storage import drives_of, key
+from tests.engine.hyperv import INTEGRATION_SERVICES
 
 STOPPED = ("Off", "Saved")
 STATES = {*STOPPED, "Running", "Paused", "Starting", "Stopping", "Saving", "Reset", "ForceShutdown"}

@@ -131,7 +131,7 @@ class TalkingGuests:
         self.on.pop(vm.id, None)
 
     def shut_down(self, vm: Vm) -> bool:
-        self.world.kernel.after(self.shutdown_s, "guest shuts down", lambda: self.world.hyperv.powered_off(vm.id))
+        self.world.kernel.after(self.shutdown_s, "guest shuts down", lambda: self.world.hyperv.power.powered_off(vm.id))
         return True
 
     def of(self, vm_id: str) -> Guest | None:

@@ -30,11 +30,11 @@ DISK = "D:\\VMs\\cp-1\\cp-1.vhdx"
 def state() -> State:
     """A host with a running Talos machine from its disk."""
     world = with_switch()
-    vm = world.hyperv.new_vm("cp-1", generation=2, path="D:\\VMs", switch_name="LAB", memory_bytes=4 * GIB)
-    world.hyperv.new_vhd(DISK, 20 * GIB)
-    world.hyperv.add_hard_drive(vm.id, DISK)
-    world.hyperv.set_mac(vm.id, "02155D000011")
-    world.hyperv.start_vm(vm.id)
+    vm = world.hyperv.vms.new_vm("cp-1", generation=2, path="D:\\VMs", switch_name="LAB", memory_bytes=4 * GIB)
+    world.hyperv.disks.new_vhd(DISK, 20 * GIB)
+    world.hyperv.disks.add_hard_drive(vm.id, DISK)
+    world.hyperv.adapters.set_mac(vm.id, "02155D000011")
+    world.hyperv.power.start_vm(vm.id)
     file = world.storage.find(DISK)
     assert file is not None
     assert file.vhd is not None

@@ -156,7 +156,7 @@ def test_every_field_of_the_state_can_be_kept() -> None:
 def test_the_saver_writes_changes_and_the_last_one_at_the_end(world: World, tmp_path: Path) -> None:
     saver = durable.Saver(world, tmp_path)
     saver.start()
-    world.hyperv.set_vm(next(iter(world.state.host.vms)), notes="the last word")
+    world.hyperv.vms.set_vm(next(iter(world.state.host.vms)), notes="the last word")
     saver.stop()
     assert "the last word" in (tmp_path / durable.FILE).read_text()
 
@@ -171,7 +171,7 @@ def test_a_killed_lab_has_kept_what_was_answered(tmp_path: Path) -> None:
         "world = new_world(rate=1000.0)\n"
         "world.start()\n"
         "Saver(world, folder).start()\n"
-        "world.hyperv.new_vm('cp-1', generation=2, path='D:\\\\VMs')\n"
+        "world.hyperv.vms.new_vm('cp-1', generation=2, path='D:\\\\VMs')\n"
         "while 'cp-1' not in ((folder / FILE).read_text() if (folder / FILE).exists() else ''): time.sleep(0.01)\n"
         "print('made', flush=True)\n"
         "time.sleep(60)\n"

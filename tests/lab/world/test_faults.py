@@ -13,7 +13,7 @@ from provisioner.lab.world import durable
 from provisioner.lab.world.build import new_world
 from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.faults import FAULTS, Cleared, clear, inject
-from provisioner.lab.world.hyperv_errors import CmdletError
+from provisioner.lab.world.hyperv.errors import CmdletError
 from provisioner.lab.world.network import Network
 from tests.conftest import ROOT
 from tests.lab.world.helpers import ACCOUNTS, GIB, Shell, everything, hand_world, settle
@@ -117,9 +117,9 @@ def test_a_reboot_in_the_middle_of_an_outage_forgets_it() -> None:
 def test_memory_runs_short() -> None:
     world = hand_world()
     inject(world, "memory-short", value=GIB)
-    assert world.hyperv.memory_free_bytes() == GIB
+    assert world.hyperv.service.memory_free_bytes() == GIB
     inject(world, "memory-short", value=2 * GIB)
-    assert world.hyperv.memory_free_bytes() == GIB, "nobody gives memory back"
+    assert world.hyperv.service.memory_free_bytes() == GIB, "nobody gives memory back"
     settle(world)
 
 
@@ -204,18 +204,18 @@ def test_a_vm_is_paused_and_resumed() -> None:
     vm = next(vm for vm in world.state.host.vms.values() if vm.name == "fileserver")
     vm.state = "Running"
     inject(world, "vm-paused", "fileserver")
-    assert (vm.state, world.hyperv.get_vm(vm.id).heartbeat) == ("Paused", "Paused")
+    assert (vm.state, world.hyperv.vms.get_vm(vm.id).heartbeat) == ("Paused", "Paused")
     with pytest.raises(Refused):
         inject(world, "vm-paused", "fileserver")
     with pytest.raises(CmdletError):
-        world.hyperv.start_vm(vm.id)
-    assert world.hyperv.resume_vm(vm.id)
+        world.hyperv.power.start_vm(vm.id)
+    assert world.hyperv.power.resume_vm(vm.id)
     assert vm.state == "Running"
-    assert not world.hyperv.resume_vm(vm.id)
+    assert not world.hyperv.power.resume_vm(vm.id)
     inject(world, "storage-lost", "fileserver")
     assert vm.state == "PausedCritical"
     with pytest.raises(CmdletError):
-        world.hyperv.resume_vm(vm.id)
+        world.hyperv.power.resume_vm(vm.id)
     with pytest.raises(Refused, match="only a VM that runs"):
         inject(world, "storage-lost", "fileserver")
 

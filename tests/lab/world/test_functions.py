@@ -284,7 +284,7 @@ def test_a_vm_that_a_kill_left_half_made_is_ours_and_finished(world: World, shel
     folder = f"{world.state.host.disk_folder}\\cp-1"
     world.storage.make_folder(folder)
     world.storage.write(f"{folder}\\provision.json", json.dumps({"mark": mark("cp-1"), "vmId": ""}).encode())
-    made = world.hyperv.new_vm("cp-1", generation=2, path=world.state.host.disk_folder)
+    made = world.hyperv.vms.new_vm("cp-1", generation=2, path=world.state.host.disk_folder)
     (half,) = shell("Get-TalosVM", ClusterId=CLUSTER)
     assert (half["Id"], half["Complete"], half["Mark"]) == (made.id, False, mark("cp-1"))
     whole = new_vm(shell)
@@ -354,9 +354,9 @@ def test_what_stands_in_the_way_of_a_new_machine(  # noqa: PLR0917 - pytest pass
 ) -> None:
     save_iso(shell)
     for folder in ("D:\\a", "D:\\b"):
-        world.hyperv.new_vm("twin", path=folder)
+        world.hyperv.vms.new_vm("twin", path=folder)
     world.storage.make_folder("D:\\taken\\cp-9")
-    world.hyperv.new_vhd("D:\\taken\\cp-9\\cp-9.vhdx", 20 * GIB)
+    world.hyperv.disks.new_vhd("D:\\taken\\cp-9\\cp-9.vhdx", 20 * GIB)
     world.storage.make_folder("D:\\files\\cp-9")
     world.storage.write("D:\\files\\cp-9\\thesis.docx", b"somebody's")
     before = everything(world)
@@ -365,14 +365,14 @@ def test_what_stands_in_the_way_of_a_new_machine(  # noqa: PLR0917 - pytest pass
     assert (refused.id, refused.category, refused.target) == (id, category, target)
     if id != "HyperV.InvalidParameter":  # that one was made and taken back
         assert everything(world) == before
-    assert CLUSTER not in {view.vm.notes for view in world.hyperv.get_vms()}
+    assert CLUSTER not in {view.vm.notes for view in world.hyperv.vms.get_vms()}
 
 
 def test_an_earlier_machines_disk_in_our_own_folder_is_attached_again(world: World, shell: Shell) -> None:
     save_iso(shell)
     made = new_vm(shell)
     disk = json.loads(made["Drives"])[0]["Path"]
-    world.hyperv.remove_vm(made["Id"])
+    world.hyperv.vms.remove_vm(made["Id"])
     world.storage.grow(disk, 5 * GIB)
     again = new_vm(shell)
     assert again["Id"] != made["Id"]
@@ -430,8 +430,8 @@ def test_removal_takes_our_folder_and_keeps_what_came_from_elsewhere(
     world: World, shell: Shell, vm: dict[str, Any]
 ) -> None:
     world.storage.make_folder("D:\\data")
-    world.hyperv.new_vhd("D:\\data\\extra.vhdx", GIB)
-    world.hyperv.add_hard_drive(vm["Id"], "D:\\data\\extra.vhdx")
+    world.hyperv.disks.new_vhd("D:\\data\\extra.vhdx", GIB)
+    world.hyperv.disks.add_hard_drive(vm["Id"], "D:\\data\\extra.vhdx")
     removed = shell.one("Remove-TalosVM", Id=[vm["Id"]], ClusterId=CLUSTER)
     assert (removed["State"], removed["Changed"], removed["Name"]) == ("Off", True, "cp-1")
     assert not world.storage.exists(vm["Folder"])

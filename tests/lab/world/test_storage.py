@@ -79,7 +79,7 @@ def test_what_is_on_a_deleted_disk_is_told_once() -> None:
     told: list[str] = []
     world.storage.disk_deleted = lambda file: told.append(file.path)
     world.storage.make_folder("D:\\a")
-    world.hyperv.new_vhd("D:\\a\\d.vhdx", 1024**3)
+    world.hyperv.disks.new_vhd("D:\\a\\d.vhdx", 1024**3)
     world.storage.write("D:\\a\\x", b"")
     world.storage.delete("D:\\a", recurse=True)
     assert told == ["D:\\a\\d.vhdx"]

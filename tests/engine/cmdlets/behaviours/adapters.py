@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from provisioner.lab.world import hyperv_errors as refused
+from provisioner.lab.world.hyperv import errors as refused
+from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.state import VirtualSwitch
-from provisioner.lab.world.vmms import VmView
+from tests.engine import hyperv as engine_hyperv
 from tests.engine.cmdlets import objects
 from tests.engine.cmdlets.behaviours import Surroundings, behaviour
 from tests.engine.cmdlets.behaviours.vms import selected
@@ -23,7 +24,7 @@ def _each_nic(call: Call, around: Surroundings, act: Act, name_parameter: str = 
     hyperv = around.hyperv_of(call)
 
     def by_object(said: Mapping[str, Any]) -> None:
-        view, index = hyperv.get_vm(str(said["VMId"])), int(ntpath.basename(str(said["Id"])))
+        view, index = hyperv.vms.get_vm(str(said["VMId"])), int(ntpath.basename(str(said["Id"])))
         if index >= len(view.vm.nics):
             raise refused.no_device(f"the network adapter of '{view.name}'", view.name)
         act(view, index)
@@ -48,7 +49,7 @@ def _own_switches(call: Call, around: Surroundings, name_parameter: str) -> list
     name, switch_name = call.text(name_parameter), call.text("SwitchName")
     found = [
         switch
-        for switch in around.hyperv_of(call).get_switches()
+        for switch in around.hyperv_of(call).switches.get_switches()
         if switch.vethernet is not None
         and (not name or switch.name.lower() == name.lower())
         and (not switch_name or switch.name.lower() == switch_name.lower())
@@ -74,7 +75,7 @@ def get_vm_network_adapter(call: Call, around: Surroundings) -> None:
         for switch in _own_switches(call, around, "Name"):
             _show_own(call, around, switch)
     if call.switch("All"):
-        for view in around.hyperv_of(call).get_vms():
+        for view in around.hyperv_of(call).vms.get_vms():
             for index in range(len(view.vm.nics)):
                 _show(call, view, index)
     elif not call.switch("ManagementOS") and not call.switch("IsLegacy"):
@@ -85,7 +86,7 @@ def get_vm_network_adapter(call: Call, around: Surroundings) -> None:
 def add_vm_network_adapter(call: Call, around: Surroundings) -> None:
     def add(view: VmView) -> None:
         if call.should(view.name):
-            after = around.hyperv_of(call).add_adapter(
+            after = around.hyperv_of(call).adapters.add_adapter(
                 view.id,
                 name=call.text("Name", "Network Adapter"),
                 switch_name=call.text("SwitchName"),
@@ -107,9 +108,9 @@ def set_vm_network_adapter(call: Call, around: Surroundings) -> None:
         if not call.should(view.name):
             return
         if call.get("StaticMacAddress") or call.switch("DynamicMacAddress"):
-            hyperv.set_mac(view.id, call.get("StaticMacAddress"), index=index)
+            hyperv.adapters.set_mac(view.id, call.get("StaticMacAddress"), index=index)
         if call.switch("Passthru"):
-            _show(call, hyperv.get_vm(view.id), index)
+            _show(call, hyperv.vms.get_vm(view.id), index)
 
     _each_nic(call, around, change)
 
@@ -119,14 +120,14 @@ def connect_vm_network_adapter(call: Call, around: Surroundings) -> None:
     hyperv = around.hyperv_of(call)
     switch_name = call.text("SwitchName")
     if "VMSwitch" in call:
-        found = hyperv.get_switches(switch_id=str(call.get("VMSwitch")["Id"]))[0].name
+        found = hyperv.switches.get_switches(switch_id=str(call.get("VMSwitch")["Id"]))[0].name
         switch_name = re.sub(r"([*?[])", r"[\1]", found)  # the object is meant, and no pattern
 
     def connect(view: VmView, index: int) -> None:
         if call.should(view.name):
-            hyperv.connect_adapter(view.id, switch_name, index=index)
+            hyperv.adapters.connect_adapter(view.id, switch_name, index=index)
             if call.switch("Passthru"):
-                _show(call, hyperv.get_vm(view.id), index)
+                _show(call, hyperv.vms.get_vm(view.id), index)
 
     _each_nic(call, around, connect)
 
@@ -137,7 +138,7 @@ def remove_vm_network_adapter(call: Call, around: Surroundings) -> None:
     _each_nic(call, around, lambda view, index: found.append((view, index)))
     for view, index in reversed(found):  # the last one first: the others keep their places
         if call.should(view.name):
-            around.hyperv_of(call).remove_adapter(view.id, index)
+            engine_hyperv.remove_adapter(around.hyperv_of(call), view.id, index)
             if call.switch("Passthru"):
                 _show(call, view, index)
 
@@ -157,7 +158,7 @@ def get_vm_network_adapter_vlan(call: Call, around: Surroundings) -> None:
     if call.switch("ManagementOS"):
         return
     if everything:
-        for view in around.hyperv_of(call).get_vms():
+        for view in around.hyperv_of(call).vms.get_vms():
             for nic in view.vm.nics:
                 show(nic.vlan_id)
     else:
@@ -184,7 +185,7 @@ def set_vm_network_adapter_vlan(call: Call, around: Surroundings) -> None:
 
     def change(view: VmView, index: int) -> None:
         if call.should(view.name):
-            hyperv.set_vlan(view.id, vlan_id, index=index)
+            hyperv.adapters.set_vlan(view.id, vlan_id, index=index)
             passthru()
 
     if not call.switch("ManagementOS"):
@@ -192,5 +193,5 @@ def set_vm_network_adapter_vlan(call: Call, around: Surroundings) -> None:
         return
     for switch in _own_switches(call, around, "VMNetworkAdapterName"):
         if call.should(switch.name):
-            hyperv.set_switch(switch.id, vlan_id=vlan_id)
+            hyperv.switches.set_switch(switch.id, vlan_id=vlan_id)
             passthru()

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.state import Vm
-from provisioner.lab.world.vmms import VmView
 from tests.engine.cmdlets.behaviours import Surroundings, behaviour
 from tests.engine.cmdlets.behaviours.reach import answers
 from tests.engine.cmdlets.behaviours.system import services
@@ -42,7 +42,7 @@ def _operating_system(_call: Call, around: Surroundings, _where: Condition | Non
         "ProductType": 3 if host.is_server else 1,
         "OSArchitecture": "64-bit",
         "TotalVisibleMemorySize": host.memory_bytes // 1024,
-        "FreePhysicalMemory": max(0, around.world.hyperv.memory_free_bytes()) // 1024,
+        "FreePhysicalMemory": max(0, around.world.hyperv.service.memory_free_bytes()) // 1024,
         "LocalDateTime": host_now(around).isoformat(),
         "LastBootUpTime": iso(around, host.booted),
         "SystemDrive": "C:",
@@ -134,7 +134,7 @@ def _vms(call: Call, around: Surroundings) -> list[VmView]:
     """Who may not see VMs gets none here, without a word: so does WMI."""
     if not call.caller.may_use_hyperv or around.host.vmms != "Running":
         return []
-    return around.world.hyperv.get_vms()
+    return around.world.hyperv.vms.get_vms()
 
 
 def _computer_systems(call: Call, around: Surroundings, _where: Condition | None) -> list[Object]:
@@ -292,13 +292,13 @@ def _thumbnail(call: Call, around: Surroundings, _target: dict[str, Any]) -> Non
         raise _error("80041008", "InvalidArgument", "Invalid parameter: TargetSystem is the realized settings object.")
     vm_id = str(settings["VirtualSystemIdentifier"]).lower()
     width, height = int(arguments["WidthPixels"]), int(arguments["HeightPixels"])
-    value, pixels = around.hyperv_of(call).thumbnail(vm_id, width, height)
+    value, pixels = around.hyperv_of(call).console.thumbnail(vm_id, width, height)
     call.out("ThumbnailResult", {"ReturnValue": value, "ImageData": base64.b64encode(pixels).decode()})
 
 
 def _initiate_shutdown(call: Call, around: Surroundings, target: dict[str, Any]) -> None:
     """A job does it where the guest takes it."""
-    taken = around.hyperv_of(call).request_shutdown(str(target["SystemName"]))
+    taken = around.hyperv_of(call).power.request_shutdown(str(target["SystemName"]))
     call.out("CimMethodResult", {"ReturnValue": WMI_JOB if taken else WMI_FAILED})
 
 

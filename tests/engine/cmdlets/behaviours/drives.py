@@ -6,9 +6,10 @@ import ntpath
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from provisioner.lab.world import hyperv_errors as refused
+from provisioner.lab.world.hyperv import errors as refused
+from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.state import DvdDrive, HardDrive
-from provisioner.lab.world.vmms import VmView
+from tests.engine import hyperv as engine_hyperv
 from tests.engine.cmdlets import objects
 from tests.engine.cmdlets.behaviours import Surroundings, behaviour
 from tests.engine.cmdlets.behaviours.vms import owners, selected
@@ -24,7 +25,7 @@ def new_vhd(call: Call, around: Surroundings) -> None:
     def make(path: str) -> None:
         where = around.files.windows_path(path)
         if call.should(where):
-            view = around.hyperv_of(call).new_vhd(
+            view = around.hyperv_of(call).disks.new_vhd(
                 where,
                 call.get("SizeBytes"),
                 fixed=call.switch("Fixed"),
@@ -40,10 +41,10 @@ def get_vhd(call: Call, around: Surroundings) -> None:
     hyperv = around.hyperv_of(call)
 
     def show(path: str) -> None:
-        call.out("VirtualHardDisk", objects.vhd_object(hyperv.get_vhd(around.files.windows_path(path))))
+        call.out("VirtualHardDisk", objects.vhd_object(hyperv.disks.get_vhd(around.files.windows_path(path))))
 
     def of_vm(vm_id: str) -> None:
-        call.each([drive.path for drive in hyperv.get_vm(vm_id).vm.hard_drives], show)
+        call.each([drive.path for drive in hyperv.vms.get_vm(vm_id).vm.hard_drives], show)
 
     if "VMId" in call:
         call.each(call.items("VMId"), of_vm)
@@ -56,7 +57,7 @@ def resize_vhd(call: Call, around: Surroundings) -> None:
     def resize(path: str) -> None:
         where = around.files.windows_path(path)
         if call.should(where):
-            view = around.hyperv_of(call).resize_vhd(where, call.get("SizeBytes"))
+            view = around.hyperv_of(call).disks.resize_vhd(where, call.get("SizeBytes"))
             if call.switch("Passthru"):
                 call.out("VirtualHardDisk", objects.vhd_object(view))
 
@@ -107,7 +108,7 @@ def add_vm_hard_disk_drive(call: Call, around: Surroundings) -> None:
         if not call.get("Path"):
             raise refused.bad_argument("A hard disk drive needs the path of a virtual disk.", view.name)
         if call.should(view.name):
-            drive = around.hyperv_of(call).add_hard_drive(
+            drive = around.hyperv_of(call).disks.add_hard_drive(
                 view.id,
                 around.files.windows_path(call.text("Path")),
                 number=_controller(call),
@@ -134,7 +135,7 @@ def set_vm_hard_disk_drive(call: Call, around: Surroundings) -> None:
 
     def change(view: VmView, drive: HardDrive) -> None:
         if path:
-            hyperv.get_vhd(path)
+            hyperv.disks.get_vhd(path)
         if view.vm.state != "Off":
             raise refused.wrong_state(view.name)
         if not call.should(view.name):
@@ -149,7 +150,7 @@ def set_vm_hard_disk_drive(call: Call, around: Surroundings) -> None:
             call.out("HardDiskDrive", objects.hard_drive_object(view.vm, shown))
 
     def by_object(said: Mapping[str, Any]) -> None:
-        view = hyperv.get_vm(str(said["VMId"]))
+        view = hyperv.vms.get_vm(str(said["VMId"]))
         change(view, _at(view.vm.hard_drives, said, view))
 
     def by_place(view: VmView) -> None:
@@ -171,7 +172,7 @@ def remove_vm_hard_disk_drive(call: Call, around: Surroundings) -> None:
         place = {"ControllerNumber": number, "ControllerLocation": location}
         drive = _at(view.vm.hard_drives, place, view)
         if call.should(view.name):
-            around.hyperv_of(call).remove_hard_drive(view.id, number, location)
+            engine_hyperv.remove_hard_drive(around.hyperv_of(call), view.id, number, location)
             if call.switch("Passthru"):
                 call.out("HardDiskDrive", objects.hard_drive_object(view.vm, drive))
 
@@ -190,7 +191,7 @@ def get_vm_dvd_drive(call: Call, around: Surroundings) -> None:
 def add_vm_dvd_drive(call: Call, around: Surroundings) -> None:
     def add(view: VmView) -> None:
         if call.should(view.name):
-            drive = around.hyperv_of(call).add_dvd(
+            drive = around.hyperv_of(call).disks.add_dvd(
                 view.id,
                 around.files.windows_path(call.text("Path")),
                 number=_controller(call),
@@ -212,13 +213,13 @@ def set_vm_dvd_drive(call: Call, around: Surroundings) -> None:
             return
         drives = view.vm.dvd_drives
         if "Path" in call:
-            drives = hyperv.set_dvd(view.id, path, number=number, location=location)
+            drives = hyperv.disks.set_dvd(view.id, path, number=number, location=location)
         if call.switch("Passthru"):
             for drive in drives:
                 call.out("DvdDrive", objects.dvd_object(view.vm, drive))
 
     def by_object(said: Mapping[str, Any]) -> None:
-        change(hyperv.get_vm(str(said["VMId"])), said["ControllerNumber"], said["ControllerLocation"])
+        change(hyperv.vms.get_vm(str(said["VMId"])), said["ControllerNumber"], said["ControllerLocation"])
 
     def by_name(view: VmView) -> None:
         number, location = call.get("ControllerNumber"), call.get("ControllerLocation")
@@ -241,7 +242,7 @@ def remove_vm_dvd_drive(call: Call, around: Surroundings) -> None:
         place = {"ControllerNumber": number, "ControllerLocation": location}
         drive = _at(view.vm.dvd_drives, place, view)
         if call.should(view.name):
-            around.hyperv_of(call).remove_dvd(view.id, number, location)
+            engine_hyperv.remove_dvd(around.hyperv_of(call), view.id, number, location)
             if call.switch("Passthru"):
                 call.out("DvdDrive", objects.dvd_object(view.vm, drive))
 
@@ -253,7 +254,7 @@ def _each_place(call: Call, around: Surroundings, parameter: str, act: Callable[
     hyperv = around.hyperv_of(call)
 
     def by_object(said: Mapping[str, Any]) -> None:
-        act(hyperv.get_vm(str(said["VMId"])), said["ControllerNumber"], said["ControllerLocation"])
+        act(hyperv.vms.get_vm(str(said["VMId"])), said["ControllerNumber"], said["ControllerLocation"])
 
     if parameter in call:
         call.each(call.items(parameter), by_object)
@@ -280,7 +281,7 @@ def _at(drives: list[_Drive], said: Mapping[str, Any], view: VmView) -> _Drive:
 @behaviour("Get-VMFirmware", "VM VMName VMSnapshot")
 def get_vm_firmware(call: Call, around: Surroundings) -> None:
     def show(view: VmView) -> None:
-        call.out("VMFirmware", objects.firmware_object(view, around.hyperv_of(call).get_firmware(view.id)))
+        call.out("VMFirmware", objects.firmware_object(view, around.hyperv_of(call).firmware.get_firmware(view.id)))
 
     call.each(selected(call, around, "VMName"), show)
 
@@ -295,7 +296,7 @@ def set_vm_firmware(call: Call, around: Surroundings) -> None:
         if not call.should(view.name):
             return
         secure = call.get("EnableSecureBoot")
-        firmware = hyperv.set_firmware(
+        firmware = hyperv.firmware.set_firmware(
             view.id,
             boot_order=[_entry(source, view) for source in call.items("BootOrder")] if "BootOrder" in call else None,
             first=_entry(call.get("FirstBootDevice"), view) if call.get("FirstBootDevice") else None,
@@ -303,7 +304,7 @@ def set_vm_firmware(call: Call, around: Surroundings) -> None:
             template=call.get("SecureBootTemplate"),
         )
         if call.switch("Passthru"):
-            call.out("VMFirmware", objects.firmware_object(hyperv.get_vm(view.id), firmware))
+            call.out("VMFirmware", objects.firmware_object(hyperv.vms.get_vm(view.id), firmware))
 
     call.each(owners(call, around, "VMFirmware") if "VMFirmware" in call else selected(call, around, "VMName"), change)
 

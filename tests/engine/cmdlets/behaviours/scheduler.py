@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from provisioner.lab.world.hyperv.service import matches
 from provisioner.lab.world.state import ScheduledTask
 from provisioner.lab.world.tasks import RUNNING
-from provisioner.lab.world.vmms import matches
 from tests.engine.cmdlets.behaviours import Surroundings, behaviour
 from tests.engine.cmdlets.call import Call, Object, ShellError, made
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from provisioner.lab.world import hyperv_errors as refused
+from provisioner.lab.world.hyperv import errors as refused
+from provisioner.lab.world.hyperv.service import is_pattern
 from provisioner.lab.world.state import VirtualSwitch
-from provisioner.lab.world.vmms import is_pattern
 from tests.engine.cmdlets import objects
 from tests.engine.cmdlets.behaviours import Surroundings, behaviour
 from tests.engine.cmdlets.call import Call
@@ -27,11 +27,11 @@ def get_vm_switch(call: Call, around: Surroundings) -> None:
                 switch_out(call, around, switch)
 
     if call.get("Id"):
-        call.each(call.items("Id"), lambda switch_id: show(hyperv.get_switches(switch_id=switch_id)))
+        call.each(call.items("Id"), lambda switch_id: show(hyperv.switches.get_switches(switch_id=switch_id)))
     elif call.get("Name"):
-        show(hyperv.get_switches(call.text("Name")))
+        show(hyperv.switches.get_switches(call.text("Name")))
     else:
-        show(hyperv.get_switches())
+        show(hyperv.switches.get_switches())
 
 
 @behaviour("New-VMSwitch", "Name SwitchType AllowManagementOS NetAdapterName NetAdapterInterfaceDescription Notes")
@@ -42,7 +42,7 @@ def new_vm_switch(call: Call, around: Surroundings) -> None:
         raise refused.not_applicable("The lab makes no switch on several adapters.", call.text("Name"))
     if not call.should(call.text("Name")):
         return
-    switch = around.hyperv_of(call).new_switch(
+    switch = around.hyperv_of(call).switches.new_switch(
         call.text("Name"),
         adapter_name=str(names[0]) if names else "",
         adapter_description=str(descriptions[0]) if descriptions else "",
@@ -58,13 +58,13 @@ def _selected(call: Call, around: Surroundings, parameter: str) -> list[VirtualS
     found: list[VirtualSwitch] = []
 
     def by_name(name: str) -> None:
-        switches = hyperv.get_switches(name)
+        switches = hyperv.switches.get_switches(name)
         if not switches and is_pattern(name):
             raise refused.no_switch_of_name(name)
         found.extend(switches)
 
     def by_object(switch: dict[str, Any]) -> None:
-        found.extend(hyperv.get_switches(switch_id=str(switch["Id"])))
+        found.extend(hyperv.switches.get_switches(switch_id=str(switch["Id"])))
 
     if parameter in call:
         call.each(call.items(parameter), by_object)
@@ -80,7 +80,7 @@ def set_vm_switch(call: Call, around: Surroundings) -> None:
 
     def change(switch: VirtualSwitch) -> None:
         if call.should(switch.name):
-            after = around.hyperv_of(call).set_switch(switch.id, notes=call.text("Notes"))
+            after = around.hyperv_of(call).switches.set_switch(switch.id, notes=call.text("Notes"))
             if call.switch("Passthru"):
                 switch_out(call, around, after)
 
@@ -91,6 +91,6 @@ def set_vm_switch(call: Call, around: Surroundings) -> None:
 def remove_vm_switch(call: Call, around: Surroundings) -> None:
     def remove(switch: VirtualSwitch) -> None:
         if call.should(switch.name):
-            around.hyperv_of(call).remove_switch(switch.id)
+            around.hyperv_of(call).switches.remove_switch(switch.id)
 
     call.each(_selected(call, around, "VMSwitch"), remove)

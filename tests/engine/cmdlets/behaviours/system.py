@@ -5,7 +5,7 @@ from __future__ import annotations
 import ntpath
 from dataclasses import dataclass
 
-from provisioner.lab.world.vmms import is_pattern, matches
+from provisioner.lab.world.hyperv.service import is_pattern, matches
 from tests.engine.cmdlets.behaviours import Surroundings, behaviour
 from tests.engine.cmdlets.call import Call, ShellError
 

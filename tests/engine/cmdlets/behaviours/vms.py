@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from provisioner.lab.world import hyperv_errors as refused
-from provisioner.lab.world.hyperv_errors import CmdletError
-from provisioner.lab.world.hyperv_vms import VmSettings
-from provisioner.lab.world.vmms import VmView, is_pattern, matches
+from provisioner.lab.world.hyperv import errors as refused
+from provisioner.lab.world.hyperv.errors import CmdletError
+from provisioner.lab.world.hyperv.service import VmView, is_pattern, matches
+from provisioner.lab.world.hyperv.vms import VmSettings
+from tests.engine import hyperv as engine_hyperv
 from tests.engine.cmdlets import objects
 from tests.engine.cmdlets.behaviours import Surroundings, behaviour
 from tests.engine.cmdlets.call import Call
@@ -21,10 +22,10 @@ def selected(call: Call, around: Surroundings, name: str = "Name") -> list[VmVie
     found: list[VmView] = []
 
     def by_id(vm: Mapping[str, Any]) -> None:
-        found.extend(hyperv.get_vms(vm_id=str(vm.get("VMId") or vm["Id"])))
+        found.extend(hyperv.vms.get_vms(vm_id=str(vm.get("VMId") or vm["Id"])))
 
     def by_name(pattern: str) -> None:
-        views = hyperv.get_vms(pattern)
+        views = hyperv.vms.get_vms(pattern)
         if not views and is_pattern(pattern):
             raise refused.no_vm_of_name(pattern)
         found.extend(views)
@@ -39,21 +40,21 @@ def selected(call: Call, around: Surroundings, name: str = "Name") -> list[VmVie
 
 
 def vm_out(call: Call, around: Surroundings, view: VmView) -> None:
-    services = around.hyperv_of(call).integration_services(view.id) if view.id in around.host.vms else []
+    services = engine_hyperv.integration_services(around.hyperv_of(call), view.id) if view.id in around.host.vms else []
     call.out("VirtualMachine", objects.vm_object(view, services, around.host, iso(around, view.vm.created)))
 
 
 @behaviour("Get-VMHost")
 def get_vm_host(call: Call, around: Surroundings) -> None:
     hyperv = around.hyperv_of(call)
-    hyperv.get_vms()  # whoever may not see VMs may not see this either
+    hyperv.vms.get_vms()  # whoever may not see VMs may not see this either
     host = around.host
     call.out("VMHost", objects.host_object(host, host.memory_bytes))
 
 
 @behaviour("Set-VMHost", "VirtualHardDiskPath VirtualMachinePath Passthru")
 def set_vm_host(call: Call, around: Surroundings) -> None:
-    around.hyperv_of(call).get_vms()
+    around.hyperv_of(call).vms.get_vms()
     host = around.host
     if not call.should(host.name):
         return
@@ -74,11 +75,11 @@ def get_vm(call: Call, around: Surroundings) -> None:
             vm_out(call, around, view)
 
     if call.get("Id"):
-        show(hyperv.get_vms(vm_id=call.text("Id")))
+        show(hyperv.vms.get_vms(vm_id=call.text("Id")))
     elif call.get("Name"):
-        call.each(call.items("Name"), lambda name: show(hyperv.get_vms(name)))
+        call.each(call.items("Name"), lambda name: show(hyperv.vms.get_vms(name)))
     else:
-        show(hyperv.get_vms())
+        show(hyperv.vms.get_vms())
 
 
 @behaviour(
@@ -89,7 +90,7 @@ def new_vm(call: Call, around: Surroundings) -> None:
     name = call.text("Name") or "New Virtual Machine"
     if not call.should(name):
         return
-    view = around.hyperv_of(call).new_vm(
+    view = around.hyperv_of(call).vms.new_vm(
         name,
         generation=call.get("Generation", 1),
         memory_bytes=call.get("MemoryStartupBytes", 512 * objects.MIB),
@@ -138,7 +139,7 @@ def set_vm(call: Call, around: Surroundings) -> None:
 def _set(around: Surroundings, call: Call, view: VmView, settings: dict[str, Any]) -> VmView:
     """Only what differs: a setting that stays may be given while the VM runs."""
     changed = {field: value for field, value in settings.items() if getattr(view.vm, field) != value}
-    return around.hyperv_of(call).set_vm(view.id, **VmSettings(**changed)) if changed else view  # type: ignore[typeddict-item]
+    return around.hyperv_of(call).vms.set_vm(view.id, **VmSettings(**changed)) if changed else view  # type: ignore[typeddict-item]
 
 
 def already(call: Call, view: VmView) -> None:
@@ -147,12 +148,12 @@ def already(call: Call, view: VmView) -> None:
 
 @behaviour("Start-VM", "VM Name Passthru")
 def start_vm(call: Call, around: Surroundings) -> None:
-    _bring_up(call, around, around.hyperv_of(call).start_vm)
+    _bring_up(call, around, around.hyperv_of(call).power.start_vm)
 
 
 @behaviour("Resume-VM", "VM Name Passthru")
 def resume_vm(call: Call, around: Surroundings) -> None:
-    _bring_up(call, around, around.hyperv_of(call).resume_vm)
+    _bring_up(call, around, around.hyperv_of(call).power.resume_vm)
 
 
 def _bring_up(call: Call, around: Surroundings, how: Callable[[str], bool]) -> None:
@@ -162,7 +163,7 @@ def _bring_up(call: Call, around: Surroundings, how: Callable[[str], bool]) -> N
         if not how(view.id):
             already(call, view)
         if call.switch("Passthru"):
-            vm_out(call, around, around.hyperv_of(call).get_vm(view.id))
+            vm_out(call, around, around.hyperv_of(call).vms.get_vm(view.id))
 
     call.each(selected(call, around), bring_up)
 
@@ -174,13 +175,13 @@ def stop_vm(call: Call, around: Surroundings) -> None:
     def stop(view: VmView) -> None:
         if not call.should(view.name):
             return
-        stopped = hyperv.stop_vm(
+        stopped = hyperv.power.stop_vm(
             view.id, turn_off=call.switch("TurnOff"), force=call.switch("Force"), save=call.switch("Save")
         )
         if not stopped:
             already(call, view)
         if call.switch("Passthru"):
-            vm_out(call, around, hyperv.get_vm(view.id))
+            vm_out(call, around, hyperv.vms.get_vm(view.id))
 
     call.each(selected(call, around), stop)
 
@@ -191,13 +192,13 @@ def remove_vm(call: Call, around: Surroundings) -> None:
 
     def remove(view: VmView) -> None:
         if call.should(view.name):
-            after = hyperv.remove_vm(view.id)
+            after = hyperv.vms.remove_vm(view.id)
             if call.switch("Passthru"):
                 vm_out(call, around, after)
 
     def by_name(name: str) -> None:
         try:
-            views = hyperv.get_vms(name)
+            views = hyperv.vms.get_vms(name)
         except CmdletError as refusal:
             if refusal.id == "InvalidParameter":  # unlike its sisters (facts/hyperv.md, 7)
                 raise CmdletError("ObjectNotFound", "ObjectNotFound", refusal.message, name) from refusal
@@ -253,7 +254,7 @@ def owners(call: Call, around: Surroundings, parameter: str) -> list[VmView]:
     """The VMs of objects that belong to one."""
     hyperv = around.hyperv_of(call)
     found: list[VmView] = []
-    call.each(call.items(parameter), lambda part: found.append(hyperv.get_vm(str(part["VMId"]))))
+    call.each(call.items(parameter), lambda part: found.append(hyperv.vms.get_vm(str(part["VMId"]))))
     return found
 
 
@@ -270,7 +271,7 @@ def get_vm_integration_service(call: Call, around: Surroundings) -> None:
 
 
 def _show_services(call: Call, around: Surroundings, view: VmView, name: str) -> None:
-    found = [s for s in around.hyperv_of(call).integration_services(view.id) if matches(name, s.name)]
+    found = [s for s in engine_hyperv.integration_services(around.hyperv_of(call), view.id) if matches(name, s.name)]
     if not found:
         raise refused.no_device(f"an integration service with name '{name}'", name)
     for service in found:
@@ -292,13 +293,13 @@ def _switch_service(call: Call, around: Surroundings, *, enabled: bool) -> None:
 
     def change(view: VmView, name: str) -> None:
         if call.should(f"{view.name}: {name}"):
-            hyperv.set_integration_service(view.id, name, enabled=enabled)
+            engine_hyperv.set_integration_service(hyperv, view.id, name, enabled=enabled)
             if call.switch("Passthru"):
                 _show_services(call, around, view, name)
 
     if "VMIntegrationService" in call:
         services = call.items("VMIntegrationService")
-        call.each(services, lambda its: change(hyperv.get_vm(str(its["VMId"])), str(its["Name"])))
+        call.each(services, lambda its: change(hyperv.vms.get_vm(str(its["VMId"])), str(its["Name"])))
         return
     for view in selected(call, around, "VMName"):
         call.each(call.items("Name"), lambda name, of=view: change(of, name))  # type: ignore[misc]

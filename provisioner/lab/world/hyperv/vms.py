@@ -1,19 +1,17 @@
-"""New-VM, Get-VM, Set-VM, Remove-VM, Rename-VM: what a VM is and what it starts from (facts/hyperv.md, 5.1 and 5.2)."""
+"""New-VM, Get-VM, Set-VM, Remove-VM, Rename-VM: what a VM is and what it starts from."""
 
 from __future__ import annotations
 
 import ntpath
 from typing import TypedDict, Unpack
 
-from provisioner.lab.world import hyperv_errors as refused
-from provisioner.lab.world.hyperv_disks import Disks
-from provisioner.lab.world.state import DvdDrive, HardDrive, Vm, VmNic
+from provisioner.lab.world.hyperv import errors as refused
+from provisioner.lab.world.hyperv.disks import Disks
+from provisioner.lab.world.hyperv.service import DYNAMIC_MAC, ManagementService, VmView, named, off
+from provisioner.lab.world.state import STOPPED, DvdDrive, HardDrive, Vm, VmNic
 from provisioner.lab.world.storage import FileFault
-from provisioner.lab.world.vmms import VmView, is_pattern, matches
 
 MIB = 1024**2
-DYNAMIC_MAC = "000000000000"
-"""What a dynamic MAC reads as until the first start (fact 24)."""
 
 
 class VmSettings(TypedDict, total=False):
@@ -34,19 +32,20 @@ class VmSettings(TypedDict, total=False):
 _OFF_ONLY = {"cpus", "memory_bytes", "dynamic_memory"}
 
 
-class Machines(Disks):
+class Vms:
     """VMs as definitions."""
+
+    def __init__(self, service: ManagementService, disks: Disks) -> None:
+        self._service = service
+        self._disks = disks
 
     def get_vms(self, name: str | None = None, vm_id: str | None = None) -> list[VmView]:
         """Get-VM. A name may be a pattern; one without wildcards that fits nothing is a bad argument, an id that fits nothing is not found."""
-        with self.kernel.lock:
-            self._guard("Get-VM")
+        with self._service.reading("Get-VM"):
             if vm_id is not None:
-                return [self._view(self._vm(vm_id))]
-            found = [vm for vm in self.host.vms.values() if name is None or matches(name, vm.name)]
-            if name is not None and not found and not is_pattern(name):
-                raise refused.no_vm_of_name(name)
-            return [self._view(vm) for vm in sorted(found, key=lambda vm: (vm.name.lower(), vm.created))]
+                return [self._service.view(self._service.vm(vm_id))]
+            found = named(self._service.host.vms.values(), name, refused.no_vm_of_name)
+            return [self._service.view(vm) for vm in sorted(found, key=lambda vm: (vm.name.lower(), vm.created))]
 
     def get_vm(self, vm_id: str) -> VmView:
         return self.get_vms(vm_id=vm_id)[0]
@@ -68,113 +67,103 @@ class Machines(Disks):
 
         With `-Path X` the configuration lies under `X\<Name>`. What was made is taken back if a later part fails.
         """
-        with self.kernel.lock:
-            self._guard("New-VM")
+        service = self._service
+        with service.reading("New-VM"):
             if generation not in (1, 2):
                 raise refused.bad_argument("The generation of a virtual machine is 1 or 2.", str(generation))
-            switch = self._switch_named(switch_name) if switch_name else None
+            switch = service.switch_named(switch_name) if switch_name else None
             if boot_device and boot_device not in _boot_devices(generation):
                 raise refused.bad_argument(f"BootDevice {boot_device} is not valid for this generation.", boot_device)
-            folder = ntpath.join(path, name) if path else self.host.vm_folder
-            if not self.storage.has_volume(folder):
-                raise refused.path_missing(folder, "configuration store")
-        self._take("new-vm", name)
+            folder = ntpath.join(path, name) if path else service.host.vm_folder
+            if not service.storage.has_volume(folder):
+                raise refused.path_missing(folder, what="configuration store")
+        service.take("new-vm", name)
         if new_vhd_path:
-            if not ntpath.isabs(new_vhd_path):
-                base = ntpath.join(folder, "Virtual Hard Disks") if path else self.host.disk_folder
-                new_vhd_path = ntpath.join(base, new_vhd_path)
+            base = ntpath.join(folder, "Virtual Hard Disks") if path else service.host.disk_folder
+            new_vhd_path = ntpath.join(base, new_vhd_path)
             if generation == 2 and not new_vhd_path.lower().endswith(".vhdx"):
                 raise refused.bad_argument("A Generation 2 virtual machine needs a .vhdx file.", new_vhd_path)
             self._folder_for(new_vhd_path)
-            self.new_vhd(new_vhd_path, new_vhd_bytes)
-        disk = new_vhd_path or vhd_path
-        with self.kernel.lock:
-            self._guard("New-VM")
-            if vhd_path and self.storage.find(vhd_path) is None:
-                raise refused.attachment_missing(name, vhd_path)
+            self._disks.new_vhd(new_vhd_path, new_vhd_bytes)
+        with service.reading("New-VM"):
+            if vhd_path and service.storage.find(vhd_path) is None:
+                raise refused.attachment_missing(vhd_path, vm=name)
             self._folder_for(ntpath.join(folder, name))
             vm = Vm(
-                id=self.network.new_guid(),
+                id=service.network.new_guid(),
                 name=name,
                 generation=generation,
-                created=self.kernel.now(),
+                created=service.kernel.now(),
                 path=ntpath.normpath(folder),
                 memory_bytes=memory_bytes,
-                dynamic_memory=not self.host.is_server,  # seen on client Windows (fact 17)
-                automatic_checkpoints=self.host.client_checkpoints,
-                bios_uuid=self.network.new_guid(),
+                dynamic_memory=not service.host.is_server,  # seen on client Windows
+                automatic_checkpoints=service.host.client_checkpoints,
+                bios_uuid=service.network.new_guid(),
                 secure_boot=generation == 2,
                 nics=[VmNic(name="Network Adapter", mac=DYNAMIC_MAC, switch_id=switch.id if switch else "")],
                 disabled_services=["Guest Service Interface"],
             )
-            if disk:
-                vm.hard_drives.append(HardDrive(0, 0, ntpath.normpath(disk)))
-            if generation == 1:
-                vm.dvd_drives.append(DvdDrive(1, 0))
-            elif boot_device == "CD":
-                vm.dvd_drives.append(DvdDrive(0, 1 if disk else 0))
+            _add_first_drives(vm, new_vhd_path or vhd_path, with_dvd=boot_device == "CD")
             vm.boot_order = _first_boot_order(vm, boot_device, existing_disk=bool(vhd_path))
-            self.host.vms[vm.id] = vm
-            self.kernel.note("vm_new", vm.id, name=name)
-            self._changed(vm)
-            return self._view(vm)
+            service.host.vms[vm.id] = vm
+            service.kernel.note("vm_new", vm.id, name=name)
+            service.changed(vm)
+            return service.view(vm)
 
     def set_vm(self, vm_id: str, **settings: Unpack[VmSettings]) -> VmView:
         """Set-VM, Set-VMProcessor, Set-VMMemory, Rename-VM. Processors and memory only while Off."""
-        with self.kernel.lock:
-            self._guard("Set-VM")
-            vm = self._vm(vm_id)
+
+        def check(vm: Vm) -> None:
             if _OFF_ONLY & settings.keys():
-                self._off(vm)
-            if not 1 <= settings.get("cpus", 1) <= self.host.processors:
+                off(vm)
+            if not 1 <= settings.get("cpus", 1) <= self._service.host.processors:
                 raise refused.bad_argument("The number of virtual processors is out of range.", str(settings["cpus"]))
             memory = settings.get("memory_bytes", 512 * MIB)
             if memory < 32 * MIB or memory % (2 * MIB):
                 raise refused.bad_argument("The memory amount is not valid: at least 32 MB, in steps of 2 MB.", vm.name)
-        self._take("set-vm", vm_id)
-        with self.kernel.lock:
-            self._guard("Set-VM")
-            vm = self._vm(vm_id)
+
+        with self._service.changing("Set-VM", vm_id, "set-vm", check) as vm:
             for field, value in settings.items():
                 setattr(vm, field, value)
-            self._changed(vm)
-            return self._view(vm)
+            return self._service.view(vm)
 
     def remove_vm(self, vm_id: str) -> VmView:
-        """Remove-VM: Off or Saved only. Its disks and folder stay (fact 19)."""
-        with self.kernel.lock:
-            self._guard("Remove-VM")
-            if self._vm(vm_id).state not in ("Off", "Saved"):
-                raise refused.wrong_state(self._vm(vm_id).name)
-        self._take("remove-vm", vm_id)
-        with self.kernel.lock:
-            self._guard("Remove-VM")
-            vm = self._vm(vm_id)
-            if vm.state not in ("Off", "Saved"):
+        """Remove-VM: Off or Saved only. Its disks and folder stay."""
+
+        def check(vm: Vm) -> None:
+            if vm.state not in STOPPED:
                 raise refused.wrong_state(vm.name)
-            view = self._view(vm)
-            del self.host.vms[vm.id]
-            held = self.kernel.injected("file-locked", vm.name)
+
+        service = self._service
+        with service.changing("Remove-VM", vm_id, "remove-vm", check) as vm:
+            view = service.view(vm)
+            del service.host.vms[vm.id]
+            held = service.kernel.injected("file-locked", vm.name)
             if held is not None:
-                for drive in vm.hard_drives:
-                    file = self.storage.find(drive.path)
-                    if file is not None:
-                        file.locked_until = self.kernel.now() + held
-            self.kernel.note("vm_removed", vm.id, name=vm.name)
-            self._changed(vm)
+                service.storage.lock_disks(vm, held)
+            service.kernel.note("vm_removed", vm.id, name=vm.name)
             return view
 
     def _folder_for(self, path: str) -> None:
         """New-VM makes the folders it needs; those of its parts refuse a missing one."""
         try:
-            self.storage.make_folder(ntpath.dirname(path))
+            self._service.storage.make_folder(ntpath.dirname(path))
         except FileFault as fault:
-            raise refused.path_missing(ntpath.dirname(path), "configuration store") from fault
+            raise refused.path_missing(ntpath.dirname(path), what="configuration store") from fault
 
 
 def _boot_devices(generation: int) -> set[str]:
     common = {"CD", "VHD", "NetworkAdapter"}
     return common if generation == 2 else common | {"Floppy", "IDE", "LegacyNetworkAdapter"}
+
+
+def _add_first_drives(vm: Vm, disk: str, *, with_dvd: bool) -> None:
+    if disk:
+        vm.hard_drives.append(HardDrive(0, 0, ntpath.normpath(disk)))
+    if vm.generation == 1:
+        vm.dvd_drives.append(DvdDrive(1, 0))
+    elif with_dvd:
+        vm.dvd_drives.append(DvdDrive(0, 1 if disk else 0))
 
 
 def _first_boot_order(vm: Vm, boot_device: str, *, existing_disk: bool) -> list[str]:
