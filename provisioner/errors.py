@@ -22,7 +22,10 @@ A Fault's texts are for people; code decides by `id` and by class alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, fields
+from typing import Any
+
+from provisioner.faults import exit_code
 
 
 class ProvisionError(Exception):
@@ -74,16 +77,18 @@ class Finding:
                 object.__setattr__(self, name, f"{text[: _LONGEST_TEXT - 3]}...")
 
 
-@dataclass(eq=False)
-class Fault(ProvisionError):
-    """An expected failure: what was expected, what was seen, what is likely, what to type next.
-
-    `id` is one of the ids in `faults.FAULTS`; the exit code and the long text come from there.
-    """
+@dataclass(frozen=True, eq=False)
+class FailureReport:
+    """What is told of a failure: raised as a `Fault`, told as an event, shown in a panel, printed as JSON."""
 
     id: str
+    """An id of the table of faults; `provision explain ID` has the long text."""
     message: str
     """One line; names the object."""
+    _: KW_ONLY
+    exit: int = 0
+    """Exit code; from the table if not given."""
+    machine: str = ""
     expected: str = ""
     seen: Sequence[str] = ()
     probable_cause: str = ""
@@ -92,15 +97,35 @@ class Fault(ProvisionError):
     """What to do or to type, each a line. Only commands that exist."""
     see_also: Sequence[str] = ()
     """Commands that show more."""
-    resume: str = ""
-    """The command that goes on, where the same command again would be refused for the same reason."""
+    resume_command: Sequence[str] = ()
+    """The command that goes on. Of a fault: only where the same command again would be refused for the same reason."""
     picture: str = ""
     """Path of the picture of the VM's screen, when one was taken."""
-    machine: str = ""
-    findings: Sequence[Finding] = field(default=())
+    findings: Sequence[Finding] = ()
 
     def __post_init__(self) -> None:
-        super().__init__(f"{self.id}: {self.message}")
+        for name in ("seen", "next_steps", "see_also", "resume_command", "findings"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.exit:
+            object.__setattr__(self, "exit", exit_code(self.id))
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, JSON-ready."""
+        return {item.name: json_ready(getattr(self, item.name)) for item in fields(FailureReport)}
+
+
+def json_ready(value: Any) -> Any:
+    """A value of a report as JSON has it: findings as objects."""
+    if isinstance(value, tuple):
+        return [asdict(each) if isinstance(each, Finding) else each for each in value]
+    return value
+
+
+class Fault(FailureReport, ProvisionError):
+    """An expected failure: what was expected, what was seen, what is likely, what to type next. Ends a run with its exit code."""
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.message}"
 
 
 class TransportError(ProvisionError):

@@ -18,7 +18,7 @@ from provisioner.model.cluster import Origin
 from provisioner.model.jsontext import json_text
 from provisioner.model.redaction import redacted
 from provisioner.views.console import Console, Glyph, Line, Span, Style, line, pad
-from provisioner.views.error_panel import ErrorPanel, finding_json, found, render_error_panel, render_findings
+from provisioner.views.error_panel import found, render_error_panel, render_findings
 from provisioner.views.formatting import count, shown_path
 
 SCHEMA = "provision/config/1"
@@ -38,7 +38,7 @@ def check(needs: Needs, cluster: str, *, as_json: bool) -> int:
         if as_json:
             _write_json(_checked_json(path, fault, None))
         else:
-            typer.echo(needs.console.render(render_error_panel(ErrorPanel.of_fault(fault), needs.console)), nl=False)
+            typer.echo(needs.console.render(render_error_panel(fault, needs.console)), nl=False)
         return exit_code(fault.id)
     if as_json:
         _write_json(_checked_json(path, None, loaded))
@@ -101,7 +101,7 @@ def _checked_json(path: Path, fault: Fault | None, loaded: Loaded | None) -> dic
         "file": str(path),
         "ok": fault is None,
         "cluster": loaded.cluster.name if loaded else None,
-        "findings": [finding_json(finding) for finding in findings],
+        "findings": [asdict(finding) for finding in findings],
         "fault": fault.id if fault else None,
         "exit": exit_code(fault.id) if fault else int(Exit.DONE),
     }

@@ -90,12 +90,12 @@ def show_fault(fault: Fault) -> None:
         sys.stdout.write(redacted(json_text(fault_object(fault), encoding=sys.stdout.encoding or "utf-8")) + "\n")
         return
     from provisioner.cli.options import console_options
-    from provisioner.views.error_panel import ErrorPanel, render_error_panel
+    from provisioner.views.error_panel import render_error_panel
 
     console = console_options(
         verbose=0, quiet=False, no_color="--no-color" in sys.argv, ascii="--ascii" in sys.argv
     ).console
-    sys.stderr.write(console.render(render_error_panel(ErrorPanel.of_fault(fault), console)))
+    sys.stderr.write(console.render(render_error_panel(fault, console)))
 
 
 def _surroundings(error: BaseException) -> Fault | None:

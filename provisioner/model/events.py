@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from provisioner.errors import FailureReport, Finding, SourceLocation, json_ready
 from provisioner.model.steps import NUMBER, STEPS, StepId
 
 SCHEMA = "provision/events/1"
@@ -214,23 +215,23 @@ class Note(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaultReported(Event):
-    """A fault, with everything its box shows."""
+class FaultReported(Event, FailureReport):
+    """A fault, with everything its panel shows."""
 
     type: ClassVar[str] = "fault"
-    id: str
-    message: str
-    exit: int
     step: StepId | None = None
-    machine: str | None = None
-    expected: str = ""
-    seen: tuple[str, ...] = ()
-    probable_cause: str = ""
-    next_steps: tuple[str, ...] = ()
-    see_also: tuple[str, ...] = ()
-    resume_command: tuple[str, ...] = ()
-    picture: str = ""
-    findings: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, fault: FailureReport, *, resume_command: str, **event: Any) -> FaultReported:
+        """The fault as an event; `resume_command` is what to type when it names nothing itself, `event` the fields that all events have."""
+        values = {item.name: getattr(fault, item.name) for item in fields(FailureReport)}
+        resume = fault.resume_command or (resume_command,)
+        steps = tuple(line for line in fault.next_steps if line not in resume)
+        return cls(**{**values, "resume_command": resume, "next_steps": steps, **event})
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat, with findings as objects."""
+        return {key: json_ready(value) for key, value in super().to_json().items()}
 
 
 ALL: tuple[type[Event], ...] = (
@@ -263,4 +264,8 @@ def from_json(line: Mapping[str, Any]) -> Event | None:
     values["t"] = datetime.fromisoformat(str(line["t"]))
     if values.get("step") is not None and "step" in values:
         values["step"] = StepId(values["step"])
+    if kind is FaultReported:
+        values["findings"] = tuple(
+            Finding(**{**each, "place": SourceLocation(**each["place"])}) for each in values.get("findings", ())
+        )
     return kind(**values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from provisioner.errors import (
     Fault,
     HostRefused,
@@ -63,8 +65,7 @@ _CONSTRAINED = "ConstrainedLanguage"
 def fault_of(error: TransportError, *, host: str, machine: str = "", user: str = "") -> Fault:
     """The fault that ends an action on a host. For an outage that is not borne any longer it is P-HOST-LOST."""
     if isinstance(error, HyperVUnavailable) and (fault := hyperv_fault(host, error.host, user=user)):
-        fault.machine = machine
-        return fault
+        return replace(fault, machine=machine)
     if isinstance(error, HostRefused):
         return _refused(error, host, machine)
     if isinstance(error, NoSignIn):

@@ -119,7 +119,7 @@ def _impossible(cluster: Cluster, host: str, state: HostState, *, retry: bool) -
             expected="the host to keep its network with the switch",
             seen=(job.message or "the host had no default gateway when its watchdog looked",),
             next_steps=("remove the cause: the host's network must work with the switch",),
-            resume=f"provision up {cluster.name} --retry-switch",
+            resume_command=(f"provision up {cluster.name} --retry-switch",),
         )
     return None
 
@@ -238,7 +238,7 @@ def _failed(action: Action, run: Run, switch: SwitchFacts) -> Fault:
             expected="a default gateway on the new switch",
             seen=(job.message or f"no default gateway for {WATCHDOG_S} s",),
             next_steps=("remove the cause: DHCP, port security, the adapter's driver",),
-            resume=f"provision up {run.cluster.name} --retry-switch",
+            resume_command=(f"provision up {run.cluster.name} --retry-switch",),
         )
     return Fault(
         "P-SWITCH-FAILED",

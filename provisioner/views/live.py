@@ -16,7 +16,7 @@ from typing import TextIO
 from provisioner.model.events import CallEnded, Event, FaultReported, RunEnded
 from provisioner.model.status import FinalObject
 from provisioner.views.console import BLANK, Console, Line, cells, fitting_width, line
-from provisioner.views.error_panel import ErrorPanel, render_error_panel
+from provisioner.views.error_panel import render_error_panel
 from provisioner.views.final import render_final
 from provisioner.views.plain import call_words
 from provisioner.views.run_state import RunState
@@ -101,7 +101,7 @@ class LiveView:
 
     def _write_faults(self) -> None:
         for met in self._faults:
-            panel = render_error_panel(ErrorPanel.of_event(met), self._console, exit_code=self._state.run is None)
+            panel = render_error_panel(met, self._console, exit_code=self._state.run is None)
             self._err.write(self._console.render([BLANK, *panel]))
         self._faults = []
         self._err.flush()

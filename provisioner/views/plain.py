@@ -28,7 +28,7 @@ from provisioner.model.plan import Verb
 from provisioner.model.status import FinalObject
 from provisioner.model.steps import NUMBER, STEP, STEPS, StepId
 from provisioner.views.console import Console, Span, Style, line
-from provisioner.views.error_panel import ErrorPanel, render_error_panel
+from provisioner.views.error_panel import render_error_panel
 from provisioner.views.final import render_final
 from provisioner.views.formatting import clock_time, count, duration, lab_words
 from provisioner.views.run_state import RunState, Wait, in_wall_time
@@ -78,9 +78,7 @@ class PlainView:
                 self._say(event.t, words)
         if isinstance(event, FaultReported):
             self._err.write(
-                self._console.render(
-                    render_error_panel(ErrorPanel.of_event(event), self._console, exit_code=self._state.run is None)
-                )
+                self._console.render(render_error_panel(event, self._console, exit_code=self._state.run is None))
             )
             self._err.flush()
         if isinstance(event, RunEnded):

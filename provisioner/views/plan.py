@@ -120,7 +120,7 @@ def _row(label: str, action: Action, text: str, right: str, console: Console) ->
         yield from console.wrapped(line(" " * indent, Span(action.fault.id, Style.BAD), said), indent=indent)
         for seen in action.fault.seen[:_SEEN]:
             yield from console.wrapped(line(" " * indent, f"seen: {seen}"), indent=indent + 2)
-        for way in (*action.fault.next_steps, *filter(None, (action.fault.resume,))):
+        for way in (*action.fault.next_steps, *action.fault.resume_command):
             yield from console.wrapped(line(" " * indent, f"then: {way}"), indent=indent + 2)
 
 

@@ -317,26 +317,7 @@ class Session:
         return f"{self.cluster.name} is done up to step {last}"
 
     def _tell_fault(self, fault: Fault, step: StepId) -> None:
-        stamp = self._waiter().stamp()
-        resume_command = fault.resume or self._go_on
-        self.emit(
-            FaultReported(
-                id=fault.id,
-                message=fault.message,
-                exit=exit_code(fault.id),
-                step=step,
-                machine=fault.machine or None,
-                expected=fault.expected,
-                seen=tuple(fault.seen),
-                probable_cause=fault.probable_cause,
-                next_steps=tuple(line for line in fault.next_steps if line != resume_command),
-                see_also=tuple(fault.see_also),
-                resume_command=(resume_command,),
-                picture=fault.picture,
-                findings=tuple(asdict(finding) for finding in fault.findings),
-                **stamp,
-            )
-        )
+        self.emit(FaultReported.of(fault, step=step, resume_command=self._go_on, **self._waiter().stamp()))
 
     def _end(
         self,

@@ -151,16 +151,22 @@ def event_page() -> str:
 
 
 def _fields(kind: type[events.Event]) -> Iterator[tuple[str, str, str]]:
-    """The annotated fields of a class with the text that stands below each."""
-    (body,) = ast.parse(inspect.getsource(kind)).body
-    assert isinstance(body, ast.ClassDef)
-    following = [*body.body[1:], None]
-    for item, below in zip(body.body, following, strict=True):
-        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id != "type":
-            text = ""
-            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                text = _one_line(str(below.value.value))
-            yield f"`{item.target.id}`", _json_type(ast.unparse(item.annotation)), text
+    """The annotated fields of a class and its bases, but for those of all events, with the text that stands below each."""
+    told: dict[str, tuple[str, str, str]] = {}
+    for each in reversed([base for base in kind.__mro__ if base not in (events.Event, object)]):
+        (body,) = ast.parse(inspect.getsource(each)).body
+        assert isinstance(body, ast.ClassDef)
+        for item, below in zip(body.body, [*body.body[1:], None], strict=True):
+            if (
+                isinstance(item, ast.AnnAssign)
+                and isinstance(item.target, ast.Name)
+                and item.target.id not in ("type", "_")
+            ):
+                text = ""
+                if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                    text = _one_line(str(below.value.value))
+                told[item.target.id] = (f"`{item.target.id}`", _json_type(ast.unparse(item.annotation)), text)
+    yield from told.values()
 
 
 def _json_type(annotation: str) -> str:
@@ -172,6 +178,7 @@ def _json_type(annotation: str) -> str:
         "bool": "true or false",
         "StepId": "id of a step",
         "tuple[str, ...]": "list of texts",
+        "Sequence[str]": "list of texts",
         "Mapping[str, str]": "object",
     }
     return words.get(plain, "list of objects")

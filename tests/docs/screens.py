@@ -10,7 +10,7 @@ from dataclasses import replace
 from provisioner.clusterfile import load_cluster
 from provisioner.model.events import Note
 from provisioner.views.console import BLANK, Console
-from provisioner.views.error_panel import ErrorPanel, render_error_panel
+from provisioner.views.error_panel import render_error_panel
 from provisioner.views.final import render_final
 from provisioner.views.plan import render_plan
 from provisioner.views.run_state import fold
@@ -44,7 +44,7 @@ def failure() -> str:
     events, console = recording.read(recording.FAILED), Console(width=WIDTH)
     screen = fold(events)
     (met,) = screen.faults
-    lines = [*render_error_panel(ErrorPanel.of_event(met), console), BLANK, *render_final(screen, console)]
+    lines = [*render_error_panel(met, console), BLANK, *render_final(screen, console)]
     return _shown("", console.render(lines))
 
 

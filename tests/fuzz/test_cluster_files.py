@@ -12,7 +12,7 @@ from provisioner.cli.loading import check_configs
 from provisioner.clusterfile import load_cluster
 from provisioner.errors import Fault
 from provisioner.views.console import Console
-from provisioner.views.error_panel import ErrorPanel, render_error_panel
+from provisioner.views.error_panel import render_error_panel
 from tests.fuzz.budget import dice
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,5 +157,5 @@ def test_a_mutated_cluster_file(tmp_path: Path) -> None:
         assert fault.id == "P-FILE-FINDINGS", (name, text)
         assert any(finding.severity == "error" for finding in fault.findings), (name, text)
         assert all(finding.place.line >= 1 and finding.place.column >= 1 for finding in fault.findings), (name, text)
-        Console(width=80).render(render_error_panel(ErrorPanel.of_fault(fault), Console(width=80))).encode()
+        Console(width=80).render(render_error_panel(fault, Console(width=80))).encode()
     assert refused

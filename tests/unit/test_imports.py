@@ -15,7 +15,7 @@ PACKAGE = ROOT / "provisioner"
 ADAPTERS = {"hyperv", "winrm", "talos", "kubernetes", "images", "store", "views", "schedule"}
 VALUES = {"errors", "faults", "model"}
 ALLOWED: dict[str, set[str]] = {
-    "errors": set(),
+    "errors": {"faults"},
     "faults": set(),
     "data": set(),
     "clienttls": set(),

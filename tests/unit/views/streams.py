@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from provisioner.errors import SourceLocation
+from provisioner.errors import Finding, SourceLocation
 from provisioner.model.cluster import Cluster, HostSpec, ImageSpec, MachineSpec, Role, SwitchSpec
 from provisioner.model.events import (
     ActionEnded,
@@ -405,14 +405,14 @@ def findings() -> list[Event]:
         ("machines", 17, 3, "2 control planes survive no more losses than 1", "an odd number", "", "warning"),
     ]
     rows = tuple(
-        {
-            "place": {"file": "clusters/home.yaml", "line": line, "column": column},
-            "path": path,
-            "problem": problem,
-            "expected": expected,
-            "did_you_mean": meant,
-            "severity": severity,
-        }
+        Finding(
+            place=SourceLocation(file="clusters/home.yaml", line=line, column=column),
+            path=path,
+            problem=problem,
+            expected=expected,
+            did_you_mean=meant,
+            severity=severity,
+        )
         for path, line, column, problem, expected, meant, severity in found
     )
     recorder = Recorder()

@@ -32,7 +32,7 @@ from provisioner.model.steps import StepId
 from provisioner.views import make_view
 from provisioner.views.console import NARROWEST, Console, cells
 from provisioner.views.down import render_down
-from provisioner.views.error_panel import ErrorPanel, render_error_panel
+from provisioner.views.error_panel import render_error_panel
 from provisioner.views.explain import render_explain, render_fault_list
 from provisioner.views.live import LiveView
 from provisioner.views.plain import PlainView
@@ -385,7 +385,7 @@ def test_live_time_goes_on_between_events() -> None:
 
 def test_what_others_say_cannot_steer_the_terminal() -> None:
     fault = Fault("P-HOST-REFUSED", "New-VM: \x1b[2Jgone\r\nsecond line", seen=["\x07bell"])
-    shown = Console(width=80).render(render_error_panel(ErrorPanel.of_fault(fault), Console(width=80)))
+    shown = Console(width=80).render(render_error_panel(fault, Console(width=80)))
     assert "\x1b" not in shown
     assert "\x07" not in shown
     assert "\r" not in shown

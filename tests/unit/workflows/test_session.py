@@ -172,7 +172,7 @@ async def test_the_findings_of_a_fault_are_told_with_it() -> None:
     fault = Fault("P-CONFIG-REFUSED", "the config has a finding", findings=(finding,))
     world.host.fail("new_switch", fault)
     await world.session().up()
-    assert [met.findings[0]["problem"] for met in world.told(FaultReported) if met.findings] == ["no such disk"]
+    assert [met.findings[0].problem for met in world.told(FaultReported) if met.findings] == ["no such disk"]
 
 
 async def test_all_events_count_from_the_begin_that_was_given() -> None:
