@@ -160,7 +160,7 @@ def open_ports(
 
     return Ports(
         hosts=hosts,
-        machines=TalosMachines(context.dialer, context.clock),
+        machines=TalosMachines(context.dialer),
         kubernetes=KubeClient(context.dialer, context.clock),
         configs=new_configs(context.clock),
         store=context.store,

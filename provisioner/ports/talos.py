@@ -88,7 +88,24 @@ class Services(Protocol):
         """All services with state and health. Can be repeated at any time."""
 
 
-class Machines(MachineReader, MachineConfigurer, Etcd, Services, Protocol):
+class ByteSink(Protocol):
+    """Where streamed bytes go: a file (`store.files.writing_atomically`), a terminal."""
+
+    def write(self, piece: bytes, /) -> object:
+        """Takes the next bytes. What it raises ends the call that streams."""
+
+
+class Downloads(Protocol):
+    """What a machine streams as bytes: never held in memory as a whole."""
+
+    async def read_file(self, address: str, access: TalosAccess, path: str, sink: ByteSink, *, most: int) -> int:
+        """Gives a file of the machine to the sink, piece by piece; its size in bytes. Needs the role os:admin.
+
+        Raises `TalosRefused` for a file that is not there, `Malformed` for more than `most` bytes; pieces that came before are in the sink.
+        """
+
+
+class Machines(MachineReader, MachineConfigurer, Etcd, Services, Downloads, Protocol):
     """Talos' API, all areas of it. One connection per address and credentials is kept."""
 
     async def close(self) -> None:

@@ -12,8 +12,10 @@ import os
 import shlex
 import stat
 import tempfile
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
+from typing import BinaryIO
 
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 READ_LIMIT = 16 * 1024**2
@@ -148,13 +150,22 @@ def read_plain(path: Path, limit: int = READ_LIMIT) -> bytes | None:
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int) -> None:
-    """A reader sees the old content or the new, whenever this process or the machine stops. Raises OSError.
+    """`writing_atomically` for content that is at hand. Raises OSError."""
+    with writing_atomically(path, mode=mode) as stream:
+        stream.write(content)
 
-    The temporary file lies beside the target, has its mode from the start, and is gone after a failure. Where the target is
-    a symbolic link, what it points to is replaced. Nothing is written where the target is the null device; `NotPlain` is raised for
-    everything else that is no regular file.
+
+@contextlib.contextmanager
+def writing_atomically(path: Path, *, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
+    """A stream whose content becomes the file's when the block ends without an error, and else is thrown away. Raises OSError.
+
+    A reader sees the old content or the new, whenever this process or the machine stops. The temporary file lies beside the target and
+    has its mode from the start. Where the target is a symbolic link, what it points to is replaced. Nothing is written where the target
+    is the null device; `NotPlain` is raised for everything else that is not a regular file.
     """
     if target_of(path) is Target.NOWHERE:
+        with open(os.devnull, "wb") as stream:  # noqa: PTH123
+            yield stream
         return
     target = Path(os.path.realpath(path))
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent)  # mode 0600
@@ -162,7 +173,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int) -> None:
     try:
         with os.fdopen(descriptor, "wb") as stream:
             os.fchmod(stream.fileno(), mode)
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(target)

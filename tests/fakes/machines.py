@@ -11,7 +11,7 @@ from typing import Any
 
 from provisioner.errors import NotTrusted, Rejected, TalosRefused, Unreachable
 from provisioner.model.facts import EtcdMemberFacts, MachineFacts, ServiceFacts
-from provisioner.ports import ApplyOutcome, Machines, TalosAccess
+from provisioner.ports import ApplyOutcome, ByteSink, Machines, TalosAccess
 from tests.fakes.configs import OURS
 from tests.fakes.script import Scripted
 
@@ -31,6 +31,7 @@ class Box:
     members: tuple[EtcdMemberFacts, ...] | None = None
     """What its etcd says; None while it does not run."""
     config: bytes = b""
+    files: dict[str, bytes] = field(default_factory=dict)
     installs: bool = True
     """False: it takes the config and stays in maintenance."""
     warnings: tuple[str, ...] = ()
@@ -112,6 +113,14 @@ class FakeMachines(Scripted):
             up = ("apid", "Running", True), ("kubelet", "Running", True)
             etcd = (("etcd", box.etcd, box.members is not None),) if box.etcd else ()
             return tuple(ServiceFacts(id=name, state=state, healthy=healthy) for name, state, healthy in (*up, *etcd))
+
+    async def read_file(self, address: str, access: TalosAccess, path: str, sink: ByteSink, *, most: int) -> int:
+        async with self._asked("read_file", address=address, access=access, path=path, most=most):
+            content = self._reached(address, access).files.get(path)
+            if content is None:
+                raise TalosRefused(status="UNKNOWN", message=f"open {path}: no such file or directory")
+            sink.write(content)
+            return len(content)
 
     async def close(self) -> None:
         return None

@@ -45,9 +45,12 @@ from provisioner.wire import clipped, excerpt, failure_words, inner_errors, is_t
 CONNECT_S = 5.0
 """Real seconds to connect, handshake included."""
 UNVERIFIED_BYTES = 2**20
-"""Bytes that a peer in maintenance may send until the next call begins; nobody vouches for it. All there is to read is a tenth of it."""
+"""Bytes that a peer in maintenance, which no certificate vouches for, may send for one call. All there is to read is a tenth of it."""
 CLUSTER_BYTES = 32 * 2**20
-"""The same for a machine of the cluster: the most that Talos itself takes as one message. Source: Talos' constants, GRPCMaxMessageSize."""
+"""The same for a machine of the cluster, and for each piece of a stream: the most that Talos itself takes as one message.
+
+Source: GRPCMaxMessageSize, https://github.com/siderolabs/talos/blob/v1.11.5/pkg/machinery/constants/constants.go
+"""
 GOODBYE_S = 0.2
 """Real seconds for the other side's part of ending TLS."""
 _SETTINGS = b"\x04"
@@ -57,7 +60,7 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5),
 
 
 class TalosProtocol(H2Protocol):
-    """Keeps why the connection was lost, tells when the server has accepted us, and counts what it sends."""
+    """Keeps why the connection was lost, signals when the server has accepted us, and counts what it sends."""
 
     def __init__(self, allowance: int, *args: Any) -> None:
         super().__init__(*args)
@@ -87,7 +90,7 @@ class TalosProtocol(H2Protocol):
         table[GoAwayFrame] = go_away
 
     def allow(self) -> None:
-        """A call begins: its answer may come."""
+        """A call begins, or a piece of a stream was taken: the next may come."""
         self._left = self._allowance
 
     def data_received(self, data: bytes) -> None:
@@ -131,11 +134,11 @@ class TalosProtocol(H2Protocol):
     def _not_accepted(self, why: BaseException) -> None:
         if not self.accepted.done():
             self.accepted.set_exception(why)
-            self.accepted.exception()  # nobody may be waiting for it any more
+            self.accepted.exception()  # no one may be waiting for it any more
 
 
 class TalosStream(Stream[Any, Any]):
-    """A call. What grpclib takes for the status of a gRPC server, while it is none, is told as that."""
+    """A call. A status that grpclib would ascribe to a gRPC server, but that none sends, raises Malformed."""
 
     def _raise_for_status(self, headers_map: Any) -> None:
         if headers_map.get(":status") != "200":
@@ -172,7 +175,7 @@ class TalosChannel(Channel):
         """Of the server's key on the present connection."""
 
     async def end(self) -> None:
-        """Says good-bye, and does not wait long for an answer."""
+        """Ends TLS in order, and waits at most `GOODBYE_S` for the other side."""
         latest, self.latest = self.latest, None
         self.close()
         if latest is not None and latest.transport is not None:
@@ -192,8 +195,7 @@ class TalosChannel(Channel):
         """Errors of ours for whatever happens in a call and in reading its answer. `sent`: the call may change something and is on its way,
         so losing its answer leaves the outcome open. `within_s`: how long an answer is waited for.
         """
-        if self.latest is not None:
-            self.latest.allow()
+        self.allow_more()
         try:
             yield
         except ProvisionError:
@@ -201,6 +203,11 @@ class TalosChannel(Channel):
         except Exception as error:
             lost = self.latest.lost if self.latest is not None else None
             raise _explained(error, lost, sent=sent, within_s=within_s) from error
+
+    def allow_more(self) -> None:
+        """The peer may send as many bytes again: a call begins, or a piece of a stream was taken."""
+        if self.latest is not None:
+            self.latest.allow()
 
     def request(self, name: str, cardinality: Any, request_type: Any, reply_type: Any, **given: Any) -> TalosStream:
         """As grpclib's, with our own kind of stream."""

@@ -200,9 +200,11 @@ def request(name: str) -> VmRequest:
 
 async def fetched_kubeconfig(machines: TalosMachines, address: str, access: TalosAccess) -> bytes:
     """The one that Talos makes, as its own client takes it: a gzipped archive that lacks its end, read entry by entry."""
-    machine = await machines._connected(address, access)
-    packed = b"".join([part.bytes for part in await machine.calls.Kubeconfig(Empty(), timeout=10)])
-    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as archive:
+    packed = io.BytesIO()
+    await machines._connections.download(
+        address, access, lambda service: service.Kubeconfig, Empty(), packed, most=2**20
+    )
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed.getvalue()))) as archive:
         entry = archive.next()
         assert entry is not None
         content = archive.extractfile(entry)

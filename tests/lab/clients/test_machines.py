@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import stat
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from provisioner.errors import Dropped, NotTrusted, Rejected, TalosRefused, Unreachable
 from provisioner.ports import Endpoint, TalosAccess
+from provisioner.store.files import writing_atomically
 from provisioner.talos.api.client import TalosMachines
-from tests.lab.clients.helpers import RealClock, fetched_kubeconfig
+from tests.lab.clients.helpers import fetched_kubeconfig
 from tests.lab.machines.clusters import Cluster
 from tests.lab.machines.helpers import Lan, Served, serving
 
@@ -40,7 +43,7 @@ class Talos:
         self.served = served
         self.lan = served.lan
         self.dialer = LanDialer(served)
-        self.machines = TalosMachines(self.dialer, RealClock())
+        self.machines = TalosMachines(self.dialer)
 
     def advance(self, seconds: float) -> None:
         self.served.advance(seconds)
@@ -238,6 +241,29 @@ def test_a_watch_that_is_left_leaves_nothing(served: Served, cluster: Cluster) -
     run(served, test)
 
 
+# --- downloads ---
+
+
+def test_a_file_of_a_machine_comes_whole_or_not_at_all(served: Served, cluster: Cluster, tmp_path: Path) -> None:
+    access, path = access_of(cluster), tmp_path / "boot_id"
+    (vm,) = served.lan.to_maintenance("cp1")
+    served.lan.installed(vm, cluster.config("controlplane", "cp1"))
+    served.servers.settle()
+
+    async def test(talos: Talos) -> None:
+        async def read(name: str, to: Path = path) -> int:
+            with writing_atomically(to) as sink:
+                return await talos.machines.read_file(talos.address(vm), access, name, sink, most=100)
+
+        with pytest.raises(TalosRefused, match="UNIMPLEMENTED"):
+            await read("/proc/nothing", tmp_path / "nothing")
+        assert await read("/proc/sys/kernel/random/boot_id") == 37
+
+    run(served, test)
+    assert list(tmp_path.iterdir()) == [path]
+    assert (len(path.read_text().strip()), stat.S_IMODE(path.stat().st_mode)) == (36, 0o600)
+
+
 # --- connections ---
 
 
@@ -248,7 +274,7 @@ def test_one_connection_carries_all_and_is_dialed_anew_after_a_reboot(served: Se
     async def test(talos: Talos) -> None:
         address = talos.address(vm)
         await asyncio.gather(*(talos.machines.read(address, None) for _ in range(10)))
-        (machine,) = talos.machines._machines.values()
+        (machine,) = talos.machines._connections._open.values()
         first = machine.channel.latest
         await talos.machines.read(address, None)
         assert machine.channel.latest is first

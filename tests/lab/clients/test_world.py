@@ -116,7 +116,7 @@ def test_a_cluster_of_one(lab: Served) -> None:
             on_away=away.append,
             ca_path=lab.endpoint.ca_path,
         )
-        talos = TalosMachines(lab, clock)
+        talos = TalosMachines(lab)
         kubernetes = KubeClient(lab, clock)
         cluster = Cluster()
         try:

@@ -13,7 +13,7 @@ from grpclib.encoding.base import CodecBase
 from grpclib.server import Server
 
 from provisioner.clienttls import load_client_certificate
-from provisioner.ports import Endpoint
+from provisioner.ports import Endpoint, TalosAccess
 from provisioner.talos.api.client import TalosMachines
 from provisioner.talos.api.gen import cosi_pb2
 from provisioner.talos.api.gen.machine_pb2 import (
@@ -28,13 +28,14 @@ from provisioner.talos.api.gen.machine_pb2 import (
     ServiceList,
     ServiceListResponse,
 )
-from tests.fakes.clock import FakeClock
-from tests.unit.talos_api.test_channel import CERTIFICATE, KEY_PEM
+from tests.unit.talos_api.test_channel import CERTIFICATE, KEY_PEM, NAME
 
-ADDRESS = "192.0.2.61"
+ADDRESS = NAME
+ACCESS = TalosAccess(ca=CERTIFICATE, crt=CERTIFICATE, key=KEY_PEM)
 GET, LIST, WATCH = (f"/cosi.resource.State/{name}" for name in ("Get", "List", "Watch"))
-APPLY, BOOTSTRAP, MEMBERS, SERVICES = (
-    f"/machine.MachineService/{name}" for name in ("ApplyConfiguration", "Bootstrap", "EtcdMemberList", "ServiceList")
+APPLY, BOOTSTRAP, MEMBERS, SERVICES, READ = (
+    f"/machine.MachineService/{name}"
+    for name in ("ApplyConfiguration", "Bootstrap", "EtcdMemberList", "ServiceList", "Read")
 )
 SPECS = {
     "MachineStatuses": "stage: maintenance\nstatus:\n  ready: false\n  unmetConditions:\n    - name: network\n      reason: waits\n",
@@ -99,7 +100,7 @@ class Peer:
                 bytes,
                 bytes,
             )
-            for path in (GET, LIST, WATCH, APPLY, BOOTSTRAP, MEMBERS, SERVICES)
+            for path in (GET, LIST, WATCH, APPLY, BOOTSTRAP, MEMBERS, SERVICES, READ)
         }
 
     def _answering(self, path: str) -> Callable[[Any], Awaitable[None]]:
@@ -135,7 +136,7 @@ class OnePlace:
 
 @asynccontextmanager
 async def met(port: int) -> AsyncIterator[TalosMachines]:
-    machines = TalosMachines(OnePlace(port), FakeClock())
+    machines = TalosMachines(OnePlace(port))
     try:
         yield machines
     finally:

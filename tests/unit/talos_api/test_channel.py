@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import inspect
+import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -33,6 +34,8 @@ from provisioner.talos.api.gen.machine_pb2 import Version, VersionInfo, VersionR
 from provisioner.talos.api.tls import maintenance_context, spki_fingerprint
 
 KEY = ed25519.Ed25519PrivateKey.generate()
+NAME = "192.0.2.61"
+"""The address that the certificate is for."""
 
 
 def certificate() -> bytes:
@@ -46,6 +49,7 @@ def certificate() -> bytes:
         .serial_number(1)
         .not_valid_before(now - dt.timedelta(minutes=1))
         .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(NAME))]), critical=False)
         .sign(KEY, None)
         .public_bytes(serialization.Encoding.PEM)
     )

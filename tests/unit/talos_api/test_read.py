@@ -15,10 +15,10 @@ import pytest
 
 from provisioner.clienttls import load_client_certificate
 from provisioner.errors import Malformed, Unreachable
-from provisioner.talos.api import client, cosi
-from provisioner.talos.api.client import _physical_macs
+from provisioner.talos.api import cosi, reader
 from provisioner.talos.api.cosi import Resource, ResourceType, _read
 from provisioner.talos.api.gen import cosi_pb2
+from provisioner.talos.api.reader import _physical_macs
 from tests.unit.talos_api.test_channel import CERTIFICATE, KEY_PEM
 
 
@@ -135,7 +135,7 @@ def test_facts_and_fingerprint_are_of_one_connection(monkeypatch: pytest.MonkeyP
     channel = SimpleNamespace(latest=object(), fingerprint="the first one's")
 
     async def get(_state: Any, kind: Any, _id: str) -> Resource:
-        if kind is client.KERNEL_CMDLINES and dials_anew:
+        if kind is reader.KERNEL_CMDLINES and dials_anew:
             channel.latest, channel.fingerprint = object(), "the second one's"
         return resource("uuid: 4c4c4544-0000\n")
 
@@ -145,7 +145,7 @@ def test_facts_and_fingerprint_are_of_one_connection(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cosi, "get", get)
     monkeypatch.setattr(cosi, "find", find)
     machine: Any = SimpleNamespace(state=None, channel=channel)
-    reading = client._read_facts(machine, "192.0.2.1", None)
+    reading = reader._read_facts(machine, "192.0.2.1", None)
     if dials_anew:
         with pytest.raises(Unreachable):
             asyncio.run(reading)
