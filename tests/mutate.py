@@ -80,7 +80,7 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/talos/secrets.py": ("tests/unit/talos/test_secrets.py",),
     "provisioner/talos/": ("tests/unit/talos",),
     "provisioner/kubernetes/": ("tests/unit/kubernetes",),
-    "provisioner/cli/changing.py": (
+    "provisioner/cli/commands/": (
         "tests/unit/cli/test_confirmations.py",
         "tests/unit/cli/test_surroundings.py",
         "tests/unit/cli/test_exit.py",

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from provisioner.errors import Fault, Interrupted
-from provisioner.faults import Exit, exit_code
+from provisioner.faults import Exit
 from provisioner.model.redaction import redacted
 
 
@@ -36,7 +36,7 @@ def _code_of(app: Callable[..., Any]) -> int:
         return Exit.INTERRUPTED
     except Fault as fault:
         _tell(functools.partial(show_fault, fault))
-        return exit_code(fault.id)
+        return fault.exit
     except BrokenPipeError:
         return Exit.DONE
     except SystemExit as error:
@@ -46,7 +46,7 @@ def _code_of(app: Callable[..., Any]) -> int:
     except Exception as error:  # noqa: BLE001 - the last net: whatever falls in here is a bug of ours, but for what this computer refuses
         told = _surroundings(error) or _bug(error)
         _tell(functools.partial(show_fault, told))
-        return exit_code(told.id)
+        return told.exit
     return int(result or 0)
 
 
@@ -67,13 +67,15 @@ def _flushed(code: int) -> int:
             fault = None if isinstance(error, BrokenPipeError) else _surroundings(error)
             if fault is not None and code == Exit.DONE:
                 _tell(functools.partial(show_fault, fault))
-                code = exit_code(fault.id)
+                code = fault.exit
     return code
 
 
 def _show_usage(error: typer.TyperException) -> None:
     """The command's usage and what is wrong with what was typed; typer's own errors know how to show themselves."""
     show = getattr(error, "show", None)
+    if isinstance(error, typer.BadParameter):
+        error.message = error.message.removeprefix("Value error, ")  # pydantic's, which reads values for typer
     if show is not None:
         show()
     else:
@@ -84,22 +86,19 @@ def show_fault(fault: Fault) -> None:
     """The panel on stderr; one JSON object on stdout where the command was asked for JSON, be it the result or the events."""
     words = " ".join(sys.argv[1:])
     if "--json" in sys.argv or "--progress json" in words or "--progress=json" in words:
-        from provisioner.cli.json_output import fault_object
-        from provisioner.model.jsontext import json_text
+        from provisioner.cli.json_output import fault_object, print_json
 
-        sys.stdout.write(redacted(json_text(fault_object(fault), encoding=sys.stdout.encoding or "utf-8")) + "\n")
+        print_json(fault_object(fault))
         return
-    from provisioner.cli.options import console_options
+    from provisioner.cli.options import ConsoleOptions
     from provisioner.views.error_panel import render_error_panel
 
-    console = console_options(
-        verbose=0, quiet=False, no_color="--no-color" in sys.argv, ascii="--ascii" in sys.argv
-    ).console
+    console = ConsoleOptions(no_color="--no-color" in sys.argv, ascii="--ascii" in sys.argv).err
     sys.stderr.write(console.render(render_error_panel(fault, console)))
 
 
 def _surroundings(error: BaseException) -> Fault | None:
-    """No space, no quota or a read-only disk on this computer is nobody's bug, wherever it is met."""
+    """No space, no quota or a read-only disk on this computer is no bug of ours, wherever it is met."""
     if isinstance(error, BaseExceptionGroup):
         return next((fault for inner in error.exceptions if (fault := _surroundings(inner)) is not None), None)
     if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
@@ -115,7 +114,7 @@ def _surroundings(error: BaseException) -> Fault | None:
 
 def _bug(error: Exception) -> Fault:
     """The traceback goes to a file: without local variables, and with what looks secret in its messages hidden."""
-    from provisioner.cli.loading import working_folder
+    from provisioner.cli.settings import working_folder
     from provisioner.clusterfile.settings import provision_home
     from provisioner.store.files import make_private_folder, write_atomically
 
@@ -132,7 +131,7 @@ def _bug(error: Exception) -> Fault:
     return Fault(
         "P-RUN-BUG",
         f"{type(error).__name__}: {error}",
-        expected="no such thing",
+        expected="no bug",
         seen=(f"traceback in {where}",),
-        next_steps=("please report it with that file",),
+        next_steps=("report it with that file",),
     )

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import Fault
-from provisioner.model.plan import Plan
-from provisioner.workflows.session import action_line
+from provisioner.model.jsontext import json_text
+from provisioner.model.redaction import redacted
+
+if TYPE_CHECKING:
+    from provisioner.model.plan import Plan
+
+
+def print_json(value: Mapping[str, object], *, indent: int | None = None) -> None:
+    """One object on stdout, without anything that is known to be secret."""
+    sys.stdout.write(redacted(json_text(value, indent=indent, encoding=sys.stdout.encoding or "utf-8")) + "\n")
 
 
 def fault_object(fault: Fault) -> dict[str, Any]:
@@ -16,6 +26,9 @@ def fault_object(fault: Fault) -> dict[str, Any]:
 
 
 def plan_object(plan: Plan, *, file: str, read_s: float) -> dict[str, Any]:
+    """The object of `plan --json` and of `--dry-run --json`."""
+    from provisioner.workflows.session import action_line
+
     return {
         "schema": "provision/plan/1",
         "cluster": plan.cluster,

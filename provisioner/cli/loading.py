@@ -2,59 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import os
 import sys
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import typer
 
-from provisioner.clusterfile import Loaded, Settings, find_cluster_file, list_clusters, load_cluster, read_settings
-from provisioner.compose import Context, WorldClock, new_configs, open_context
-from provisioner.data import data_folder
+from provisioner.cli.settings import read_all_settings
+from provisioner.clusterfile import Loaded, Settings, find_cluster_file, list_clusters, load_cluster
+from provisioner.compose import Context, WorldClock, close_ports, new_configs, open_context, open_ports, open_store
 from provisioner.errors import Fault, Finding
+from provisioner.model.cluster import Cluster, MachineSpec
+from provisioner.ports import Ports
 from provisioner.views.console import printable
 
-
-def read_all_settings(cluster: str, host: str = "", user: str = "") -> Settings:
-    """RunOptions, then environment, then defaults; the clusters that come with the product are found last."""
-    settings = read_settings(os.environ, cwd=working_folder(), cluster=cluster, host=host, user=user)
-    return replace(settings, folders=(*settings.folders, data_folder("clusters")))
+T = TypeVar("T")
 
 
-def working_folder() -> Path | None:
-    """None where it was deleted."""
-    try:
-        return Path.cwd()
-    except OSError:
-        return None
+def cluster_file(settings: Settings) -> Path:
+    """The cluster file that the settings name; without a name, the only one in the user's own folders. Raises P-FILE-NOTFOUND."""
+    if settings.cluster:
+        return find_cluster_file(settings.cluster, folders=settings.folders)
+    *folders, shipped = settings.folders
+    own = list_clusters(folders)
+    if len(own) == 1:
+        return own[0].path
+    if own:
+        raise Fault(
+            "P-FILE-NOTFOUND",
+            "which cluster?",
+            expected="a name or a path",
+            seen=(f"there are {', '.join(found.name for found in own)}",),
+            next_steps=("the same command with one of the names",),
+        )
+    examples = ", ".join(found.name for found in list_clusters((shipped,)))
+    raise Fault(
+        "P-FILE-NOTFOUND",
+        "no cluster was named, and you have no cluster file",
+        expected="a name or a path",
+        seen=(f"looked in {', '.join(map(str, folders))}", f"examples that come with provision: {examples}"),
+        next_steps=("provision plan lab    is an example that needs no file of yours",),
+    )
 
 
 def load(settings: Settings) -> Loaded:
-    """The cluster file of the settings. Without a name: the only one in the user's own folders. Raises a Fault."""
-    name = settings.cluster
-    if not name:
-        own = list_clusters(settings.folders[:-1])
-        if len(own) != 1:
-            folders = ", ".join(str(folder) for folder in settings.folders[:-1])
-            examples = ", ".join(found.name for found in list_clusters(settings.folders[-1:]))
-            raise Fault(
-                "P-FILE-NOTFOUND",
-                "which cluster?" if own else "no cluster was named, and there is no cluster file of yours",
-                expected="a name or a path",
-                seen=(
-                    (f"there are {', '.join(found.name for found in own)}",)
-                    if own
-                    else (f"looked in {folders}", f"examples that come with provision: {examples}")
-                ),
-                next_steps=("the same command with one of the names",)
-                if own
-                else ("provision plan lab    is an example that needs no file of yours",),
-            )
-        name = own[0].name
-    path = find_cluster_file(name, folders=settings.folders)
-    return load_cluster(path, overrides=settings.overrides)
+    """The cluster file of the settings, read. Raises P-FILE-NOTFOUND, P-FILE-FINDINGS."""
+    return load_cluster(cluster_file(settings), overrides=settings.overrides)
 
 
 def open_cluster(cluster: str, *, host: str = "", user: str = "", start_lab: bool, needs_name: bool = False) -> Context:
@@ -69,10 +67,7 @@ def open_cluster(cluster: str, *, host: str = "", user: str = "", start_lab: boo
 
 
 def check_configs(loaded: Loaded) -> tuple[Finding, ...]:
-    """What Talos would refuse in the patches of the file, before anything is made; gives what it would only warn of.
-
-    Raises P-FILE-FINDINGS.
-    """
+    """Talos' warnings about the patches of the file, before anything is made. Raises P-FILE-FINDINGS for what Talos would refuse."""
     cluster = loaded.cluster
     if not cluster.has_patches:
         return ()  # what we generate without patches is held by tests
@@ -83,9 +78,29 @@ def check_configs(loaded: Loaded) -> tuple[Finding, ...]:
             "P-FILE-FINDINGS",
             f"{wrong} finding{'s' if wrong > 1 else ''} in the patches of {cluster.file}",
             findings=findings,
-            next_steps=(f"mend the lines named, then: provision config check {cluster.name}",),
+            next_steps=(f"correct these lines, then: provision config check {cluster.name}",),
         )
     return findings
+
+
+@asynccontextmanager
+async def opened(context: Context, **listeners: Callable[..., None]) -> AsyncIterator[Ports]:
+    """The ports of a context, closed in any case. The listeners are those of `open_ports`."""
+    ports = open_ports(context, **listeners)
+    try:
+        yield ports
+    finally:
+        await close_ports(ports)
+
+
+def read(context: Context, work: Callable[[Ports], Awaitable[T]]) -> T:
+    """Reads something with fresh ports, in an event loop of its own."""
+
+    async def go() -> T:
+        async with opened(context) as ports:
+            return await work(ports)
+
+    return asyncio.run(go())
 
 
 def _ask(question: str) -> str:
@@ -94,3 +109,18 @@ def _ask(question: str) -> str:
         return getpass.getpass(f"{printable(question)}: ")
     except EOFError as error:
         raise typer.Abort from error
+
+
+def machine_config(settings: Settings, cluster: Cluster, machine: MachineSpec) -> bytes:
+    """The config as `up` would send it, with the cluster's own secrets, or with new ones where there are none yet."""
+    from provisioner.workflows.up import expected_endpoint
+
+    store = open_store(settings, cluster, os.environ)
+    configs = new_configs(WorldClock())
+    text = store.read_secrets()
+    bundle = (
+        configs.read_bundle(text) if text is not None else configs.new_bundle(cluster, store.secrets_facts().cluster_id)
+    )
+    config = configs.effective(cluster, cluster.control_planes[0])
+    endpoint = expected_endpoint(cluster, config, store.read_notes())
+    return configs.machine_config(cluster, machine, bundle, endpoint=endpoint)

@@ -1,51 +1,173 @@
-"""Options that several commands share, declared once; and how the terminal looks."""
+"""Options that several commands share, each declared once as a field of a dataclass; `command_of` makes a command of such a class."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here and in `commands/`: typer reads the types of the fields.
+import inspect
+import math
 import os
 import re
-import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cached_property
+from typing import Annotated, Any, Literal, TextIO, TypeVar
 
 import typer
 
-from provisioner.model.steps import STEPS
+from provisioner.model.steps import StepId
 from provisioner.views.console import Console, fitting_width
 
 MAKE, LOOK, PREPARE = "Make and change", "Look", "Prepare"
+"""Headings of the commands in `provision --help`."""
 
-STEP_NAMES = [str(step.id) for step in STEPS]
-
-ClusterArg = Annotated[
-    str, typer.Argument(help="Name (home means clusters/home.yaml) or path of a cluster file.", show_default=False)
-]
-MaybeClusterArg = Annotated[
-    str,
-    typer.Argument(help="Name or path of a cluster file; may be left out where there is only one.", show_default=False),
-]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Answers only what the plan says.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Stop after the plan.")]
-ProgressOption = Annotated[
-    str, typer.Option("--progress", help="auto, live, plain, json or none: how to show long work.", metavar="HOW")
-]
-UntilOption = Annotated[
-    str,
-    typer.Option("--until", help=f"Stop after a step: {', '.join(STEP_NAMES)}.", metavar="STEP", show_default=False),
-]
-WaitScaleOption = Annotated[float, typer.Option("--wait-scale", help="Stretch all bounds, for slow hosts.", min=0.1)]
-RetrySwitchOption = Annotated[
-    bool, typer.Option("--retry-switch", help="Make the switch again although the host undid it before.")
-]
-HostOption = Annotated[str, typer.Option("--host", help="Another address of the host.", show_default=False)]
-UserOption = Annotated[str, typer.Option("--user", help="Another user on the host.", show_default=False)]
-ExitCodeOption = Annotated[bool, typer.Option("--exit-code", help="Exit 10 when anything differs.")]
 EVERYWHERE = re.compile(r"-[vq]+|--verbose|--quiet|--no-color|--ascii")
-"""Options of the whole command line: people type them before the command and after it."""
-PROGRESS = ("auto", "live", "plain", "json", "none")
+"""Options of the whole command line, which stand before the command or after it."""
+
+OptionsT = TypeVar("OptionsT")
+
+
+def _finite(factor: float) -> float:
+    if not math.isfinite(factor):
+        raise typer.BadParameter(f"{factor} is no factor: every wait has a bound")
+    return factor
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonOptions:
+    """For a command with a result."""
+
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions(JsonOptions):
+    """For a command about one cluster file."""
+
+    cluster: Annotated[
+        str,
+        typer.Argument(
+            metavar="CLUSTER",
+            show_default=False,
+            help="Name or path of a cluster file. Without it: PROVISION_CLUSTER, or the only cluster file.",
+        ),
+    ] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions(FileOptions):
+    """For a command about one cluster, on its host."""
+
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST",
+            show_default=False,
+            help="Address of the host. Default: PROVISION_HOST, then the cluster file.",
+        ),
+    ] = ""
+    user: Annotated[
+        str,
+        typer.Option(
+            metavar="USER", show_default=False, help="User on the host. Default: PROVISION_USER, then the cluster file."
+        ),
+    ] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsentOptions:
+    """For a command that may ask first."""
+
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ConsentOptions, ClusterOptions):
+    """For a command that changes things."""
+
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the plan.")] = False
+    progress: Annotated[
+        Literal["auto", "live", "plain", "json", "none"],
+        typer.Option(metavar="HOW", help="How to show progress: auto, live, plain, json or none."),
+    ] = "auto"
+    wait_scale: Annotated[
+        float,
+        typer.Option(
+            metavar="FACTOR", min=0.1, callback=_finite, help="Multiply the time limits of all waits, for slow hosts."
+        ),
+    ] = 1.0
+
+    def __post_init__(self) -> None:
+        if self.json and self.progress == "json":
+            raise typer.BadParameter("--json and --progress json both write to stdout; use one of them")
+
+    @property
+    def machine_readable(self) -> bool:
+        """Stdout is for a program."""
+        return self.json or self.progress == "json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveOptions(RunOptions):
+    """For a command that destroys things: the cluster is named, never guessed."""
+
+    cluster: Annotated[
+        str, typer.Argument(metavar="CLUSTER", show_default=False, help="Name or path of a cluster file.")
+    ] = field()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpOptions(JsonOptions):
+    """What `up` and `plan` share."""
+
+    until: Annotated[
+        StepId | None,
+        typer.Option(metavar="STEP", show_default=False, help=f"Stop after this step: {', '.join(StepId)}."),
+    ] = None
+    retry_switch: Annotated[
+        bool, typer.Option("--retry-switch", help="Create the switch again although the host undid it before.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitCodeOptions:
+    """For a command that compares."""
+
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 10 if anything differs.")] = False
+
+
+def command_of(options: type[OptionsT]) -> Callable[[Callable[["ConsoleOptions", OptionsT], int]], Callable[..., None]]:
+    """Makes a command of a function: the fields of `options` are its arguments and options, its result is the exit code.
+
+    The fields of the class itself come first in the help, those of its bases after them.
+    """
+
+    def decorate(function: Callable[[ConsoleOptions, OptionsT], int]) -> Callable[..., None]:
+        def command(context: typer.Context, **values: Any) -> None:
+            raise typer.Exit(function(context.obj, options(**values)))
+
+        parameters = [inspect.Parameter("context", inspect.Parameter.POSITIONAL_ONLY, annotation=typer.Context)]
+        parameters += [
+            inspect.Parameter(
+                each.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if each.default is MISSING else each.default,
+                annotation=each.type,
+            )
+            for each in _specific_first(options)
+        ]
+        command.__name__, command.__doc__ = function.__name__.rstrip("_"), function.__doc__
+        command.__annotations__ = {each.name: each.annotation for each in parameters}
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect.signature
+        return command
+
+    return decorate
+
+
+def _specific_first(options: type[Any]) -> Iterator[Field[Any]]:
+    by_name = {each.name: each for each in fields(options)}
+    for base in options.__mro__:
+        for name in vars(base).get("__annotations__", {}):
+            if name in by_name:
+                yield by_name.pop(name)
 
 
 def in_front(arguments: Sequence[str]) -> list[str]:
@@ -58,24 +180,43 @@ def in_front(arguments: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class ConsoleOptions:
-    """How this invocation may speak: set by the options before the command, read by all."""
+    """How this invocation may speak: set by the options before the command, read by all.
+
+    NO_COLOR, TERM=dumb, CI and a locale without UTF-8 are respected. What goes to no terminal is not wrapped.
+    """
 
     verbosity: int = 0
     """-1 quiet, 0, 1, 2."""
-    console: Console
-    terminal: bool = False
-    """stderr is a terminal that can be painted on."""
+    no_color: bool = False
+    ascii: bool = False
+
+    @cached_property
+    def live(self) -> bool:
+        """Stderr is a terminal that can be painted on."""
+        return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("CI")
+
+    @cached_property
+    def out(self) -> Console:
+        """For results, on stdout."""
+        return self._console(sys.stdout)
+
+    @cached_property
+    def err(self) -> Console:
+        """For progress, questions and faults, on stderr."""
+        return self._console(sys.stderr)
+
+    def _console(self, stream: TextIO) -> Console:
+        utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
+        color = self.live and stream.isatty() and not self.no_color and "NO_COLOR" not in os.environ
+        return Console(width=_width(stream), color=color, ascii=self.ascii or not utf8)
 
 
-def console_options(*, verbose: int, quiet: bool, no_color: bool, ascii: bool) -> ConsoleOptions:
-    """From the options and the surroundings: NO_COLOR, TERM=dumb, CI and a locale without UTF-8 are respected."""
-    dumb = os.environ.get("TERM", "dumb") == "dumb"
-    terminal = sys.stderr.isatty() and not dumb and not os.environ.get("CI")
-    utf8 = (sys.stderr.encoding or "").lower().replace("-", "") == "utf8"
-    width = fitting_width(shutil.get_terminal_size((100, 24)).columns)
-    color = terminal and not no_color and "NO_COLOR" not in os.environ
-    return ConsoleOptions(
-        verbosity=-1 if quiet else min(verbose, 2),
-        console=Console(width=width, color=color, ascii=ascii or not utf8),
-        terminal=terminal,
-    )
+def _width(stream: TextIO) -> int:
+    """COLUMNS, else the terminal's width; 0 for no terminal."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return fitting_width(int(given))
+    try:
+        return fitting_width(os.get_terminal_size(stream.fileno()).columns) if stream.isatty() else 0
+    except (OSError, ValueError):
+        return 0

@@ -1,4 +1,4 @@
-"""Who hears of a run while it is at work, and what is worth telling them."""
+"""What passes on the events of a run while it is at work, and what is worth telling."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
-from provisioner.model.events import Event, Note
+from provisioner.model.events import Event
 from provisioner.model.status import FinalObject
 from provisioner.views import View
 
@@ -25,54 +24,53 @@ class DetachableView:
         self._left = False
 
     def emit(self, event: Event) -> None:
-        if not self._left:
-            try:
-                self._view.emit(event)
-            except OSError as error:
-                self._leave(error)
+        """Shows the event, unless the reader has left."""
+        self._show(lambda: self._view.emit(event))
 
     def close(self, final: FinalObject) -> None:
-        if not self._left:
-            try:
-                self._view.close(final)
-            except OSError as error:
-                self._leave(error)
+        """Shows how the run ended, unless the reader has left."""
+        self._show(lambda: self._view.close(final))
 
-    def _leave(self, error: OSError) -> None:
-        if error.errno not in (errno.EPIPE, errno.EIO):  # EIO: the terminal was closed
-            raise error
-        self._left = True
-        self._stop.set()
-        for stream in (sys.stdout, sys.stderr):  # what is still in their buffers would fail again at the end
-            try:
-                stream.flush()
-            except OSError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    def _show(self, write: Callable[[], None]) -> None:
+        if self._left:
+            return
+        try:
+            write()
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):  # EIO: the terminal was closed
+                raise
+            self._left = True
+            self._stop.set()
+            for stream in (sys.stdout, sys.stderr):  # what is still in their buffers would fail again at the end
+                try:
+                    stream.flush()
+                except OSError:
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class OutageNotes:
-    """Tells of a host that does not answer, once it has been so for a moment: a stale connection that is dialled anew is no news."""
+    """Tells of a host that does not answer, once it has been so for a moment: a stale connection that is dialled again is no news."""
 
     QUIET_S = 0.4
     """Real seconds: a transport's affair, not the world's."""
 
-    def __init__(self, emit: Callable[[Event], None], stamp: Callable[[], dict[str, Any]]) -> None:
-        self._emit = emit
-        self._stamp = stamp
+    def __init__(self, note: Callable[[str, str], None]) -> None:
+        self._note = note
+        """Takes level and message."""
         self._pending: dict[str, asyncio.TimerHandle] = {}
         self._told: set[str] = set()
 
     def report(self, host: str, reason: str | None) -> None:
+        """A host does not answer, for that reason; with None it answers again. To be called within a running loop."""
         pending = self._pending.pop(host, None)
         if pending is not None:
             pending.cancel()
         if reason is not None:
-            loop = asyncio.get_running_loop()
-            self._pending[host] = loop.call_later(self.QUIET_S, self._tell, host, reason)
+            self._pending[host] = asyncio.get_running_loop().call_later(self.QUIET_S, self._tell, host, reason)
         elif host in self._told:
             self._told.discard(host)
-            self._emit(Note(level="info", message=f"{host} answers again", **self._stamp()))
+            self._note("info", f"{host} answers again")
 
     def _tell(self, host: str, reason: str) -> None:
         self._told.add(host)
-        self._emit(Note(level="info", message=f"{host} does not answer ({reason}); waiting for it", **self._stamp()))
+        self._note("info", f"{host} does not answer ({reason}); waiting for it")

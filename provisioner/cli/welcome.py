@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import sys
 
+from provisioner.cli.options import ConsoleOptions
 
-def first_minutes() -> None:
-    from provisioner.cli.loading import read_all_settings
+
+def welcome(terminal: ConsoleOptions) -> None:
+    """Prints the cluster files found, or the first steps where there are none."""
+    from provisioner.cli.settings import read_all_settings
     from provisioner.clusterfile import list_clusters
     from provisioner.data import data_folder
-    from provisioner.views.console import printable
+    from provisioner.views.console import line
 
     own = list_clusters(read_all_settings("").folders[:-1])
     if own:
-        sys.stdout.write("Clusters here:\n")
-        for found in own:
-            sys.stdout.write(f"  provision status {printable(found.name)}\n")
+        lines = ["Clusters:", *(f"  provision status {found.name}" for found in own)]
     else:
-        sys.stdout.write(
-            "No cluster files here. ConsoleOptions at the embedded lab first:\n"
-            "  provision up lab\n"
-            "For a host of yours, copy this file to clusters/home.yaml and put your host into it:\n"
-            f"  {data_folder('clusters') / 'homelab.yaml'}\n"
-            "  provision config check home\n"
-            "  provision plan home\n"
-        )
-    sys.stdout.write("All commands: provision --help\n")
+        lines = [
+            "There are no cluster files here. Try the embedded lab first:",
+            "  provision up lab",
+            "For a host of your own, copy this file to clusters/home.yaml and enter your host:",
+            f"  {data_folder('clusters') / 'homelab.yaml'}",
+            "  provision config check home",
+            "  provision plan home",
+        ]
+    sys.stdout.write(terminal.out.render(line(each) for each in (*lines, "All commands: provision --help")))

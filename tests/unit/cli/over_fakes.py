@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.__main__ import main
-from provisioner.cli import changing
+from provisioner.cli import loading
 from provisioner.compose import Context
 from provisioner.ports import Ports
 from tests.fakes.world import FakeWorld
@@ -50,7 +50,7 @@ class Home:
 
 if __name__ == "__main__":
     home = Home()
-    setattr(changing, "open_ports", home.open_ports)
+    setattr(loading, "open_ports", home.open_ports)
     try:
         main()
     finally:

@@ -9,12 +9,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from provisioner.cli.config import Needs, config_app
-from provisioner.cli.loading import check_configs
-from provisioner.clusterfile import json_schema, read_settings
+from provisioner.cli import loading
+from provisioner.cli.app import app
+from provisioner.clusterfile import Settings, json_schema
 from provisioner.errors import Fault
 from provisioner.model.cluster import Cluster, MachineSpec
-from provisioner.views.console import Console
 
 CASES = Path(__file__).parents[1] / "clusterfile" / "cases"
 CONFIG = """\
@@ -47,16 +46,17 @@ privateKey: "cHJpdmF0ZQ=="
 
 
 def run(*arguments: str, environment: dict[str, str] | None = None, width: int = 100) -> Result:
-    def machine_config(cluster: Cluster, machine: MachineSpec) -> bytes:
+    return CliRunner().invoke(app, ["config", *arguments], env={"COLUMNS": str(width), **(environment or {})})
+
+
+@pytest.fixture(autouse=True)
+def fixed_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machine configs that are known, instead of those with keys made now."""
+
+    def machine_config(_settings: Settings, cluster: Cluster, machine: MachineSpec) -> bytes:
         return CONFIG.replace("v1alpha1\nmachine", f"v1alpha1 # {cluster.name}/{machine.name}\nmachine").encode()
 
-    needs = Needs(
-        settings=read_settings(environment or {}, cwd=Path.cwd()),
-        console=Console(width=width),
-        machine_config=machine_config,
-        check_configs=check_configs,
-    )
-    return CliRunner().invoke(config_app(lambda _context: needs), arguments)
+    monkeypatch.setattr(loading, "machine_config", machine_config)
 
 
 @pytest.fixture

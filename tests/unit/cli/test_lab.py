@@ -67,10 +67,10 @@ def fault_of(result: Result) -> Fault:
 def test_each_fault_tells_its_place_and_its_measure(asked: list[dict[str, Any]]) -> None:
     lines = run("fault").stdout.splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("disk-full "))
-    assert lines[at + 1].split() == ["--place", "volume,", "as", "C:", "(else", "the", "first)"]
-    assert lines[at + 2].split() == ["--value", "bytes", "left", "(else", "1.04858e+06)"]
+    assert lines[at + 1].split() == ["--place", "volume,", "as", "C:,", "default", "the", "first"]
+    assert lines[at + 2].split() == ["--value", "bytes", "left,", "default", "1.04858e+06"]
     at = next(number for number, line in enumerate(lines) if line.startswith("rights-lost "))
-    assert lines[at + 1].split() == ["--place", "user"], "it needs one"
+    assert lines[at + 1].split() == ["--place", "user,", "required"]
 
 
 def test_a_value_of_zero_is_a_value(asked: list[dict[str, Any]]) -> None:
@@ -81,9 +81,9 @@ def test_a_value_of_zero_is_a_value(asked: list[dict[str, Any]]) -> None:
 
 def test_clear_tells_what_was_undone_and_what_stays(asked: list[dict[str, Any]]) -> None:
     assert run("fault", "clear").stdout.splitlines() == [
-        "forgotten: no-memory cp-1",
+        "cancelled: no-memory cp-1",
         "stays: foreign-vm: the VM x",
-        "to begin anew: provision lab reset lab",
+        "for a clean lab: provision lab reset lab --yes",
     ]
 
 
@@ -125,7 +125,7 @@ def test_a_lab_is_deleted_on_consent_alone(asked: list[dict[str, Any]], monkeypa
     monkeypatch.setattr(control, "reset", reset)
     assert fault_of(run("reset")).id == "P-RUN-CONFIRM"
     assert deleted == []
-    assert run("reset", "--yes").stdout == "lab deleted; provision up lab begins anew\n"
+    assert run("reset", "--yes").stdout == "lab deleted; provision up lab starts a new one\n"
     assert [folder.name for folder in deleted] == ["lab"]
 
 

@@ -30,16 +30,17 @@ main()
 
 PLANNING = """
 import asyncio, sys
-from provisioner.cli import changing, loading
+import provisioner.operations.observe as reading
+from provisioner.cli import loading
 from provisioner.__main__ import main
 async def observe(*_):
     print("ready", flush=True)
     await asyncio.sleep(600)
-changing.observe = observe
-changing.open_ports = lambda *_, **__: None
+reading.observe = observe
+loading.open_ports = lambda *_, **__: None
 async def close_ports(_):
     print("closed in order", flush=True)
-changing.close_ports = close_ports
+loading.close_ports = close_ports
 sys.argv = ["provision", "plan", "home"]
 main()
 """

@@ -1,0 +1,66 @@
+"""`provision down`."""
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from provisioner.cli.options import ConsoleOptions, RemoveOptions, command_of
+
+if TYPE_CHECKING:
+    from provisioner.model.plan import Plan
+    from provisioner.ports import Ports
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(RemoveOptions):
+    """What `down` takes."""
+
+    switch: Annotated[
+        bool, typer.Option("--switch", help="Also remove the virtual switch, if this program created it.")
+    ] = False
+    image: Annotated[bool, typer.Option("--image", help="Also remove the ISO, if this program downloaded it.")] = False
+    secrets: Annotated[bool, typer.Option("--secrets", help="Also move the secrets aside.")] = False
+    everything: Annotated[bool, typer.Option("--all", help="The same as --switch --image --secrets.")] = False
+
+
+@command_of(Options)
+def down(terminal: ConsoleOptions, options: Options) -> int:
+    """Remove what this cluster created, and nothing else.
+
+    provision down lab
+
+    provision down home --all --yes
+    """
+    from provisioner.cli.confirm import confirm, refusal_code, refuse_protected
+    from provisioner.cli.json_output import plan_object, print_json
+    from provisioner.cli.loading import open_cluster, read
+    from provisioner.cli.runner import run
+    from provisioner.model.options import RemovalScope
+    from provisioner.operations.observe import observe_hosts
+    from provisioner.views.down import render_down
+    from provisioner.workflows.down import plan_down
+
+    context = open_cluster(options.cluster, host=options.host, user=options.user, start_lab=True, needs_name=True)
+    cluster = context.cluster
+    scope = RemovalScope(
+        switch=options.switch or options.everything,
+        image=options.image or options.everything,
+        secrets=options.secrets or options.everything,
+    )
+
+    async def plan_it(ports: "Ports") -> "Plan":
+        return plan_down(cluster, await observe_hosts(cluster, ports), scope)
+
+    plan = read(context, plan_it)
+    refuse_protected(cluster, plan)
+    if options.dry_run and options.json:
+        print_json(plan_object(plan, file=str(cluster.file), read_s=0.0))
+    elif not options.machine_readable:
+        sys.stderr.write(render_down(plan, cluster, console=terminal.err))
+    if options.dry_run:
+        return refusal_code(plan)
+    if plan.destroys:
+        confirm(cluster, "remove", command="down", yes=options.yes)
+    return run(context, terminal, options, "down", lambda session: session.down(scope, shown=plan))

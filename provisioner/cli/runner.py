@@ -1,0 +1,150 @@
+"""One run of a command that changes things: a workflow with its lock, journal, view and signals around it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypedDict
+
+import provisioner
+from provisioner.cli.json_output import fault_object, print_json
+from provisioner.cli.loading import opened
+from provisioner.cli.options import ConsoleOptions, RunOptions
+from provisioner.cli.progress import DetachableView, OutageNotes
+from provisioner.cli.signals import stop_as_at_ctrl_c, stop_signals
+from provisioner.compose import Context
+from provisioner.faults import Exit
+from provisioner.model import options as model_options
+from provisioner.model.events import CallEnded, Event, Note
+from provisioner.model.status import FinalObject
+from provisioner.ports import CallInfo
+from provisioner.runlock import locked
+from provisioner.store.durations import usual_times
+from provisioner.store.journal import FileJournal
+from provisioner.views import make_view
+from provisioner.workflows.session import Result, Session
+
+Story = Callable[[Session], Awaitable[Result]]
+
+
+def run(
+    context: Context,
+    terminal: ConsoleOptions,
+    options: RunOptions,
+    command: str,
+    story: Story,
+    *,
+    retry_switch: bool = False,
+) -> int:
+    """Runs one workflow as that command, alone on its cluster; gives its exit code. Raises P-RUN-LOCKED, P-LOCAL-HOME."""
+    asked = model_options.RunOptions(wait_scale=options.wait_scale, retry_switch=retry_switch)
+    with locked(context.store.folder, context.cluster.name):
+        final = _Run(context, terminal, command, "none" if options.json else options.progress).go(story, asked)
+    if options.json:
+        print_json(final.to_json())
+    return final.exit
+
+
+class Stamp(TypedDict):
+    """When an event happened."""
+
+    t: datetime
+    at_s: float
+
+
+class _Run:
+    """All events of the run, those of calls and outages too, count from one moment."""
+
+    def __init__(self, context: Context, terminal: ConsoleOptions, command: str, progress: str) -> None:
+        self._context = context
+        self._begun_s = context.clock.now()
+        self._journal = FileJournal(context.store.folder)
+        self._stop = asyncio.Event()
+        view = make_view(
+            progress,
+            console=terminal.err,
+            verbosity=terminal.verbosity,
+            terminal=terminal.live,
+            usual=usual_times(context.store.folder, command=command),
+        )
+        self._view = DetachableView(view, self._stop)
+        self._outages = OutageNotes(self._note)
+
+    def go(self, story: Story, options: model_options.RunOptions) -> FinalObject:
+        try:
+            result = asyncio.run(self._drive(story, options))
+        finally:
+            stop_as_at_ctrl_c()
+            self._journal.close()
+        folder = self._context.store.folder
+        final = FinalObject(
+            command=result.command,
+            cluster=self._context.cluster.name,
+            outcome=result.outcome,
+            exit=result.exit,
+            elapsed_s=result.elapsed_s,
+            summary=result.summary,
+            fault=fault_object(result.fault) if result.fault else None,
+            left=result.left,
+            run=self._journal.run,
+            folder=str(self._journal.folder),
+            files={name: str(folder / name) for name in ("kubeconfig", "talosconfig")},
+        )
+        self._view.close(final)
+        return final
+
+    async def _drive(self, story: Story, options: model_options.RunOptions) -> Result:
+        loop = asyncio.get_running_loop()
+        for number in stop_signals():
+            loop.add_signal_handler(number, self._interrupt, number)
+        async with opened(self._context, on_call=self._call_ended, on_away=self._outages.report) as ports:
+            session = Session(
+                cluster=self._context.cluster,
+                ports=ports,
+                emit=self._emit,
+                stop=self._stop,
+                begun_s=self._begun_s,
+                options=options,
+                run_number=self._journal.run,
+                run_folder=self._journal.folder,
+                version=provisioner.__version__,
+            )
+            return await story(session)
+
+    def _emit(self, event: Event) -> None:
+        self._journal.emit(event)
+        self._view.emit(event)
+
+    def _stamp(self) -> Stamp:
+        return {"t": self._context.clock.wall(), "at_s": self._context.clock.now() - self._begun_s}
+
+    def _note(self, level: str, message: str) -> None:
+        self._emit(Note(level=level, message=message, **self._stamp()))
+
+    def _call_ended(self, info: CallInfo) -> None:
+        self._emit(
+            CallEnded(
+                host=info.host,
+                functions=info.functions,
+                requests=info.requests,
+                elapsed_s=info.elapsed_s,
+                outcome=info.outcome,
+                **self._stamp(),
+            )
+        )
+
+    def _interrupt(self, number: signal.Signals) -> None:
+        if not self._stop.is_set():
+            self._stop.set()
+            self._note("stopping", "stopping after the current actions; Ctrl-C again leaves at once")
+        elif number is not signal.SIGHUP:  # a terminal that closes tells it more than once
+            self._journal.close()
+            sys.stderr.write(
+                "Left at once. The last action may or may not have happened; "
+                f"provision status {self._context.cluster.name} tells.\n"
+            )
+            os._exit(Exit.INTERRUPTED)
