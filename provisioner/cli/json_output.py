@@ -27,8 +27,6 @@ def fault_object(fault: Fault) -> dict[str, Any]:
 
 def plan_object(plan: Plan, *, file: str, read_s: float) -> dict[str, Any]:
     """The object of `plan --json` and of `--dry-run --json`."""
-    from provisioner.workflows.session import action_line
-
     return {
         "schema": "provision/plan/1",
         "cluster": plan.cluster,
@@ -37,7 +35,7 @@ def plan_object(plan: Plan, *, file: str, read_s: float) -> dict[str, Any]:
         "changes": len(plan.changes),
         "destroys": len(plan.destroys),
         "refusals": len(plan.refusals),
-        "actions": [action_line(action) for action in plan.actions],
+        "actions": [action.to_json() for action in plan.actions],
         "warnings": [asdict(warning) for warning in plan.warnings],
         "differences": [asdict(each) for each in plan.differences],
         "uncompared": list(plan.uncompared),

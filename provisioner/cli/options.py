@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal, TextIO, TypeVar
 
 import typer
 
+from provisioner.model import options as model_options
 from provisioner.model.steps import StepId
 from provisioner.views.console import Console, fitting_width
+from provisioner.workflows import tables
 
 MAKE, LOOK, PREPARE = "Make and change", "Look", "Prepare"
 """Headings of the commands in `provision --help`."""
@@ -31,11 +33,23 @@ def _finite(factor: float) -> float:
     return factor
 
 
+def _of_up(step: StepId | None) -> StepId | None:
+    names = [order.step for order in tables.UP]
+    if step is not None and step not in names:
+        raise typer.BadParameter(f"{step} is no step of up; use one of {', '.join(names)}")
+    return step
+
+
 @dataclass(frozen=True, kw_only=True)
 class JsonOptions:
     """For a command with a result."""
 
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False
+
+    def for_workflow(self) -> model_options.RunOptions:
+        """What a workflow goes by, as far as this command has options of those names."""
+        names = (each.name for each in fields(model_options.RunOptions))
+        return model_options.RunOptions(**{name: getattr(self, name) for name in names if hasattr(self, name)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +134,12 @@ class UpOptions(JsonOptions):
 
     until: Annotated[
         StepId | None,
-        typer.Option(metavar="STEP", show_default=False, help=f"Stop after this step: {', '.join(StepId)}."),
+        typer.Option(
+            metavar="STEP",
+            show_default=False,
+            callback=_of_up,
+            help=f"Stop after this step: {', '.join(order.step for order in tables.UP)}.",
+        ),
     ] = None
     retry_switch: Annotated[
         bool, typer.Option("--retry-switch", help="Create the switch again although the host undid it before.")

@@ -6,9 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import TypedDict
 
 import provisioner
 from provisioner.cli.json_output import fault_object, print_json
@@ -20,48 +17,42 @@ from provisioner.compose import Context
 from provisioner.faults import Exit
 from provisioner.model import options as model_options
 from provisioner.model.events import CallEnded, Event, Note
+from provisioner.model.plan import Plan
 from provisioner.model.status import FinalObject
 from provisioner.ports import CallInfo
 from provisioner.runlock import locked
 from provisioner.store.durations import usual_times
 from provisioner.store.journal import FileJournal
 from provisioner.views import make_view
-from provisioner.workflows.session import Result, Session
-
-Story = Callable[[Session], Awaitable[Result]]
+from provisioner.workflows.recorder import Recorder
+from provisioner.workflows.session import Session
+from provisioner.workflows.workflow import Result, Workflow
 
 
 def run(
     context: Context,
     terminal: ConsoleOptions,
     options: RunOptions,
-    command: str,
-    story: Story,
+    workflow: Workflow,
     *,
-    retry_switch: bool = False,
+    shown: Plan | None = None,
 ) -> int:
-    """Runs one workflow as that command, alone on its cluster; gives its exit code. Raises P-RUN-LOCKED, P-LOCAL-HOME."""
-    asked = model_options.RunOptions(wait_scale=options.wait_scale, retry_switch=retry_switch)
+    """Runs a workflow, alone on its cluster; gives its exit code. `shown` is the plan that was confirmed. Raises P-RUN-LOCKED, P-LOCAL-HOME."""
     with locked(context.store.folder, context.cluster.name):
-        final = _Run(context, terminal, command, "none" if options.json else options.progress).go(story, asked)
+        running = _Run(context, terminal, workflow, "none" if options.json else options.progress)
+        final = running.go(options.for_workflow(), shown)
     if options.json:
         print_json(final.to_json())
     return final.exit
 
 
-class Stamp(TypedDict):
-    """When an event happened."""
-
-    t: datetime
-    at_s: float
-
-
 class _Run:
     """All events of the run, those of calls and outages too, count from one moment."""
 
-    def __init__(self, context: Context, terminal: ConsoleOptions, command: str, progress: str) -> None:
+    def __init__(self, context: Context, terminal: ConsoleOptions, workflow: Workflow, progress: str) -> None:
         self._context = context
-        self._begun_s = context.clock.now()
+        self._workflow = workflow
+        self._recorder = Recorder(context.clock, self._emit)
         self._journal = FileJournal(context.store.folder)
         self._stop = asyncio.Event()
         view = make_view(
@@ -69,14 +60,14 @@ class _Run:
             console=terminal.err,
             verbosity=terminal.verbosity,
             terminal=terminal.live,
-            usual=usual_times(context.store.folder, command=command),
+            usual=usual_times(context.store.folder, command=workflow.name),
         )
         self._view = DetachableView(view, self._stop)
         self._outages = OutageNotes(self._note)
 
-    def go(self, story: Story, options: model_options.RunOptions) -> FinalObject:
+    def go(self, options: model_options.RunOptions, shown: Plan | None) -> FinalObject:
         try:
-            result = asyncio.run(self._drive(story, options))
+            result = asyncio.run(self._drive(options, shown))
         finally:
             stop_as_at_ctrl_c()
             self._journal.close()
@@ -97,7 +88,7 @@ class _Run:
         self._view.close(final)
         return final
 
-    async def _drive(self, story: Story, options: model_options.RunOptions) -> Result:
+    async def _drive(self, options: model_options.RunOptions, shown: Plan | None) -> Result:
         loop = asyncio.get_running_loop()
         for number in stop_signals():
             loop.add_signal_handler(number, self._interrupt, number)
@@ -105,35 +96,30 @@ class _Run:
             session = Session(
                 cluster=self._context.cluster,
                 ports=ports,
-                emit=self._emit,
+                recorder=self._recorder,
                 stop=self._stop,
-                begun_s=self._begun_s,
                 options=options,
                 run_number=self._journal.run,
                 run_folder=self._journal.folder,
                 version=provisioner.__version__,
             )
-            return await story(session)
+            return await session.run(self._workflow, shown=shown)
 
     def _emit(self, event: Event) -> None:
         self._journal.emit(event)
         self._view.emit(event)
 
-    def _stamp(self) -> Stamp:
-        return {"t": self._context.clock.wall(), "at_s": self._context.clock.now() - self._begun_s}
-
     def _note(self, level: str, message: str) -> None:
-        self._emit(Note(level=level, message=message, **self._stamp()))
+        self._recorder.emit(Note(level=level, message=message))
 
     def _call_ended(self, info: CallInfo) -> None:
-        self._emit(
+        self._recorder.emit(
             CallEnded(
                 host=info.host,
                 functions=info.functions,
                 requests=info.requests,
                 elapsed_s=info.elapsed_s,
                 outcome=info.outcome,
-                **self._stamp(),
             )
         )
 

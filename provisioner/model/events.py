@@ -13,18 +13,20 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from provisioner.errors import FailureReport, Finding, SourceLocation, json_ready
-from provisioner.model.steps import NUMBER, STEPS, StepId
+from provisioner.model.steps import StepId
 
 SCHEMA = "provision/events/1"
+NOT_YET = datetime.min.replace(tzinfo=UTC)
+"""Of an event that has not been recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Base: when it happened."""
+    """Base: when it happened. Whoever tells of it leaves the times out: the run's recorder sets them."""
 
     type: ClassVar[str] = ""
-    t: datetime
-    at_s: float
+    t: datetime = NOT_YET
+    at_s: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Flat, JSON-ready, `type` and times first; None values are left out."""
@@ -37,10 +39,18 @@ class Event:
             value = getattr(self, item.name)
             if item.name not in ("t", "at_s") and value is not None:
                 line[item.name] = str(value) if isinstance(value, StepId) else value
-        step = getattr(self, "step", None)
-        if isinstance(step, StepId):
-            line["number"], line["of"] = NUMBER[step], len(STEPS)
         return line
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEvent(Event):
+    """Base of events that belong to a step, or may."""
+
+    step: StepId | None = None
+    number: int | None = None
+    """The step's place in the run's workflow, from 1."""
+    of: int | None = None
+    """Steps of the workflow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +71,8 @@ class RunStarted(Event):
     """Folder of this run."""
     speed: float = 1.0
     """How fast the clock port runs: 1 but for the lab."""
+    steps: tuple[Mapping[str, str], ...] = ()
+    """All steps of the workflow in their order: `id`, `title`, and `done`, what machines are after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +107,7 @@ class PlanMade(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepStarted(Event):
+class StepStarted(StepEvent):
     """The first action of a step begins."""
 
     type: ClassVar[str] = "step_started"
@@ -104,7 +116,7 @@ class StepStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepEnded(Event):
+class StepEnded(StepEvent):
     """All actions of a step have ended."""
 
     type: ClassVar[str] = "step_ended"
@@ -116,7 +128,7 @@ class StepEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActionStarted(Event):
+class ActionStarted(StepEvent):
     """An action begins."""
 
     type: ClassVar[str] = "action_started"
@@ -130,7 +142,7 @@ class ActionStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActionEnded(Event):
+class ActionEnded(StepEvent):
     """An action has ended."""
 
     type: ClassVar[str] = "action_ended"
@@ -145,7 +157,7 @@ class ActionEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaitStarted(Event):
+class WaitStarted(StepEvent):
     """A wait begins."""
 
     type: ClassVar[str] = "wait_started"
@@ -158,7 +170,7 @@ class WaitStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaitProgressed(Event):
+class WaitProgressed(StepEvent):
     """Why a wait goes on."""
 
     type: ClassVar[str] = "wait_progressed"
@@ -173,7 +185,7 @@ class WaitProgressed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaitEnded(Event):
+class WaitEnded(StepEvent):
     """A wait has ended."""
 
     type: ClassVar[str] = "wait_ended"
@@ -202,7 +214,7 @@ class CallEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note(Event):
+class Note(StepEvent):
     """Something worth a line: `info` for announcements, `warning` for what the user should look at, `stopping` once after
     the first Ctrl-C.
     """
@@ -210,19 +222,17 @@ class Note(Event):
     type: ClassVar[str] = "note"
     level: str
     message: str
-    step: StepId | None = None
     machine: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaultReported(Event, FailureReport):
+class FaultReported(StepEvent, FailureReport):
     """A fault, with everything its panel shows."""
 
     type: ClassVar[str] = "fault"
-    step: StepId | None = None
 
     @classmethod
-    def of(cls, fault: FailureReport, *, resume_command: str, **event: Any) -> FaultReported:
+    def from_report(cls, fault: FailureReport, *, resume_command: str, **event: Any) -> FaultReported:
         """The fault as an event; `resume_command` is what to type when it names nothing itself, `event` the fields that all events have."""
         values = {item.name: getattr(fault, item.name) for item in fields(FailureReport)}
         resume = fault.resume_command or (resume_command,)

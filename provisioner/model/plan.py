@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from provisioner.errors import Fault
 from provisioner.model.steps import StepId
+from provisioner.model.work import ChangeVm, Work
 
 
 class Verb(StrEnum):
@@ -34,12 +34,27 @@ class Verb(StrEnum):
         return _SIGNS.get(self, "+")
 
     @property
+    def done(self) -> str:
+        """What the object is afterwards, as `created`."""
+        return _DONE.get(self, str(self))
+
+    @property
     def changes(self) -> bool:
         """Whether anything outside differs after it."""
         return self not in (Verb.KEEP, Verb.WAIT, Verb.REFUSE)
 
 
 _SIGNS = {Verb.KEEP: " ", Verb.CHANGE: "~", Verb.RESTART: "~", Verb.REPLACE: "-/+", Verb.REMOVE: "-", Verb.REFUSE: "x"}
+_DONE = {
+    Verb.CREATE: "created",
+    Verb.CHANGE: "changed",
+    Verb.REMOVE: "removed",
+    Verb.START: "started",
+    Verb.APPLY: "applied",
+    Verb.EJECT: "ejected",
+    Verb.FETCH: "fetched",
+    Verb.WRITE: "written",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +67,12 @@ class Action:
     """What it is done to: a machine's name, the switch's name, `etcd`."""
     why: str
     """One line; never empty: a keep has its reason too."""
-    kind: str = ""
-    """Which function of the step's `apply` does it; a step may have several."""
+    work: Work | None = None
+    """What the step's `apply` does; none for a keep and a refusal."""
+    after: tuple[str, ...] = ()
+    """Ids of the actions that must be done before it begins. Set for the whole plan by `workflows.ordering`."""
     machine: str = ""
     host: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
-    """Plain values that `apply` needs and screens may show; no secrets."""
     bound_s: float = 0.0
     """For a WAIT: how long the run will wait at most, seconds of the clock port, `--wait-scale` included."""
     destroys: str = ""
@@ -66,6 +81,21 @@ class Action:
     """What the user should know beforehand."""
     fault: Fault | None = None
     """For REFUSE: the fault that `up` ends with."""
+    absent: bool = False
+    """For KEEP: there is nothing that could be kept."""
+    seen: str = ""
+    """For KEEP: what was found, in short, as `4 nodes Ready`."""
+    command: str = ""
+    """How the user reaches it, where that is not by the context of the cluster's name."""
+
+    @property
+    def kind(self) -> str:
+        return self.work.kind if self.work else ""
+
+    @property
+    def restarts(self) -> bool:
+        """Whether a machine that may be at work is shut down and started by it."""
+        return isinstance(self.work, ChangeVm) and self.work.restart
 
     @property
     def id(self) -> str:
@@ -73,6 +103,27 @@ class Action:
         where = f"@{self.host}" if self.host and not self.machine and self.host != self.object else ""
         fault = self.fault.id if self.fault else ""
         return "/".join(part for part in (self.step, self.kind or self.verb, f"{self.object}{where}", fault) if part)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the plan's JSON and events show it; what does not apply is left out."""
+        line: dict[str, Any] = {
+            "id": self.id,
+            "step": str(self.step),
+            "verb": str(self.verb),
+            "sign": self.verb.sign,
+            "object": self.object,
+            "why": self.why,
+        }
+        extra = {
+            "after": list(self.after),
+            "machine": self.machine,
+            "host": self.host,
+            "warning": self.warning,
+            "destroys": self.destroys,
+            "fault": self.fault.id if self.fault else "",
+            "command": self.command,
+        }
+        return line | {key: value for key, value in extra.items() if value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +163,11 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All actions in the order of the step table."""
+    """All actions in the order of the workflow's steps."""
 
     cluster: str
+    steps: tuple[StepId, ...]
+    """All steps of the workflow, in their order; some may have no action."""
     actions: tuple[Action, ...]
     warnings: tuple[PlanWarning, ...] = ()
     differences: tuple[Difference, ...] = ()
@@ -141,6 +194,14 @@ class Plan:
     @property
     def destroys(self) -> tuple[Action, ...]:
         return tuple(a for a in self.actions if a.destroys)
+
+    def number(self, step: StepId) -> int:
+        """The step's place in the workflow, from 1."""
+        return self.steps.index(step) + 1
+
+    def only(self, step: StepId) -> Plan:
+        """The part of that step."""
+        return replace(self, actions=self.of(step))
 
     def of(self, step: StepId) -> tuple[Action, ...]:
         return tuple(a for a in self.actions if a.step is step)

@@ -1,11 +1,10 @@
-"""The steps of `up`: one table, read by plan, engine, screens, journal, `--only`, `--until`, help and docs.
-
-A step's place in the table is its place on every screen. What a step waits for is listed by step id; the engine reads
-the rest (which machine, which host) from the step's scope. The long story of each step stands in `provisioner/steps/`.
+"""What each step is: its title, bound and proof. In which order a workflow does which of them stands in `workflows/tables.py`; how each
+plans and applies in `provisioner/steps/`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,6 +12,7 @@ from enum import StrEnum
 class StepId(StrEnum):
     """The stable name of a step, as users type it after `--until`."""
 
+    REMOVE = "remove"
     HOST = "host"
     SWITCH = "switch"
     IMAGE = "image"
@@ -28,7 +28,7 @@ class StepId(StrEnum):
 
 
 class Scope(StrEnum):
-    """Whom a step is done for: once, once per host, once per machine."""
+    """How often a step is done: once, once per host, once per machine."""
 
     CLUSTER = "cluster"
     HOST = "host"
@@ -37,22 +37,14 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One row of the table.
+    """What a step is, in whatever workflow it stands.
 
-    `bound_s` is how long the step may wait for the outside, in seconds of the clock port; `--wait-scale` stretches it.
+    `bound_s` is how long it may wait for the outside, in seconds of the clock port; `--wait-scale` stretches it.
     """
 
     id: StepId
     title: str
     scope: Scope
-    after: tuple[StepId, ...]
-    """Of the same machine or host, where both are done per machine or host; else of all."""
-    after_first: tuple[StepId, ...] = ()
-    """Of the first control plane alone."""
-    workers_after: tuple[StepId, ...] = ()
-    """For workers too."""
-    restarts_in_turns: bool = False
-    """Machines that it stops and starts do so one after the other, the first control plane first."""
     bound_s: float
     does: str
     proven_by: str
@@ -60,12 +52,20 @@ class Step:
     """What machines are after it, as in `3 of 4 in maintenance`."""
 
 
-STEPS: tuple[Step, ...] = (
+_STEPS = (
+    Step(
+        id=StepId.REMOVE,
+        title="Remove VMs",
+        scope=Scope.MACHINE,
+        bound_s=120,
+        does="stop and delete the VMs with our mark, their disks and folders",
+        proven_by="the host's answer: VM, disk and folder are gone",
+        done_word="removed",
+    ),
     Step(
         id=StepId.HOST,
         title="Check host",
         scope=Scope.HOST,
-        after=(),
         bound_s=60,
         does="sign-in, rights, Hyper-V, memory, space, adapter, clock, collisions of names and MAC addresses",
         proven_by="facts read from the host",
@@ -74,7 +74,6 @@ STEPS: tuple[Step, ...] = (
         id=StepId.SWITCH,
         title="Virtual switch",
         scope=Scope.HOST,
-        after=(StepId.HOST,),
         bound_s=150,
         does="keep, or make the External virtual switch on the named adapter; the host's link drops meanwhile",
         proven_by="read back after the reconnect: type, adapter, address, DNS, profile",
@@ -83,7 +82,6 @@ STEPS: tuple[Step, ...] = (
         id=StepId.IMAGE,
         title="Talos ISO",
         scope=Scope.HOST,
-        after=(StepId.HOST, StepId.SWITCH),  # a download breaks when the host's link drops for the switch
         bound_s=1800,
         does="the host downloads the ISO of the pinned release and checks its SHA-256",
         proven_by="hash on the host",
@@ -92,7 +90,6 @@ STEPS: tuple[Step, ...] = (
         id=StepId.SECRETS,
         title="Secrets",
         scope=Scope.CLUSTER,
-        after=(),
         bound_s=60,
         does="make or read the secrets bundle",
         proven_by="file flushed to disk and read back",
@@ -101,8 +98,6 @@ STEPS: tuple[Step, ...] = (
         id=StepId.VM,
         title="VMs",
         scope=Scope.MACHINE,
-        after=(StepId.SWITCH, StepId.IMAGE, StepId.SECRETS),
-        restarts_in_turns=True,  # etcd and the pods bear the loss of one
         bound_s=300,
         does="make the Generation 2 VM with its disk, ISO, MAC address and mark, and start it",
         proven_by="read back from the host",
@@ -112,7 +107,6 @@ STEPS: tuple[Step, ...] = (
         id=StepId.MAINTENANCE,
         title="Boot",
         scope=Scope.MACHINE,
-        after=(StepId.VM,),
         bound_s=300,
         does="find the machine's address by its MAC, and prove by MAC and BIOS UUID which machine it is",
         proven_by="facts of that machine in the Maintenance stage",
@@ -122,7 +116,6 @@ STEPS: tuple[Step, ...] = (
         id=StepId.CONFIG,
         title="Machine configs",
         scope=Scope.MACHINE,
-        after=(StepId.MAINTENANCE, StepId.SECRETS),
         bound_s=60,
         does="generate with patches, validate, dry run, apply",
         proven_by="Talos took the dry run, then the config",
@@ -132,8 +125,6 @@ STEPS: tuple[Step, ...] = (
         id=StepId.INSTALL,
         title="Install",
         scope=Scope.MACHINE,
-        after=(StepId.CONFIG,),
-        workers_after=(StepId.BOOTSTRAP,),  # a worker's API opens only after a control plane's trustd answers
         bound_s=1200,  # Talos retries the pull of its installer image for 20 minutes by itself
         does="Talos installs itself to disk and reboots",
         proven_by="certificate of our own CA, a system disk, no talos.halt_if_installed on the kernel command line",
@@ -143,8 +134,6 @@ STEPS: tuple[Step, ...] = (
         id=StepId.BOOTSTRAP,
         title="Bootstrap",
         scope=Scope.CLUSTER,
-        after=(),
-        after_first=(StepId.INSTALL,),  # nobody else needs to be installed for etcd to begin
         bound_s=600,
         does="start etcd, exactly once, on the first control plane machine",
         proven_by="etcd's member list names that machine",
@@ -153,7 +142,6 @@ STEPS: tuple[Step, ...] = (
         id=StepId.EJECT,
         title="Eject ISO",
         scope=Scope.MACHINE,
-        after=(StepId.INSTALL,),
         bound_s=60,
         does="empty the DVD drive of a machine that runs from its disk",
         proven_by="drive read back empty, and the machine's own word",
@@ -163,7 +151,6 @@ STEPS: tuple[Step, ...] = (
         id=StepId.HEALTH,
         title="Kubernetes",
         scope=Scope.CLUSTER,
-        after=(StepId.BOOTSTRAP, StepId.INSTALL),  # a machine that failed before cannot become healthy
         bound_s=600,
         does="wait until etcd, the machines, their services and the Kubernetes nodes are healthy",
         proven_by="watches",
@@ -172,12 +159,25 @@ STEPS: tuple[Step, ...] = (
         id=StepId.ACCESS,
         title="Access",
         scope=Scope.CLUSTER,
-        after=(StepId.BOOTSTRAP,),
         bound_s=600,  # the Kubernetes API comes up after etcd
         does="write talosconfig and kubeconfig, and add their contexts to the user's own files",
         proven_by="one call through each file written",
     ),
 )
 
-STEP: dict[StepId, Step] = {step.id: step for step in STEPS}
-NUMBER: dict[StepId, int] = {step.id: number for number, step in enumerate(STEPS, start=1)}
+STEP: Mapping[StepId, Step] = {step.id: step for step in _STEPS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A step's place in a workflow: what its actions wait for."""
+
+    step: StepId
+    after: tuple[StepId, ...] = ()
+    """Of the same machine or host, where both are done per machine or host; else of all."""
+    after_first: tuple[StepId, ...] = ()
+    """Of the first control plane alone."""
+    workers_after: tuple[StepId, ...] = ()
+    """For workers too."""
+    restarts_in_turns: bool = False
+    """Machines that it stops and starts do so one after the other, the first control plane first."""

@@ -14,6 +14,7 @@ from provisioner.model.plan import Difference, Plan, Verb
 from provisioner.model.status import MachineStatus, StatusReport
 from provisioner.model.steps import StepId
 from provisioner.model.unmet import Layer, Unmet
+from provisioner.model.work import CreateVm
 from provisioner.operations.differences import differences, uncompared
 from provisioner.operations.observe import observe_what_answers
 from provisioner.ports import Ports
@@ -144,7 +145,8 @@ def _left(machine: MachineSpec, plan: Plan | None) -> tuple[str, ...]:
     return tuple(
         a.why
         for a in actions
-        if a.machine == machine.name and ("attach" in a.details or (a.fault is not None and a.fault.id in told))
+        if a.machine == machine.name
+        and ((isinstance(a.work, CreateVm) and a.work.attach) or (a.fault is not None and a.fault.id in told))
     )
 
 

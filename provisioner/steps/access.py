@@ -10,6 +10,7 @@ from provisioner.model.endpoint import endpoint_of
 from provisioner.model.facts import ContextFacts, ContextState, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import WriteAccess
 from provisioner.steps.blame import unless_host_lost
 from provisioner.steps.run_context import Run
 from provisioner.steps.waiting import Pending, Ready, TimedOut
@@ -32,7 +33,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         return
     remarks = [remark for name, found in facts.items() if (remark := _remark(name, found))]
     missing = [name for name, found in facts.items() if found.state is not ContextState.CURRENT]
-    details = {"kubectl": f"kubectl --kubeconfig {seen.kubeconfig}"} if kube.nowhere and seen.kubeconfig else {}
+    command = f"kubectl --kubeconfig {seen.kubeconfig}" if kube.nowhere and seen.kubeconfig else ""
     first = cluster.control_planes[0]
     known = seen.machines.get(first.name)
     endpoint = endpoint_of(cluster, seen.configs.get(first.name), known.address if known else None)
@@ -41,15 +42,15 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         remarks.append(f"the API is at {endpoint} now, no longer at {seen.client_endpoint}")
     if not missing:
         why = "; ".join(["contexts are in place and current", *remarks])
-        yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=context, why=why, details=details)
+        yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=context, why=why, command=command)
         return
     yield Action(
         step=StepId.ACCESS,
         verb=Verb.WRITE,
         object=context,
-        kind="write",
+        work=WriteAccess(),
         why="; ".join([f"{' and '.join(missing)}, context {context}", *remarks]),
-        details=details,
+        command=command,
     )
 
 

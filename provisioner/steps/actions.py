@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from provisioner.errors import Fault
 from provisioner.model.cluster import MachineSpec
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import Work
 
 
 class Kept(str):
@@ -23,8 +21,7 @@ def for_machine(
     verb: Verb,
     why: str,
     *,
-    kind: str = "",
-    details: Mapping[str, Any] | None = None,
+    work: Work | None = None,
     bound_s: float = 0.0,
     warning: str = "",
     fault: Fault | None = None,
@@ -37,8 +34,7 @@ def for_machine(
         machine=machine.name,
         host=machine.host,
         why=why,
-        kind=kind,
-        details=details or {},
+        work=work,
         bound_s=bound_s,
         warning=warning,
         fault=fault,

@@ -8,6 +8,7 @@ from provisioner.model.cluster import Cluster
 from provisioner.model.facts import Observed
 from provisioner.model.options import RunOptions
 from provisioner.model.plan import Action
+from provisioner.model.work import FindMachine
 from provisioner.ports import Ports
 from provisioner.steps.discovery import AddressDiscovery
 from provisioner.steps.image import image_path
@@ -38,7 +39,7 @@ def new_run(
         etcd_runs=seen.etcd is not None,
     )
     for name, host in ports.hosts.items():
-        coming = {cluster.machine(a.machine).mac for a in actions if a.kind == "find" and a.host == name}
+        coming = {cluster.machine(a.machine).mac for a in actions if isinstance(a.work, FindMachine) and a.host == name}
         run.finders[name] = AddressDiscovery(host=host, clock=ports.clock, learned=run.learned, coming=coming)
         path = image_path(cluster, seen.hosts[name]).lower()
         found = next((i for i in seen.hosts[name].images if i.exists and i.path.lower() == path), None)

@@ -17,6 +17,7 @@ from provisioner.model.facts import EtcdMemberFacts, Observed
 from provisioner.model.notes import etcd_began
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import BootstrapEtcd
 from provisioner.steps.blame import unless_host_lost
 from provisioner.steps.etcd_life import fault_of_loss, in_kubernetes, lost, signs_of_life
 from provisioner.steps.left_disks import to_attach
@@ -47,7 +48,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         step=StepId.BOOTSTRAP,
         verb=Verb.WAIT if again else Verb.ONCE,
         object="etcd",
-        kind="once",
+        work=BootstrapEtcd(),
         machine=first.name,
         host=first.host,
         why=f"until it runs again, from the disk of {first.name}" if again else f"on {first.name}",

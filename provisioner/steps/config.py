@@ -19,6 +19,7 @@ from provisioner.model.facts import MachineFacts, Observed
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import STEP, StepId
+from provisioner.model.work import ApplyConfig
 from provisioner.steps.actions import Kept, for_machine
 from provisioner.steps.blame import unless_host_lost
 from provisioner.steps.discovery import identity_problem
@@ -34,14 +35,16 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
             yield for_machine(StepId.CONFIG, machine, Verb.KEEP, f"has its config, stage {facts.stage}")
         elif facts is None and (machine.name in seen.installed or to_attach(cluster, machine, seen) is not None):
             why = "has its config already; sent only if it comes up in maintenance"
-            yield for_machine(StepId.CONFIG, machine, Verb.WAIT, why, kind="apply")
+            yield for_machine(StepId.CONFIG, machine, Verb.WAIT, why, work=ApplyConfig())
         else:
             patches = len(cluster.patches) + len(machine.patches)
             patches += len(
                 cluster.control_plane_patches if machine in cluster.control_planes else cluster.worker_patches
             )
             with_patches = f", {patches} patches" if patches else ""
-            yield for_machine(StepId.CONFIG, machine, Verb.APPLY, f"{machine.role.words}{with_patches}", kind="apply")
+            yield for_machine(
+                StepId.CONFIG, machine, Verb.APPLY, f"{machine.role.words}{with_patches}", work=ApplyConfig()
+            )
 
 
 async def apply(action: Action, run: Run) -> str:

@@ -9,6 +9,7 @@ from provisioner.model.cluster import Cluster
 from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import EjectIso
 from provisioner.steps.actions import for_machine
 from provisioner.steps.host_faults import fault_of
 from provisioner.steps.run_context import Run
@@ -22,7 +23,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         if vm is not None and vm.complete and not vm.iso:
             yield for_machine(StepId.EJECT, machine, Verb.KEEP, "the drive is empty")
         else:
-            yield for_machine(StepId.EJECT, machine, Verb.EJECT, "once it runs from its disk", kind="eject")
+            yield for_machine(StepId.EJECT, machine, Verb.EJECT, "once it runs from its disk", work=EjectIso())
 
 
 async def apply(action: Action, run: Run) -> str:

@@ -22,6 +22,7 @@ from provisioner.model.notes import endpoint_sent
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.unmet import Layer, Unmet
+from provisioner.model.work import AwaitHealth
 from provisioner.steps.blame import lost_hosts, unless_host_lost
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
@@ -63,13 +64,13 @@ def plan(cluster: Cluster, seen: Observed, restarted: Collection[str] = ()) -> I
     if not restarted and all(each.by_config for each in unmet):
         nodes = _nodes_words(picture)
         why = f"{nodes}, etcd {len(seen.etcd or ())} of {len(cluster.control_planes)}"
-        yield Action(step=StepId.HEALTH, verb=Verb.KEEP, object=cluster.name, why=why, details={"nodes": nodes})
+        yield Action(step=StepId.HEALTH, verb=Verb.KEEP, object=cluster.name, why=why, seen=nodes)
         return
     yield Action(
         step=StepId.HEALTH,
         verb=Verb.WAIT,
         object=cluster.name,
-        kind="wait",
+        work=AwaitHealth(),
         why=f"{len(cluster.machines)} nodes Ready" if not _own_cni(picture) else "etcd, machines and nodes registered",
     )
 

@@ -10,6 +10,7 @@ from provisioner.model.cluster import Cluster
 from provisioner.model.facts import HostState, ImageFacts, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import FetchImage, VerifyImage
 from provisioner.ports import Progress
 from provisioner.steps.host_faults import fault_of
 from provisioner.steps.run_context import Run
@@ -75,9 +76,8 @@ def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None, 
             verb=Verb.FETCH,
             object=image.file_name,
             host=host,
-            kind="attest",
             why=why,
-            details={"path": path},
+            work=VerifyImage(path=path),
         )
     why = f"{cluster.talos} to {path}"
     return Action(
@@ -85,9 +85,8 @@ def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None, 
         verb=Verb.FETCH,
         object=image.file_name,
         host=host,
-        kind="fetch",
         why=why,
-        details={"path": path},
+        work=FetchImage(path=path),
     )
 
 
@@ -104,7 +103,9 @@ def _other_iso(path: str, host: str, pinned: str, sha256: str) -> Fault:
 async def apply(action: Action, run: Run) -> str:
     """Downloads or attests, and reads the hash back. A lost connection is looked at again: the host may have finished."""
     host, image = run.ports.hosts[action.host], run.cluster.image
-    path = str(action.details["path"])
+    work = action.work
+    assert isinstance(work, FetchImage | VerifyImage)
+    path = work.path
     pinned = image.sha256 or run.seen.image_pin
     latest = [""]
     failed: list[TransportError] = []
@@ -114,7 +115,7 @@ async def apply(action: Action, run: Run) -> str:
 
     async def probe() -> Ready[ImageFacts] | Pending:
         try:
-            if action.kind == "attest":
+            if isinstance(work, VerifyImage):
                 found = await host.find_image(path, verify=True)
             else:
                 found = await host.save_image(

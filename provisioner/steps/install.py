@@ -9,6 +9,7 @@ from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import MachineFacts, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import AwaitDisk
 from provisioner.steps.actions import for_machine
 from provisioner.steps.blame import ask_about, give_up_on_lost_host, vm_stopped
 from provisioner.steps.discovery import same_uuid
@@ -31,11 +32,11 @@ def plan(cluster: Cluster, seen: Observed, restarted: Collection[str] = ()) -> I
         installed = facts is not None and facts.mode == "secure" and facts.from_disk
         if installed and machine.name in restarted:
             why = "until it runs again after its restart"
-            yield for_machine(StepId.INSTALL, machine, Verb.WAIT, why, kind="wait", details={"running": True})
+            yield for_machine(StepId.INSTALL, machine, Verb.WAIT, why, work=AwaitDisk(running=True))
         elif facts is not None and installed:
             yield for_machine(StepId.INSTALL, machine, Verb.KEEP, f"{facts.talos} runs from {facts.system_disk}")
         else:
-            yield for_machine(StepId.INSTALL, machine, Verb.WAIT, _why(machine, seen), kind="wait")
+            yield for_machine(StepId.INSTALL, machine, Verb.WAIT, _why(machine, seen), work=AwaitDisk())
 
 
 def _why(machine: MachineSpec, seen: Observed) -> str:
@@ -48,7 +49,7 @@ def _why(machine: MachineSpec, seen: Observed) -> str:
 
 async def apply(action: Action, run: Run) -> str:
     machine = run.cluster.machine(action.machine)
-    watcher = _Return(run, machine, running=bool(action.details.get("running")))
+    watcher = _Return(run, machine, running=isinstance(action.work, AwaitDisk) and action.work.running)
     finder = run.finder_of(machine)
     try:
         met = await run.wait(

@@ -10,6 +10,7 @@ from provisioner.model.facts import MachineFacts, Observed, VmFacts
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import STEP, StepId
+from provisioner.model.work import FindMachine
 from provisioner.steps.actions import for_machine
 from provisioner.steps.blame import ask_about, give_up_on_lost_host, guest_runs, vm_stopped
 from provisioner.steps.discovery import identity_problem, same_uuid
@@ -29,11 +30,20 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
             yield for_machine(StepId.MAINTENANCE, machine, Verb.KEEP, f"runs with its config at {facts.address}")
         elif facts is not None and facts.stage == "maintenance":
             yield for_machine(
-                StepId.MAINTENANCE, machine, Verb.WAIT, f"in maintenance at {facts.address}: prove it", kind="find"
+                StepId.MAINTENANCE,
+                machine,
+                Verb.WAIT,
+                f"in maintenance at {facts.address}: prove it",
+                work=FindMachine(),
             )
         else:
             yield for_machine(
-                StepId.MAINTENANCE, machine, Verb.WAIT, _why(machine, vm, seen), kind="find", bound_s=_bound_s(vm, seen)
+                StepId.MAINTENANCE,
+                machine,
+                Verb.WAIT,
+                _why(machine, vm, seen),
+                work=FindMachine(),
+                bound_s=_bound_s(vm, seen),
             )
 
 

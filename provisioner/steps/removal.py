@@ -19,6 +19,16 @@ from provisioner.model.options import RemovalScope
 from provisioner.model.ownership import OnHost
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import (
+    ForgetEtcd,
+    HandOverSwitch,
+    RemoveContexts,
+    RemoveFolder,
+    RemoveImage,
+    RemoveSecrets,
+    RemoveSwitch,
+    RemoveVm,
+)
 from provisioner.steps.copies import fault_of_copies
 from provisioner.steps.image import image_path
 
@@ -46,9 +56,8 @@ def plan(cluster: Cluster, seen: Observed, extent: RemovalScope) -> Iterator[Act
         yield _image(cluster, host, state, seen, extent)
     if seen.etcd_began is not None and not names:
         why = "no machine of it is left: the next up begins a new one"
-        yield Action(step=StepId.BOOTSTRAP, verb=Verb.REMOVE, object="note of etcd's start", kind="forget", why=why)
-    if extent.contexts:
-        yield from _contexts(cluster, seen)
+        yield Action(step=StepId.REMOVE, verb=Verb.REMOVE, object="note of etcd's start", work=ForgetEtcd(), why=why)
+    yield from _contexts(cluster, seen)
     yield from _secrets(seen, extent, strange, staying)
 
 
@@ -57,19 +66,18 @@ def _vm(one: OnHost, seen: Observed, *, unique: bool) -> Action:
     assert vm.mark is not None, "ours bears a mark"
     disks = sum(drive.size_bytes for drive in vm.drives if drive.kind == "disk")
     return Action(
-        step=StepId.VM,
+        step=StepId.REMOVE,
         verb=Verb.REMOVE,
         object=vm.name if unique else f"{vm.name} ({vm.id})",
         machine=vm.mark.machine,
         host=one.host,
-        kind="remove_vm",
         why=f"{vm.state}, marked as {vm.mark.machine}",
-        details={
-            "id": vm.id,
-            "cluster": vm.mark.cluster_id,
-            "disk_bytes": disks,
-            "keep_mark": bool(ownership.copies_of(seen.hosts, vm.mark)),
-        },
+        work=RemoveVm(
+            vm_id=vm.id,
+            cluster_id=vm.mark.cluster_id,
+            disk_bytes=disks,
+            keep_mark=bool(ownership.copies_of(seen.hosts, vm.mark)),
+        ),
         destroys=f"its disk of {disks // GIB} GiB" if disks else "the VM",
     )
 
@@ -106,7 +114,7 @@ def _strange(cluster: Cluster, seen: Observed) -> Iterator[Action]:
 
 def _left(one: OnHost, fault: Fault) -> Action:
     what = f"{one.vm.name} ({one.vm.id})"
-    return Action(step=StepId.VM, verb=Verb.REFUSE, object=what, host=one.host, why=fault.message, fault=fault)
+    return Action(step=StepId.REMOVE, verb=Verb.REFUSE, object=what, host=one.host, why=fault.message, fault=fault)
 
 
 def _folders(host: str, state: HostState, seen: Observed) -> Iterator[Action]:
@@ -116,13 +124,12 @@ def _folders(host: str, state: HostState, seen: Observed) -> Iterator[Action]:
             continue
         size = f"{folder.disk_bytes / GIB:.1f} GiB" if folder.disk_bytes >= GIB else f"{folder.disk_bytes // MIB} MiB"
         yield Action(
-            step=StepId.VM,
+            step=StepId.REMOVE,
             verb=Verb.REMOVE,
             object=folder.path,
             host=host,
-            kind="folder",
             why=f"left of {folder.mark.machine}, whose VM is gone",
-            details={"path": folder.path, "cluster": folder.mark.cluster_id, "left_of": folder.mark.machine},
+            work=RemoveFolder(path=folder.path, cluster_id=folder.mark.cluster_id, machine=folder.mark.machine),
             destroys=f"the disk in {folder.path}, which takes {size}" if folder.disk_bytes else "",
         )
 
@@ -135,7 +142,7 @@ def _contexts(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     if broken:
         yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=context, why="; ".join(broken))
     if any(found.there and not found.problem for found in seen.access.values()):
-        yield Action(step=StepId.ACCESS, verb=Verb.REMOVE, object=context, kind="contexts", why="our contexts")
+        yield Action(step=StepId.ACCESS, verb=Verb.REMOVE, object=context, work=RemoveContexts(), why="our contexts")
 
 
 def _switches(cluster: Cluster, state: HostState, seen: Observed) -> dict[str, SwitchFacts | None]:
@@ -172,9 +179,8 @@ def _switch(name: str, switch: SwitchFacts | None, seen: Observed, *, host: str,
             verb=Verb.CHANGE,
             object=name,
             host=host,
-            kind="hand_over",
             why=f"used by {', '.join(users)}: handed over to their cluster, whose down removes it",
-            details={"cluster": switch.mark.cluster_id, "to": str(heir)},
+            work=HandOverSwitch(cluster_id=switch.mark.cluster_id, mark=str(heir)),
         )
     if not extent.switch:
         return _keep(StepId.SWITCH, name, host, "we made it (remove with --switch)")
@@ -183,16 +189,15 @@ def _switch(name: str, switch: SwitchFacts | None, seen: Observed, *, host: str,
         verb=Verb.REMOVE,
         object=name,
         host=host,
-        kind="switch",
         why="we made it, and nobody else uses it",
-        details={"cluster": switch.mark.cluster_id},
+        work=RemoveSwitch(cluster_id=switch.mark.cluster_id),
         warning="the host's link drops for up to a minute",
     )
 
 
 def _absent(step: StepId, what: str, host: str) -> Action:
     """A keep that keeps nothing."""
-    return Action(step=step, verb=Verb.KEEP, object=what, host=host, why="not there", details={"absent": True})
+    return Action(step=step, verb=Verb.KEEP, object=what, host=host, why="not there", absent=True)
 
 
 def _keep(step: StepId, what: str, host: str, why: str) -> Action:
@@ -239,9 +244,8 @@ def _image(cluster: Cluster, host: str, state: HostState, seen: Observed, extent
         verb=Verb.REMOVE,
         object=name,
         host=host,
-        kind="image",
         why="we downloaded it, and nobody else uses it" if found.exists else "what a killed download left",
-        details={"path": path},
+        work=RemoveImage(path=path),
     )
 
 
@@ -265,7 +269,7 @@ def _secrets(seen: Observed, extent: RemovalScope, strange: list[Action], stayin
             step=StepId.SECRETS,
             verb=Verb.REMOVE,
             object="secrets",
-            kind="secrets",
+            work=RemoveSecrets(),
             why=f"moved aside beside {secrets.path}{note}",
             destroys="the cluster's keys" if secrets.exists else "",
         )

@@ -9,6 +9,15 @@ from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unre
 from provisioner.model import ownership
 from provisioner.model.plan import Action
 from provisioner.model.steps import StepId
+from provisioner.model.work import (
+    HandOverSwitch,
+    RemoveContexts,
+    RemoveFolder,
+    RemoveImage,
+    RemoveSecrets,
+    RemoveSwitch,
+    RemoveVm,
+)
 from provisioner.steps.host_faults import fault_of
 from provisioner.steps.host_reads import read_host
 from provisioner.steps.run_context import Run
@@ -16,45 +25,44 @@ from provisioner.steps.waiting import Pending, Probe, Ready, TimedOut
 
 
 async def apply(action: Action, run: Run) -> str:
-    doing = {
-        "remove_vm": _remove_vm,
-        "folder": _remove_folder,
-        "switch": _remove_switch,
-        "hand_over": _hand_over,
-        "image": _remove_image,
-        "contexts": _remove_contexts,
-        "forget": _forget_bootstrap,
-        "secrets": _remove_secrets,
-    }[action.kind]
-    if action.step is StepId.VM:
+    """Removes one thing. Idempotent: what is gone already is success. Raises a Fault."""
+    if action.step is StepId.REMOVE:
         run.forget_bootstrap()
-    return await doing(action, run)
+    match action.work:
+        case RemoveVm() as work:
+            return await _remove_vm(work, action, run)
+        case RemoveFolder() as work:
+            return await _remove_folder(work, action, run)
+        case RemoveSwitch() as work:
+            return await _until_gone(_SwitchRemoval(work, action, run).probe, action, run, 150.0, every_s=5.0)
+        case HandOverSwitch() as work:
+            return await _hand_over(work, action, run)
+        case RemoveImage() as work:
+            return await _remove_image(work, action, run)
+        case RemoveContexts():
+            return ", ".join(run.ports.store.remove_contexts()) or "nothing to remove"
+        case RemoveSecrets():
+            return await _remove_secrets(run)
+    return "forgotten"  # ForgetEtcd: done above
 
 
-async def _remove_vm(action: Action, run: Run) -> str:
-    host, details = run.ports.hosts[action.host], action.details
-    keep = bool(details["keep_mark"])
-    await _ask(
-        action, run, lambda: host.remove_vm(str(details["id"]), cluster_id=str(details["cluster"]), keep_mark=keep)
-    )
+async def _remove_vm(work: RemoveVm, action: Action, run: Run) -> str:
+    host, keep = run.ports.hosts[action.host], work.keep_mark
+    await _ask(action, run, lambda: host.remove_vm(work.vm_id, cluster_id=work.cluster_id, keep_mark=keep))
     return "VM and disk are gone; its folder tells it from its copies" if keep else "VM, disk and folder are gone"
 
 
-async def _remove_folder(action: Action, run: Run) -> str:
-    host, details = run.ports.hosts[action.host], action.details
-    await _ask(action, run, lambda: host.remove_folder(str(details["path"]), cluster_id=str(details["cluster"])))
+async def _remove_folder(work: RemoveFolder, action: Action, run: Run) -> str:
+    host = run.ports.hosts[action.host]
+    await _ask(action, run, lambda: host.remove_folder(work.path, cluster_id=work.cluster_id))
     return "gone with all in it"
-
-
-async def _remove_switch(action: Action, run: Run) -> str:
-    removal = _SwitchRemoval(action, run)
-    return await _until_gone(removal.probe, action, run, 150.0, every_s=5.0)
 
 
 class _SwitchRemoval:
     """Whether the job was begun is remembered: the answer that says so may be lost with the link."""
 
-    def __init__(self, action: Action, run: Run) -> None:
+    def __init__(self, work: RemoveSwitch, action: Action, run: Run) -> None:
+        self.work = work
         self.action = action
         self.host = run.ports.hosts[action.host]
         self.begun = False
@@ -63,7 +71,7 @@ class _SwitchRemoval:
         name, host = self.action.object, self.action.host
         try:
             if not self.begun:
-                await self.host.remove_switch(name=name, cluster_id=str(self.action.details["cluster"]))
+                await self.host.remove_switch(name=name, cluster_id=self.work.cluster_id)
                 self.begun = True
             switch = await self.host.find_switch(name)
         except (Dropped, Unreachable) as gone:
@@ -83,19 +91,16 @@ class _SwitchRemoval:
         return Pending("the host's job is at work") if switch.exists or busy else Ready(None, "gone")
 
 
-async def _hand_over(action: Action, run: Run) -> str:
-    host, details = run.ports.hosts[action.host], action.details
-    mark = str(details["to"])
-    await _ask(
-        action, run, lambda: host.hand_over_switch(name=action.object, cluster_id=str(details["cluster"]), mark=mark)
-    )
-    return f"marked {mark}"
+async def _hand_over(work: HandOverSwitch, action: Action, run: Run) -> str:
+    host, name = run.ports.hosts[action.host], action.object
+    await _ask(action, run, lambda: host.hand_over_switch(name=name, cluster_id=work.cluster_id, mark=work.mark))
+    return f"marked {work.mark}"
 
 
-async def _remove_image(action: Action, run: Run) -> str:
+async def _remove_image(work: RemoveImage, action: Action, run: Run) -> str:
     host = run.ports.hosts[action.host]
     try:
-        await _ask(action, run, lambda: host.remove_image(str(action.details["path"])), bound_s=60.0)
+        await _ask(action, run, lambda: host.remove_image(work.path), bound_s=60.0)
     except Fault as fault:
         refusal = fault.__cause__
         if not isinstance(refusal, HostRefused) or refusal.id != "ImageInUse":
@@ -114,7 +119,7 @@ async def _ask(action: Action, run: Run, call: Callable[[], Awaitable[object]], 
         except (Dropped, Unreachable) as gone:
             return Pending(f"{action.host} is away ({gone})")
         except TransportError as error:
-            machine = action.object if action.step is StepId.VM else ""
+            machine = action.object if action.step is StepId.REMOVE else ""
             raise fault_of(error, host=action.host, machine=machine) from error
         return Ready(None, "done")
 
@@ -142,17 +147,7 @@ async def _until_gone(probe: Probe[None], action: Action, run: Run, bound_s: flo
     return met.seen
 
 
-async def _forget_bootstrap(_action: Action, run: Run) -> str:
-    run.forget_bootstrap()
-    return "forgotten"
-
-
-async def _remove_contexts(_action: Action, run: Run) -> str:
-    removed = run.ports.store.remove_contexts()
-    return ", ".join(removed) or "nothing to remove"
-
-
-async def _remove_secrets(_action: Action, run: Run) -> str:
+async def _remove_secrets(run: Run) -> str:
     """Only after another whole reading of every host: whatever still bears our mark can be told and removed by its id alone."""
     ports, store = run.ports, run.ports.store
     reading = [read_host(run.cluster, name, host, ports.clock) for name, host in ports.hosts.items()]

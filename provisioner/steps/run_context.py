@@ -98,8 +98,7 @@ class Run:
         self.learned.set()
 
     def note(self, level: str, message: str, *, step: StepId | None = None, machine: str | None = None) -> None:
-        stamp = self.waiter.stamp()
-        self.emit(Note(level=level, message=message, step=step, machine=machine, **stamp))
+        self.emit(Note(level=level, message=message, step=step, machine=machine))
 
     async def wait(
         self,

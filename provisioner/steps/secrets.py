@@ -12,6 +12,7 @@ from provisioner.model.cluster import Cluster
 from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import CreateSecrets
 from provisioner.steps.blame import guest_runs
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
@@ -32,7 +33,11 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         yield _lost(cluster, seen, alive)
         return
     yield Action(
-        step=StepId.SECRETS, verb=Verb.CREATE, object="secrets", kind="create", why=f"new, to {seen.secrets.path}"
+        step=StepId.SECRETS,
+        verb=Verb.CREATE,
+        object="secrets",
+        work=CreateSecrets(),
+        why=f"new, to {seen.secrets.path}",
     )
 
 

@@ -11,6 +11,7 @@ from provisioner.model.cluster import Cluster
 from provisioner.model.facts import AdapterFacts, HostState, Observed, SwitchFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import CreateSwitch
 from provisioner.steps.host_faults import fault_of
 from provisioner.steps.run_context import Run
 from provisioner.steps.waiting import Pending, Ready, TimedOut
@@ -42,7 +43,7 @@ def _for_host(cluster: Cluster, host: str, state: HostState, *, retry: bool) -> 
         verb=Verb.CREATE,
         object=want.name,
         host=host,
-        kind="create",
+        work=CreateSwitch(),
         why=f'External on "{want.adapter}"' + (", shared with the management OS" if want.allow_management_os else ""),
         warning="the host's link drops for up to a minute, and this connection with it",
     )

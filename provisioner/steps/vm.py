@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Container, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
@@ -13,6 +13,7 @@ from provisioner.model.naming import Mark, spaced_mac
 from provisioner.model.ownership import vm_of
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import ChangeVm, CreateVm, StartVm
 from provisioner.ports import VmChange, VmRequest
 from provisioner.steps.actions import for_machine, refuse
 from provisioner.steps.copies import fault_of_copies
@@ -118,8 +119,7 @@ def _new(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action:
 
 
 def _create(machine: MachineSpec, why: str, *, attach: str = "") -> Action:
-    details = {"attach": attach} if attach else {}
-    return for_machine(StepId.VM, machine, Verb.CREATE, why, kind="create", details=details)
+    return for_machine(StepId.VM, machine, Verb.CREATE, why, work=CreateVm(attach=attach))
 
 
 def _existing(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Action:
@@ -137,14 +137,13 @@ def _existing(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Action:
             machine,
             Verb.CHANGE,
             ", ".join(map(str, found)),
-            kind="change",
-            details={"id": vm.id, "restart": restart, **changes},
+            work=ChangeVm(vm_id=vm.id, restart=restart, changes=changes),
             warning="stops the node for about a minute" if restart else "",
         )
     if vm.state == "Running":
         size = f"{vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB"
         return for_machine(StepId.VM, machine, Verb.KEEP, f"as the file says: {size}, running")
-    return for_machine(StepId.VM, machine, Verb.START, f"the VM is {vm.state}", kind="start", details={"id": vm.id})
+    return for_machine(StepId.VM, machine, Verb.START, f"the VM is {vm.state}", work=StartVm(vm_id=vm.id))
 
 
 def _fault_of_disk(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Fault | None:
@@ -217,8 +216,14 @@ def _fault_of_drift(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Faul
 
 async def apply(action: Action, run: Run) -> str:
     machine = run.cluster.machine(action.machine)
-    doing = {"create": _do_create, "change": _do_change, "start": _do_start}[action.kind]
-    return await doing(action, machine, run)
+    match action.work:
+        case CreateVm() as work:
+            return await _do_create(work, machine, run)
+        case ChangeVm() as work:
+            return await _do_change(work, machine, run)
+        case StartVm() as work:
+            return await _do_start(work, machine, run)
+    raise AssertionError(action)
 
 
 async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], Awaitable[VmFacts]]) -> VmFacts:
@@ -266,7 +271,7 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
     return met.value
 
 
-async def _do_create(action: Action, machine: MachineSpec, run: Run) -> str:
+async def _do_create(work: CreateVm, machine: MachineSpec, run: Run) -> str:
     host = run.host_of(machine)
     request = VmRequest(
         name=machine.name,
@@ -283,7 +288,7 @@ async def _do_create(action: Action, machine: MachineSpec, run: Run) -> str:
     )
     vm = await _settle(run, machine, f"VM {machine.name}", lambda: host.new_vm(request))
     disk = disk_of(vm)
-    if action.details.get("attach") and disk is not None and disk.size_bytes < machine.disk_gib * GIB:
+    if work.attach and disk is not None and disk.size_bytes < machine.disk_gib * GIB:
         growth = VmChange(id=vm.id, mark=request.mark, disk_gib=machine.disk_gib)
         vm = await _settle(run, machine, f"disk of {machine.name}", lambda: host.set_vm(growth))
     sizes = ("cpus", "memory_mib", "disk_gib")  # a VM that was finished may have been begun by an older file
@@ -308,21 +313,20 @@ def _check(cluster: Cluster, machine: MachineSpec, vm: VmFacts, done: str, *, bu
         )
 
 
-async def _do_start(action: Action, machine: MachineSpec, run: Run) -> str:
-    host, vm_id = run.host_of(machine), str(action.details["id"])
-    vm = await _settle(run, machine, f"start {machine.name}", lambda: host.start_vm(vm_id))
+async def _do_start(work: StartVm, machine: MachineSpec, run: Run) -> str:
+    host = run.host_of(machine)
+    vm = await _settle(run, machine, f"start {machine.name}", lambda: host.start_vm(work.vm_id))
     return vm.state
 
 
-async def _do_change(action: Action, machine: MachineSpec, run: Run) -> str:
+async def _do_change(work: ChangeVm, machine: MachineSpec, run: Run) -> str:
     """Shuts the guest down where the change needs it, changes, starts again. Asked, never cut: the node keeps its data."""
-    host, vm_id, details = run.host_of(machine), str(action.details["id"]), action.details
-    if details["restart"]:
+    host, vm_id = run.host_of(machine), work.vm_id
+    if work.restart:
         if run.vm_of(machine.name).state != "Running":  # only a guest that runs can be asked
             await _settle(run, machine, f"start {machine.name}", lambda: host.start_vm(vm_id))
         await _settle(run, machine, f"shut down {machine.name}", lambda: host.stop_vm(vm_id, turn_off=False))
-    names = {item.name for item in fields(VmChange)} & details.keys()
-    change = VmChange(mark=run.mark_of(machine.name), **{name: details[name] for name in names})
+    change = VmChange(id=vm_id, mark=run.mark_of(machine.name), **work.changes)
     refused: list[str] = []
 
     async def set_vm() -> VmFacts:

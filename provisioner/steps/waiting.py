@@ -102,13 +102,9 @@ class Waiter:
     """What every wait of a run shares."""
 
     clock: Clock
-    started_s: float
     emit: Callable[[Event], None]
     stop: asyncio.Event
     scale: float = 1.0
-
-    def stamp(self) -> dict[str, Any]:
-        return {"t": self.clock.wall(), "at_s": self.clock.now() - self.started_s}
 
     async def sleep(self, seconds: float, wake: asyncio.Event | None = None) -> None:
         """Sleeps on the clock; ends early when the run is to stop (`Interrupted`) or when woken."""
@@ -155,7 +151,7 @@ class Waiter:
         tries, reason, told_at, unseen_s = 0, "", begun, 0.0
 
         def event(kind: type[Event], **more: object) -> None:
-            common = {"step": step, "what": what, "machine": machine, "bound_s": bound, **self.stamp()}
+            common = {"step": step, "what": what, "machine": machine, "bound_s": bound}
             self.emit(kind(**common, **more))  # type: ignore[arg-type]  # the keys are those of the three wait events
 
         def tell(words: str) -> None:

@@ -10,7 +10,7 @@ from statistics import median
 
 from provisioner.model.events import PlanMade, RunEnded, RunStarted, StepEnded
 from provisioner.model.plan import Verb
-from provisioner.model.steps import STEPS, StepId
+from provisioner.model.steps import StepId
 from provisioner.store.journal import read_run, run_numbers
 
 RUN = "run"
@@ -42,12 +42,14 @@ def _times(run_folder: Path, command: str) -> dict[str, float]:
     """Of one run; empty for a run that did not do the whole of the command."""
     took: dict[str, float] = {}
     whole = good = False
+    last = ""
     for event in read_run(run_folder):
         match event:
             case RunStarted():
                 whole = event.command == command
+                last = event.steps[-1]["id"] if event.steps else ""
             case PlanMade():
-                whole = whole and (command == "down" or _makes_all(event))
+                whole = whole and (command == "down" or _makes_all(event, last))
             case StepEnded(outcome="done"):
                 took[str(event.step)] = event.elapsed_s
             case RunEnded(outcome="ok"):
@@ -59,9 +61,8 @@ def _times(run_folder: Path, command: str) -> dict[str, float]:
     return took if whole and good and sound else {}
 
 
-def _makes_all(plan: PlanMade) -> bool:
+def _makes_all(plan: PlanMade, last: str) -> bool:
     """Whether the plan goes to the last step and makes every machine: a run that resumes, or stops early, says nothing of a whole one."""
     steps = {str(action.get("step")) for action in plan.actions}
     vms = [str(action.get("verb")) for action in plan.actions if action.get("step") == StepId.VM]
-    made = [verb for verb in vms if verb != Verb.REMOVE]
-    return STEPS[-1].id in steps and bool(made) and all(verb == Verb.CREATE for verb in made)
+    return last in steps and bool(vms) and all(verb == Verb.CREATE for verb in vms)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from provisioner.model.cluster import Cluster
 from provisioner.model.plan import Action, Plan, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import RemoveFolder
 from provisioner.views.console import Console, Line, Span, Style, cells, line, pad
 from provisioner.views.formatting import count, listed
 
@@ -23,7 +24,7 @@ def render_down(plan: Plan, cluster: Cluster, *, console: Console) -> str:
 def _down(plan: Plan, cluster: Cluster, console: Console) -> Iterator[Line]:
     hosts = ", ".join(cluster.hosts)
     removed = [action for action in plan.actions if action.verb.changes]
-    kept = [action for action in plan.actions if action.verb is Verb.KEEP and not action.details.get("absent")]
+    kept = [action for action in plan.actions if action.verb is Verb.KEEP and not action.absent]
     if not removed:
         yield line(f"{cluster.name} on {hosts}: nothing of it is there.")
     else:
@@ -56,13 +57,13 @@ def _removals(actions: Sequence[Action], console: Console) -> Iterator[Line]:
 
 
 def _why(action: Action) -> str:
-    return f"the folder {action.object}" if action.details.get("left_of") else action.why
+    return f"the folder {action.object}" if isinstance(action.work, RemoveFolder) else action.why
 
 
 def _named(action: Action) -> str:
     """With the word for what it is, where the name alone does not tell."""
-    if left_of := action.details.get("left_of"):
-        return f"left of {left_of}"
+    if isinstance(action.work, RemoveFolder):
+        return f"left of {action.work.machine}"
     word = _WORDS.get(action.step, "")
     return action.object if not word or action.object.startswith(word) else f"{word} {action.object}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from provisioner.model.events import RunEnded, RunStarted
-from provisioner.model.steps import NUMBER, STEPS, StepId
+from provisioner.model.steps import StepId
 from provisioner.views.console import BLANK, Console, Glyph, Line, Span, Style, line
 from provisioner.views.formatting import count, duration
 from provisioner.views.run_state import RunState, State
@@ -74,16 +74,16 @@ def _where(state: RunState) -> str:
             machines = row.machines
             done = sum(lane.state is State.DONE for lane in machines)
             of = f" with {done} of {count(len(machines), 'machine')} done" if len(machines) > 1 else ""
-            return f" in step {NUMBER[row.id]} of {len(STEPS)}{of}"
+            return f" in step {row.number} of {len(state.steps)}{of}"
     ahead = next((row for row in state.rows if row.state is State.AHEAD), None)
-    return f" before step {NUMBER[ahead.id]} of {len(STEPS)}" if ahead and state.plan else ""
+    return f" before step {ahead.number} of {len(state.steps)}" if ahead and state.plan else ""
 
 
 def _next(state: RunState, run: RunStarted) -> list[str]:
     """Commands that make sense now."""
     if run.command == "down":
         return []
-    whole = state.rows and state.rows[-1].id == STEPS[-1].id
+    whole = state.rows and state.rows[-1].number == len(state.steps)
     kubectl = [f"{_kubectl(state, run)} get nodes"] if whole else [f"provision up {run.cluster}"]
     return [*kubectl, f"provision status {run.cluster}"]
 
@@ -92,4 +92,4 @@ def _kubectl(state: RunState, run: RunStarted) -> str:
     """With the context as the plan names it, or with the cluster's own file where none of the user's is written."""
     planned = state.plan.actions if state.plan else ()
     access = next((action for action in planned if action["step"] == StepId.ACCESS), {})
-    return str(access.get("kubectl") or f"kubectl --context {access.get('object') or f'admin@{run.cluster}'}")
+    return str(access.get("command") or f"kubectl --context {access.get('object') or f'admin@{run.cluster}'}")

@@ -26,7 +26,7 @@ from provisioner.model.events import (
 )
 from provisioner.model.plan import Verb
 from provisioner.model.status import FinalObject
-from provisioner.model.steps import NUMBER, STEP, STEPS, StepId
+from provisioner.model.steps import StepId
 from provisioner.views.console import Console, Span, Style, line
 from provisioner.views.error_panel import render_error_panel
 from provisioner.views.final import render_final
@@ -127,7 +127,7 @@ class PlainView:
                 style = Style.BAD if event.outcome == "failed" else Style.PLAIN
                 proof = event.proof or "done"
                 took = duration(event.elapsed_s)
-                yield (*_head(event.step), Span(f"{event.machine}: {outcome}{proof}, {took}", style))
+                yield (*self._head(event.step), Span(f"{event.machine}: {outcome}{proof}, {took}", style))
             case WaitProgressed():
                 key = (event.step, event.machine or "", event.what)
                 shape = re.sub(r"[0-9]+", "#", event.reason)  # a count that moves is no change
@@ -136,7 +136,7 @@ class PlainView:
                     wait = self._state.steps[event.step].lanes[event.machine or ""].waits[event.what]
                     yield self._waiting(event.step, event.machine or "", wait, event.at_s)
             case Note():
-                head = _head(event.step) if event.step else ()
+                head = self._head(event.step) if event.step else ()
                 sign = (Span("warning: ", Style.SLOW),) if event.level == "warning" else ()
                 yield (*head, *sign, Span(event.message))
             case CallEnded() if self._verbosity > 1:
@@ -152,7 +152,10 @@ class PlainView:
         several = Counter(action["step"] for action in plan.actions)
         for action in plan.actions if self._verbosity > 0 else ():
             if action["verb"] == Verb.KEEP and several[action["step"]] > 1:  # one alone is told when its step ends
-                yield (*_head(StepId(action["step"])), Span(f"{action['object']} kept: {action['why']}", Style.KEPT))
+                yield (
+                    *self._head(StepId(action["step"])),
+                    Span(f"{action['object']} kept: {action['why']}", Style.KEPT),
+                )
 
     def _step_ended(self, event: StepEnded) -> Words:
         style = {"failed": Style.BAD, "stopped": Style.SLOW, "kept": Style.KEPT}.get(event.outcome, Style.PLAIN)
@@ -161,14 +164,18 @@ class PlainView:
         else:
             said = f"{event.outcome}{': ' if event.summary else ''}{event.summary}"
         took = "" if event.outcome == "kept" else f", {duration(event.elapsed_s, fine=True)}"
-        return (*_head(event.step), Span(f"{said}{took}", style))
+        return (*self._head(event.step), Span(f"{said}{took}", style))
 
     def _waiting(self, step: StepId, machine: str, wait: Wait, now_s: float) -> Words:
         row = self._state.steps[step]
         parts = [done_of(row)] if len(row.machines) > 1 else []
         parts.append(f"{machine}: {wait.reason}" if machine else wait.reason)
         parts.append(elapsed_of(wait, now_s))
-        return (*_head(step), Span("; ".join(parts)))
+        return (*self._head(step), Span("; ".join(parts)))
+
+    def _head(self, step: StepId) -> Words:
+        row = self._state.steps[step]
+        return (Span(f"[{row.number:2d}/{len(self._state.steps)}] "), Span(f"{row.title}: "))
 
     def _still(self) -> Iterator[Words]:
         """What is at work, the waits with their reasons."""
@@ -180,11 +187,7 @@ class PlainView:
                 yield self._waiting(row.id, lane.name, lane.wait, now_s)
             if not waiting:
                 doing = next((lane.doing for lane in row.lanes.values() if lane.doing), row.note or "at work")
-                yield (*_head(row.id), Span(f"{doing}, {duration(now_s - row.begun_s)} so far"))
-
-
-def _head(step: StepId) -> Words:
-    return (Span(f"[{NUMBER[step]:2d}/{len(STEPS)}] "), Span(f"{STEP[step].title}: "))
+                yield (*self._head(row.id), Span(f"{doing}, {duration(now_s - row.begun_s)} so far"))
 
 
 def call_words(event: CallEnded) -> Words:

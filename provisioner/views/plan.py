@@ -8,12 +8,13 @@ from itertools import groupby
 from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import AS_THE_FILE_SAYS, Action, Plan, Verb
-from provisioner.model.steps import NUMBER, STEP, STEPS, Scope, StepId
+from provisioner.model.steps import STEP, Scope, StepId
+from provisioner.model.work import CreateVm
 from provisioner.views.console import BLANK, Console, Line, Span, Style, cells, line, pad
 from provisioner.views.formatting import about, count, counted, duration, gib, lab_words, listed, shown_path
 from provisioner.views.table import RUN
 
-_TITLE = max(len(step.title) for step in STEPS) + 2
+_TITLE = max(len(step.title) for step in STEP.values()) + 2
 _VERB = max(len(verb) for verb in Verb)
 
 _WHOLE = f"Nothing to do: {AS_THE_FILE_SAYS}."
@@ -45,8 +46,8 @@ def render_plan(
     speed = cluster.lab.speed if cluster.lab else 1.0
     usual = {key: seconds / speed for key, seconds in (usual or {}).items()}
     lines = [*_head(cluster, read_s, console), BLANK]
-    for step in STEPS:
-        lines += _step(plan.of(step.id), step.id, cluster, console, usual, each=verbosity > 0)
+    for step in plan.steps:
+        lines += _step(plan, step, cluster, console, usual, each=verbosity > 0)
     lines.append(BLANK)
     for warning in plan.warnings:
         lines += console.wrapped(line(Span(f"! {warning.id}: ", Style.SLOW), warning.message), indent=4)
@@ -66,7 +67,7 @@ def _head(cluster: Cluster, read_s: float, console: Console) -> Sequence[Line]:
 
 
 def _step(
-    actions: Sequence[Action],
+    plan: Plan,
     step: StepId,
     cluster: Cluster,
     console: Console,
@@ -74,13 +75,14 @@ def _step(
     *,
     each: bool,
 ) -> Iterator[Line]:
+    actions = plan.of(step)
     if not actions:
         return
     signs = [action.verb.sign.strip() for action in actions if action.verb.sign.strip()]
     sign = min(signs, key=_alarm, default="")
     warned = any(action.warning for action in actions)
     sign = "!" if warned and sign == "+" else sign
-    label = f"{pad(sign, 3)} {NUMBER[step]:2d} {pad(STEP[step].title, _TITLE)} "
+    label = f"{pad(sign, 3)} {plan.number(step):2d} {pad(STEP[step].title, _TITLE)} "
     widest = max((cells(action.object) for action in actions if action.machine), default=0)
     for action, number in _together(actions, each=each):
         machine = next((machine for machine in cluster.machines if machine.name == action.machine), None)
@@ -127,7 +129,7 @@ def _row(label: str, action: Action, text: str, right: str, console: Console) ->
 def _text(action: Action, number: int, machine: MachineSpec | None, widest: int) -> str:
     if number > 1:
         return count(number, "machine") if action.verb is Verb.KEEP else f"{count(number, 'machine')}: {action.why}"
-    if machine and action.step is StepId.VM and action.verb is Verb.CREATE and not action.details:
+    if machine and action.step is StepId.VM and action.work == CreateVm():
         facts = [f"{machine.cpus} CPUs", gib(machine.memory_mib), f"{machine.disk_gib} GiB", spaced_mac(machine.mac)]
         return "  ".join([pad(action.object, widest), *facts, *([machine.address] if machine.address else [])])
     if STEP[action.step].scope is Scope.MACHINE and action.machine:
@@ -168,7 +170,7 @@ def _foot(plan: Plan, cluster: Cluster, console: Console, usual: Mapping[str, fl
     verbs: dict[str, int] = {}
     for action in plan.changes:
         verbs[action.verb] = verbs.get(action.verb, 0) + 1
-    kept = sum(all(action.verb is Verb.KEEP for action in plan.of(step.id)) for step in STEPS if plan.of(step.id))
+    kept = sum(all(action.verb is Verb.KEEP for action in plan.of(step)) for step in plan.steps if plan.of(step))
     done = f"To do: {counted(verbs)}; {len(plan.destroys)} destroyed; {count(kept, 'step')} kept."
     guess = f"about {about(usual[RUN])}" if RUN in usual else ""
     yield from console.between(line(done), line(Span(guess, Style.KEPT)), indent=2)

@@ -28,7 +28,7 @@ from provisioner.model.events import (
     WaitStarted,
 )
 from provisioner.model.plan import Verb
-from provisioner.model.steps import STEPS, StepId
+from provisioner.model.steps import StepId
 
 T = TypeVar("T")
 
@@ -94,14 +94,17 @@ class StepRow:
     """One row of the table."""
 
     id: StepId
+    number: int = 0
+    """Its place in the workflow, from 1."""
+    title: str = ""
+    done_word: str = ""
+    """What machines are after it, as in `3 of 4 in maintenance`."""
     state: State = State.AHEAD
     begun_s: float = 0.0
     elapsed_s: float = 0.0
     summary: str = ""
     note: str = ""
     """The last announcement about it."""
-    verb: str = ""
-    """What its last action does; within a rebuild a step removes first and makes later."""
     lanes: Mapping[str, Lane] = field(default_factory=dict)
 
     @property
@@ -124,7 +127,8 @@ class RunState:
     ended: RunEnded | None = None
     at_s: float = 0.0
     """Time of the last event."""
-    steps: Mapping[StepId, StepRow] = field(default_factory=lambda: {step.id: StepRow(id=step.id) for step in STEPS})
+    steps: Mapping[StepId, StepRow] = field(default_factory=dict)
+    """All of the workflow, in their order; known once the run has started."""
     warnings: tuple[str, ...] = ()
     stopping: str = ""
     """What is said after the first Ctrl-C."""
@@ -156,7 +160,7 @@ class RunState:
         state = replace(self, at_s=max(self.at_s, event.at_s))
         match event:
             case RunStarted():
-                return replace(state, run=event)
+                return replace(state, run=event, steps=_rows(event))
             case PlanMade():
                 said = tuple(str(warning.get("message", "")) for warning in event.warnings)
                 return replace(state, plan=event, warnings=state.warnings + said)
@@ -202,7 +206,8 @@ class RunState:
 
     def _step_started(self, event: StepStarted) -> RunState:
         lanes = {name: Lane(name=name) for name in event.machines}
-        return self._with_row(StepRow(id=event.step, state=State.WORKING, begun_s=event.at_s, lanes=lanes))
+        row = self.steps[event.step]
+        return self._with_row(replace(row, state=State.WORKING, begun_s=event.at_s, lanes=lanes))
 
     def _lane_moved(self, event: ActionStarted | ActionEnded | WaitStarted | WaitProgressed | WaitEnded) -> RunState:
         row = self.steps[event.step]
@@ -211,9 +216,15 @@ class RunState:
         moved = _moved(lane, event)
         if row.state is State.AHEAD:
             row = replace(row, state=State.WORKING, begun_s=event.at_s)
-        if isinstance(event, ActionStarted):
-            row = replace(row, verb=event.verb)
         return self._with_row(replace(row, lanes={**row.lanes, name: moved}))
+
+
+def _rows(run: RunStarted) -> dict[StepId, StepRow]:
+    rows = (
+        StepRow(id=StepId(step["id"]), number=number, title=step["title"], done_word=step["done"])
+        for number, step in enumerate(run.steps, start=1)
+    )
+    return {row.id: row for row in rows}
 
 
 def in_wall_time(event: Event, speed: float) -> Event:

@@ -6,15 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from provisioner.model.events import RunStarted
-from provisioner.model.plan import Verb
-from provisioner.model.steps import NUMBER, STEP, STEPS
+from provisioner.model.steps import STEP
 from provisioner.views.console import BLANK, Console, Glyph, Line, Span, Style, cells, line, pad
 from provisioner.views.formatting import about, duration, lab_words
 from provisioner.views.run_state import Lane, RunState, State, StepRow, Wait
 
 RUN = "run"
 """Key of a whole run among the usual times."""
-_TITLE = max(len(step.title) for step in STEPS) + 2
+_TITLE = max(len(step.title) for step in STEP.values()) + 2
 _LANES = 8
 """Machines that an open step lists at most; the slowest tell the story of a hundred."""
 _NO_TIME_S = 0.05
@@ -84,8 +83,8 @@ def step_left(row: StepRow, console: Console) -> Line:
     """Sign, number and title of a row."""
     glyph, style = _SIGNS[row.state]
     dim = Style.KEPT if row.state is State.AHEAD else Style.PLAIN
-    title = pad(STEP[row.id].title, _TITLE)
-    return line(" ", console.sign(glyph, style), f" {NUMBER[row.id]:2d} ", Span(title, dim))
+    title = pad(row.title, _TITLE)
+    return line(" ", console.sign(glyph, style), f" {row.number:2d} ", Span(title, dim))
 
 
 def _step(state: RunState, row: StepRow, console: Console, options: TableOptions) -> Iterator[Line]:
@@ -117,8 +116,7 @@ def _text(row: StepRow) -> str:
 def done_of(row: StepRow) -> str:
     """`3 of 4 in maintenance`."""
     done = sum(lane.state is State.DONE for lane in row.machines)
-    word = "removed" if row.verb == Verb.REMOVE else STEP[row.id].done_word
-    return f"{done} of {len(row.machines)} {word}".rstrip()
+    return f"{done} of {len(row.machines)} {row.done_word}".rstrip()
 
 
 def _time(row: StepRow, options: TableOptions) -> Span:

@@ -2,49 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 from provisioner.model.cluster import Cluster
 from provisioner.model.facts import Observed
-from provisioner.model.options import RemovalScope
-from provisioner.model.ownership import copies_of, our_ids
-from provisioner.model.plan import Action, Plan
+from provisioner.model.options import RunOptions
+from provisioner.model.plan import Plan
 from provisioner.model.steps import StepId
-from provisioner.steps import removal
+from provisioner.model.work import RemoveVm
+from provisioner.operations.observe import observe_hosts
+from provisioner.steps import removal, removing
+from provisioner.workflows import tables
+from provisioner.workflows.ordering import linked
+from provisioner.workflows.session import Session
+from provisioner.workflows.workflow import Result, Workflow
 
 
-def plan_down(cluster: Cluster, seen: Observed, extent: RemovalScope) -> Plan:
-    """Pure. In the order in which things are removed."""
-    return Plan(cluster=cluster.name, actions=tuple(removal.plan(cluster, seen, extent)))
+def plan_down(cluster: Cluster, seen: Observed, options: RunOptions) -> Plan:
+    """What `down` would remove, and what it keeps. Pure."""
+    actions = list(removal.plan(cluster, seen, options.remove))
+    return Plan(cluster=cluster.name, steps=DOWN.steps, actions=linked(cluster, DOWN.table, actions))
 
 
-def without_machines(seen: Observed) -> Observed:
-    """What would be seen after `down`: the same hosts without our VMs."""
-    hosts = {}
-    for name, state in seen.hosts.items():
-        ours = removal.our_vms(state, seen)
-        freed = sum(vm.memory_mib for vm in ours if vm.state == "Running") * 1024**2
-        ids = our_ids(seen.secrets)
-        others = tuple(
-            folder
-            for folder in state.folders
-            if folder.mark.cluster_id not in ids
-            or copies_of(seen.hosts, folder.mark)  # the record that tells them apart
-        )
-        host = replace(state.host, memory_free_bytes=state.host.memory_free_bytes + freed)
-        hosts[name] = replace(state, host=host, vms=tuple(vm for vm in state.vms if vm not in ours), folders=others)
-    return replace(seen, hosts=hosts, machines={}, unread={}, etcd=None, etcd_began=None, nodes=None)
+async def down(session: Session, shown: Plan | None) -> Result:
+    """Removes what is proven to be ours, also where something else is refused; never ends well with something of ours left."""
+    seen = await session.read(observe_hosts(session.cluster, session.ports))
+    plan = plan_down(session.cluster, seen, session.options)
+    session.check_confirmed(plan, shown)
+    session.tell(plan)
+    session.stays = "what was not removed yet stays" if plan.destroys else "nothing was removed"
+    outcome = await session.carry_out(seen, plan, keys=False)
+    done = f"{_removed(plan)} removed"
+    if plan.refusals and not outcome.faults and not outcome.interrupted:
+        before = f"{done}; " if plan.changes else ""
+        return session.refused(plan, f"{before}VMs that bear its mark and are not proven to be its machines stay")
+    nothing = "no VM is proven to be ours" if plan.of(StepId.REMOVE) else "nothing of it is there"
+    return session.ended(plan, outcome, done=done, nothing=nothing)
 
 
-_FIRST = (StepId.VM,)
-_LAST = (StepId.SECRETS,)
+def _removed(plan: Plan) -> str:
+    vms = sum(isinstance(action.work, RemoveVm) for action in plan.changes)
+    others = [action.object for action in plan.changes if not isinstance(action.work, RemoveVm)]
+    return ", ".join(([f"{vms} VMs"] if vms else []) + others)
 
 
-def needs_of_removal(action: Action, actions: Sequence[Action]) -> list[Action]:
-    """VMs first: they hold the switch and the image. Secrets last: the mark that proves what is ours hangs on them."""
-    if action.step in _FIRST:
-        return []
-    if action.step in _LAST:
-        return [other for other in actions if other is not action]
-    return [other for other in actions if other.step in _FIRST]
+DOWN = Workflow(
+    name="down",
+    table=tables.DOWN,
+    observe=observe_hosts,
+    plan=plan_down,
+    apply=dict.fromkeys((order.step for order in tables.DOWN), removing.apply),
+    story=down,
+)

@@ -1,5 +1,5 @@
-"""Runs the actions of a plan: each as soon as what it needs is done, so that every machine has its own lane and no phase waits for the
-slowest. One action's failure stops only what hangs on it; the others go on, and nothing is undone.
+"""Runs the actions of a plan: each as soon as those that it comes after are done, so that every machine has its own lane and no phase waits
+for the slowest. One action's failure stops only what comes after it; the others go on, and nothing is undone.
 
 The first Ctrl-C lets no new action begin and ends all waits; an action at work on the host ends in its own time.
 """
@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from provisioner.errors import Abandoned, Fault, Interrupted, ProvisionError
 from provisioner.model.events import ActionEnded, ActionStarted, StepEnded, StepStarted
-from provisioner.model.plan import Action, Verb
-from provisioner.model.steps import STEP, STEPS, StepId
+from provisioner.model.plan import Action, Plan, Verb
+from provisioner.model.steps import STEP, StepId
+from provisioner.model.wording import listed
 from provisioner.steps.actions import Kept
 from provisioner.steps.run_context import Run
 
 Apply = Callable[[Action, Run], Awaitable[str]]
-Needs = Callable[[Action, Sequence[Action]], Sequence[Action]]
-"""Which other actions of the plan must be done before this one."""
+"""Does one action and gives its proof in words. Raises Fault, Interrupted, Abandoned."""
 
 
 @dataclass(kw_only=True)
@@ -30,62 +30,72 @@ class Outcome:
 
     faults: list[tuple[StepId, Fault]] = field(default_factory=list)
     interrupted: bool = False
-    done: int = 0
     left: list[Action] = field(default_factory=list)
     """Actions that were not begun."""
 
+    def first_fault(self, plan: Plan) -> tuple[StepId, Fault] | None:
+        """The fault of the lowest step: what a reader should look at first."""
+        return min(self.faults, key=lambda item: plan.number(item[0]), default=None)
+
 
 @dataclass(kw_only=True)
+class _Step:
+    """What has become of a step's actions."""
+
+    actions: list[Action] = field(default_factory=list)
+    open: int = 0
+    begun_s: float | None = None
+    worked_until_s: float = 0.0
+    """When the last action that was begun ended."""
+    failed: bool = False
+    blocked: list[Action] = field(default_factory=list)
+    """Not begun, since what they come after did not come about."""
+    proofs: list[str] = field(default_factory=list)
+
+
 class Engine:
     """Runs one plan once."""
 
-    run: Run
-    actions: Sequence[Action]
-    appliers: Mapping[StepId, Apply]
-    needs: Needs
-    outcome: Outcome = field(default_factory=Outcome)
-    _ended: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
-    """By action id: whether it was done."""
-    _begun: dict[StepId, float] = field(default_factory=dict)
-    _open: dict[StepId, int] = field(default_factory=dict)
-    _failed: set[StepId] = field(default_factory=set)
-    """Steps with an action of their own that failed."""
-    _blocked: dict[StepId, list[Action]] = field(default_factory=dict)
-    """Actions that were not begun, since what they need did not come about."""
-    _worked_until: dict[StepId, float] = field(default_factory=dict)
-    """When the last action of a step that was begun ended."""
-    _proofs: dict[StepId, list[str]] = field(default_factory=dict)
-    _good: set[str] = field(default_factory=set)
-    """Ids of the actions that are done."""
-    _found_kept: set[str] = field(default_factory=set)
-    """Ids of those that turned out to have nothing to do."""
+    def __init__(self, plan: Plan, run: Run, apply: Mapping[StepId, Apply]) -> None:
+        self.plan = plan
+        self.run = run
+        self.outcome = Outcome()
+        self._apply = apply
+        self._ended: dict[str, asyncio.Future[bool]] = {}
+        """By action id: whether it was done."""
+        self._steps: dict[StepId, _Step] = {}
+        self._good: set[str] = set()
+        """Ids of the actions that are done."""
+        self._found_kept: set[str] = set()
+        """Ids of those that turned out to have nothing to do."""
 
     async def go(self) -> Outcome:
         """Does all actions; faults are in the outcome, and what else is raised comes as itself: a bug, or a screen that is gone."""
         loop = asyncio.get_running_loop()
-        for action in self.actions:
+        for action in self.plan.actions:
             self._ended[action.id] = loop.create_future()
-            self._open[action.step] = self._open.get(action.step, 0) + 1
+            step = self._steps.setdefault(action.step, _Step())
+            step.actions.append(action)
+            step.open += 1
         try:
             async with asyncio.TaskGroup() as group:
-                for action in self.actions:
+                for action in self.plan.actions:
                     group.create_task(self._lane(action), name=action.id)
         except BaseExceptionGroup as group_of_errors:
             raise _innermost(group_of_errors) from group_of_errors
         return self.outcome
 
     async def _lane(self, action: Action) -> None:
-        before = self.needs(action, self.actions)
-        ready = all([await self._ended[other.id] for other in before])
-        good = False
+        ready = all([await self._ended[before] for before in action.after])
+        step, good = self._steps[action.step], False
         try:
-            if not ready or self.run.stop.is_set():
-                self.outcome.left.append(action)
-                self._blocked.setdefault(action.step, []).append(action)
-                self.outcome.interrupted |= self.run.stop.is_set()
-            else:
+            if ready and not self.run.stop.is_set():
                 good = await self._do(action)
-                self._worked_until[action.step] = self.run.ports.clock.now()
+                step.worked_until_s = self.run.ports.clock.now()
+            else:
+                self.outcome.left.append(action)
+                step.blocked.append(action)
+                self.outcome.interrupted |= self.run.stop.is_set()
         finally:
             if good:
                 self._good.add(action.id)
@@ -93,102 +103,92 @@ class Engine:
                 self.run.failed.add(action.machine)
                 self.run.learned.set()
             self._ended[action.id].set_result(good)
-            self._step_done(action)
+            self._step_done(action.step)
 
     async def _do(self, action: Action) -> bool:
-        self._step_begun(action)
-        if not action.kind:  # a keep: its reason is its proof
-            self._proofs.setdefault(action.step, []).append(action.why)
-            self.outcome.done += 1
+        step, clock = self._steps[action.step], self.run.ports.clock
+        if step.begun_s is None:
+            step.begun_s = clock.now()
+            machines = tuple(a.machine for a in step.actions if a.machine and a.work)
+            self.run.emit(StepStarted(step=action.step, machines=machines))
+        if action.work is None:  # a keep: its reason is its proof
+            step.proofs.append(action.why)
             return True
-        begun = self.run.ports.clock.now()
-        self._emit_started(action)
-        outcome, proof = "failed", ""
-        try:
-            proof = await self.appliers[action.step](action, self.run)
-            outcome = "kept" if isinstance(proof, Kept) else "done"
-        except Interrupted:
-            outcome = "stopped"
-            self.outcome.interrupted = True
-        except Abandoned as reason:
-            outcome, proof = "stopped", str(reason)
-            self.outcome.left.append(action)
-            self._blocked.setdefault(action.step, []).append(action)
-        except Fault as fault:
-            self._failed.add(action.step)
-            self.outcome.faults.append((action.step, fault))
-            proof = fault.message
-        except ProvisionError as error:
-            self._failed.add(action.step)
-            self.outcome.faults.append((action.step, _unexpected(action, error)))
-            proof = str(error)
-        finally:
-            elapsed = round(self.run.ports.clock.now() - begun, 3)
-            self.run.emit(
-                ActionEnded(
-                    step=action.step,
-                    action=action.id,
-                    outcome=outcome,
-                    elapsed_s=elapsed,
-                    machine=action.machine or None,
-                    proof=proof,
-                    **self.run.waiter.stamp(),
-                )
-            )
-        if outcome in ("done", "kept"):
-            self._proofs.setdefault(action.step, []).append(proof)
-            self._found_kept |= {action.id} if outcome == "kept" else set()
-            self.outcome.done += 1
-        return outcome in ("done", "kept")
-
-    def _emit_started(self, action: Action) -> None:
+        machine, begun = action.machine or None, clock.now()
         self.run.emit(
             ActionStarted(
                 step=action.step,
                 action=action.id,
                 verb=action.verb,
                 object=action.object,
-                machine=action.machine or None,
+                machine=machine,
                 why=action.why,
-                **self.run.waiter.stamp(),
             )
         )
+        outcome, proof = "failed", ""
+        try:
+            outcome, proof = await self._applied(action)
+        finally:
+            self.run.emit(
+                ActionEnded(
+                    step=action.step,
+                    action=action.id,
+                    outcome=outcome,
+                    elapsed_s=round(clock.now() - begun, 3),
+                    machine=machine,
+                    proof=proof,
+                )
+            )
+        if outcome not in ("done", "kept"):
+            return False
+        step.proofs.append(proof)
+        self._found_kept |= {action.id} if outcome == "kept" else set()
+        return True
 
-    def _step_begun(self, action: Action) -> None:
-        if action.step not in self._begun:
-            self._begun[action.step] = self.run.ports.clock.now()
-            machines = tuple(a.machine for a in self.actions if a.step is action.step and a.machine and a.kind)
-            self.run.emit(StepStarted(step=action.step, machines=machines, **self.run.waiter.stamp()))
+    async def _applied(self, action: Action) -> tuple[str, str]:
+        """Outcome and proof, or what kept it from being done."""
+        step = self._steps[action.step]
+        try:
+            proof = await self._apply[action.step](action, self.run)
+            return "kept" if isinstance(proof, Kept) else "done", proof
+        except Interrupted:
+            self.outcome.interrupted = True
+            return "stopped", ""
+        except Abandoned as reason:
+            self.outcome.left.append(action)
+            step.blocked.append(action)
+            return "stopped", str(reason)
+        except ProvisionError as error:
+            fault = error if isinstance(error, Fault) else _unexpected(action, error)
+            step.failed = True
+            self.outcome.faults.append((action.step, fault))
+            return "failed", fault.message if fault is error else str(error)
 
-    def _step_done(self, action: Action) -> None:
-        step = action.step
-        self._open[step] -= 1
-        if self._open[step] or step not in self._begun:
+    def _step_done(self, id: StepId) -> None:
+        step = self._steps[id]
+        step.open -= 1
+        if step.open or step.begun_s is None:
             return
-        own = [a for a in self.actions if a.step is step]
-        good = [a for a in own if a.id in self._good]
-        kept = all(self._was_kept(a) for a in own)
-        outcome = (
-            "failed" if step in self._failed else "kept" if kept else "done" if len(good) == len(own) else "stopped"
-        )
-        said = [self._summary(good, self._proofs.get(step, []), kept=kept)] if good else []
-        blocked = [a.machine or a.object for a in self._blocked.get(step, ())]
-        if blocked:
-            said.append(f"not begun: {', '.join(blocked[:LISTED])}" + (" ..." if len(blocked) > LISTED else ""))
+        good = [action for action in step.actions if action.id in self._good]
+        kept = all(map(self._was_kept, step.actions))
+        through = "done" if len(good) == len(step.actions) else "stopped"
+        said = [self._summary(good, step.proofs, kept=kept)] if good else []
+        if step.blocked:
+            names = [action.machine or action.object for action in step.blocked]
+            said.append(f"not begun: {listed(names)}")
         self.run.emit(
             StepEnded(
-                step=step,
-                outcome=outcome,
-                elapsed_s=round(self._worked_until.get(step, self.run.ports.clock.now()) - self._begun[step], 3),
+                step=id,
+                outcome="failed" if step.failed else "kept" if kept else through,
+                elapsed_s=round(step.worked_until_s - step.begun_s, 3),
                 summary="; ".join(filter(None, said)),
-                **self.run.waiter.stamp(),
             )
         )
 
     def _was_kept(self, action: Action) -> bool:
-        return not action.kind or action.id in self._found_kept
+        return action.work is None or action.id in self._found_kept
 
-    def _summary(self, actions: Sequence[Action], proofs: Sequence[str], *, kept: bool) -> str:
+    def _summary(self, actions: list[Action], proofs: list[str], *, kept: bool) -> str:
         """One line for a finished step."""
         if len(actions) == 1 and len(proofs) == 1:
             text = proofs[0]
@@ -199,25 +199,9 @@ class Engine:
         return ", ".join(f"{count} {word}" for word, count in words.items())
 
 
-LISTED = 4
-"""Names that a summary gives at most."""
-
-
 def _word(action: Action) -> str:
     waited = action.verb is Verb.WAIT and STEP[action.step].done_word
-    return waited or _DONE.get(action.verb, str(action.verb))
-
-
-_DONE = {
-    Verb.CREATE: "created",
-    Verb.CHANGE: "changed",
-    Verb.REMOVE: "removed",
-    Verb.START: "started",
-    Verb.APPLY: "applied",
-    Verb.EJECT: "ejected",
-    Verb.FETCH: "fetched",
-    Verb.WRITE: "written",
-}
+    return waited or action.verb.done
 
 
 def _unexpected(action: Action, error: ProvisionError) -> Fault:
@@ -237,9 +221,3 @@ def _innermost(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def first_in_order(outcome: Outcome) -> tuple[StepId, Fault] | None:
-    """The fault of the lowest step: what a reader should look at first."""
-    order = {step.id: number for number, step in enumerate(STEPS)}
-    return min(outcome.faults, key=lambda item: order[item[0]], default=None)

@@ -1,32 +1,30 @@
-"""One run of a command that changes things, from its first event to its last. `up`, `down` and `rebuild` are told here as stories;
-what they do is planned by the steps and done by the engine.
-"""
+"""What the stories of all workflows share: a run is begun, reads, tells its plan, carries it out, and ends, each with its events."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Coroutine
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from provisioner.errors import Fault, Interrupted, TransportError
 from provisioner.faults import Exit, exit_code
 from provisioner.model.cluster import Cluster
-from provisioner.model.events import Event, FaultReported, Note, PlanMade, RunEnded, RunStarted
+from provisioner.model.events import FaultReported, Note, PlanMade, RunEnded, RunStarted
 from provisioner.model.facts import Observed
-from provisioner.model.options import RemovalScope, RunOptions
-from provisioner.model.plan import AS_THE_FILE_SAYS, Action, Plan, Verb
-from provisioner.model.steps import StepId
-from provisioner.operations.observe import observe, observe_hosts, read_keys
+from provisioner.model.options import RunOptions
+from provisioner.model.plan import Plan, Verb
+from provisioner.model.steps import STEP, StepId
+from provisioner.model.wording import listed
+from provisioner.operations.observe import read_keys
 from provisioner.ports import Ports
-from provisioner.steps import removing
 from provisioner.steps.begin import new_run
 from provisioner.steps.run_context import Run
 from provisioner.steps.waiting import Waiter, bounded
-from provisioner.workflows.down import needs_of_removal, plan_down, without_machines
-from provisioner.workflows.engine import Apply, Engine, Needs, Outcome, first_in_order
-from provisioner.workflows.up import APPLY, needs_of, plan_up
+from provisioner.workflows.engine import Engine, Outcome
+from provisioner.workflows.recorder import Recorder
+from provisioner.workflows.workflow import Result, Workflow
 
 T = TypeVar("T")
 
@@ -35,118 +33,37 @@ PICTURE_SIZE = (1024, 768)
 PICTURE_S = 30.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """How a run ended: what its last event says, for exit codes and `--json`."""
-
-    command: str
-    outcome: str
-    exit: int
-    elapsed_s: float
-    summary: str
-    fault: Fault | None = None
-    left: tuple[str, ...] = ()
-
-
 @dataclass(kw_only=True)
 class Session:
-    """What every story of a run needs."""
+    """One run of one workflow. The stories in `up`, `down` and `rebuild` are told with its methods."""
 
     cluster: Cluster
     ports: Ports
-    emit: Callable[[Event], None]
+    recorder: Recorder
     stop: asyncio.Event
+    """Set by the first Ctrl-C."""
     options: RunOptions = field(default_factory=RunOptions)
     run_number: int = 0
     run_folder: Path = Path()
     version: str = ""
-    begun_s: float | None = None
-    """When the run began, by the clock port; now, if not given. All of a run's events count from it."""
-    _begun: float = 0.0
-    _machines_gone: bool = False
-    """Within a rebuild: the old machines are removed."""
-    _command: str = ""
-    _go_on: str = ""
+    workflow: Workflow = field(init=False)
+    resume_command: str = ""
     """What to type after a failure."""
+    stays: str = ""
+    """What a run that does not get to its end leaves as it is."""
+    health: str = ""
+    """How healthy the cluster was found, in words: `4 nodes Ready`."""
     _run: Run | None = None
 
-    # -- the stories
-
-    async def up(self, *, until: StepId | None = None) -> Result:
-        """Reads, plans, does, proves. Never raises a Fault: it is in the result and in the events."""
-        self._start("up", f"--until {until}" if until else "")
-        return await self._guarded(self._up(until), StepId.HOST)
-
-    async def down(self, extent: RemovalScope, *, shown: Plan | None = None) -> Result:
-        """`shown` is the plan that was confirmed: what would be destroyed beyond it is refused."""
-        self._start("down", _flags(extent))
-        return await self._guarded(self._down(extent, shown), StepId.HOST)
-
-    async def rebuild(self, *, shown: Plan | None = None) -> Result:
-        """Down and up as one run. Checked as one plan first: nothing is removed for a cluster that could not be made again.
-
-        `shown` as for `down`.
-        """
-        self._start("rebuild")
-        return await self._guarded(self._rebuild(shown), StepId.HOST)
-
-    async def _up(self, until: StepId | None) -> Result:
-        seen = await self._unless_stopped(observe(self.cluster, self.ports))
-        plan = plan_up(
-            self.cluster,
-            seen,
-            retry_switch=self.options.retry_switch,
-            until=until,
-            wait_scale=self.options.wait_scale,
-        )
-        self._tell(plan)
-        if plan.refusals:
-            return self._refused(plan)
-        return self._ended(await self._make(seen, plan), plan, "up")
-
-    async def _down(self, extent: RemovalScope, shown: Plan | None) -> Result:
-        seen = await self._unless_stopped(observe_hosts(self.cluster, self.ports))
-        plan = plan_down(self.cluster, seen, extent)
-        self._check_shown(plan, shown)
-        self._tell(plan)
-        outcome = await self._remove(seen, plan)
-        if plan.refusals and not outcome.faults and not outcome.interrupted:
-            done = f"{self._success('down', plan)}; " if plan.changes else ""
-            return self._refused(plan, f"{done}VMs that bear its mark and are not proven to be its machines stay")
-        return self._ended(outcome, plan, "down")
-
-    async def _rebuild(self, shown: Plan | None) -> Result:
-        seen = await self._unless_stopped(observe(self.cluster, self.ports))
-        after = plan_up(self.cluster, without_machines(seen), retry_switch=self.options.retry_switch)
-        if after.refusals:
-            self._tell(after)
-            return self._refused(after)
-        going = plan_down(self.cluster, seen, RemovalScope(contexts=False))
-        if going.refusals:
-            self._tell(going)
-            return self._refused(going)
-        self._check_shown(going, shown)
-        self._tell(replace(going, actions=going.changes + after.actions))
-        outcome = await self._remove(seen, going)
-        if outcome.faults or outcome.interrupted:
-            return self._ended(outcome, going, "rebuild")
-        self._machines_gone = True
-        self._go_on = f"provision up {self.cluster.name}"  # there is nothing left to remove, and new machines must stay
-        seen = await self._unless_stopped(observe(self.cluster, self.ports))
-        plan = plan_up(self.cluster, seen, retry_switch=self.options.retry_switch)
-        if plan.refusals:
-            return self._refused(plan, GONE)
-        return self._ended(await self._make(seen, plan), plan, "rebuild")
-
-    # -- what they share
-
-    def _start(self, command: str, more: str = "") -> None:
-        self._begun = self.ports.clock.now() if self.begun_s is None else self.begun_s
-        self._command = command
-        self._go_on = f"provision {command} {self.cluster.name} {more}".rstrip()
-        self.emit(
+    async def run(self, workflow: Workflow, *, shown: Plan | None = None) -> Result:
+        """Runs it once. A Fault is in the result and in the events; only bugs are raised. `shown` is the plan that the user confirmed."""
+        self.workflow = workflow
+        options = self.options
+        flags = f"--until {options.until}" if options.until else options.remove.flags
+        self.resume_command = f"provision {workflow.name} {self.cluster.name} {flags}".rstrip()
+        self.recorder.emit(
             RunStarted(
-                command=command,
+                command=workflow.name,
                 cluster=self.cluster.name,
                 host=", ".join(self.cluster.hosts),
                 run=self.run_number,
@@ -158,52 +75,27 @@ class Session:
                 },
                 folder=str(self.run_folder),
                 speed=self.ports.clock.rate,
-                **self._waiter().stamp(),
+                steps=tuple(
+                    {"id": str(step), "title": STEP[step].title, "done": STEP[step].done_word}
+                    for step in workflow.steps
+                ),
             )
         )
-
-    def _waiter(self) -> Waiter:
-        return Waiter(
-            clock=self.ports.clock,
-            started_s=self._begun,
-            emit=self.emit,
-            stop=self.stop,
-            scale=self.options.wait_scale,
-        )
-
-    async def _guarded(self, story: Awaitable[Result], step: StepId) -> Result:
-        """Turns a fault that ends the whole story into its result."""
         try:
-            return await story
+            return await workflow.story(self, shown)
         except Fault as fault:
-            return self._end("failed", exit_code(fault.id), "", fault=fault, step=step)
+            return self._end("failed", exit_code(fault.id), "", fault=fault)
         except Interrupted:
-            return self._end("interrupted", Exit.INTERRUPTED, GONE if self._machines_gone else "stopped while reading")
+            return self._end("interrupted", Exit.INTERRUPTED, self.stays or "stopped while reading")
         except Exception as error:
             # The journal must not end in the middle of a sentence; the traceback is the command line's business.
             bug = Fault("P-RUN-BUG", f"{type(error).__name__}: {error}")
-            self._end("failed", exit_code(bug.id), "", fault=bug, step=step)
+            self._end("failed", exit_code(bug.id), "", fault=bug)
             raise
 
-    def _tell(self, plan: Plan) -> None:
-        """The plan, and as warnings what it does not change."""
-        keeps = sum(action.verb is Verb.KEEP for action in plan.actions)
-        self.emit(
-            PlanMade(
-                changes=len(plan.changes),
-                keeps=keeps,
-                destroys=len(plan.destroys),
-                actions=tuple(action_line(action) for action in plan.actions),
-                warnings=tuple(asdict(warning) for warning in plan.warnings),
-                differences=tuple(asdict(each) for each in plan.differences),
-                **self._waiter().stamp(),
-            )
-        )
-        for names, each in plan.told_differences:
-            message = f"{listed(names)}: {each.words}; {each.next_steps}"
-            self.emit(Note(level="warning", message=message, **self._waiter().stamp()))
+    # -- what stories are told with
 
-    async def _unless_stopped(self, reading: Coroutine[Any, Any, T]) -> T:
+    async def read(self, reading: Coroutine[Any, Any, T]) -> T:
         """What was read; given up at the first Ctrl-C, for nothing is at work yet. Raises Interrupted."""
         task, stop = asyncio.create_task(reading), asyncio.create_task(self.stop.wait())
         try:
@@ -216,7 +108,23 @@ class Session:
             stop.cancel()
             await asyncio.gather(task, stop, return_exceptions=True)
 
-    def _check_shown(self, plan: Plan, shown: Plan | None) -> None:
+    def tell(self, plan: Plan) -> None:
+        """The plan, and as warnings what it does not change."""
+        self.recorder.emit(
+            PlanMade(
+                changes=len(plan.changes),
+                keeps=sum(action.verb is Verb.KEEP for action in plan.actions),
+                destroys=len(plan.destroys),
+                actions=tuple(action.to_json() for action in plan.actions),
+                warnings=tuple(asdict(warning) for warning in plan.warnings),
+                differences=tuple(asdict(each) for each in plan.differences),
+            )
+        )
+        for names, each in plan.told_differences:
+            message = f"{listed(names)}: {each.words}; {each.next_steps}"
+            self.recorder.emit(Note(level="warning", message=message))
+
+    def check_confirmed(self, plan: Plan, shown: Plan | None) -> None:
         """Raises P-RUN-PLANCHANGED when more would be destroyed than was confirmed."""
         more = {a.id for a in plan.destroys} - {a.id for a in shown.destroys} if shown else set()
         if more:
@@ -227,52 +135,32 @@ class Session:
                 seen=tuple(f"also {name}" for name in sorted(more)),
             )
 
-    async def _make(self, seen: Observed, plan: Plan) -> Outcome:
-        run = self._new_run(seen, plan.actions)
-        run.bundle, run.access = read_keys(self.ports)
-        return await self._carry_out(run, plan.actions, APPLY, needs_of(self.cluster))
-
-    async def _remove(self, seen: Observed, plan: Plan) -> Outcome:
-        """Needs no keys: what is removed is known by its mark, and damaged secrets are a reason to remove."""
-        return await self._carry_out(self._new_run(seen, plan.actions), plan.actions, _REMOVE, needs_of_removal)
-
-    async def _carry_out(
-        self, run: Run, actions: Sequence[Action], appliers: Mapping[StepId, Apply], needs: Needs
-    ) -> Outcome:
-        try:
-            return await Engine(run=run, actions=actions, appliers=appliers, needs=needs).go()
-        finally:
-            for finder in run.finders.values():
-                await finder.close()
-
-    def _new_run(self, seen: Observed, actions: Sequence[Action]) -> Run:
-        self._run = new_run(
+    async def carry_out(self, seen: Observed, plan: Plan, *, keys: bool = True) -> Outcome:
+        """Does the plan. `keys=False` where none are needed: what is removed is known by its mark, and damaged secrets are a reason to remove."""
+        self._run = run = new_run(
             self.cluster,
             self.ports,
             seen,
-            waiter=self._waiter(),
+            waiter=Waiter(
+                clock=self.ports.clock,
+                emit=self.recorder.emit,
+                stop=self.stop,
+                scale=self.options.wait_scale,
+            ),
             options=self.options,
             picture=self._picture,
-            actions=actions,
+            actions=plan.actions,
         )
-        return self._run
-
-    async def _picture(self, machine: str) -> str:
-        """The VM's screen into the run's folder. A picture is a help, never a reason to fail."""
-        run = self._run
-        vm = run.vms.get(machine) if run else None
-        if run is None or vm is None:
-            return ""
-        host = run.host_of(self.cluster.machine(machine))
-        width, height = PICTURE_SIZE
-        looking = host.console(vm.id, width=width, height=height)
+        if keys:
+            run.bundle, run.access = read_keys(self.ports)
         try:
-            console = await bounded(self.ports.clock, looking, what=f"screen of {machine}", bound_s=PICTURE_S)
-            return str(self.ports.store.save_picture(self.run_folder, machine, console))
-        except (TransportError, Fault, ValueError):  # ValueError: pixels that make no picture
-            return ""
+            return await Engine(plan, run, self.workflow.apply).go()
+        finally:
+            self.health = run.health
+            for finder in run.finders.values():
+                await finder.close()
 
-    def _refused(self, plan: Plan, summary: str = "nothing was changed") -> Result:
+    def refused(self, plan: Plan, summary: str = "nothing was changed") -> Result:
         """The plan itself says no. All refusals are told, lowest step first."""
         first = plan.refusals[0]
         for action in plan.refusals[1:]:
@@ -281,43 +169,30 @@ class Session:
         assert first.fault is not None, "a refusal carries its fault"
         return self._end("failed", exit_code(first.fault.id), summary, fault=first.fault, step=first.step)
 
-    def _ended(self, outcome: Outcome, plan: Plan, command: str) -> Result:
+    def ended(self, plan: Plan, outcome: Outcome, *, done: str, nothing: str) -> Result:
+        """The last word: `done` when all was done, `nothing` when there was nothing to do. One lost host is told once, however many waited
+        for it.
+        """
         left = tuple(f"{action.step}: {action.object}" for action in outcome.left)
-        found = first_in_order(outcome)
+        found = outcome.first_fault(plan)
         if found is not None:
             step, fault = found
             told = [fault]
             for other_step, other in outcome.faults:
-                if not any(
-                    _same(other, earlier) for earlier in told
-                ):  # one lost host is one box, however many waited for it
+                if not any(_same(other, earlier) for earlier in told):
                     told.append(other)
                     self._tell_fault(other, other_step)
-            return self._end("failed", exit_code(fault.id), self._what_stays(plan), fault=fault, step=step, left=left)
+            return self._end("failed", exit_code(fault.id), self.stays, fault=fault, step=step, left=left)
         if outcome.interrupted:
-            return self._end("interrupted", Exit.INTERRUPTED, self._what_stays(plan), left=left)
-        if not any(action.kind for action in plan.actions):
-            return self._end("unchanged", Exit.DONE, f"nothing to do: {_why_nothing(command, plan)}")
-        return self._end("ok", Exit.DONE, self._success(command, plan))
+            return self._end("interrupted", Exit.INTERRUPTED, self.stays, left=left)
+        if not any(action.work for action in plan.actions):
+            return self._end("unchanged", Exit.DONE, f"nothing to do: {nothing}")
+        return self._end("ok", Exit.DONE, done)
 
-    def _what_stays(self, plan: Plan) -> str:
-        if self._machines_gone:
-            return GONE
-        return "nothing was removed" if not plan.destroys else "what was not removed yet stays"
+    # -- events
 
-    def _success(self, command: str, plan: Plan) -> str:
-        if command == "down":
-            vms = sum(action.kind == "remove_vm" for action in plan.changes)
-            others = [action.object for action in plan.changes if action.kind != "remove_vm"]
-            return ", ".join(([f"{vms} VMs"] if vms else []) + others) + " removed"
-        last = plan.actions[-1].step
-        if last is StepId.ACCESS:
-            found = self._run.health if self._run else ""
-            return f"{self.cluster.name} is up: {found or plan.of(StepId.HEALTH)[-1].details['nodes']}"
-        return f"{self.cluster.name} is done up to step {last}"
-
-    def _tell_fault(self, fault: Fault, step: StepId) -> None:
-        self.emit(FaultReported.of(fault, step=step, resume_command=self._go_on, **self._waiter().stamp()))
+    def _tell_fault(self, fault: Fault, step: StepId | None) -> None:
+        self.recorder.emit(FaultReported.from_report(fault, step=step, resume_command=self.resume_command))
 
     def _end(
         self,
@@ -326,52 +201,44 @@ class Session:
         summary: str,
         *,
         fault: Fault | None = None,
-        step: StepId = StepId.HOST,
+        step: StepId | None = None,
         left: tuple[str, ...] = (),
     ) -> Result:
         if fault is not None:
-            self._tell_fault(fault, step)
-        elapsed = round(self.ports.clock.now() - self._begun, 3)
-        self.emit(
-            RunEnded(
-                outcome=outcome,
-                exit=int(exit),
-                elapsed_s=elapsed,
-                fault=fault.id if fault else None,
-                summary=summary,
-                left=left,
-                resume_command="" if outcome in ("ok", "unchanged") else self._go_on,
-                **self._waiter().stamp(),
-            )
-        )
-        return Result(
-            command=self._command,
+            self._tell_fault(fault, step or self.workflow.steps[0])
+        ended = RunEnded(
             outcome=outcome,
             exit=int(exit),
-            elapsed_s=elapsed,
+            elapsed_s=round(self.recorder.elapsed_s, 3),
+            fault=fault.id if fault else None,
+            summary=summary,
+            left=left,
+            resume_command="" if outcome in ("ok", "unchanged") else self.resume_command,
+        )
+        self.recorder.emit(ended)
+        return Result(
+            command=self.workflow.name,
+            outcome=outcome,
+            exit=ended.exit,
+            elapsed_s=ended.elapsed_s,
             summary=summary,
             fault=fault,
             left=left,
         )
 
-
-GONE = "the old machines are removed"
-"""What is left in place when a rebuild stops in its second half."""
-
-
-def _why_nothing(command: str, plan: Plan) -> str:
-    """Why a run had nothing to do, and of what that is not said."""
-    if command == "down":
-        return "no VM is proven to be ours" if plan.of(StepId.VM) else "nothing of it is there"
-    if plan.differences:
-        return f"differences that up does not change: {len(plan.differences)}, see provision plan {plan.cluster}"
-    configs = "; the configs of running machines are not compared" if plan.uncompared else ""
-    return f"{AS_THE_FILE_SAYS}{configs}"
-
-
-def listed(names: Sequence[str], *, at_most: int = 4) -> str:
-    """`a, b, c`, and how many more."""
-    return ", ".join(names[:at_most]) + (f" and {len(names) - at_most} more" if len(names) > at_most else "")
+    async def _picture(self, machine: str) -> str:
+        """The VM's screen into the run's folder. A picture is a help, never a reason to fail."""
+        run = self._run
+        vm = run.vms.get(machine) if run else None
+        if run is None or vm is None:
+            return ""
+        width, height = PICTURE_SIZE
+        looking = run.host_of(self.cluster.machine(machine)).console(vm.id, width=width, height=height)
+        try:
+            console = await bounded(self.ports.clock, looking, what=f"screen of {machine}", bound_s=PICTURE_S)
+            return str(self.ports.store.save_picture(self.run_folder, machine, console))
+        except (TransportError, Fault, ValueError):  # ValueError: pixels that make no picture
+            return ""
 
 
 def _same(fault: Fault, other: Fault) -> bool:
@@ -379,33 +246,3 @@ def _same(fault: Fault, other: Fault) -> bool:
     if fault is other:
         return True
     return not fault.machine and (fault.id, fault.message, *fault.seen) == (other.id, other.message, *other.seen)
-
-
-def _flags(extent: RemovalScope) -> str:
-    """The extent as it is typed."""
-    given = [f"--{name}" for name in ("switch", "image", "secrets") if getattr(extent, name)]
-    return "--all" if len(given) == 3 else " ".join(given)
-
-
-_REMOVE: Mapping[StepId, Apply] = dict.fromkeys(StepId, removing.apply)
-
-
-def action_line(action: Action) -> dict[str, Any]:
-    """An action as the plan's JSON and events show it."""
-    line: dict[str, Any] = {
-        "id": action.id,
-        "step": str(action.step),
-        "verb": str(action.verb),
-        "sign": action.verb.sign,
-        "object": action.object,
-        "why": action.why,
-    }
-    extra = {
-        "machine": action.machine,
-        "host": action.host,
-        "warning": action.warning,
-        "destroys": action.destroys,
-        "fault": action.fault.id if action.fault else "",
-        "kubectl": action.details.get("kubectl", ""),
-    }
-    return line | {key: value for key, value in extra.items() if value}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,9 +12,11 @@ from provisioner.model.effective import EffectiveConfig
 from provisioner.model.endpoint import endpoint_of, is_fixed, moved_endpoint
 from provisioner.model.facts import Observed
 from provisioner.model.naming import spaced_mac
-from provisioner.model.plan import Action, Plan, PlanWarning, Verb
-from provisioner.model.steps import STEP, STEPS, Scope, Step, StepId
+from provisioner.model.options import RunOptions
+from provisioner.model.plan import AS_THE_FILE_SAYS, Action, Plan, PlanWarning, Verb
+from provisioner.model.steps import STEP, StepId
 from provisioner.operations.differences import differences, uncompared
+from provisioner.operations.observe import observe
 from provisioner.steps import (
     access,
     bootstrap,
@@ -31,45 +33,30 @@ from provisioner.steps import (
 )
 from provisioner.steps.run_context import machine_hint
 from provisioner.steps.waiting import scaled_bound
-from provisioner.workflows.engine import Apply
+from provisioner.workflows import tables
+from provisioner.workflows.engine import Outcome
+from provisioner.workflows.ordering import linked
+from provisioner.workflows.session import Session
+from provisioner.workflows.workflow import Result, Workflow
 
-APPLY: Mapping[StepId, Apply] = {
-    StepId.SWITCH: switch.apply,
-    StepId.IMAGE: image.apply,
-    StepId.SECRETS: secrets.apply,
-    StepId.VM: vm.apply,
-    StepId.MAINTENANCE: maintenance.apply,
-    StepId.CONFIG: config.apply,
-    StepId.INSTALL: install.apply,
-    StepId.BOOTSTRAP: bootstrap.apply,
-    StepId.EJECT: eject.apply,
-    StepId.HEALTH: health.apply,
-    StepId.ACCESS: access.apply,
-}
+DEFAULT = RunOptions()
 
 
-def plan_up(
-    cluster: Cluster,
-    seen: Observed,
-    *,
-    retry_switch: bool = False,
-    until: StepId | None = None,
-    wait_scale: float = 1.0,
-) -> Plan:
+def plan_up(cluster: Cluster, seen: Observed, options: RunOptions = DEFAULT) -> Plan:
     """What `up` would do. Pure. `until` leaves out the steps after that one; with `until=install` also the installation of workers,
     which cannot be seen before bootstrap. Waits carry the bounds that the run will have.
     """
     loss = secrets.id_lost(cluster, seen)
     if loss is not None:
-        return Plan(cluster=cluster.name, actions=(loss,))
+        return Plan(cluster=cluster.name, steps=UP.steps, actions=(loss,))
     actions: list[Action] = []
 
     def restarted() -> frozenset[str]:
-        return frozenset(action.machine for action in actions if restarts(action))
+        return frozenset(action.machine for action in actions if action.restarts)
 
     planners: Mapping[StepId, Callable[[], Iterable[Action]]] = {
         StepId.HOST: lambda: host.plan(cluster, seen),
-        StepId.SWITCH: lambda: switch.plan(cluster, seen, retry=retry_switch),
+        StepId.SWITCH: lambda: switch.plan(cluster, seen, retry=options.retry_switch),
         StepId.IMAGE: lambda: image.plan(cluster, seen),
         StepId.SECRETS: lambda: secrets.plan(cluster, seen),
         StepId.VM: lambda: vm.plan(cluster, seen),
@@ -81,20 +68,50 @@ def plan_up(
         StepId.HEALTH: lambda: health.plan(cluster, seen, restarted()),
         StepId.ACCESS: lambda: access.plan(cluster, seen),
     }
-    for step in STEPS:
-        actions += planners[step.id]()
-        if step.id is until:
+    for step in UP.steps:
+        actions += planners[step]()
+        if step is options.until:
             break
-    if until is StepId.INSTALL:
+    if options.until is StepId.INSTALL:
         workers = {machine.name for machine in cluster.workers}
         actions = [a for a in actions if a.step is not StepId.INSTALL or a.machine not in workers]
+    bounded = [_bounded(action, cluster, options.wait_scale) for action in actions]
     return Plan(
         cluster=cluster.name,
-        actions=tuple(_bounded(action, cluster, wait_scale) for action in actions),
+        steps=UP.steps,
+        actions=linked(cluster, UP.table, bounded),
         warnings=tuple(_warnings(cluster, seen)),
         differences=tuple(differences(cluster, seen)),
         uncompared=uncompared(cluster, seen),
     )
+
+
+async def up(session: Session, _shown: Plan | None) -> Result:
+    """Reads, plans, does, proves. A plan with a refusal changes nothing."""
+    seen = await session.read(observe(session.cluster, session.ports))
+    plan = plan_up(session.cluster, seen, session.options)
+    session.tell(plan)
+    if plan.refusals:
+        return session.refused(plan)
+    session.stays = "nothing was removed"
+    return ended(session, plan, await session.carry_out(seen, plan))
+
+
+def ended(session: Session, plan: Plan, outcome: Outcome) -> Result:
+    """The last word of a run that made a cluster."""
+    name, last = session.cluster.name, plan.actions[-1].step
+    done = f"{name} is done up to step {last}"
+    if last is StepId.ACCESS:
+        done = f"{name} is up: {session.health or plan.of(StepId.HEALTH)[-1].seen}"
+    return session.ended(plan, outcome, done=done, nothing=_why_nothing(plan))
+
+
+def _why_nothing(plan: Plan) -> str:
+    """Why `up` had nothing to do, and of what that is not said."""
+    if plan.differences:
+        return f"differences that up does not change: {len(plan.differences)}, see provision plan {plan.cluster}"
+    configs = "; the configs of running machines are not compared" if plan.uncompared else ""
+    return f"{AS_THE_FILE_SAYS}{configs}"
 
 
 def _bounded(action: Action, cluster: Cluster, scale: float) -> Action:
@@ -135,60 +152,29 @@ def _warnings(cluster: Cluster, seen: Observed) -> list[PlanWarning]:
     ]
 
 
-def needs_of(cluster: Cluster) -> Callable[[Action, Sequence[Action]], Sequence[Action]]:
-    """Which actions an action waits for: the table's `after`, on the same machine or host, the orders that Talos forces, and of machines
-    that must be restarted one after the other: etcd and the pods bear the loss of one.
-    """
-    first = cluster.control_planes[0].name
-    workers = {machine.name for machine in cluster.workers}
-    # the first control plane first: workers come back through it
-    ranks = {machine.name: rank for rank, machine in enumerate((*cluster.control_planes, *cluster.workers))}
-
-    def needs(action: Action, actions: Sequence[Action]) -> list[Action]:
-        step = STEP[action.step]
-        turn = _turn_before(action, actions, ranks)
-        return [
-            other
-            for other in actions
-            if other is not action
-            and (
-                _before(action, step, other, first, workers)
-                or (turn and other.machine == turn and other.step in (StepId.VM, StepId.INSTALL))
-            )
-        ]
-
-    return needs
-
-
-def _turn_before(action: Action, actions: Sequence[Action], ranks: Mapping[str, int]) -> str:
-    """The machine whose restart must have ended before this action restarts its own; empty for none."""
-    if not restarts(action):
-        return ""
-    earlier = [a.machine for a in actions if restarts(a) and ranks[a.machine] < ranks[action.machine]]
-    return max(earlier, key=lambda name: ranks[name], default="")
-
-
-def restarts(action: Action) -> bool:
-    """Whether a machine that may be at work is shut down and started by it."""
-    return STEP[action.step].restarts_in_turns and bool(action.details.get("restart"))
-
-
-def _before(action: Action, step: Step, other: Action, first: str, workers: set[str]) -> bool:
-    if action.machine in workers and other.step in step.workers_after:
-        return True
-    if other.step in step.after_first:
-        return other.machine == first
-    if other.step not in step.after:
-        return False
-    scope = STEP[other.step].scope
-    if scope is Scope.MACHINE and action.machine:
-        return other.machine == action.machine
-    if scope is Scope.HOST and action.host:
-        return other.host == action.host
-    return True
-
-
 def expected_endpoint(cluster: Cluster, config: EffectiveConfig, notes: Mapping[str, Any]) -> str:
     """The endpoint as far as it is known before a run: the file's, or where the first control plane was last."""
     known = machine_hint(notes, cluster.control_planes[0].name).get("address")
     return endpoint_of(cluster, config, str(known or "FIRST-CONTROL-PLANE")) or ""
+
+
+UP = Workflow(
+    name="up",
+    table=tables.UP,
+    observe=observe,
+    plan=plan_up,
+    apply={
+        StepId.SWITCH: switch.apply,
+        StepId.IMAGE: image.apply,
+        StepId.SECRETS: secrets.apply,
+        StepId.VM: vm.apply,
+        StepId.MAINTENANCE: maintenance.apply,
+        StepId.CONFIG: config.apply,
+        StepId.INSTALL: install.apply,
+        StepId.BOOTSTRAP: bootstrap.apply,
+        StepId.EJECT: eject.apply,
+        StepId.HEALTH: health.apply,
+        StepId.ACCESS: access.apply,
+    },
+    story=up,
+)

@@ -14,8 +14,9 @@ from provisioner.cli.app import app
 from provisioner.clusterfile import json_schema
 from provisioner.faults import FAULTS, Exit
 from provisioner.model import events
-from provisioner.model.steps import STEPS, Step
+from provisioner.model.steps import STEP, Order
 from provisioner.views.formatting import duration
+from provisioner.workflows import tables
 
 MADE = "<!-- made by `make docs` from the program; changes here are lost -->\n"
 COLUMNS = 96
@@ -75,7 +76,7 @@ EXITS: Mapping[Exit, str] = {
 }
 
 
-def _order(step: Step) -> str:
+def _order(step: Order) -> str:
     """What a step waits for, as the engine does."""
     parts = [f"`{before}`" for before in step.after]
     parts += [f"`{before}` of the first control plane" for before in step.after_first]
@@ -115,17 +116,21 @@ def steps() -> str:
         rows = [
             (
                 str(number),
-                f"`{step.id}`",
-                step.title,
-                str(step.scope),
-                _order(step),
-                step.does,
-                step.proven_by,
-                duration(step.bound_s),
+                f"`{order.step}`",
+                STEP[order.step].title,
+                str(STEP[order.step].scope),
+                _order(order),
+                STEP[order.step].does,
+                STEP[order.step].proven_by,
+                duration(STEP[order.step].bound_s),
             )
-            for number, step in enumerate(STEPS, start=1)
+            for number, order in enumerate(tables.UP, start=1)
         ]
         yield _table(("", "step", "on screen", "per", "after", "does", "proven by", "at most"), rows)
+        yield "\n## Other workflows\n\n"
+        yield "The same steps in another order; what they remove is what bears our mark.\n\n"
+        for name, table in (("down", tables.DOWN), ("rebuild", tables.REBUILD)):
+            yield f"- `{name}`: {', '.join(f'`{order.step}`' for order in table)}\n"
 
     return "".join(told())
 

@@ -17,13 +17,18 @@ from typing import Any, TypeVar
 from provisioner.model.cluster import Cluster
 from provisioner.model.events import Event
 from provisioner.model.facts import EtcdMemberFacts, NodeFacts, Observed, VmFacts
-from provisioner.model.options import RunOptions
-from provisioner.model.plan import Action
+from provisioner.model.options import RemovalScope, RunOptions
+from provisioner.model.plan import Action, Plan
 from provisioner.ports import Configs, Dialer, Host, Kubernetes, Machines, Ports, Store
 from provisioner.steps.begin import new_run
 from provisioner.steps.run_context import Run
 from provisioner.steps.waiting import Waiter
+from provisioner.workflows.down import DOWN
+from provisioner.workflows.rebuild import REBUILD
+from provisioner.workflows.recorder import Recorder
 from provisioner.workflows.session import Session
+from provisioner.workflows.up import UP
+from provisioner.workflows.workflow import Result
 from tests.fakes.clock import FakeClock
 from tests.fakes.configs import OURS, FakeConfigs, access_of
 from tests.fakes.dialer import FakeDialer
@@ -122,7 +127,7 @@ class FakeWorld:
             self.cluster,
             ports or self.ports,
             self.seen,
-            waiter=Waiter(clock=self.clock, started_s=0.0, emit=self.events.append, stop=self.stop),
+            waiter=Waiter(clock=self.clock, emit=self.events.append, stop=self.stop),
             options=options or RunOptions(),
             picture=self._picture,
             actions=actions,
@@ -138,10 +143,23 @@ class FakeWorld:
         return Session(
             cluster=self.cluster,
             ports=ports or self.ports,
-            emit=self.events.append,
+            recorder=Recorder(self.clock, self.events.append),
             stop=self.stop,
             options=options or RunOptions(),
         )
+
+    async def up(self, options: RunOptions | None = None) -> Result:
+        """A whole run."""
+        return await self.session(options=options).run(UP)
+
+    async def down(self, scope: RemovalScope | None = None, *, shown: Plan | None = None) -> Result:
+        """A whole run. `shown` is the plan that was confirmed."""
+        options = RunOptions(remove=scope or RemovalScope())
+        return await self.session(options=options).run(DOWN, shown=shown)
+
+    async def rebuild(self, *, shown: Plan | None = None) -> Result:
+        """A whole run."""
+        return await self.session().run(REBUILD, shown=shown)
 
     def told(self, kind: type[E]) -> list[E]:
         """The events of that kind so far."""

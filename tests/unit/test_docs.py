@@ -17,7 +17,7 @@ from provisioner.faults import FAULTS, Exit
 from provisioner.lab.world.faults import FAULTS as LAB_FAULTS
 from provisioner.model.cluster import HostSpec
 from provisioner.model.events import RunStarted
-from provisioner.model.steps import STEPS
+from provisioner.workflows import tables
 from tests.docs import recording, reference
 from tests.docs.pages import pages
 from tests.docs.screens import SCREENS
@@ -58,7 +58,7 @@ def test_the_reference_is_whole() -> None:
 
 def test_the_runs_behind_the_screens_are_of_today() -> None:
     events = recording.read(recording.GOOD)
-    assert {step.id for step in STEPS} <= {line.split()[0] for line in recording.story(events)}
+    assert {order.step for order in tables.UP} <= {line.split()[0] for line in recording.story(events)}
     lab = load_cluster(ROOT / "clusters" / "lab.yaml").cluster.lab
     assert lab is not None
     assert [event.speed for event in events if isinstance(event, RunStarted)] == [lab.speed]

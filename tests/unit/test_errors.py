@@ -33,7 +33,7 @@ WHEN = {"t": datetime(2026, 5, 23, tzinfo=UTC), "at_s": 1.5}
 
 
 def told(fault: Fault) -> FaultReported:
-    return FaultReported.of(fault, step=StepId.CONFIG, resume_command="provision up home", **WHEN)
+    return FaultReported.from_report(fault, step=StepId.CONFIG, resume_command="provision up home", **WHEN)
 
 
 def test_this_test_fills_every_field() -> None:

@@ -2,15 +2,12 @@
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from provisioner.cli.options import ConsoleOptions, RemoveOptions, command_of
-
-if TYPE_CHECKING:
-    from provisioner.model.plan import Plan
-    from provisioner.ports import Ports
+from provisioner.model.options import RemovalScope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +20,15 @@ class Options(RemoveOptions):
     image: Annotated[bool, typer.Option("--image", help="Also remove the ISO, if this program downloaded it.")] = False
     secrets: Annotated[bool, typer.Option("--secrets", help="Also move the secrets aside.")] = False
     everything: Annotated[bool, typer.Option("--all", help="The same as --switch --image --secrets.")] = False
+
+    @property
+    def remove(self) -> RemovalScope:
+        """What else goes beside the machines."""
+        return RemovalScope(
+            switch=self.switch or self.everything,
+            image=self.image or self.everything,
+            secrets=self.secrets or self.everything,
+        )
 
 
 @command_of(Options)
@@ -37,23 +43,12 @@ def down(terminal: ConsoleOptions, options: Options) -> int:
     from provisioner.cli.json_output import plan_object, print_json
     from provisioner.cli.loading import open_cluster, read
     from provisioner.cli.runner import run
-    from provisioner.model.options import RemovalScope
-    from provisioner.operations.observe import observe_hosts
     from provisioner.views.down import render_down
-    from provisioner.workflows.down import plan_down
+    from provisioner.workflows.down import DOWN
 
     context = open_cluster(options.cluster, host=options.host, user=options.user, start_lab=True, needs_name=True)
     cluster = context.cluster
-    scope = RemovalScope(
-        switch=options.switch or options.everything,
-        image=options.image or options.everything,
-        secrets=options.secrets or options.everything,
-    )
-
-    async def plan_it(ports: "Ports") -> "Plan":
-        return plan_down(cluster, await observe_hosts(cluster, ports), scope)
-
-    plan = read(context, plan_it)
+    plan = read(context, lambda ports: DOWN.planned(cluster, ports, options.for_workflow()))
     refuse_protected(cluster, plan)
     if options.dry_run and options.json:
         print_json(plan_object(plan, file=str(cluster.file), read_s=0.0))
@@ -63,4 +58,4 @@ def down(terminal: ConsoleOptions, options: Options) -> int:
         return refusal_code(plan)
     if plan.destroys:
         confirm(cluster, "remove", command="down", yes=options.yes)
-    return run(context, terminal, options, "down", lambda session: session.down(scope, shown=plan))
+    return run(context, terminal, options, DOWN, shown=plan)

@@ -9,6 +9,7 @@ from provisioner.cli.options import ClusterOptions, ConsoleOptions, ExitCodeOpti
 from provisioner.faults import Exit
 
 if TYPE_CHECKING:
+    from provisioner.model import options as model_options
     from provisioner.model.plan import Plan
     from provisioner.ports import Ports
 
@@ -26,27 +27,24 @@ def plan(terminal: ConsoleOptions, options: Options) -> int:
 
     provision plan home --exit-code
     """
-    return show(terminal, options, options, exit_code=options.exit_code)
+    return show(terminal, options, options.for_workflow(), exit_code=options.exit_code)
 
 
 def show(
-    terminal: ConsoleOptions, about: ClusterOptions, options: UpOptions, *, exit_code: bool, wait_scale: float = 1.0
+    terminal: ConsoleOptions, about: ClusterOptions, options: "model_options.RunOptions", *, exit_code: bool
 ) -> int:
     """Prints the plan. Gives 0; what `up` would end with where the plan refuses; with `exit_code` 10 where anything differs."""
     from provisioner.cli.confirm import refusal_code
     from provisioner.cli.json_output import plan_object, print_json
     from provisioner.cli.loading import open_cluster, read
-    from provisioner.operations.observe import observe
-    from provisioner.workflows.up import plan_up
+    from provisioner.workflows.up import UP
 
     context = open_cluster(about.cluster, host=about.host, user=about.user, start_lab=True)
     cluster = context.cluster
 
     async def plan_it(ports: "Ports") -> tuple["Plan", float]:
         begun = time.monotonic()
-        seen = await observe(cluster, ports)
-        plan = plan_up(cluster, seen, retry_switch=options.retry_switch, until=options.until, wait_scale=wait_scale)
-        return plan, time.monotonic() - begun
+        return await UP.planned(cluster, ports, options), time.monotonic() - begun
 
     plan, read_s = read(context, plan_it)
     if about.json:

@@ -21,16 +21,10 @@ def up(terminal: ConsoleOptions, options: Options) -> int:
     if options.dry_run:
         from provisioner.cli.commands import plan
 
-        return plan.show(terminal, options, options, exit_code=False, wait_scale=options.wait_scale)
+        return plan.show(terminal, options, options.for_workflow(), exit_code=False)
     from provisioner.cli.loading import open_cluster
     from provisioner.cli.runner import run
+    from provisioner.workflows.up import UP
 
     context = open_cluster(options.cluster, host=options.host, user=options.user, start_lab=True)
-    return run(
-        context,
-        terminal,
-        options,
-        "up",
-        lambda session: session.up(until=options.until),
-        retry_switch=options.retry_switch,
-    )
+    return run(context, terminal, options, UP)

@@ -10,6 +10,7 @@ import pytest
 from provisioner.errors import Fault, Rejected, Unreachable
 from provisioner.model.cluster import Cluster
 from provisioner.model.facts import EtcdBegan, Observed
+from provisioner.model.options import RunOptions
 from provisioner.model.plan import Verb
 from provisioner.model.steps import StepId
 from provisioner.operations.status import report, status
@@ -144,7 +145,7 @@ def test_after_a_reboot_nothing_is_applied_or_bootstrapped_anew(state: str) -> N
 
 
 def test_waits_carry_the_bounds_of_the_run() -> None:
-    plan = plan_up(CLUSTER, observed_of({}, CLUSTER), wait_scale=2.0)
+    plan = plan_up(CLUSTER, observed_of({}, CLUSTER), RunOptions(wait_scale=2.0))
     bounds = {action.step: action.bound_s for action in plan.actions if action.verb is Verb.WAIT}
     assert bounds[StepId.MAINTENANCE] == 600.0
     assert bounds[StepId.HEALTH] == 1200.0

@@ -9,13 +9,14 @@ import pytest
 from provisioner.errors import Fault, Unreachable
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import WriteAccess
 from provisioner.steps import access
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, observed_of
 
 CLUSTER = cluster_of({})
-ACTION = Action(step=StepId.ACCESS, verb=Verb.WRITE, object="admin@home", kind="write", why="contexts")
+ACTION = Action(step=StepId.ACCESS, verb=Verb.WRITE, object="admin@home", work=WriteAccess(), why="contexts")
 
 
 def up() -> FakeWorld:

@@ -10,6 +10,7 @@ from provisioner.errors import Dropped, Fault, NotTrusted, TalosRefused
 from provisioner.model.facts import EtcdMemberFacts, UnmetFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import BootstrapEtcd
 from provisioner.steps import bootstrap
 from provisioner.steps.run_context import Run
 from tests.fakes.machines import Box
@@ -41,7 +42,7 @@ def bootstrapped(world: FakeWorld) -> list[str]:
     return [call["address"] for call in world.machines.made("bootstrap")]
 
 
-ACTION = Action(step=StepId.BOOTSTRAP, verb=Verb.ONCE, object="etcd", kind="once", machine=FIRST, why="on it")
+ACTION = Action(step=StepId.BOOTSTRAP, verb=Verb.ONCE, object="etcd", work=BootstrapEtcd(), machine=FIRST, why="on it")
 
 
 @pytest.mark.parametrize("state", ["Running", "Failed", "Starting"])

@@ -13,6 +13,7 @@ from provisioner.model.events import Note
 from provisioner.model.facts import DiskFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import ApplyConfig
 from provisioner.steps import config
 from provisioner.steps.run_context import Run
 from tests.fakes.world import FakeWorld
@@ -81,7 +82,7 @@ async def test_a_machine_that_has_its_config_gets_no_other() -> None:
 
 
 def of(name: str) -> Action:
-    return Action(step=StepId.CONFIG, verb=Verb.APPLY, object=name, kind="apply", machine=name, why="")
+    return Action(step=StepId.CONFIG, verb=Verb.APPLY, object=name, work=ApplyConfig(), machine=name, why="")
 
 
 def addressed(name: str, address: str, **changes: Any) -> Cluster:

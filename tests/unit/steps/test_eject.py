@@ -9,6 +9,7 @@ import pytest
 from provisioner.errors import Dropped, Fault
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import EjectIso
 from provisioner.steps import eject
 from provisioner.steps.run_context import Run
 from tests.fakes.machines import HALT
@@ -17,7 +18,7 @@ from tests.unit.steps.world import cluster_of, observed_of
 
 CP = "home-cp-1"
 CLUSTER = cluster_of({"workers": 0})
-EJECT = Action(step=StepId.EJECT, verb=Verb.EJECT, object=CP, kind="eject", machine=CP, host="hv01", why="")
+EJECT = Action(step=StepId.EJECT, verb=Verb.EJECT, object=CP, work=EjectIso(), machine=CP, host="hv01", why="")
 
 
 def at_work(**machine: Any) -> tuple[FakeWorld, Run]:

@@ -26,7 +26,7 @@ async def test_down_forgets_it_before_the_first_machine_goes() -> None:
         seen.append(world.store.read_notes())
 
     world.host.before("remove_vm", look)
-    result = await world.session().down(RemovalScope())
+    result = await world.down(RemovalScope())
     assert result.exit == 0
     assert seen == [{"other": 1}] * 2
     assert world.store.read_notes() == {"other": 1}
@@ -34,14 +34,14 @@ async def test_down_forgets_it_before_the_first_machine_goes() -> None:
 
 async def test_down_forgets_it_where_the_machines_were_removed_by_hand() -> None:
     world = world_of({"secrets": {"exists": True, "cluster_id": "c0ffee"}})
-    result = await world.session().down(RemovalScope())
+    result = await world.down(RemovalScope())
     assert (result.exit, result.outcome) == (0, "ok")
     assert world.store.read_notes() == {"other": 1}
 
 
 async def test_up_keeps_it() -> None:
     world = world_of({"all": "up"})
-    assert (await world.session().up()).exit == 0
+    assert (await world.up()).exit == 0
     assert world.store.read_notes()["bootstrapped"] == NOTES["bootstrapped"]
 
 
@@ -49,10 +49,10 @@ async def test_rebuild_begins_anew_where_etcd_was_lost() -> None:
     """The way out that P-ETCD-LOST names: refused by `up`, done by `rebuild`, and then kept."""
     gone = {"vms": [{"name": "home-cp-1", "gone": True}], "folders": [{"machine": "home-cp-1", "gone": True}]}
     world = world_of({"all": "up"} | gone | {"machines": {"home-cp-1": None}, "etcd": None, "nodes": None})
-    refused = await world.session().up()
+    refused = await world.up()
     assert refused.fault is not None
     assert refused.fault.id == "P-ETCD-LOST"
     assert world.host.made("new_vm") == []
-    assert (await world.session().rebuild()).exit == 0
+    assert (await world.rebuild()).exit == 0
     assert len(world.machines.made("bootstrap")) == 1
-    assert (await world.session().up()).outcome == "unchanged"
+    assert (await world.up()).outcome == "unchanged"

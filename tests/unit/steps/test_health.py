@@ -14,6 +14,7 @@ from provisioner.model.facts import MachineFacts, NodeFacts, Observed, PodFacts,
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.unmet import Layer, Unmet
+from provisioner.model.work import AwaitHealth
 from provisioner.steps import health
 from provisioner.steps.health import Picture, picture_of, unmet_conditions
 from tests.fakes.world import FakeWorld
@@ -21,7 +22,7 @@ from tests.unit.steps.world import cluster_of, observed_of, pods_of
 
 CLUSTER = cluster_of({})
 CP, WORKER = "home-cp-1", "home-worker-1"
-WAIT = Action(step=StepId.HEALTH, verb=Verb.WAIT, object="home", kind="wait", why="")
+WAIT = Action(step=StepId.HEALTH, verb=Verb.WAIT, object="home", work=AwaitHealth(), why="")
 NO_CNI = UnmetFacts(name="nodeReady", reason="node is not ready")
 
 

@@ -11,6 +11,7 @@ from provisioner.errors import Dropped, Fault, HostRefused
 from provisioner.model.cluster import Cluster
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import FetchImage, VerifyImage
 from provisioner.steps import image
 from provisioner.steps.image import image_pin
 from tests.fakes.host import PUBLISHED
@@ -20,8 +21,8 @@ from tests.unit.steps.world import HOST, ISO, cluster_of, observed_of
 SUMS = "https://example.com/sha256sum.txt"
 
 
-def action(kind: str = "fetch") -> Action:
-    return Action(step=StepId.IMAGE, verb=Verb.FETCH, object="iso", host=HOST, kind=kind, why="", details={"path": ISO})
+def action(kind: type[FetchImage | VerifyImage] = FetchImage) -> Action:
+    return Action(step=StepId.IMAGE, verb=Verb.FETCH, object="iso", host=HOST, work=kind(path=ISO), why="")
 
 
 def world_of(cluster: Cluster, **observed: Any) -> FakeWorld:
@@ -61,7 +62,7 @@ async def test_a_file_that_was_changed_since_it_was_pinned_is_not_mounted() -> N
     run = world.run()
     run.images.clear()
     with pytest.raises(Fault) as caught:
-        await image.apply(action("attest"), run)
+        await image.apply(action(VerifyImage), run)
     assert caught.value.id == "P-ISO-CHECKSUM"
     assert HOST not in run.images
 

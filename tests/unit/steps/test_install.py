@@ -11,6 +11,7 @@ from provisioner.errors import Fault
 from provisioner.model.facts import MachineFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import AwaitDisk
 from provisioner.steps import install
 from provisioner.steps.run_context import Run
 from tests.fakes.machines import HALT, Box
@@ -36,9 +37,9 @@ def at(address: str, **values: Any) -> MachineFacts:
     return machine_of({"address": address, "uuid": OURS} | values, CP, CLUSTER)
 
 
-def action(**details: Any) -> Action:
+def action(*, running: bool = False) -> Action:
     return Action(
-        step=StepId.INSTALL, verb=Verb.WAIT, object=CP, machine=CP, host=HOST, kind="wait", why="", details=details
+        step=StepId.INSTALL, verb=Verb.WAIT, object=CP, machine=CP, host=HOST, work=AwaitDisk(running=running), why=""
     )
 
 

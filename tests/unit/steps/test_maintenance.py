@@ -13,6 +13,7 @@ from provisioner.model.cluster import LabSpec
 from provisioner.model.events import Note
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import AwaitDisk, BootstrapEtcd, FindMachine
 from provisioner.steps import access, bootstrap, config, install, maintenance
 from provisioner.steps.run_context import Run
 from tests.fakes.machines import Box
@@ -24,8 +25,10 @@ CLUSTER = cluster_of({})
 CP, WORKER = "home-cp-1", "home-worker-1"
 MAC = CLUSTER.machine(WORKER).mac
 THERE = "192.168.1.161"
-FIND = Action(step=StepId.MAINTENANCE, verb=Verb.WAIT, object=WORKER, kind="find", machine=WORKER, host="hv01", why="")
-RETURN = replace(FIND, step=StepId.INSTALL, kind="wait")
+FIND = Action(
+    step=StepId.MAINTENANCE, verb=Verb.WAIT, object=WORKER, work=FindMachine(), machine=WORKER, host="hv01", why=""
+)
+RETURN = replace(FIND, step=StepId.INSTALL, work=AwaitDisk())
 
 
 def at_work(*, heartbeat: str = "OkApplicationsUnknown", iso: bool = True) -> tuple[FakeWorld, Run]:
@@ -124,7 +127,7 @@ async def test_no_step_blames_a_machine_whose_host_is_gone(step: ModuleType, cal
     run.machines[CP] = replace(run.machines[CP], mode="maintenance", stage="maintenance")
     world.machines.fail(call, Unreachable("silent"), forever=True)
     world.host.fail("find_vms", Unreachable("no route"), forever=True)
-    action = replace(FIND, object=CP, machine=CP, step=StepId.ACCESS, kind="once")
+    action = replace(FIND, object=CP, machine=CP, step=StepId.ACCESS, work=BootstrapEtcd())
     with pytest.raises(Fault) as caught:
         await step.apply(action, run)
     assert caught.value.id == "P-HOST-LOST"

@@ -9,6 +9,7 @@ import pytest
 from provisioner.errors import Fault, Malformed, NotTrusted
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import AwaitDisk
 from provisioner.steps import config, install, maintenance
 from provisioner.steps.discovery import MACS_SHOWN, identity_problem
 from tests.fakes.world import FakeWorld
@@ -20,8 +21,8 @@ NONSENSE = Malformed('MachineStatuses with "stage: [" where YAML is due', expect
 STRANGER = "192.168.1.61"
 
 
-def action(step: StepId, **details: object) -> Action:
-    return Action(step=step, verb=Verb.WAIT, object=CP, machine=CP, host=HOST, kind="wait", why="", details=details)
+def action(step: StepId) -> Action:
+    return Action(step=step, verb=Verb.WAIT, object=CP, machine=CP, host=HOST, work=AwaitDisk(), why="")
 
 
 def begun(stage: str = "maintenance") -> FakeWorld:

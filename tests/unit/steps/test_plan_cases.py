@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from provisioner.model.options import RemovalScope
+from provisioner.model.options import RemovalScope, RunOptions
 from provisioner.model.plan import Action, Plan, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import ChangeVm, Work
 from provisioner.workflows.down import plan_down
 from provisioner.workflows.up import plan_up
 from tests.unit.steps.world import cluster_of, observed_of
@@ -28,8 +29,8 @@ def planned(case: dict[str, Any]) -> Plan:
     cluster = cluster_of(case.get("desired", {}))
     seen = observed_of(case.get("observed", {}), cluster)
     if case.get("command") == "down":
-        return plan_down(cluster, seen, RemovalScope(**case.get("extent", {})))
-    return plan_up(cluster, seen, retry_switch=case.get("retry_switch", False))
+        return plan_down(cluster, seen, RunOptions(remove=RemovalScope(**case.get("extent", {}))))
+    return plan_up(cluster, seen, RunOptions(retry_switch=case.get("retry_switch", False)))
 
 
 def matches(action: Action, wanted: dict[str, Any]) -> bool:
@@ -42,8 +43,18 @@ def matches(action: Action, wanted: dict[str, Any]) -> bool:
         and wanted.get("why", "") in action.why
         and wanted.get("warning", "") in action.warning
         and wanted.get("next_steps", "") in "\n".join(action.fault.next_steps if action.fault else ())
-        and all(str(action.details.get(key)) == str(value) for key, value in wanted.get("details", {}).items())
+        and all(str(told(action.work, key)) == str(value) for key, value in wanted.get("work", {}).items())
+        and ("machine" not in wanted or action.machine == wanted["machine"])
+        and wanted.keys() <= KNOWN
     )
+
+
+KNOWN = {"verb", "object", "kind", "fault", "why", "warning", "next_steps", "work", "machine"}
+
+
+def told(work: Work | None, key: str) -> object:
+    """What the action is to do, by name; of a change also a setting of the VM."""
+    return work.changes[key] if isinstance(work, ChangeVm) and key in work.changes else getattr(work, key)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CASES).with_suffix("").as_posix())

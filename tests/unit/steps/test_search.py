@@ -10,6 +10,7 @@ from provisioner.errors import Fault
 from provisioner.model.events import Note
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import FindMachine
 from provisioner.steps import maintenance
 from tests.fakes.machines import HALT, Box
 from tests.fakes.world import FakeWorld
@@ -19,7 +20,7 @@ CP = "home-cp-1"
 CLUSTER = cluster_of({"workers": 0})
 MAC = CLUSTER.machine(CP).mac
 ACTION = Action(
-    step=StepId.MAINTENANCE, verb=Verb.WAIT, object=CP, machine=CP, host="hv01", kind="find", why="it boots"
+    step=StepId.MAINTENANCE, verb=Verb.WAIT, object=CP, machine=CP, host="hv01", work=FindMachine(), why="it boots"
 )
 
 

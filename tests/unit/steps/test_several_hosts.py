@@ -11,12 +11,12 @@ import pytest
 from provisioner.errors import Unreachable
 from provisioner.model.cluster import Cluster
 from provisioner.model.facts import Observed
-from provisioner.model.options import RemovalScope
-from provisioner.model.plan import Action
+from provisioner.model.options import RemovalScope, RunOptions
 from provisioner.model.steps import StepId
 from provisioner.operations.status import status
-from provisioner.workflows.down import plan_down, without_machines
-from provisioner.workflows.up import needs_of, plan_up
+from provisioner.workflows.down import plan_down
+from provisioner.workflows.rebuild import without_machines
+from provisioner.workflows.up import plan_up
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import HOST, cluster_of, observed_of
 
@@ -58,14 +58,10 @@ def test_each_host_gets_its_switch_its_iso_and_its_machines() -> None:
     assert {action.machine: action.host for action in plan.of(StepId.VM)} == {CP: HOST, WORKER: OTHER}
     ids = [action.id for action in plan.actions]
     assert len(ids) == len(set(ids))
-    needs = needs_of(cluster)
-
-    def waits_for(action: Action) -> set[str]:
-        return {other.id for other in needs(action, plan.actions)}
 
     (of_worker,) = (action for action in plan.of(StepId.VM) if action.machine == WORKER)
-    assert any(name.startswith("switch/") and OTHER in name for name in waits_for(of_worker))
-    assert not any(f"@{HOST}" in name for name in waits_for(of_worker)), "the other host may take its time"
+    assert any(name.startswith("switch/") and OTHER in name for name in of_worker.after)
+    assert not any(f"@{HOST}" in name for name in of_worker.after), "the other host may take its time"
 
 
 def test_a_machine_that_the_file_moved_is_not_made_twice() -> None:
@@ -99,8 +95,8 @@ def test_what_would_be_free_after_down_is_counted_host_by_host() -> None:
 
 def test_down_removes_from_all_hosts() -> None:
     cluster = on_two_hosts()
-    plan = plan_down(cluster, seen_on(cluster, {CP: HOST, WORKER: OTHER}), RemovalScope())
-    assert {action.machine: action.host for action in plan.of(StepId.VM)} == {CP: HOST, WORKER: OTHER}
+    plan = plan_down(cluster, seen_on(cluster, {CP: HOST, WORKER: OTHER}), RunOptions(remove=RemovalScope()))
+    assert {action.machine: action.host for action in plan.of(StepId.REMOVE)} == {CP: HOST, WORKER: OTHER}
 
 
 @pytest.mark.parametrize("away", [OTHER, HOST])

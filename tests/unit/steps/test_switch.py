@@ -10,13 +10,14 @@ from provisioner.errors import Dropped, Fault, HostRefused, Rejected, Unreachabl
 from provisioner.model.facts import SwitchJobFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import CreateSwitch, RemoveSwitch
 from provisioner.steps import removing, switch
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import CLUSTER_ID, HOST, cluster_of, observed_of
 
 CLUSTER = cluster_of({})
-ACTION = Action(step=StepId.SWITCH, verb=Verb.CREATE, object="LAB", host=HOST, kind="create", why="")
+ACTION = Action(step=StepId.SWITCH, verb=Verb.CREATE, object="LAB", host=HOST, work=CreateSwitch(), why="")
 
 
 def fresh() -> FakeWorld:
@@ -119,9 +120,8 @@ async def test_a_removal_whose_job_fails_is_told() -> None:
         verb=Verb.REMOVE,
         object="LAB",
         host=HOST,
-        kind="switch",
         why="",
-        details={"cluster": CLUSTER_ID},
+        work=RemoveSwitch(cluster_id=CLUSTER_ID),
     )
     world.host.vms.clear()
 

@@ -11,6 +11,7 @@ from provisioner.errors import Fault, Unreachable
 from provisioner.model.facts import NodeFacts, PodFacts, UnmetFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import AwaitHealth
 from provisioner.steps import health
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
@@ -18,7 +19,7 @@ from tests.unit.steps.world import cluster_of, observed_of
 
 CLUSTER = cluster_of({"control_planes": 3, "workers": 1})
 CP, WORKER = "home-cp-1", "home-worker-1"
-ACTION = Action(step=StepId.HEALTH, verb=Verb.WAIT, object="home", kind="wait", why="4 nodes Ready")
+ACTION = Action(step=StepId.HEALTH, verb=Verb.WAIT, object="home", work=AwaitHealth(), why="4 nodes Ready")
 
 
 def up() -> FakeWorld:

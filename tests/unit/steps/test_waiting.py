@@ -16,7 +16,7 @@ from tests.fakes.clock import FakeClock
 
 
 def waiter(events: list[Event], stop: asyncio.Event | None = None, scale: float = 1.0) -> Waiter:
-    return Waiter(clock=FakeClock(), started_s=0.0, emit=events.append, stop=stop or asyncio.Event(), scale=scale)
+    return Waiter(clock=FakeClock(), emit=events.append, stop=stop or asyncio.Event(), scale=scale)
 
 
 async def test_met_with_its_proof() -> None:
@@ -106,7 +106,7 @@ async def test_a_bell_brings_the_next_look_forward() -> None:
             return Pending("not yet")
         return Ready(1)
 
-    wait = Waiter(clock=StandingClock(), started_s=0.0, emit=lambda _event: None, stop=asyncio.Event())
+    wait = Waiter(clock=StandingClock(), emit=lambda _event: None, stop=asyncio.Event())
     await asyncio.wait_for(
         wait.until(probe, step=StepId.HEALTH, what="healthy", bound_s=60, why="", every_s=30.0, wake=bell), timeout=10
     )
@@ -146,7 +146,7 @@ async def test_a_probe_that_hangs_is_ended_by_the_bound(monkeypatch: pytest.Monk
     monkeypatch.setattr(waiting, "CHECK_REAL_S", 0.001)
     monkeypatch.setattr(waiting, "CALL_REAL_S", 0.01)
     events: list[Event] = []
-    wait = Waiter(clock=RunningClock(), started_s=0.0, emit=events.append, stop=asyncio.Event())
+    wait = Waiter(clock=RunningClock(), emit=events.append, stop=asyncio.Event())
     with pytest.raises(TimedOut, match="no answer since"):
         await asyncio.wait_for(wait.until(hang, step=StepId.VM, what="VM", bound_s=600, why="Hyper-V does it"), 30)
     told = [e.reason for e in events if isinstance(e, WaitProgressed)]
@@ -160,7 +160,7 @@ async def test_news_of_a_probe_at_work_are_told(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(waiting, "CALL_REAL_S", 0.01)
     events: list[Event] = []
     percents = iter(range(0, 1000, 10))
-    wait = Waiter(clock=RunningClock(), started_s=0.0, emit=events.append, stop=asyncio.Event())
+    wait = Waiter(clock=RunningClock(), emit=events.append, stop=asyncio.Event())
     with pytest.raises(TimedOut):
         await asyncio.wait_for(
             wait.until(
@@ -214,7 +214,7 @@ async def test_a_slow_call_is_not_taken_for_one_that_hangs(monkeypatch: pytest.M
         await asyncio.sleep(0.02)
         return Ready(1)
 
-    wait = Waiter(clock=RunningClock(), started_s=0.0, emit=lambda _event: None, stop=asyncio.Event())
+    wait = Waiter(clock=RunningClock(), emit=lambda _event: None, stop=asyncio.Event())
     assert (await wait.until(slow, step=StepId.VM, what="VM", bound_s=20, why="")).value == 1
 
 
@@ -238,7 +238,7 @@ async def test_time_in_which_this_process_stood_still_counts_against_no_bound() 
         looks += 1
         return Ready(looks) if looks == 6 else Pending("not yet")
 
-    wait = Waiter(clock=clock, started_s=0.0, emit=lambda _event: None, stop=asyncio.Event())
+    wait = Waiter(clock=clock, emit=lambda _event: None, stop=asyncio.Event())
     met = await wait.until(probe, step=StepId.INSTALL, what="installed", bound_s=60, why="it reboots")
     assert met.value == 6
 
@@ -249,7 +249,7 @@ async def test_a_world_that_stands_still_with_us_still_ends_at_its_bound() -> No
     async def probe() -> Ready[int] | Pending:
         return Pending("never")
 
-    wait = Waiter(clock=clock, started_s=0.0, emit=lambda _event: None, stop=asyncio.Event())
+    wait = Waiter(clock=clock, emit=lambda _event: None, stop=asyncio.Event())
     with pytest.raises(TimedOut):
         await wait.until(probe, step=StepId.INSTALL, what="installed", bound_s=60, why="it reboots")
     assert clock.time < 3600 + 70

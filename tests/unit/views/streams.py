@@ -30,7 +30,8 @@ from provisioner.model.events import (
 from provisioner.model.naming import computed_mac
 from provisioner.model.plan import Action, Plan, PlanWarning, Verb
 from provisioner.model.steps import STEP, StepId
-from provisioner.workflows.session import action_line
+from provisioner.model.work import CreateSwitch, CreateVm, RemoveVm, Work
+from provisioner.workflows import tables
 
 BEGUN = datetime(2026, 5, 23, 12, 4, 7, tzinfo=UTC)
 MACHINES = ("home-cp-1", "home-worker-1", "home-worker-2", "home-worker-3")
@@ -83,7 +84,7 @@ def fresh_plan(*, switch_there: bool = True) -> Plan:
             verb=Verb.CREATE,
             object="LAB",
             why="LAB: External on Ethernet",
-            kind="new_switch",
+            work=CreateSwitch(),
             warning="the host's link drops for up to a minute; this connection runs over that adapter",
         )
     )
@@ -104,21 +105,27 @@ def fresh_plan(*, switch_there: bool = True) -> Plan:
         StepId.ACCESS: [one(StepId.ACCESS, Verb.WRITE, "admin@home", "into kubeconfig and talosconfig")],
         **{step: for_each(step, *each[step]) for step in PER_MACHINE},
     }
-    actions = [action for step in StepId for action in rows[step]]
+    actions = [action for step in UP_STEPS for action in rows[step]]
     warning = PlanWarning(
         id="P-CONFIG-ENDPOINT",
         message="the endpoint is home-cp-1's address, 10.0.40.11, which DHCP may change",
         next_steps=("reserve it for 02-11-22-33-44-55, or set endpoint:",),
     )
-    return Plan(cluster="home", actions=tuple(actions), warnings=(warning,))
+    return Plan(cluster="home", steps=UP_STEPS, actions=tuple(actions), warnings=(warning,))
 
 
 def one(step: StepId, verb: Verb, object: str, why: str) -> Action:
-    return Action(step=step, verb=verb, object=object, why=why, kind=str(step))
+    return Action(step=step, verb=verb, object=object, why=why, work=Work())
 
 
 def for_each(step: StepId, verb: Verb, why: str) -> list[Action]:
-    return [Action(step=step, verb=verb, object=name, why=why, kind=str(step), machine=name) for name in MACHINES]
+    work = CreateVm() if step is StepId.VM else Work()
+    return [Action(step=step, verb=verb, object=name, why=why, work=work, machine=name) for name in MACHINES]
+
+
+UP_STEPS, DOWN_STEPS, REBUILD_STEPS = (
+    tuple(order.step for order in table) for table in (tables.UP, tables.DOWN, tables.REBUILD)
+)
 
 
 class Recorder:
@@ -141,6 +148,10 @@ class Recorder:
     def run(self, command: str = "up", **values: Any) -> Recorder:
         versions = {"provision": "0.1.0", "talos": "v1.11.5", "kubernetes": "v1.34.1"}
         given = {"host": "hv01.lan", "run": 142, "folder": "~/.provision/home/runs/142", "versions": versions} | values
+        table = {"up": UP_STEPS, "down": DOWN_STEPS, "rebuild": REBUILD_STEPS}[command]
+        given["steps"] = tuple(
+            {"id": str(step), "title": STEP[step].title, "done": STEP[step].done_word} for step in table
+        )
         return self.add(RunStarted, command=command, cluster="home", **given)
 
     def plan(self, plan: Plan) -> Recorder:
@@ -149,7 +160,7 @@ class Recorder:
             changes=len(plan.changes),
             keeps=sum(action.verb is Verb.KEEP for action in plan.actions),
             destroys=len(plan.destroys),
-            actions=tuple(action_line(action) for action in plan.actions),
+            actions=tuple(action.to_json() for action in plan.actions),
             warnings=tuple({"id": w.id, "message": w.message, "next_steps": w.next_steps} for w in plan.warnings),
         )
 
@@ -301,9 +312,9 @@ def kept_run() -> list[Event]:
         Action(step=action.step, verb=Verb.KEEP, object=action.object, why="as the file says", machine=action.machine)
         for action in fresh_plan().actions
     )
-    plan = Plan(cluster="home", actions=actions)
+    plan = Plan(cluster="home", steps=UP_STEPS, actions=actions)
     recorder.run(run=143, folder="~/.provision/home/runs/143").at(1.2).plan(plan)
-    for step in StepId:
+    for step in UP_STEPS:
         own = plan.of(step)
         recorder.step(step)
         recorder.step_ended(step, "kept", "kept: as the file says" if len(own) == 1 else f"{len(own)} kept")
@@ -436,26 +447,26 @@ def lab_run() -> list[Event]:
 
 
 def rebuild() -> list[Event]:
-    """Within one run the step of the VMs removes first and makes later."""
+    """The old machines go first."""
     recorder, making = Recorder(), fresh_plan()
     removing = [
         Action(
-            step=StepId.VM,
+            step=StepId.REMOVE,
             verb=Verb.REMOVE,
             object=name,
             why="bears our mark",
-            kind="remove_vm",
+            work=RemoveVm(vm_id=f"id-{name}", cluster_id="c0ffee"),
             machine=name,
             destroys="its disk and its folder",
         )
         for name in MACHINES
     ]
-    both = replace(making, actions=(*removing, *making.actions))
+    both = replace(making, steps=REBUILD_STEPS, actions=(*removing, *making.actions))
     recorder.run("rebuild").at(2).plan(both)
-    recorder.step(StepId.VM, MACHINES)
+    recorder.step(StepId.REMOVE, MACHINES)
     for number, action in enumerate(removing):
         recorder.action(action).at(4 + number).action_ended(action, "gone, disk and folder too")
-    recorder.step_ended(StepId.VM, "done", "4 removed")
+    recorder.step_ended(StepId.REMOVE, "done", "4 removed")
     recorder.step(StepId.VM, MACHINES)
     for number, action in enumerate(making.of(StepId.VM)):
         recorder.action(action).at(12 + 5 * number).action_ended(action, "made and started")

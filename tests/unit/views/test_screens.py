@@ -17,6 +17,7 @@ from syrupy.assertion import SnapshotAssertion
 from provisioner.errors import Fault
 from provisioner.faults import FAULTS
 from provisioner.model.events import (
+    ActionEnded,
     Event,
     FaultReported,
     StepEnded,
@@ -29,6 +30,7 @@ from provisioner.model.events import (
 from provisioner.model.plan import Action, Plan, Verb
 from provisioner.model.status import FinalObject, MachineStatus, StatusReport
 from provisioner.model.steps import StepId
+from provisioner.model.work import RemoveFolder, RemoveVm
 from provisioner.views import make_view
 from provisioner.views.console import NARROWEST, Console, cells
 from provisioner.views.down import render_down
@@ -40,7 +42,7 @@ from provisioner.views.plan import render_plan
 from provisioner.views.run_state import RunState, fold
 from provisioner.views.status import render_status
 from provisioner.views.table import TableOptions, done_of, render_table
-from tests.unit.views.streams import MACHINES, SECRETS, STREAMS, USUAL, cluster, fresh_plan
+from tests.unit.views.streams import DOWN_STEPS, MACHINES, SECRETS, STREAMS, UP_STEPS, USUAL, cluster, fresh_plan
 
 WIDTHS = (80, 100, 140)
 
@@ -205,7 +207,7 @@ def test_a_hundred_machines_show_the_slowest() -> None:
     start = next(event for event in events if getattr(event, "step", None) is StepId.MAINTENANCE)
     names = tuple(f"n-{number}" for number in range(100))
     assert isinstance(start, StepStarted)
-    wide: list[Event] = [replace(start, machines=names)]
+    wide: list[Event] = [events[0], replace(start, machines=names)]
     wait = next(event for event in events if isinstance(event, WaitStarted) and event.step is StepId.MAINTENANCE)
     done = next(event for event in events if isinstance(event, WaitEnded) and event.step is StepId.MAINTENANCE)
     wide += [replace(wait, machine=name) for name in names] + [replace(done, machine=name) for name in names[:95]]
@@ -281,9 +283,9 @@ def test_no_secret_on_any_screen(name: str, width: int) -> None:
 def test_a_rebuild_counts_removals_then_machines_made() -> None:
     events = STREAMS["rebuild"]()
     shown = [
-        done_of(fold(events[:index]).steps[StepId.VM])
+        done_of(fold(events[:index]).steps[event.step])
         for index, event in enumerate(events, start=1)
-        if event.type == "action_ended"
+        if isinstance(event, ActionEnded)
     ]
     assert shown == [f"{n} of 4 {word}" for word in ("removed", "made") for n in (1, 2, 3, 4)]
 
@@ -481,19 +483,24 @@ def test_plan_with_danger(width: int, screen: SnapshotAssertion) -> None:
             fault=refusal,
         ),
     )
-    shown = render_plan(Plan(cluster="home", actions=actions), cluster(), read_s=0.4, console=Console(width=width))
+    shown = render_plan(
+        Plan(cluster="home", steps=UP_STEPS, actions=actions), cluster(), read_s=0.4, console=Console(width=width)
+    )
     assert shown == screen
 
 
 def test_plan_of_nothing(screen: SnapshotAssertion) -> None:
     actions = tuple(replace(action, verb=Verb.KEEP, why="as the file says") for action in fresh_plan().actions)
-    assert render_plan(Plan(cluster="home", actions=actions), cluster(), read_s=0.9, console=Console()) == screen
+    assert (
+        render_plan(Plan(cluster="home", steps=UP_STEPS, actions=actions), cluster(), read_s=0.9, console=Console())
+        == screen
+    )
 
 
 def test_plan_of_waits_alone() -> None:
     keeps = [replace(action, verb=Verb.KEEP, why="as the file says") for action in fresh_plan().actions]
     wait = replace(keeps[-2], verb=Verb.WAIT, why="4 nodes Ready")
-    plan = Plan(cluster="home", actions=(*keeps[:-2], wait, keeps[-1]))
+    plan = Plan(cluster="home", steps=UP_STEPS, actions=(*keeps[:-2], wait, keeps[-1]))
     shown = render_plan(plan, cluster(), read_s=0.9, console=Console())
     assert shown.endswith("\nNothing to change; up would wait for Kubernetes.\n")
 
@@ -501,12 +508,12 @@ def test_plan_of_waits_alone() -> None:
 def removal() -> Plan:
     vms = [
         Action(
-            step=StepId.VM,
+            step=StepId.REMOVE,
             verb=Verb.REMOVE,
             object=name,
             machine=name,
             why="bears our mark",
-            kind="remove_vm",
+            work=RemoveVm(vm_id=f"id-{name}", cluster_id="c0ffee"),
             destroys="its disk and its folder",
         )
         for name in MACHINES
@@ -522,7 +529,7 @@ def removal() -> Plan:
         ),
         Action(step=StepId.SECRETS, verb=Verb.KEEP, object="secrets", why="~/.provision/home/secrets.yaml"),
     ]
-    return Plan(cluster="home", actions=(*vms, contexts, *kept))
+    return Plan(cluster="home", steps=DOWN_STEPS, actions=(*vms, contexts, *kept))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -533,21 +540,21 @@ def test_down(width: int, screen: SnapshotAssertion) -> None:
 def test_down_of_what_was_left() -> None:
     """Its path is long: the machine that left it stands before."""
     path = "C:\\ProgramData\\Microsoft\\Windows\\Virtual Hard Disks\\home-worker-1"
-    details = {"left_of": "home-worker-1"}
+    work = RemoveFolder(path=path, cluster_id="c0ffee", machine="home-worker-1")
     actions = [
-        Action(
-            step=StepId.VM, verb=Verb.REMOVE, object=path, kind="folder", why="left", details=details, destroys=destroys
-        )
+        Action(step=StepId.REMOVE, verb=Verb.REMOVE, object=path, work=work, why="left", destroys=destroys)
         for destroys in (f"the disk in {path}, which takes 3.1 GiB", "")
     ]
-    shown = render_down(Plan(cluster="home", actions=tuple(actions)), cluster(), console=Console(width=140))
+    shown = render_down(
+        Plan(cluster="home", steps=DOWN_STEPS, actions=tuple(actions)), cluster(), console=Console(width=140)
+    )
     assert f"left of home-worker-1  the disk in {path}, which takes 3.1 GiB" in shown
     assert f"left of home-worker-1  the folder {path}" in shown
 
 
 def test_down_of_nothing() -> None:
-    gone = Action(step=StepId.SWITCH, verb=Verb.KEEP, object="LAB", why="not there", details={"absent": True})
-    plan = Plan(cluster="home", actions=(gone,))
+    gone = Action(step=StepId.SWITCH, verb=Verb.KEEP, object="LAB", why="not there", absent=True)
+    plan = Plan(cluster="home", steps=DOWN_STEPS, actions=(gone,))
     assert render_down(plan, cluster(), console=Console()) == "home on hv01.lan: nothing of it is there.\n"
 
 

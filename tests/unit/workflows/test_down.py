@@ -11,9 +11,9 @@ from provisioner.errors import HostRefused, Unreachable
 from provisioner.model.events import FaultReported, Note
 from provisioner.model.facts import VmFacts
 from provisioner.model.naming import Mark, find_mark
-from provisioner.model.options import RemovalScope
+from provisioner.model.options import RemovalScope, RunOptions
 from provisioner.model.steps import StepId
-from provisioner.workflows.down import needs_of_removal, plan_down
+from provisioner.workflows.down import plan_down
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import CLUSTER_ID, cluster_of, observed_of, vm_of
@@ -37,11 +37,11 @@ def copy_of(world: FakeWorld, name: str) -> VmFacts:
 
 def test_machines_go_first_and_keys_last() -> None:
     """VMs hold the switch and the ISO; the id in the marks tells what is ours."""
-    plan = plan_down(CLUSTER, observed_of({"all": "up", "switch": dict(OURS)}, CLUSTER), EVERYTHING)
-    vms = {action.id for action in plan.of(StepId.VM)}
+    plan = plan_down(CLUSTER, observed_of({"all": "up", "switch": dict(OURS)}, CLUSTER), RunOptions(remove=EVERYTHING))
+    vms = {action.id for action in plan.of(StepId.REMOVE)}
     for action in plan.actions:
-        before = {other.id for other in needs_of_removal(action, plan.actions)}
-        if action.step is StepId.VM:
+        before = set(action.after)
+        if action.step is StepId.REMOVE:
             assert not before
         elif action.step is StepId.SECRETS:
             assert before == {other.id for other in plan.actions} - {action.id}
@@ -53,13 +53,13 @@ async def test_a_locked_disk_is_told_until_it_is_gone() -> None:
     world = world_of()
     world.host.locked.add("c:\\vms\\home-worker-1")
     for _ in range(3):
-        result = await world.session().down(EVERYTHING)
+        result = await world.down(EVERYTHING)
         assert (result.exit, {fault.id for fault in world.told(FaultReported)}) == (5, {"P-VM-STUCK"})
         assert world.host.vms == {}, "the VM itself is gone since the first run"
         assert world.store.secrets is not None
         assert world.store.cluster_id == CLUSTER_ID
     world.host.locked.clear()
-    assert (await world.session().down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).outcome == "ok"
     assert (world.host.folders, world.store.secrets, world.store.cluster_id) == ({}, None, "")
 
 
@@ -67,14 +67,14 @@ async def test_a_copy_is_kept_and_told_run_after_run_until_its_mark_is_gone() ->
     world = world_of()
     copy = copy_of(world, "home-worker-1")
     for _ in range(3):
-        result = await world.session().down(EVERYTHING)
+        result = await world.down(EVERYTHING)
         assert (result.exit, result.fault and result.fault.id) == (6, "P-VM-TWICE")
         assert world.host.vms == {copy.id: copy}
         assert world.store.secrets is not None
-    refused = await world.session().up()
+    refused = await world.up()
     assert (refused.exit, refused.fault and refused.fault.id) == (6, "P-VM-TWICE"), "nor is it taken for the machine"
     world.host.vms[copy.id] = replace(copy, mark=None, notes="", switch="", drives=())
-    assert (await world.session().down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).outcome == "ok"
     assert list(world.host.vms) == [copy.id]
     assert (world.host.folders, world.store.secrets) == ({}, None)
 
@@ -82,24 +82,24 @@ async def test_a_copy_is_kept_and_told_run_after_run_until_its_mark_is_gone() ->
 async def test_a_rebuild_with_a_copy_removes_nothing() -> None:
     world = world_of()
     copy_of(world, "home-worker-1")
-    result = await world.session().rebuild()
+    result = await world.rebuild()
     assert (result.exit, result.fault and result.fault.id) == (6, "P-VM-TWICE")
     assert len(world.host.vms) == 3
 
 
 async def test_the_id_outlives_the_keys_while_the_switch_bears_it() -> None:
     world = world_of()
-    assert (await world.session().down(RemovalScope(secrets=True))).outcome == "ok"
+    assert (await world.down(RemovalScope(secrets=True))).outcome == "ok"
     assert (world.store.secrets, world.store.cluster_id) == (None, CLUSTER_ID)
-    assert (await world.session().down(RemovalScope(secrets=True))).outcome == "unchanged"
-    assert (await world.session().down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(RemovalScope(secrets=True))).outcome == "unchanged"
+    assert (await world.down(EVERYTHING)).outcome == "ok"
     assert not world.host.switches["lab"].exists
     assert world.store.cluster_id == ""
 
 
 async def test_a_switch_that_another_cluster_uses_is_handed_over_to_it() -> None:
     world = world_of(vms=[OTHER])
-    assert (await world.session().down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).outcome == "ok"
     there = world.host.switches["lab"]
     assert there.exists
     assert there.mark == Mark(cluster_id="beef", machine="switch:LAB")
@@ -108,11 +108,11 @@ async def test_a_switch_that_another_cluster_uses_is_handed_over_to_it() -> None
 
 async def test_a_switch_that_anybody_else_uses_keeps_our_id_known() -> None:
     world = world_of(vms=[{"name": "fileserver", "mark": ""}])
-    assert (await world.session().down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).outcome == "ok"
     assert world.host.switches["lab"].exists
     assert world.store.cluster_id == CLUSTER_ID
     del world.host.vms["id-fileserver"]
-    assert (await world.session().down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).outcome == "ok"
     assert not world.host.switches["lab"].exists
 
 
@@ -130,7 +130,7 @@ async def test_keys_go_only_after_another_look(what: str) -> None:
             world.host.folders[folder.path.lower()] = folder
 
     world.host.before("remove_image", appears)
-    result = await world.session().down(RemovalScope(image=True, secrets=True))
+    result = await world.down(RemovalScope(image=True, secrets=True))
     assert (result.exit, result.fault and result.fault.id) == (5, "P-VM-STUCK")
     assert world.store.secrets is not None
     assert world.store.cluster_id == CLUSTER_ID
@@ -144,12 +144,12 @@ async def test_keys_stay_where_the_other_look_fails() -> None:
         world.host.facts = replace(world.host.facts, vmms_status="Stopped")
 
     world.host.before("remove_image", stops)
-    result = await world.session().down(RemovalScope(image=True, secrets=True))
+    result = await world.down(RemovalScope(image=True, secrets=True))
     assert (result.exit, result.fault and result.fault.id) == (4, "P-HOST-NOHYPERV")
     assert world.store.secrets is not None
     world = world_of()
     world.host.before("remove_image", lambda _call: world.host.fail("observe", Unreachable("no route"), forever=True))
-    result = await world.session().down(RemovalScope(image=True, secrets=True))
+    result = await world.down(RemovalScope(image=True, secrets=True))
     assert result.exit == 4
     assert world.store.secrets is not None
 
@@ -158,7 +158,7 @@ async def test_an_image_that_was_taken_meanwhile_is_kept_and_told() -> None:
     world = world_of()
     refusal = HostRefused(id="ImageInUse", message="it is in the drive of other-cp-1", function="Remove-TalosImage")
     world.host.fail("remove_image", refusal)
-    result = await world.session().down(EVERYTHING)
+    result = await world.down(EVERYTHING)
     assert (result.outcome, result.fault) == ("ok", None)
     assert [note.level for note in world.told(Note) if "other-cp-1" in note.message] == ["warning"]
 
@@ -167,11 +167,11 @@ async def test_what_is_marked_by_a_name_with_spaces_is_found_again() -> None:
     name = "External vSwitch (2.5G) machine=x"
     cluster = replace(CLUSTER, switch=replace(CLUSTER.switch, name=name))
     world = FakeWorld(cluster, observed_of({}, cluster))
-    assert (await world.session().up()).outcome == "ok"
+    assert (await world.up()).outcome == "ok"
     there = world.host.switches[name.lower()]
     assert there.mark is not None
     assert there.mark == find_mark(str(there.mark))
-    assert (await world.session().down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).outcome == "ok"
     assert not world.host.switches[name.lower()].exists
 
 
@@ -180,8 +180,8 @@ async def test_a_switch_that_was_renamed_at_the_host_is_still_ours() -> None:
     there = world.host.switches.pop("lab")
     world.host.switches["lan"] = replace(there, name="LAN")
     world.host.vms = {vm_id: replace(vm, switch="LAN") for vm_id, vm in world.host.vms.items()}
-    assert (await world.session().down(RemovalScope(secrets=True))).outcome == "ok"
+    assert (await world.down(RemovalScope(secrets=True))).outcome == "ok"
     assert world.store.cluster_id == CLUSTER_ID
-    assert (await world.session().down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).outcome == "ok"
     assert not world.host.switches["lan"].exists
     assert world.store.cluster_id == ""

@@ -12,10 +12,11 @@ import pytest
 from provisioner.errors import Abandoned, Fault
 from provisioner.model.events import ActionEnded, ActionStarted, Event, StepEnded, StepStarted
 from provisioner.model.plan import Action
-from provisioner.model.steps import STEP, STEPS, Scope, StepId
+from provisioner.model.steps import STEP, Scope, StepId
 from provisioner.steps.actions import Kept
-from provisioner.workflows.engine import Engine, Outcome, first_in_order
-from provisioner.workflows.up import needs_of, plan_up
+from provisioner.workflows import tables
+from provisioner.workflows.engine import Engine, Outcome
+from provisioner.workflows.up import UP, plan_up
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, observed_of
 
@@ -44,13 +45,7 @@ class Bench:
     async def go(self) -> Outcome:
         world = FakeWorld(self.cluster, self.seen)
         world.events, world.stop = self.events, self.stop
-        engine = Engine(
-            run=world.run(),
-            actions=self.plan.actions,
-            appliers=dict.fromkeys(StepId, self.apply),
-            needs=needs_of(self.cluster),
-        )
-        return await engine.go()
+        return await Engine(self.plan, world.run(), dict.fromkeys(StepId, self.apply)).go()
 
     def before(self, first: str, second: str) -> bool:
         return self.log.index(f"end {first}") < self.log.index(f"begin {second}")
@@ -68,7 +63,7 @@ async def test_every_action_is_done_once_and_in_an_order_that_talos_allows() -> 
     assert not outcome.faults
     assert not outcome.left
     begun = [line for line in bench.log if line.startswith("begin")]
-    assert len(begun) == len(set(begun)) == sum(bool(a.kind) for a in bench.plan.actions)
+    assert len(begun) == len(set(begun)) == sum(bool(a.work) for a in bench.plan.actions)
     cp, worker = "home-cp-1", "home-worker-1"
     for first, second in (
         ("switch/create/LAB@hv01", f"vm/create/{cp}"),
@@ -132,7 +127,7 @@ async def test_the_fault_of_the_lowest_step_is_told_first() -> None:
     bench = Bench()
     bench.fails("vm/create/home-worker-1", "P-VM-SPACE")
     bench.fails("maintenance/find/home-worker-2", "P-BOOT-NOMAINT")
-    found = first_in_order(await bench.go())
+    found = (await bench.go()).first_fault(bench.plan)
     assert found is not None
     assert found[1].id == "P-VM-SPACE"
 
@@ -158,17 +153,14 @@ async def test_events_of_steps_and_actions_pair_up() -> None:
     ended = [e.action for e in bench.events if isinstance(e, ActionEnded)]
     assert sorted(started) == sorted(ended)
     steps = [e.step for e in bench.events if isinstance(e, StepStarted)]
-    assert (
-        sorted(steps) == sorted(e.step for e in bench.events if isinstance(e, StepEnded)) == sorted(s.id for s in STEPS)
-    )
+    assert sorted(steps) == sorted(e.step for e in bench.events if isinstance(e, StepEnded)) == sorted(UP.steps)
 
 
 @pytest.mark.parametrize("name", ["home-cp-1", "home-worker-1"])
 def test_install_of_a_worker_alone_waits_for_bootstrap(name: str) -> None:
     bench = Bench()
-    needs = needs_of(bench.cluster)
     install = next(a for a in bench.plan.of(StepId.INSTALL) if a.machine == name)
-    before = {a.step for a in needs(install, bench.plan.actions)}
+    before = {name.partition("/")[0] for name in install.after}
     assert (StepId.BOOTSTRAP in before) == name.startswith("home-worker")
 
 
@@ -225,17 +217,17 @@ async def test_what_turned_out_to_need_nothing_is_a_keep() -> None:
 
 
 async def test_the_table_of_steps_is_the_order_of_the_engine() -> None:
-    """The page of steps is made from the table: what stands there must be what actions wait for, no more and no less."""
+    """The page of steps is made from the table: what stands there must be what actions come after, no more and no less."""
     cluster = cluster_of({"control_planes": 2, "workers": 2})
     first, workers = cluster.control_planes[0].name, {machine.name for machine in cluster.workers}
     actions = plan_up(cluster, observed_of({}, cluster)).actions
-    needs = needs_of(cluster)
+    by_id, table = {action.id: action for action in actions}, {order.step: order for order in tables.UP}
     for action in actions:
-        step, waits_for = STEP[action.step], needs(action, actions)
-        expected = set(step.after) | set(step.after_first)
-        expected |= set(step.workers_after) if action.machine in workers else set()
+        step, order, waits_for = STEP[action.step], table[action.step], [by_id[name] for name in action.after]
+        expected = set(order.after) | set(order.after_first)
+        expected |= set(order.workers_after) if action.machine in workers else set()
         assert {other.step for other in waits_for} == expected, action.id
-        assert all(other.machine == first for other in waits_for if other.step in step.after_first)
+        assert all(other.machine == first for other in waits_for if other.step in order.after_first)
         if step.scope is Scope.MACHINE:
             own = [other for other in waits_for if STEP[other.step].scope is Scope.MACHINE]
             assert {other.machine for other in own} <= {action.machine}

@@ -10,6 +10,7 @@ import pytest
 from provisioner.errors import Fault
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.work import AwaitHealth
 from provisioner.operations.observe import observe
 from provisioner.steps import health
 from provisioner.workflows.up import plan_up
@@ -70,7 +71,7 @@ async def test_health_names_the_moved_lease_as_the_cause() -> None:
     run = world.run()
     run.addresses[CP] = NEW
     world.kubernetes.all_pods = ()
-    action = Action(step=StepId.HEALTH, verb=Verb.WAIT, object="home", kind="wait", why="")
+    action = Action(step=StepId.HEALTH, verb=Verb.WAIT, object="home", work=AwaitHealth(), why="")
     with pytest.raises(Fault) as caught:
         await health.apply(action, run)
     assert caught.value.id == "P-CONFIG-ENDPOINT"

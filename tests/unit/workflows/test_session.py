@@ -9,8 +9,10 @@ import pytest
 
 from provisioner.errors import Dropped, Fault, Finding, HostRefused, NotTrusted, Rejected, TransportError, Unreachable
 from provisioner.model.events import FaultReported, Note, RunEnded
-from provisioner.model.options import RemovalScope
-from provisioner.workflows.down import plan_down
+from provisioner.model.options import RemovalScope, RunOptions
+from provisioner.workflows.down import DOWN, plan_down
+from provisioner.workflows.rebuild import REBUILD
+from provisioner.workflows.up import UP
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import PLACE, cluster_of, observed_of
 
@@ -28,7 +30,7 @@ def world_of() -> FakeWorld:
 async def test_damaged_secrets_keep_nobody_from_removing() -> None:
     """The box of P-CONFIG-BADSECRETS sends people to `down`: there it must work."""
     world = world_of()
-    result = await world.session().down(RemovalScope())
+    result = await world.down(RemovalScope())
     assert result.outcome == "ok"
     assert world.host.vms == {}
 
@@ -37,11 +39,9 @@ async def test_damaged_secrets_keep_nobody_from_removing() -> None:
 async def test_ctrl_c_gives_up_a_reading_that_hangs(command: str) -> None:
     world = FakeWorld(CLUSTER, WHOLE)
     world.host.hang("observe")
-    session = world.session()
-    stories = {"up": session.up, "down": lambda: session.down(RemovalScope()), "rebuild": session.rebuild}
-    running = asyncio.ensure_future(stories[command]())
+    running = asyncio.ensure_future(world.session().run({"up": UP, "down": DOWN, "rebuild": REBUILD}[command]))
     await asyncio.sleep(0)
-    session.stop.set()
+    world.stop.set()
     result = await asyncio.wait_for(running, 10)
     assert (result.outcome, result.exit) == ("interrupted", 130)
     assert isinstance(world.events[-1], RunEnded)
@@ -51,7 +51,7 @@ async def test_ctrl_c_gives_up_a_reading_that_hangs(command: str) -> None:
 async def test_a_picture_that_cannot_be_taken_is_no_reason_to_fail(error: Exception) -> None:
     world = FakeWorld(CLUSTER, WHOLE)
     session = world.session()
-    session._new_run(WHOLE, ())
+    await session.run(UP)
     assert await session._picture("home-cp-1") != ""
     if isinstance(error, Fault):
         world.store.fail("save_picture", error)
@@ -62,9 +62,9 @@ async def test_a_picture_that_cannot_be_taken_is_no_reason_to_fail(error: Except
 
 async def test_no_more_is_destroyed_than_was_shown() -> None:
     world = world_of()
-    plan = plan_down(CLUSTER, WHOLE, RemovalScope())
+    plan = plan_down(CLUSTER, WHOLE, RunOptions(remove=RemovalScope()))
     shown = replace(plan, actions=plan.actions[1:])
-    result = await world.session().down(RemovalScope(), shown=shown)
+    result = await world.down(RemovalScope(), shown=shown)
     assert result.fault is not None
     assert result.fault.id == "P-RUN-PLANCHANGED"
     assert world.host.made("remove_vm") == []
@@ -82,7 +82,7 @@ async def test_the_box_says_to_type_the_same_again_once(extent: RemovalScope, fl
     world = world_of()
     refusal = HostRefused(id="VMFilesLocked", message="in use", function="Remove-TalosVM")
     world.host.fail("remove_vm", refusal, forever=True)
-    await world.session().down(extent)
+    await world.down(extent)
     boxes = world.told(FaultReported)
     assert {box.id for box in boxes} == {"P-VM-STUCK"}
     for box in boxes:
@@ -107,7 +107,7 @@ async def test_the_box_says_to_type_the_same_again_once(extent: RemovalScope, fl
 async def test_whatever_becomes_of_the_host_in_the_middle_is_no_bug(error: TransportError, fault: str) -> None:
     world = world_of()
     world.host.fail("remove_vm", error, forever=True)
-    result = await world.session().down(RemovalScope())
+    result = await world.down(RemovalScope())
     assert result.fault is not None
     assert result.fault.id == fault
 
@@ -124,7 +124,7 @@ async def test_a_rebuild_that_fails_in_its_second_half_says_that_the_machines_ar
     """And sends nobody back to `rebuild`, which would destroy the new machines too."""
     world = FakeWorld(CLUSTER, WHOLE)
     unmakeable(world)
-    result = await world.session().rebuild()
+    result = await world.rebuild()
     assert (result.outcome, result.summary) == ("failed", "the old machines are removed")
     assert world.host.made("remove_vm"), "they were"
     assert {resume_command for fault in world.told(FaultReported) for resume_command in fault.resume_command} == {
@@ -134,16 +134,15 @@ async def test_a_rebuild_that_fails_in_its_second_half_says_that_the_machines_ar
 
 async def test_ctrl_c_in_the_second_half_of_a_rebuild_says_so_too() -> None:
     world = FakeWorld(CLUSTER, WHOLE)
-    session = world.session()
-    world.host.before("new_vm", lambda _call: session.stop.set())
-    result = await session.rebuild()
+    world.host.before("new_vm", lambda _call: world.stop.set())
+    result = await world.rebuild()
     ended = world.told(RunEnded)[-1]
     assert (result.outcome, ended.summary) == ("interrupted", "the old machines are removed")
     assert ended.resume_command == "provision up home"
 
 
 async def test_an_idle_up_says_what_it_did_not_compare() -> None:
-    result = await FakeWorld(CLUSTER, WHOLE, notes=addresses()).session().up()
+    result = await FakeWorld(CLUSTER, WHOLE, notes=addresses()).up()
     assert result.outcome == "unchanged"
     assert result.summary == (
         "nothing to do: VMs, versions and access are as the file says; the configs of running machines are not compared"
@@ -154,7 +153,7 @@ async def test_an_idle_up_tells_the_differences_that_it_leaves() -> None:
     changed = replace(CLUSTER, kubernetes="v1.33.0")
     nodes = tuple(replace(node, version="v1.34.1") for node in WHOLE.nodes or ())
     world = FakeWorld(changed, replace(WHOLE, nodes=nodes), notes=addresses())
-    result = await world.session().up()
+    result = await world.up()
     assert result.outcome == "unchanged"
     assert "as the file says" not in result.summary
     told = [note.message for note in world.told(Note) if note.level == "warning"]
@@ -171,7 +170,7 @@ async def test_the_findings_of_a_fault_are_told_with_it() -> None:
     world = FakeWorld(CLUSTER, observed_of({}, CLUSTER))
     fault = Fault("P-CONFIG-REFUSED", "the config has a finding", findings=(finding,))
     world.host.fail("new_switch", fault)
-    await world.session().up()
+    await world.up()
     assert [met.findings[0].problem for met in world.told(FaultReported) if met.findings] == ["no such disk"]
 
 
@@ -179,8 +178,8 @@ async def test_all_events_count_from_the_begin_that_was_given() -> None:
     world = FakeWorld(CLUSTER, WHOLE)
     await world.clock.sleep(100)
     session = world.session()
-    session.begun_s = 40.0
-    await session.up()
+    session.recorder.begun_s = 40.0
+    await session.run(UP)
     assert world.events[0].at_s == 60.0
 
 
@@ -191,6 +190,6 @@ async def test_one_lost_host_is_one_box() -> None:
     )
     for call in ("find_vms", "watch_neighbors"):
         world.host.fail(call, Unreachable("no route"), forever=True)
-    result = await world.session().up()
+    result = await world.up()
     assert (result.outcome, result.exit) == ("failed", 5)
     assert [met.id for met in world.told(FaultReported)] == ["P-HOST-LOST"]

@@ -10,11 +10,14 @@ import pytest
 
 from provisioner.errors import Fault, HostRefused
 from provisioner.model.events import FaultReported
-from provisioner.model.options import RemovalScope
+from provisioner.model.options import RemovalScope, RunOptions
 from provisioner.operations.observe import observe, observe_hosts
 from provisioner.operations.status import status
 from provisioner.ports import HyperVUnavailable
 from provisioner.steps import waiting
+from provisioner.workflows.down import DOWN
+from provisioner.workflows.rebuild import REBUILD
+from provisioner.workflows.up import UP
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, host_of, observed_of
 
@@ -39,9 +42,8 @@ def unread(facts: Mapping[str, Any]) -> FakeWorld:
 @pytest.mark.parametrize("command", ["up", "down", "rebuild"])
 async def test_every_run_refuses_with_the_one_fault(command: str, facts: Mapping[str, Any], fault_id: str) -> None:
     world = unread(facts)
-    session = world.session()
-    stories = {"up": session.up, "down": lambda: session.down(EVERYTHING), "rebuild": session.rebuild}
-    result = await stories[command]()
+    options = RunOptions(remove=EVERYTHING)
+    result = await world.session(options=options).run({"up": UP, "down": DOWN, "rebuild": REBUILD}[command])
     assert (result.exit, [fault.id for fault in world.told(FaultReported)]) == (4, [fault_id])
     assert world.store.secrets is not None
     assert world.store.cluster_id
@@ -74,7 +76,7 @@ async def test_a_host_that_loses_hyperv_in_the_middle_is_told_as_that(facts: Map
     refusal = HostRefused(id="HyperV.ObjectNotFound", message="not found", function="Remove-TalosVM")
     host = host_of(dict(facts))
     world.host.fail("remove_vm", HyperVUnavailable(refusal, host), forever=True)
-    result = await world.session().down(EVERYTHING)
+    result = await world.down(EVERYTHING)
     assert (result.exit, {fault.id for fault in world.told(FaultReported)}) == (4, {fault_id})
     assert world.store.secrets is not None
 

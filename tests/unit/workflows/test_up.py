@@ -9,9 +9,10 @@ import pytest
 
 from provisioner.clusterfile import load_cluster
 from provisioner.compose import WorldClock, new_configs
+from provisioner.model.options import RunOptions
 from provisioner.model.plan import Verb
-from provisioner.model.steps import STEPS, StepId
-from provisioner.workflows.up import expected_endpoint, plan_up
+from provisioner.model.steps import StepId
+from provisioner.workflows.up import UP, expected_endpoint, plan_up
 from tests.unit.steps.world import HOST, cluster_of, observed_of
 from tests.unit.workflows.test_engine import Bench
 
@@ -34,10 +35,10 @@ def test_three_control_planes_with_a_virtual_address_can_be_planned() -> None:
     assert expected_endpoint(cluster, config, {}) == "https://192.168.1.40:6443"
 
 
-@pytest.mark.parametrize("step", [step.id for step in STEPS])
+@pytest.mark.parametrize("step", UP.steps)
 async def test_up_can_stop_after_every_step(step: StepId) -> None:
     bench = Bench()
-    bench.plan = plan_up(bench.cluster, observed_of({}, bench.cluster), until=step)
+    bench.plan = plan_up(bench.cluster, observed_of({}, bench.cluster), RunOptions(until=step))
     outcome = await bench.go()
     assert not outcome.left
     assert not outcome.faults

@@ -8,7 +8,7 @@ import pytest
 
 from provisioner.errors import HostRefused
 from provisioner.model.facts import SwitchFacts, SwitchJobFacts
-from provisioner.model.options import RemovalScope
+from provisioner.model.options import RemovalScope, RunOptions
 from provisioner.model.steps import StepId
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
@@ -28,7 +28,7 @@ def contexts(world: FakeWorld) -> set[str]:
 
 async def test_up_makes_it_all_and_the_second_up_nothing() -> None:
     world = nothing()
-    result = await world.session().up()
+    result = await world.up()
     assert (result.outcome, result.fault) == ("ok", None)
     assert sorted(vm.name for vm in world.host.vms.values()) == sorted(NAMES)
     assert all(vm.mark is not None and not vm.iso for vm in world.host.vms.values())
@@ -36,7 +36,7 @@ async def test_up_makes_it_all_and_the_second_up_nothing() -> None:
     assert len(world.machines.made("bootstrap")) == 1
     assert contexts(world) == {"talosconfig", "kubeconfig"}
     before = len(world.host.calls)
-    again = await world.session().up()
+    again = await world.up()
     assert (again.outcome, again.fault) == ("unchanged", None)
     assert {call.name for call in world.host.calls[before:]} == {"observe"}
 
@@ -44,7 +44,7 @@ async def test_up_makes_it_all_and_the_second_up_nothing() -> None:
 async def test_machines_are_made_as_the_file_says() -> None:
     cluster = cluster_of({"machine": {"vlan": 20, "cpus": 3, "memory_mib": 6144, "disk_gib": 33}})
     world = FakeWorld(cluster, observed_of({}, cluster))
-    await world.session().up(until=StepId.VM)
+    await world.up(RunOptions(until=StepId.VM))
     for machine in cluster.machines:
         vm = world.host.vm(machine.name)
         assert (vm.vlan, vm.cpus, vm.memory_mib, vm.mac) == (20, 3, 6144, machine.mac)
@@ -57,7 +57,7 @@ async def test_a_whole_cluster_is_only_looked_at() -> None:
     world = FakeWorld(cluster, observed_of({"all": "up"}, cluster))
     seen = {name: {"address": facts.address} for name, facts in world.seen.machines.items()}
     world.store.notes = {"machines": seen}
-    result = await world.session().up()
+    result = await world.up()
     assert (result.outcome, result.fault) == ("unchanged", None)
     assert {call.name for call in world.host.calls} == {"observe"}
     assert not world.machines.made("apply")
@@ -65,8 +65,8 @@ async def test_a_whole_cluster_is_only_looked_at() -> None:
 
 async def test_down_removes_the_machines_and_keeps_the_rest() -> None:
     world = nothing()
-    await world.session().up()
-    result = await world.session().down(RemovalScope())
+    await world.up()
+    result = await world.down(RemovalScope())
     assert (result.outcome, result.fault) == ("ok", None)
     assert world.host.vms == {}
     assert world.machines.boxes == {}
@@ -74,14 +74,14 @@ async def test_down_removes_the_machines_and_keeps_the_rest() -> None:
     assert [image.ours for image in world.host.images.values()] == [True]
     assert world.store.secrets is not None
     assert contexts(world) == set()
-    again = await world.session().down(RemovalScope())
+    again = await world.down(RemovalScope())
     assert again.outcome == "unchanged"
 
 
 async def test_down_with_all_leaves_nothing() -> None:
     world = nothing()
-    await world.session().up()
-    result = await world.session().down(RemovalScope(switch=True, image=True, secrets=True))
+    await world.up()
+    result = await world.down(RemovalScope(switch=True, image=True, secrets=True))
     assert (result.outcome, result.fault) == ("ok", None)
     assert (world.host.vms, world.host.images) == ({}, {})
     assert not world.host.switches["lab"].exists
@@ -91,9 +91,9 @@ async def test_down_with_all_leaves_nothing() -> None:
 
 async def test_rebuild_makes_other_machines_of_the_same_cluster() -> None:
     world = nothing()
-    await world.session().up()
+    await world.up()
     secrets, old = world.store.secrets, dict(world.host.vms)
-    result = await world.session().rebuild()
+    result = await world.rebuild()
     assert (result.outcome, result.fault) == ("ok", None)
     assert len(world.host.made("remove_vm")) == len(old)
     assert sorted(vm.name for vm in world.host.vms.values()) == sorted(NAMES)
@@ -105,11 +105,11 @@ async def test_rebuild_makes_other_machines_of_the_same_cluster() -> None:
 
 async def test_rebuild_makes_nothing_beside_what_could_not_be_removed() -> None:
     world = nothing()
-    await world.session().up()
+    await world.up()
     before = len(world.host.made("new_vm"))
     refusal = HostRefused(id="HyperV.OperationFailed", message="no", function="Remove-TalosVM")
     world.host.fail("remove_vm", refusal, forever=True)
-    result = await world.session().rebuild()
+    result = await world.rebuild()
     assert result.outcome == "failed"
     assert len(world.host.made("new_vm")) == before
 
@@ -117,7 +117,7 @@ async def test_rebuild_makes_nothing_beside_what_could_not_be_removed() -> None:
 @pytest.mark.parametrize("state", ["Running", "Failed"])
 async def test_a_switch_is_gone_when_the_host_says_so(state: str) -> None:
     world = nothing()
-    await world.session().up()
+    await world.up()
     there = world.host.switches["lab"]
     before = len(world.host.made("find_switch"))
 
@@ -129,7 +129,7 @@ async def test_a_switch_is_gone_when_the_host_says_so(state: str) -> None:
         world.host.switches["lab"] = at_work if looks < 3 else gone
 
     world.host.before("find_switch", job)
-    result = await world.session().down(RemovalScope(switch=True))
+    result = await world.down(RemovalScope(switch=True))
     looks = len(world.host.made("find_switch")) - before
     if state == "Failed":
         assert result.fault is not None
@@ -141,7 +141,7 @@ async def test_a_switch_is_gone_when_the_host_says_so(state: str) -> None:
 async def test_rebuild_removes_nothing_that_could_not_be_made_again() -> None:
     cluster = cluster_of({"sha256": "a" * 64})
     world = FakeWorld(cluster, observed_of({"all": "up", "images": [{"sha256": "b" * 64}]}, cluster))
-    result = await world.session().rebuild()
+    result = await world.rebuild()
     assert result.fault is not None
     assert result.fault.id == "P-ISO-CHECKSUM"
     assert world.host.made("remove_vm") == []
@@ -154,5 +154,5 @@ async def test_another_clusters_machines_are_not_touched() -> None:
         {"name": name, "mark": f"provision/1 cluster={other} machine={name}"} for name in ("x-cp-1", "x-worker-1")
     ]
     world = FakeWorld(cluster, observed_of({"all": "up", "vms": theirs}, cluster))
-    await world.session().down(RemovalScope())
+    await world.down(RemovalScope())
     assert sorted(vm.name for vm in world.host.vms.values()) == ["x-cp-1", "x-worker-1"]

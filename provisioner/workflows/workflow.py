@@ -1,0 +1,59 @@
+"""A command that changes things, as a value: what steps it has, how it is planned, and who does each step."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from provisioner.errors import Fault
+from provisioner.model.cluster import Cluster
+from provisioner.model.facts import Observed
+from provisioner.model.options import RunOptions
+from provisioner.model.plan import Plan
+from provisioner.model.steps import Order, StepId
+from provisioner.ports import Ports
+from provisioner.workflows.engine import Apply
+
+if TYPE_CHECKING:
+    from provisioner.workflows.session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a run ended: what its last event says, for exit codes and `--json`."""
+
+    command: str
+    outcome: str
+    """`ok`, `unchanged`, `failed`, `interrupted`."""
+    exit: int
+    elapsed_s: float
+    summary: str
+    fault: Fault | None = None
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workflow:
+    """`up`, `down` or `rebuild`. To add one: a table in `tables.py`, a planner, who applies each step, and its story; a row in the CLI."""
+
+    name: str
+    table: tuple[Order, ...]
+    observe: Callable[[Cluster, Ports], Coroutine[Any, Any, Observed]]
+    """What has to be read for its plan. Raises a Fault where that cannot be read."""
+    plan: Callable[[Cluster, Observed, RunOptions], Plan]
+    """Pure: what it would do."""
+    apply: Mapping[StepId, Apply]
+    """Who does the actions of a step; a step that only checks has nobody."""
+    story: Callable[[Session, Plan | None], Awaitable[Result]]
+    """The run from its first reading to its last word. Gets the plan that the user confirmed, where one was asked for. May raise a Fault,
+    which then ends the run.
+    """
+
+    async def planned(self, cluster: Cluster, ports: Ports, options: RunOptions) -> Plan:
+        """What it would do now. Reads, and changes nothing. Raises a Fault."""
+        return self.plan(cluster, await self.observe(cluster, ports), options)
+
+    @property
+    def steps(self) -> tuple[StepId, ...]:
+        return tuple(order.step for order in self.table)
