@@ -19,7 +19,7 @@ import psrpcore
 from psrpcore.types import RunspacePoolState
 
 from provisioner.lab.functions.api import Functions
-from provisioner.lab.winrm import fragments, soap
+from provisioner.lab.winrm import soap
 from provisioner.lab.winrm.auth import Accounts
 from provisioner.lab.winrm.channel import Channel
 from provisioner.lab.winrm.cmd import CmdShell, Process
@@ -35,7 +35,9 @@ from provisioner.lab.winrm.shells import (
     signal_of,
 )
 from provisioner.lab.winrm.soap import POWERSHELL, RSP, Request, decoded, text_of
+from provisioner.lab.winrm.wsman import called_commands
 from provisioner.lab.world.kernel import Kernel
+from tests.engine import fragments
 from tests.engine.process import SESSION, Engine, EngineGone, EngineSpec
 
 OPEN_WAIT_S = 30.0
@@ -43,7 +45,6 @@ _ENDED = "The PowerShell process of this shell has ended."
 _PLAIN_POOL = re.compile(
     rb'N="MinRunspaces">1<.*N="MaxRunspaces">1<.*N="_isHostNull">true<.*<Nil N="ApplicationArguments"', re.DOTALL
 )
-_RUNSPACES = re.compile(rb'N="MinRunspaces">(\d+)<.*?N="MaxRunspaces">(\d+)<', re.DOTALL)
 _PIPELINE_STATE = re.compile(rb'N="PipelineState">(\d+)<')
 _POOL_STATE = re.compile(rb'N="RunspaceState">(\d+)<')
 _STOPPED, _FAILED = 3, 5  # PSInvocationState: 3 Stopped, 4 Completed, 5 Failed
@@ -233,10 +234,6 @@ class EngineShell(Shell):
         opening_fragment = next(fragments.split(first), None)
         if opening_fragment is None:
             raise soap.invalid("creationXml is empty.")
-        runspaces = _RUNSPACES.search(first)
-        self._runspaces = (int(runspaces[1]), int(runspaces[2])) if runspaces else (1, 1)
-        self._hello: dict[int, bytes] = {}
-        """The engine's SessionCapability and ApplicationPrivateData, for a client that connects later."""
         self._ending: set[str] = set()
         engine, spare = engines.take(self.identity, plain=bool(_PLAIN_POOL.search(first)))
         self._engine = engine
@@ -263,8 +260,6 @@ class EngineShell(Shell):
             if key == POOL and kind == fragments.PIPELINE_STATE:
                 continue  # the engine's initial script ran as a pipeline that no client has asked for
             kept += fragment.raw
-            if key == POOL and kind in (fragments.SESSION_CAPABILITY, fragments.PRIVATE_DATA):
-                self._hello[kind] = fragment.raw
             if key == POOL and kind == fragments.POOL_STATE:
                 self._engines.opened()
             state = _PIPELINE_STATE.search(fragment.part) if kind == fragments.PIPELINE_STATE else None
@@ -325,42 +320,13 @@ class EngineShell(Shell):
             self._tell("Close", command_id)
         return "<rsp:SignalResponse/>"
 
-    def disconnect(self) -> None:
-        self.connected = False  # the engine is not told: what it writes waits in the channels
-
-    def reconnect(self) -> None:
-        self.connected = True
-
-    def connect(self, request: Request) -> str:
-        """`pwsh -s` knows no ConnectRunspacePool: the answer is made of what the engine said at the start."""
-        connect = request.find("Connect")
-        if command_id := connect.get("CommandId"):
-            self.channel(command_id)
-            return "<rsp:ConnectResponse/>"
-        sent = next(fragments.split(decoded(connect.findtext(f"{{{POWERSHELL}}}connectXml"))), None)
-        if sent is None or fragments.PRIVATE_DATA not in self._hello:
-            raise soap.invalid("This shell is not open yet, or connectXml is empty.")
-        low, high = self._runspaces
-        body = f'<Obj RefId="0"><MS><I32 N="MinRunspaces">{low}</I32><I32 N="MaxRunspaces">{high}</I32></MS></Obj>'
-        init = fragments.whole_message(1 << 62, fragments.POOL_INIT_DATA, sent.pool_id, body)
-        self.channels[POOL].fail(soap.aborted("Another client has connected to this shell."))
-        self.channels[POOL] = Channel()  # what the pool still had to say was for the old client
-        self.channels[POOL].put("stdout", self._hello[fragments.PRIVATE_DATA])
-        self.connected = True
-        data = base64.b64encode(self._hello[fragments.SESSION_CAPABILITY] + init).decode()
-        return (
-            f"<rsp:ConnectResponse><rsp:InputStreams>{self.input_streams}</rsp:InputStreams>"
-            f"<rsp:OutputStreams>{self.output_streams}</rsp:OutputStreams>"
-            f'<connectResponseXml xmlns="{POWERSHELL}">{data}</connectResponseXml></rsp:ConnectResponse>'
-        )
-
     def close(self) -> None:
         self._closing = True
         self._engines.give_back(self._engine)
         self.abort_channels("The shell was closed.")
 
     def _count(self, first: bytes) -> None:
-        for command in fragments.commands_of(first):
+        for command in called_commands(first):
             if command.script:
                 if MODULE_HEADER.match(command.text):
                     self._calls.count_module_load()

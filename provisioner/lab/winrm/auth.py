@@ -87,11 +87,6 @@ class ConnectionAuth:
         self._acceptor: Acceptor | None = None
         self._identity: Identity | None = None
 
-    @property
-    def encrypts(self) -> bool:
-        """Whether this connection has keys for message encryption."""
-        return self._acceptor is not None and self._acceptor.complete
-
     def challenge(self) -> Headers:
         """What may be used here. Basic is offered over TLS alone."""
         offered = [("WWW-Authenticate", "Negotiate")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import threading
 import uuid
@@ -14,7 +13,7 @@ import psrpcore
 from psrpcore import types as ps
 
 from provisioner.lab.functions.api import ErrorRecord, Streams
-from provisioner.lab.winrm import fragments, soap, values
+from provisioner.lab.winrm import soap, values
 from provisioner.lab.winrm.channel import Channel
 from provisioner.lab.winrm.runspace import Command, Failure, Runspace, Stopped
 from provisioner.lab.winrm.shells import (
@@ -32,22 +31,13 @@ FRAGMENT = 32768
 """Bytes: the size in which Windows cuts its messages."""
 
 
-class _Pool(psrpcore.ServerRunspacePool):
-    """psrpcore looks for the property `ci`, pypsrp sends `CI` with Set{Max,Min}Runspaces; PowerShell does not mind the case."""
-
-    @staticmethod
-    def _fold(event: Any) -> None:
-        for member in event._ps_object.PSObject.extended_properties:
-            if member.name == "CI":
-                member.name = "ci"
-
-    def _process_SetMaxRunspaces(self, event: Any) -> None:  # noqa: N802 - psrpcore's hook
-        self._fold(event)
-        super()._process_SetMaxRunspaces(event)
-
-    def _process_SetMinRunspaces(self, event: Any) -> None:  # noqa: N802 - psrpcore's hook
-        self._fold(event)
-        super()._process_SetMinRunspaces(event)
+_UNSUPPORTED = (
+    psrpcore.GetAvailableRunspacesEvent,
+    psrpcore.SetMaxRunspacesEvent,
+    psrpcore.SetMinRunspacesEvent,
+    psrpcore.ResetRunspaceStateEvent,
+)
+"""Requests of a pool that no client of the module makes."""
 
 
 @dataclass
@@ -73,7 +63,7 @@ class PsrpShell(Shell):
         super().__init__(opening)
         self._new_runspace = new_runspace
         self.channels[POOL] = Channel()
-        self._pool = _Pool(application_private_data={"PSVersionTable": dict(version_table)})
+        self._pool = psrpcore.ServerRunspacePool(application_private_data={"PSVersionTable": dict(version_table)})
         self._running: dict[uuid.UUID, _Running] = {}
         self._idle: list[Runspace] = []
         self._at_work = 0
@@ -126,44 +116,6 @@ class PsrpShell(Shell):
                     running.pipeline.close()
             channel.fail(soap.unknown_command())
         return "<rsp:SignalResponse/>"
-
-    def disconnect(self) -> None:
-        with self.lock:
-            self._pool.disconnect()
-            self.connected = False
-
-    def reconnect(self) -> None:
-        with self.lock:
-            # The pool's own reconnect() would send a state message; Windows sends none.
-            self._pool.state = ps.RunspacePoolState.Opened
-            self.connected = True
-
-    def connect(self, request: Request) -> str:
-        """Another client takes the pool over, or the same attaches to a command."""
-        connect = request.find("Connect")
-        if command_id := connect.get("CommandId"):
-            self.channel(command_id)
-            return "<rsp:ConnectResponse/>"
-        with self.lock:
-            if self._pool.state == ps.RunspacePoolState.Opened:
-                self._pool.disconnect()  # a client that vanished never said so
-            self.channels[POOL].fail(soap.aborted("Another client has connected to this shell."))
-            self.channels[POOL] = Channel()  # what the pool still had to say was for the old client
-            self._pool.connect()
-            self._pool.prepare_message(self._pool.our_capability)  # Windows sends it, psrpcore does not
-            self._pool.receive_data(_payload(decoded(connect.findtext(f"{{{POWERSHELL}}}connectXml"))))
-            while self._pool.next_event() is not None:
-                pass
-            # SessionCapability and RunspacePoolInitData go into the answer, ApplicationPrivateData by the next Receive.
-            outgoing = b"".join(payload.data for payload in iter(lambda: self._pool.data_to_send(FRAGMENT), None))
-            head, rest = _first_messages(outgoing, 2)
-            self.channels[POOL].put("stdout", rest)
-            self.connected = True
-        return (
-            f"<rsp:ConnectResponse><rsp:InputStreams>{self.input_streams}</rsp:InputStreams>"
-            f"<rsp:OutputStreams>{self.output_streams}</rsp:OutputStreams>"
-            f'<connectResponseXml xmlns="{POWERSHELL}">{base64.b64encode(head).decode()}</connectResponseXml></rsp:ConnectResponse>'
-        )
 
     def close(self) -> None:
         with self.lock:
@@ -220,14 +172,8 @@ class PsrpShell(Shell):
             running.channel.finish()
         elif isinstance(event, psrpcore.EndOfPipelineInputEvent):
             self._running[event.pipeline_id].input_ended.set()
-        elif isinstance(event, psrpcore.GetAvailableRunspacesEvent):
-            self._pool.runspace_availability_response(event.ci, self._pool.max_runspaces - self._at_work)
-        elif isinstance(
-            event, psrpcore.SetMaxRunspacesEvent | psrpcore.SetMinRunspacesEvent | psrpcore.ResetRunspaceStateEvent
-        ):
-            self._pool.runspace_availability_response(event.ci, True)
-            with self._slots:
-                self._slots.notify_all()
+        elif isinstance(event, _UNSUPPORTED):
+            raise soap.invalid(f"The lab does not model {type(event).__name__}.")
 
     # -- running
 
@@ -349,14 +295,3 @@ class _Output:
 
 def _payload(data: bytes) -> psrpcore.PSRPPayload:
     return psrpcore.PSRPPayload(data, psrpcore.StreamType.default, None)
-
-
-def _first_messages(data: bytes, count: int) -> tuple[bytes, bytes]:
-    """The first whole messages, and the rest."""
-    head = b""
-    for fragment in fragments.split(data):
-        if count == 0:
-            break
-        head += fragment.raw
-        count -= fragment.ends
-    return head, data[len(head) :]

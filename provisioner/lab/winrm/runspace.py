@@ -129,7 +129,6 @@ class _Nothing:
     """Out-Null: results vanish, all else passes."""
 
     def __init__(self, output: Output) -> None:
-        self._output = output
         self.error = output.error
         self.warning = output.warning
         self.progress = output.progress

@@ -34,8 +34,6 @@ class Limits:
     envelope_kb: int = 500
     idle_timeout_s: float = 7200.0
     min_idle_timeout_s: float = 60.0
-    max_runspaces: int = 16
-    """That one pool may ask for."""
 
 
 @dataclass
@@ -67,7 +65,6 @@ class Shell(abc.ABC):
         self.owner = request.user
         self.client_ip = request.peer
         self.limits = opening.limits
-        self.connected = True
         self.created = self.active = opening.now
         wanted = soap.seconds_of(shell.findtext(f"{{{RSP}}}IdleTimeOut"), opening.limits.idle_timeout_s)
         self.idle_timeout_s = max(opening.limits.min_idle_timeout_s, wanted)
@@ -106,15 +103,6 @@ class Shell(abc.ABC):
     @abc.abstractmethod
     def signal(self, request: Request) -> str: ...
 
-    def disconnect(self) -> None:
-        raise soap.invalid("This kind of shell cannot be disconnected.")
-
-    def reconnect(self) -> None:
-        raise soap.invalid("This kind of shell cannot be reconnected.")
-
-    def connect(self, request: Request) -> str:  # noqa: ARG002 - what others need to connect
-        raise soap.invalid("This kind of shell cannot be connected to.")
-
     @abc.abstractmethod
     def close(self) -> None:
         """Stops what runs in it. Does not wait."""
@@ -125,7 +113,7 @@ class Shell(abc.ABC):
         for channel in channels:
             channel.fail(soap.aborted(reason))
 
-    def describe(self, now: float, extra: str = "") -> str:
+    def describe(self, now: float) -> str:
         """rsp:Shell, as Windows shows it."""
         return (
             f'<rsp:Shell xmlns:rsp="{RSP}"><rsp:ShellId>{self.id}</rsp:ShellId><rsp:ResourceUri>{escape(self.uri)}</rsp:ResourceUri>'
@@ -135,9 +123,9 @@ class Shell(abc.ABC):
             "<rsp:MaxIdleTimeOut>PT2147483.647S</rsp:MaxIdleTimeOut><rsp:Locale>en-US</rsp:Locale>"
             "<rsp:DataLocale>en-US</rsp:DataLocale><rsp:CompressionMode>NoCompression</rsp:CompressionMode>"
             "<rsp:ProfileLoaded>Yes</rsp:ProfileLoaded><rsp:Encoding>UTF8</rsp:Encoding><rsp:BufferMode>Block</rsp:BufferMode>"
-            f"<rsp:State>{'Connected' if self.connected else 'Disconnected'}</rsp:State>"
+            f"<rsp:State>Connected</rsp:State>"
             f"<rsp:ShellRunTime>{_duration(now - self.created)}</rsp:ShellRunTime>"
-            f"<rsp:ShellInactivity>{_duration(now - self.active)}</rsp:ShellInactivity>{extra}</rsp:Shell>"
+            f"<rsp:ShellInactivity>{_duration(now - self.active)}</rsp:ShellInactivity></rsp:Shell>"
         )
 
     def process_id(self) -> int:

@@ -25,8 +25,6 @@ IDENTITY = "http://schemas.dmtf.org/wbem/wsman/identify/1/wsmanidentity.xsd"
 FAULT = "http://schemas.microsoft.com/wbem/wsman/1/wsmanfault"
 CONFIG = "http://schemas.microsoft.com/wbem/wsman/1/config"
 
-SHELL_URI = RSP
-COMMAND_URI = f"{RSP}/Command"
 CMD_URI = f"{RSP}/cmd"
 POWERSHELL_URI = f"{POWERSHELL}/"
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+import re
 import threading
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable
-from xml.sax.saxutils import escape
+from dataclasses import dataclass
+from xml.sax.saxutils import escape, unescape
 
-from provisioner.lab.winrm import fragments, soap
+from provisioner.lab.winrm import soap
 from provisioner.lab.winrm.exchange import Answer, Caller, Dropped
 from provisioner.lab.winrm.shells import POOL, Limits, Opening, Shell
-from provisioner.lab.winrm.soap import RSP, Request, W, decoded, text_of
+from provisioner.lab.winrm.soap import RSP, Request, decoded, text_of
 from provisioner.lab.winrm.stats import Counters
 from provisioner.lab.winrm.trouble import Trouble
 
@@ -23,7 +25,28 @@ RESTRICTED_CONFIGURATION = "TalosHyperV"
 whoever signed in, without a virtual account.
 """
 
+_CONTROL_CHARACTER = re.compile("_x([0-9A-Fa-f]{4})_")
+_COMMAND = re.compile(rb'<S N="Cmd">([^<]*)</S>\s*<B N="IsScript">(true|false)</B>')
+
 MakeShell = Callable[[Opening], Shell]
+
+
+@dataclass(frozen=True)
+class CalledCommand:
+    """A command of a pipeline: a name, or the text of a script as far as the first fragments have it."""
+
+    text: str
+    script: bool
+
+
+def called_commands(data: bytes) -> list[CalledCommand]:
+    """The commands that a CreatePipeline message calls, told without decoding it."""
+
+    def plain(text: bytes) -> str:
+        """CLIXML writes control characters as _x000A_."""
+        return _CONTROL_CHARACTER.sub(lambda match: chr(int(match[1], 16)), unescape(text.decode("utf-8", "replace")))
+
+    return [CalledCommand(plain(text), is_script == b"true") for text, is_script in _COMMAND.findall(data)]
 
 
 class Service:
@@ -60,11 +83,7 @@ class Service:
             "Send": lambda request: self._shell(request).send(request),
             "Signal": lambda request: self._shell(request).signal(request),
             "Receive": self._receive,
-            "Disconnect": self._disconnect,
-            "Reconnect": self._reconnect,
-            "Connect": lambda request: self._shell(request).connect(request),
             "Get": self._get,
-            "Enumerate": self._enumerate,
         }
 
     def handle(self, envelope: bytes, caller: Caller) -> Answer:
@@ -162,7 +181,7 @@ class Service:
             return (request.verb,)
         if request.verb == "Command" and shell.kind == "powershell":
             line = request.find("CommandLine")
-            called = fragments.commands_of(decoded(text_of(line, "Arguments")))
+            called = called_commands(decoded(text_of(line, "Arguments")))
             names = tuple(command.text for command in called if not command.script)
             shell.functions[(line.get("CommandId") or "").upper()] = names
             return (request.verb, *names)
@@ -247,46 +266,13 @@ class Service:
             parts.append(f'<rsp:CommandState{owner} State="{RSP}/CommandState/Running"></rsp:CommandState>')
         return f"<rsp:ReceiveResponse>{''.join(parts)}</rsp:ReceiveResponse>"
 
-    def _disconnect(self, request: Request) -> str:
-        self._shell(request).disconnect()
-        return ""
-
-    def _reconnect(self, request: Request) -> str:
-        self._shell(request).reconnect()
-        return ""
-
     def _get(self, request: Request) -> str:
         if request.uri.startswith(soap.CONFIG):
             return (
                 f'<cfg:Config xmlns:cfg="{soap.CONFIG}"><cfg:MaxEnvelopeSizekb>{self._limits.envelope_kb}</cfg:MaxEnvelopeSizekb>'
                 "<cfg:MaxTimeoutms>60000</cfg:MaxTimeoutms></cfg:Config>"
             )
-        if request.uri == soap.SHELL_URI:
-            return self._shell(request).describe(self._monotonic(), "<rsp:ChildProcesses>0</rsp:ChildProcesses>")
         raise _unknown_resource(request.uri)
-
-    def _enumerate(self, request: Request) -> str:
-        if request.uri == soap.SHELL_URI:
-            with self._lock:
-                shells = [shell for shell in self._shells.values() if shell.owner == request.user]
-            items = "".join(shell.describe(self._monotonic()) for shell in shells)
-        elif request.uri == soap.COMMAND_URI:
-            selector = next((each.text or "" for each in request.body.iter(f"{{{W}}}Selector")), "")
-            request.selectors["ShellId"] = selector
-            shell = self._shell(request)
-            with shell.lock:
-                commands = [(key, channel.done) for key, channel in shell.channels.items() if key != POOL]
-            items = "".join(
-                f'<rsp:Command xmlns:rsp="{RSP}"><rsp:CommandId>{key}</rsp:CommandId><rsp:CommandLine></rsp:CommandLine>'
-                f"<rsp:CommandState>{'Done' if done else 'Running'}</rsp:CommandState></rsp:Command>"
-                for key, done in commands
-            )
-        else:
-            raise _unknown_resource(request.uri)
-        return (
-            "<n:EnumerateResponse><n:EnumerationContext></n:EnumerationContext>"
-            f"<w:Items>{items}</w:Items><w:EndOfSequence/></n:EnumerateResponse>"
-        )
 
 
 def _unknown_resource(uri: str) -> soap.Fault:

@@ -144,22 +144,6 @@ def test_a_drop_loses_nothing(pool: RunspacePool, world: Kernel) -> None:
     assert failures
 
 
-def test_another_client_takes_over(endpoint: WinRmEndpoint, pool: RunspacePool) -> None:
-    shell = PowerShell(pool).add_script("1..3")
-    shell.begin_invoke()
-    pool.disconnect()
-    with wsman(endpoint) as client:
-        [found] = RunspacePool.get_runspace_pools(client)
-        found.connect()
-        taken: Any
-        [taken] = found.create_disconnected_power_shells()
-        assert taken.connect() == [1, 2, 3]
-        taken.close()
-        assert [each["Id"] for each in call(found, "Get-TalosItems", Id=["a"])[0]] == ["a"]
-        found.close()
-    pool.state = RunspacePoolState.CLOSED
-
-
 def test_host_calls_are_answered(endpoint: WinRmEndpoint) -> None:
     class Typing(PSHostUserInterface):
         def ReadLine(self, *_: object) -> str:

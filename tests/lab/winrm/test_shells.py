@@ -1,4 +1,4 @@
-"""Life of shells and commands: time-outs, disconnect, takeover, quotas, unknown ones, retransmission."""
+"""Life of shells and commands: time-outs, quotas, unknown ones, retransmission."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from pypsrp.complex_objects import PSInvocationState, RunspacePoolState
+from pypsrp.complex_objects import PSInvocationState
 from pypsrp.exceptions import WSManFaultError
 from pypsrp.powershell import PowerShell, RunspacePool
 
@@ -33,10 +33,6 @@ def numbers(results: Sequence[Any]) -> list[int]:
     return [each.extended_properties["Number"] for each in results]
 
 
-def connected(shell: Any) -> list[int]:
-    return numbers(shell.connect())
-
-
 def test_an_operation_that_times_out_is_asked_again(endpoint: WinRmEndpoint, functions: TableOfFunctions) -> None:
     with wsman(endpoint, operation_timeout=1, read_timeout=5) as client, RunspacePool(client) as pool:
         load(pool)
@@ -49,40 +45,12 @@ def test_an_operation_that_times_out_is_asked_again(endpoint: WinRmEndpoint, fun
         shell.close()
 
 
-def test_disconnect_and_reconnect(pool: RunspacePool, functions: TableOfFunctions) -> None:
-    shell = begin(pool, functions)
-    pool.disconnect()
-    assert shell.state == PSInvocationState.DISCONNECTED
-    functions.gate.release(3)
-    pool.connect()
-    assert connected(shell) == [0, 1, 2]
-    shell.close()
-
-
-@pytest.mark.parametrize("says_goodbye", [True, False])
-def test_another_client_takes_a_shell_over(
-    says_goodbye: bool, endpoint: WinRmEndpoint, pool: RunspacePool, functions: TableOfFunctions
-) -> None:
-    begin(pool, functions)
-    if says_goodbye:
-        pool.disconnect()
-    functions.gate.release(3)
-    with wsman(endpoint) as client:
-        [found] = RunspacePool.get_runspace_pools(client)
-        assert found.id == pool.id
-        found.connect()
-        [shell] = found.create_disconnected_power_shells()
-        assert connected(shell) == [0, 1, 2]
-        shell.close()
-        assert call(found, "Get-TalosItems", Id=["a"])[0] == [{"Id": "a"}]
-        found.close()
-    pool.state = RunspacePoolState.CLOSED
-    assert endpoint.stats().open_shells == 0
-
-
-def test_shells_of_others_are_not_to_be_seen(endpoint: WinRmEndpoint, pool: RunspacePool) -> None:
-    with wsman(endpoint, username="guest", password="guest") as other:
-        assert RunspacePool.get_runspace_pools(other) == []
+def test_a_pool_is_neither_disconnected_nor_listed(endpoint: WinRmEndpoint, pool: RunspacePool) -> None:
+    for operation in (pool.disconnect, lambda: RunspacePool.get_runspace_pools(pool.connection)):
+        with pytest.raises(WSManFaultError, match="not supported"):
+            operation()
+    assert call(pool, "Get-TalosItems", Id=["a"])[0] == [{"Id": "a"}]
+    assert endpoint.stats().open_shells == 1
 
 
 def test_a_shell_that_is_not_there(endpoint: WinRmEndpoint, pool: RunspacePool) -> None:
