@@ -15,6 +15,7 @@ import yaml
 
 from provisioner.lab.functions.api import ErrorRecord, Streams, Terminating
 from provisioner.lab.functions.lab import LabFunctions
+from provisioner.lab.winrm.binding import bind
 from provisioner.lab.world.hyperv.service import Caller
 from provisioner.lab.world.world import World
 from tests.engine.cmdlets.harness import EngineHome
@@ -204,8 +205,10 @@ class Lab:
             answer.errors.append(Failure(record.id, record.category, record.target, terminating, record.message))
 
         streams = Streams(error=told, what_if=what_if, user=self._caller.user, administrator=self._caller.administrator)
+        function_row = self._functions.table[function]
+        bound = bind(function_row.parameters, arguments.items(), should_process=function_row.changes)
         try:
-            for result in self._functions.run(function, self._bound(function, arguments), streams):
+            for result in self._functions.run(function, bound.arguments, streams):
                 assert list(result) == list(fields)
                 for name, kind in fields.items():
                     assert type(result[name]) is _PYTHON_TYPES.get(kind, str), (name, result[name])
@@ -216,20 +219,6 @@ class Lab:
 
     def leave(self) -> None:
         self._functions = None
-
-    def _bound(self, function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What the endpoint makes of the arguments before a function sees them: defaults, and lists of what is listed."""
-        assert self._functions is not None
-        bound: dict[str, Any] = {}
-        for parameter in self._functions.parameters(function):
-            if parameter.name in arguments:
-                value = arguments[parameter.name]
-                bound[parameter.name] = [value] if parameter.type == "string[]" and isinstance(value, str) else value
-            elif parameter.type == "switch":
-                bound[parameter.name] = False
-            elif parameter.default is not None:
-                bound[parameter.name] = parameter.default
-        return bound
 
 
 def decoded(value: Any, kind: str) -> Any:

@@ -247,12 +247,12 @@ def test_a_restricted_endpoint_can_have_the_module(pwsh: str, tmp_path: Path) ->
 
 def test_lab_functions_are_the_contracts() -> None:
     lab = LabFunctions(new_world(clock=HandClock()))
-    assert list(lab.names()) == list(FUNCTIONS)
+    assert list(lab.table) == list(FUNCTIONS)
     for function, row in FUNCTIONS.items():
         got = [
             {"name": one.name, "type": one.type, "mandatory": one.mandatory, "default": one.default}
-            for one in lab.parameters(function)
+            for one in lab.table[function].parameters
         ]
         assert got == expected_parameters(function)
-        assert lab.output_type(function) == row["output"]
-        assert lab.changes(function) == (row["kind"] == "change")
+        assert lab.table[function].output == row["output"]
+        assert lab.table[function].changes == (row["kind"] == "change")

@@ -19,6 +19,20 @@ class Parameter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Function:
+    """A function as the contract has it."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    output: str
+    """PSTypeName of the results, as `TalosHyperV.VM`."""
+    fields: Mapping[str, str]
+    """Of a result, in their order, with their types in the contract's words: an int64 stays one on the wire, however small."""
+    changes: bool
+    """Whether it supports -WhatIf."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ErrorRecord:
     """What becomes a PowerShell error record. `id` is the part of the FullyQualifiedErrorId before the comma; a function appends its
     own name after it. `category` is a word of ErrorCategory.
@@ -54,21 +68,10 @@ class Streams:
 
 
 class Functions(Protocol):
-    """The table of the host functions."""
+    """The host functions, and how they are run."""
 
-    def names(self) -> tuple[str, ...]:
-        """In the contract's spelling; they are matched without regard to case."""
-
-    def parameters(self, name: str) -> tuple[Parameter, ...]: ...
-
-    def output_type(self, name: str) -> str:
-        """PSTypeName of the results, as `TalosHyperV.VM`."""
-
-    def fields(self, name: str) -> Mapping[str, str]:
-        """Fields of a result in their order, with their types in the contract's words: an int64 stays one on the wire, however small."""
-
-    def changes(self, name: str) -> bool:
-        """Whether it supports -WhatIf."""
+    table: Mapping[str, Function]
+    """By name, in the contract's spelling and order."""
 
     def run(self, name: str, arguments: Mapping[str, Any], streams: Streams) -> Iterator[Mapping[str, Any]]:
         """Results one by one, with Python values (str, bool, int, list of str, None) in the contract's order of fields. Arguments are bound

@@ -10,42 +10,35 @@ from typing import Any
 import yaml
 
 from provisioner.data import data_folder
-from provisioner.lab.functions.api import Parameter
+from provisioner.lab.functions.api import Function, Parameter
 
-
-@dataclass(frozen=True)
-class FunctionRow:
-    """One function of the contract."""
-
-    name: str
-    changes: bool
-    parameters: tuple[Parameter, ...]
-    output: str
-    fields: Mapping[str, str]
-    """Fields of a result in their order, with their types as the contract words them."""
-    errors: frozenset[str]
+_EMPTY: dict[str, Any] = {"bool": False, "int32": 0, "int64": 0, "string[]": []}
 
 
 @dataclass(frozen=True)
 class Contract:
     module_version: str
-    functions: Mapping[str, FunctionRow]
-    """By lower-case name, in the contract's order."""
+    functions: Mapping[str, Function]
+    """By name, in the contract's order."""
 
 
 @cache
 def contract() -> Contract:
     text = (data_folder("powershell") / "TalosHyperV" / "contract.yaml").read_text(encoding="utf-8")
     data: dict[str, Any] = yaml.safe_load(text)
-    rows = [
-        FunctionRow(
+    functions = {
+        name: Function(
             name=name,
-            changes=row["kind"] == "change",
             parameters=tuple(Parameter(**parameter) for parameter in row["parameters"]),
             output=row["output"],
             fields=data["types"][row["output"]],
-            errors=frozenset(row["errors"]),
+            changes=row["kind"] == "change",
         )
         for name, row in data["functions"].items()
-    ]
-    return Contract(str(data["module_version"]), {row.name.lower(): row for row in rows})
+    }
+    return Contract(str(data["module_version"]), functions)
+
+
+def empty_result(function: str) -> dict[str, Any]:
+    """A result of that function, each field the nothing of its type."""
+    return {field: _EMPTY.get(kind, "") for field, kind in contract().functions[function].fields.items()}

@@ -64,6 +64,11 @@ def read(world: World, name: str) -> JobRecord | None:
     return record
 
 
+def fields_of(record: JobRecord | None) -> dict[str, str]:
+    """The Job fields of a switch as a result; all empty where there was no job."""
+    return {f"Job{word}": getattr(record or JobRecord(), field) for field, word in _FIELDS.items()}
+
+
 def runs(world: World, name: str) -> bool:
     task = world.tasks.get(_task_name(name))
     return task is not None and task.last_result in (READY, RUNNING)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from provisioner.lab.functions import switch_job
 from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, cluster_of, find_mark, refuse
-from provisioner.lab.functions.switch_job import JobRecord
+from provisioner.lab.functions.contract import empty_result
 from provisioner.lab.world.hyperv.service import DEFAULT_SWITCH_ID, SECONDS
 from provisioner.lab.world.state import NetAdapter, VirtualSwitch
 
@@ -156,9 +156,9 @@ def _physical(call: Call, name: str) -> NetAdapter | None:
 
 def _result(call: Call, name: str, *, changed: bool) -> Result:
     switch = _find(call, name)
-    job = _job_fields(switch_job.read(call.world, name))
+    job = switch_job.fields_of(switch_job.read(call.world, name))
     if switch is None:
-        return {**_empty(name), **job, "Changed": changed}
+        return {**empty_result("Get-TalosSwitch"), "Name": name, **job, "Changed": changed}
     adapter = call.world.network.physical(switch.adapter_guid) if switch.adapter_guid else None
     own = switch.vethernet
     return {
@@ -186,34 +186,3 @@ def _kind(switch: VirtualSwitch) -> str:
 
 def _vm_names(call: Call, switch: VirtualSwitch) -> list[str]:
     return [view.name for view in call.hyperv.vms.get_vms() if any(nic.switch_id == switch.id for nic in view.vm.nics)]
-
-
-def _empty(name: str) -> Result:
-    return {
-        "Name": name,
-        "Exists": False,
-        "Id": "",
-        "Kind": "",
-        "Adapter": "",
-        "AdapterDescription": "",
-        "AllowManagementOS": False,
-        "Notes": "",
-        "Addresses": [],
-        "Gateway": "",
-        "DnsServers": [],
-        "NetworkCategory": "",
-        "VMNames": [],
-    }
-
-
-def _job_fields(record: JobRecord | None) -> Result:
-    record = record or JobRecord()
-    return {
-        "JobId": record.id,
-        "JobKind": record.kind,
-        "JobState": record.state,
-        "JobErrorId": record.error_id,
-        "JobMessage": record.message,
-        "JobStartedUtc": record.started_utc,
-        "JobEndedUtc": record.ended_utc,
-    }

@@ -71,7 +71,7 @@ class Runspace:
         self._functions = functions
         self._calls = calls
         self._restricted = restricted
-        self._table: dict[str, str] = {name.lower(): name for name in functions.names()} if restricted else {}
+        self._table: dict[str, str] = {name.lower(): name for name in functions.table} if restricted else {}
 
     def run(self, commands: Sequence[Command], output: Output, streams: Streams) -> None:
         """One statement. `streams` brings who signed in and how one is stopped. Raises Failure and Stopped."""
@@ -89,7 +89,7 @@ class Runspace:
         header = MODULE_HEADER.match(command.text)
         if header is None:
             raise Failure(_not_modelled(f"the script {command.text[:SHOWN_CHARACTERS]!r}"))
-        known = {name.lower(): name for name in self._functions.names()}
+        known = {name.lower(): name for name in self._functions.table}
         defined = [name.lower() for name in _FUNCTION.findall(command.text)]
         self._calls.count_module_load()
         if not command.local_scope:  # else the definitions end with the script
@@ -100,9 +100,9 @@ class Runspace:
         if name is None:
             raise Failure(_not_found(command.text))
         self._calls.count_call(name)
-        functions = self._functions
+        row = self._functions.table[name]
         try:
-            bound = bind(functions.parameters(name), command.parameters, should_process=functions.changes(name))
+            bound = bind(row.parameters, command.parameters, should_process=row.changes)
             own = Streams(
                 error=lambda record: _non_terminating(record, name, bound, output),
                 warning=output.warning,
@@ -112,8 +112,8 @@ class Runspace:
                 administrator=streams.administrator,
                 stopping=streams.stopping,
             )
-            for fields in functions.run(name, bound.arguments, own):
-                output.result(functions.output_type(name), fields, functions.fields(name))
+            for fields in self._functions.run(name, bound.arguments, own):
+                output.result(row.output, fields, row.fields)
         except Terminating as error:
             raise Failure(error.record, name) from error
 

@@ -18,7 +18,8 @@ from google.protobuf.empty_pb2 import Empty
 
 from provisioner.errors import Unreachable
 from provisioner.hyperv.client import HyperVHost
-from provisioner.lab.functions.api import ErrorRecord, Parameter, Streams, Terminating
+from provisioner.lab.functions.api import ErrorRecord, Streams, Terminating
+from provisioner.lab.functions.contract import contract
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.model.cluster import HostSpec
 from provisioner.ports import CallInfo, Endpoint, TalosAccess, VmRequest
@@ -92,26 +93,7 @@ class ScriptedHost:
                 return
         yield vm_row(given.get("Id", ["a"])[0] if "Id" in given else "a", Name=given.get("Name", "a"))
 
-    # --- api.Functions ---
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(CONTRACT["functions"])
-
-    def parameters(self, name: str) -> tuple[Parameter, ...]:
-        return tuple(
-            Parameter(name=p["name"], type=p["type"], mandatory=p.get("mandatory", False), default=p.get("default"))
-            for p in CONTRACT["functions"][name]["parameters"]
-        )
-
-    def output_type(self, name: str) -> str:
-        return str(CONTRACT["functions"][name]["output"])
-
-    def fields(self, name: str) -> Mapping[str, str]:
-        types: Mapping[str, str] = CONTRACT["types"][self.output_type(name)]
-        return types
-
-    def changes(self, name: str) -> bool:
-        return bool(CONTRACT["functions"][name]["kind"] == "change")
+    table = contract().functions
 
     def run(self, name: str, arguments: Mapping[str, Any], streams: Streams) -> Iterator[Mapping[str, Any]]:
         self.runs[name] += 1

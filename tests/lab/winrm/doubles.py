@@ -10,7 +10,7 @@ from typing import Any
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
-from provisioner.lab.functions.api import ErrorRecord, Parameter, Streams, Terminating
+from provisioner.lab.functions.api import ErrorRecord, Function, Parameter, Streams, Terminating
 from provisioner.lab.winrm import WinRmEndpoint
 
 USER, PASSWORD = "Administrator", "Pa:ss w0rd!ä"
@@ -46,20 +46,16 @@ class TableOfFunctions:
         self.stopped = threading.Event()
         self.users: set[str] = set()
 
-    def names(self) -> tuple[str, ...]:
-        return tuple(PARAMETERS)
-
-    def parameters(self, name: str) -> tuple[Parameter, ...]:
-        return PARAMETERS[name]
-
-    def output_type(self, name: str) -> str:
-        return f"TalosHyperV.{name.removeprefix('Get-Talos')}"
-
-    def fields(self, name: str) -> Mapping[str, str]:
-        return {"Bytes": "int64"}
-
-    def changes(self, name: str) -> bool:
-        return name.startswith("Set-")
+    table: Mapping[str, Function] = {
+        name: Function(
+            name=name,
+            parameters=parameters,
+            output=f"TalosHyperV.{name.removeprefix('Get-Talos')}",
+            fields={"Bytes": "int64"},
+            changes=name.startswith("Set-"),
+        )
+        for name, parameters in PARAMETERS.items()
+    }
 
     def run(self, name: str, arguments: Mapping[str, Any], streams: Streams) -> Iterator[Mapping[str, Any]]:
         self.runs[name] += 1

@@ -9,6 +9,7 @@ from typing import Any
 
 from provisioner.lab.functions.api import ErrorRecord, Streams, Terminating
 from provisioner.lab.functions.lab import LabFunctions
+from provisioner.lab.winrm.binding import bind
 from provisioner.lab.world.build import new_world
 from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.state import Account, Guest, Vm
@@ -52,15 +53,8 @@ class Shell:
 
     def __call__(self, name: str, *, what_if: bool = False, **given: Any) -> list[dict[str, Any]]:
         functions = LabFunctions(self.world)
-        arguments = {}
-        for parameter in functions.parameters(name):
-            if parameter.name in given:
-                arguments[parameter.name] = given.pop(parameter.name)
-            elif parameter.type == "switch":
-                arguments[parameter.name] = False
-            elif parameter.default is not None:
-                arguments[parameter.name] = parameter.default
-        assert not given, f"{name} has no parameters {sorted(given)}"
+        row = functions.table[name]
+        arguments = bind(row.parameters, given.items(), should_process=row.changes).arguments
         caller = self.world.caller(self.user)
         streams = Streams(
             error=self.errors.append,

@@ -180,16 +180,15 @@ def test_a_file_that_is_being_written_is_held(world: World) -> None:
 
 def test_every_function_of_the_contract_is_there_with_its_parameters(world: World) -> None:
     functions = LabFunctions(world)
-    assert functions.names() == tuple(row.name for row in contract().functions.values())
-    assert {*a_call_of_each(""), "Confirm-TalosSwitch"} == set(functions.names())
-    assert [p.name for p in functions.parameters("get-talosneighbor")] == ["MacAddress", "Sweep", "WaitSeconds"]
-    assert functions.changes("New-TalosVM")
-    assert not functions.changes("Get-TalosVM")
+    assert {*a_call_of_each(""), "Confirm-TalosSwitch"} == set(functions.table)
+    assert [p.name for p in functions.table["Get-TalosNeighbor"].parameters] == ["MacAddress", "Sweep", "WaitSeconds"]
+    assert functions.table["New-TalosVM"].changes
+    assert not functions.table["Get-TalosVM"].changes
 
 
 def test_results_have_the_fields_and_types_of_the_contract(shell: Shell, vm: dict[str, Any]) -> None:
     for name, given in a_call_of_each(vm["Id"]).items():
-        fields = contract().functions[name.lower()].fields
+        fields = contract().functions[name].fields
         results = shell(name, **given)
         assert results, name
         for result in results:
@@ -204,7 +203,7 @@ def test_what_if_changes_nothing_and_writes_nothing_of_what_it_would_change(
 ) -> None:
     changing = set()
     for name, given in a_call_of_each(vm["Id"]).items():
-        if not contract().functions[name.lower()].changes:
+        if not contract().functions[name].changes:
             continue
         before = everything(world)
         asked = shell(name, what_if=True, **given)
