@@ -132,6 +132,13 @@ def remove_empty(storage: Storage, folder: str) -> None:
         storage.delete(path)
 
 
+def delete_files(storage: Storage, *paths: str) -> None:
+    """Deletes those that are there, in this order."""
+    for path in paths:
+        if storage.find(path) is not None:
+            storage.delete(path)
+
+
 def compact(value: object) -> str:
     """Nested data as one compact JSON text."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

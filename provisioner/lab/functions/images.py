@@ -8,7 +8,8 @@ import re
 import uuid
 from collections.abc import Iterator
 
-from provisioner.lab.functions.call import Arguments, Call, Result, compact, iso, refuse, remove_empty
+from provisioner.lab.functions.api import Terminating
+from provisioner.lab.functions.call import Arguments, Call, Result, compact, delete_files, iso, refuse, remove_empty
 from provisioner.lab.functions.hosts import image_folder
 from provisioner.lab.world.downloads import DownloadFailed, sha256_of
 from provisioner.lab.world.hyperv.service import VmView
@@ -44,12 +45,7 @@ def save_image(call: Call, arguments: Arguments) -> Iterator[Result]:
     if call.what_if:
         return
     try:
-        if sums:
-            wanted = _published_hash(call, sums, ntpath.basename(_name_of(uri)))
-            if file is not None and _hash(call, file) == wanted:
-                yield _result(call, path, wanted, call.vms(), changed=False)
-                return
-        digest, changed = _download(call, uri, path, wanted)
+        digest, changed = _fetch(call, uri, path, wanted, sums)
     except DownloadFailed as failed:
         status = f"HTTP status {failed.status}: " if failed.status else ""
         text = f"{uri} could not be downloaded. {status}{failed}"
@@ -61,6 +57,15 @@ def save_image(call: Call, arguments: Arguments) -> Iterator[Result]:
     yield _result(call, path, digest, [] if changed else call.vms(), changed=changed)
 
 
+def _fetch(call: Call, uri: str, path: str, wanted: str, sums: str) -> tuple[str, bool]:
+    """The hash of the image, which `sums` may publish, and whether it was downloaded now."""
+    if sums:
+        wanted, file = _published_hash(call, sums, ntpath.basename(_name_of(uri))), call.world.storage.find(path)
+        if file is not None and _hash(call, file) == wanted:
+            return wanted, False
+    return _download(call, uri, path, wanted)
+
+
 def _download(call: Call, uri: str, path: str, wanted: str) -> tuple[str, bool]:
     """To a file of its own, hashed, renamed, recorded; gives the hash, and whether it was this download that brought the file. Whatever
     goes wrong leaves nothing behind.
@@ -69,9 +74,7 @@ def _download(call: Call, uri: str, path: str, wanted: str) -> tuple[str, bool]:
     partial, record = f"{path}.{uuid.uuid4().hex}.partial", f"{path}.provision.json"
     storage.make_folder(ntpath.dirname(path))
     _tidy(call, path)
-    for left in (path, record):
-        if storage.find(left) is not None:
-            storage.delete(left)
+    delete_files(storage, path, record)
 
     def progress(done: int, size: int) -> None:
         text = f"{done // 1024**2} of {size // 1024**2} MiB"
@@ -88,8 +91,7 @@ def _download(call: Call, uri: str, path: str, wanted: str) -> tuple[str, bool]:
             return digest, False
         file = storage.rename(partial, path)
     finally:
-        if storage.find(partial) is not None:
-            storage.delete(partial)
+        delete_files(storage, partial)
     text = compact(
         {
             "uri": uri,
@@ -131,35 +133,34 @@ def remove_image(call: Call, arguments: Arguments) -> Iterator[Result]:
     path = _full_path(call, arguments["Path"])
     storage, record = call.world.storage, f"{path}.provision.json"
     there, ours = storage.find(path) is not None, storage.find(record) is not None
-    if there and not ours:
-        text = f"'{path}' has no record of a download beside it."
-        raise refuse("ImageNotOurs", "PermissionDenied", text, arguments["Path"])
-    holders = _holders(call.vms(), path)
-    if there and holders:
-        text = f"'{path}' is in the DVD drive of {', '.join(holders)}."
-        raise refuse("ImageInUse", "ResourceBusy", text, arguments["Path"])
-    parts = _parts(call, path)
-    working = any(_fresh(call, file) for file in parts)
+    if there:
+        _check_removable(call, path, arguments["Path"], ours=ours)
+    parts, loading = _parts(call, path), f"'{path}' is being downloaded by someone else."
+    if any(_fresh(call, file) for file in parts):
+        raise _in_use(arguments["Path"], loading)
     changed = bool(there or ours or parts)
-    if changed and not working and call.what_if:
+    if changed and call.what_if:
         return
-    if working or (changed and _tidy(call, path)):
-        text = f"'{path}' is being downloaded by somebody else."
-        raise refuse("ImageInUse", "ResourceBusy", text, arguments["Path"])
+    if changed and _tidy(call, path):
+        raise _in_use(arguments["Path"], loading)
     if changed:
-        for left in (path, record):  # the record last: until then the rest is known as ours
-            if storage.find(left) is not None:
-                storage.delete(left)
+        delete_files(storage, path, record)  # the record last: until then the rest is known as ours
         if key(ntpath.dirname(path)) == key(image_folder(call)):
             remove_empty(storage, image_folder(call))
-    yield {
-        **_result(call, path, "", [], changed=changed),
-        "Exists": False,
-        "SizeBytes": 0,
-        "Ours": False,
-        "Uri": "",
-        "Download": "",
-    }
+    yield _result(call, path, "", [], changed=changed)
+
+
+def _check_removable(call: Call, path: str, target: str, *, ours: bool) -> None:
+    if not ours:
+        text = f"'{path}' has no record of a download beside it."
+        raise refuse("ImageNotOurs", "PermissionDenied", text, target)
+    holders = _holders(call.vms(), path)
+    if holders:
+        raise _in_use(target, f"'{path}' is in the DVD drive of {', '.join(holders)}.")
+
+
+def _in_use(target: str, text: str) -> Terminating:
+    return refuse("ImageInUse", "ResourceBusy", text, target)
 
 
 def _full_path(call: Call, path: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from provisioner.lab.functions.call import compact, iso, remove_empty
+from provisioner.lab.functions.call import compact, delete_files, iso, remove_empty
 from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.state import NetAdapter, VirtualSwitch
 from provisioner.lab.world.storage import FileFault
@@ -202,9 +202,7 @@ class _Job:
         storage, record = self._world.storage, _path(self._world, self._name, ".json")
         silent = (self._record.kind, state, message) == ("Remove", "Done", "")
         confirm = _path(self._world, self._name, ".confirm")
-        for left in (confirm, record) if silent else (confirm,):  # of a removal without a word nothing is left
-            if storage.find(left) is not None:
-                storage.delete(left)
+        delete_files(storage, confirm, *([record] if silent else []))  # of a removal without a word nothing is left
         if silent:
             remove_empty(storage, ntpath.dirname(record))
         else:

@@ -51,7 +51,7 @@ def set_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
     if mark_of(call, view) != arguments["Mark"]:
         text = f"The VM '{view.name}' does not bear the mark '{arguments['Mark']}'."
         raise refuse("VMNotOurs", "ResourceExists", text, arguments["Id"])
-    changes = list(_changes(call, arguments, view, vms))
+    changes = _changes(call, arguments, view, vms)
     for change in changes:
         if change.needs_off and view.vm.state != "Off":
             text = f"{change.parameter} of '{view.name}' can be changed only while it is Off; it is {view.vm.state}."
@@ -68,60 +68,101 @@ def set_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
     yield vm_again(call, view.id, changed=bool(changes))
 
 
-def _changes(call: Call, arguments: Arguments, view: VmView, vms: list[VmView]) -> Iterator[_Change]:
-    """What differs from what is asked for, in the order in which it is done."""
-    vm, hyperv = view.vm, call.hyperv
-    nic = vm.nics[0] if vm.nics else None
+def _changes(call: Call, arguments: Arguments, view: VmView, vms: list[VmView]) -> list[_Change]:
+    """What differs from what is asked for, in the order in which it is done. Refuses what cannot be done."""
+    vm, hyperv, mark = view.vm, call.hyperv, arguments["Mark"]
+    given = {name for name, value in arguments.items() if value is not False}
+    wanted, grows = wanted_boot_order(view), _grows(call, arguments, view)
+    rows: list[tuple[bool, str, bool, Callable[[], object]]] = [
+        (_moves(call, arguments, view), "SwitchName", False, lambda: _connect(call, vm.id, arguments["SwitchName"])),
+        (_differs(arguments, Cpus=vm.cpus), "Cpus", True, lambda: hyperv.vms.set_vm(vm.id, cpus=arguments["Cpus"])),
+        (
+            _differs(arguments, MemoryBytes=vm.memory_bytes),
+            "MemoryBytes",
+            True,
+            lambda: hyperv.vms.set_vm(vm.id, memory_bytes=arguments["MemoryBytes"]),
+        ),
+        (vm.dynamic_memory, "StaticMemory", True, lambda: hyperv.vms.set_vm(vm.id, dynamic_memory=False)),
+        (
+            _readdresses(arguments, view, vms),
+            "MacAddress",
+            True,
+            lambda: _set_mac(call, vm.id, bare_mac(arguments["MacAddress"])),
+        ),
+        (
+            vm.generation != 1 and vm.secure_boot,
+            "SecureBootOff",
+            True,
+            lambda: hyperv.firmware.set_firmware(vm.id, secure_boot=False),
+        ),
+        (
+            _kinds(view, wanted) != _kinds(view, vm.boot_order),
+            "FixBootOrder",
+            True,
+            lambda: hyperv.firmware.set_firmware(vm.id, boot_order=wanted),
+        ),
+        (
+            _differs(arguments, VlanId=vm.nics[0].vlan_id if vm.nics else 0),
+            "VlanId",
+            False,
+            lambda: hyperv.adapters.set_vlan(vm.id, arguments["VlanId"]),
+        ),
+        (
+            _differs(arguments, StartDelaySeconds=vm.start_delay_s),
+            "StartDelaySeconds",
+            False,
+            lambda: hyperv.vms.set_vm(vm.id, start_delay_s=arguments["StartDelaySeconds"]),
+        ),
+        (
+            any(getattr(vm, field) != value for field, value in ACTIONS.items()),
+            "FixActions",
+            False,
+            lambda: hyperv.vms.set_vm(vm.id, **ACTIONS),
+        ),
+        (
+            find_mark(vm.notes) != mark,
+            "FixNotes",
+            False,
+            lambda: hyperv.vms.set_vm(vm.id, notes=with_mark(vm.notes, mark)),
+        ),
+        (
+            grows,
+            "DiskBytes",
+            False,
+            lambda: hyperv.disks.resize_vhd(vm.hard_drives[0].path, arguments["DiskBytes"]),
+        ),
+    ]
+    return [
+        _Change(parameter, needs_off, apply)
+        for differs, parameter, needs_off, apply in rows
+        if differs and parameter in given
+    ]
 
-    def differs(parameter: str, now: object) -> bool:
-        return parameter in arguments and arguments[parameter] != now
 
-    if "SwitchName" in arguments:
-        yield from _connection(call, arguments["SwitchName"], view)
-    if differs("Cpus", vm.cpus):
-        cpus = arguments["Cpus"]
-        yield _Change("Cpus", True, lambda: hyperv.vms.set_vm(vm.id, cpus=cpus))
-    if differs("MemoryBytes", vm.memory_bytes):
-        memory = arguments["MemoryBytes"]
-        apply = partial(hyperv.vms.set_vm, vm.id, memory_bytes=memory)
-        yield _Change("MemoryBytes", True, apply)
-    if arguments["StaticMemory"] and vm.dynamic_memory:
-        apply = partial(hyperv.vms.set_vm, vm.id, dynamic_memory=False)
-        yield _Change("StaticMemory", True, apply)
-    if "MacAddress" in arguments:
-        mac = bare_mac(arguments["MacAddress"])
-        if nic is None or nic.mac != mac or not nic.static_mac:
-            check_mac(vms, arguments["MacAddress"], view.id)
-            yield _Change("MacAddress", True, partial(_set_mac, call, vm.id, mac))
-    if arguments["SecureBootOff"] and vm.generation != 1 and vm.secure_boot:
-        apply_off = partial(hyperv.firmware.set_firmware, vm.id, secure_boot=False)
-        yield _Change("SecureBootOff", True, apply_off)
-    wanted = wanted_boot_order(view)
-    if arguments["FixBootOrder"] and _kinds(view, wanted) != _kinds(view, vm.boot_order):
-        apply_order = partial(hyperv.firmware.set_firmware, vm.id, boot_order=wanted)
-        yield _Change("FixBootOrder", True, apply_order)
-    if differs("VlanId", nic.vlan_id if nic else 0):
-        vlan = arguments["VlanId"]
-        yield _Change("VlanId", False, lambda: hyperv.adapters.set_vlan(vm.id, vlan))
-    if differs("StartDelaySeconds", vm.start_delay_s):
-        delay = arguments["StartDelaySeconds"]
-        apply = partial(hyperv.vms.set_vm, vm.id, start_delay_s=delay)
-        yield _Change("StartDelaySeconds", False, apply)
-    if arguments["FixActions"] and any(getattr(vm, field) != value for field, value in ACTIONS.items()):
-        yield _Change("FixActions", False, partial(hyperv.vms.set_vm, vm.id, **ACTIONS))
-    if arguments["FixNotes"] and find_mark(vm.notes) != arguments["Mark"]:
-        notes = with_mark(vm.notes, arguments["Mark"])
-        yield _Change("FixNotes", False, partial(hyperv.vms.set_vm, vm.id, notes=notes))
-    yield from _growth(call, arguments, view)
+def _differs(arguments: Arguments, **now: object) -> bool:
+    return any(name in arguments and arguments[name] != value for name, value in now.items())
 
 
-def _connection(call: Call, name: str, view: VmView) -> Iterator[_Change]:
-    nic = view.vm.nics[0] if view.vm.nics else None
-    now = view.switch_names.get(nic.switch_id, "") if nic else ""
-    if now.lower() != name.lower():
-        check_switch(call, name)
-        apply = partial(_connect, call, view.id, name)
-        yield _Change("SwitchName", False, apply)
+def _readdresses(arguments: Arguments, view: VmView, vms: list[VmView]) -> bool:
+    """Whether the VM gets another MAC address, which must be free, or a static one."""
+    if "MacAddress" not in arguments:
+        return False
+    nic, mac = view.vm.nics[0] if view.vm.nics else None, arguments["MacAddress"]
+    if nic is not None and nic.mac == bare_mac(mac) and nic.static_mac:
+        return False
+    check_mac(vms, mac, view.id)
+    return True
+
+
+def _moves(call: Call, arguments: Arguments, view: VmView) -> bool:
+    """Whether the VM comes to another switch, which must be there."""
+    if "SwitchName" not in arguments:
+        return False
+    nic, name = view.vm.nics[0] if view.vm.nics else None, arguments["SwitchName"]
+    if nic is not None and view.switch_names.get(nic.switch_id, "").lower() == name.lower():
+        return False
+    check_switch(call, name)
+    return True
 
 
 def _connect(call: Call, vm_id: str, name: str) -> None:
@@ -164,16 +205,15 @@ def with_mark(notes: str, mark: str) -> str:
     return f"{notes.rstrip()}\n{mark}".lstrip()
 
 
-def _growth(call: Call, arguments: Arguments, view: VmView) -> Iterator[_Change]:
+def _grows(call: Call, arguments: Arguments, view: VmView) -> bool:
+    """Whether the first disk is to be larger; smaller it cannot be."""
     if "DiskBytes" not in arguments or not view.vm.hard_drives:
-        return
-    path, size = view.vm.hard_drives[0].path, arguments["DiskBytes"]
-    now = call.hyperv.disks.get_vhd(path).size_bytes
+        return False
+    size, now = arguments["DiskBytes"], call.hyperv.disks.get_vhd(view.vm.hard_drives[0].path).size_bytes
     if size < now:
         text = f"The disk of '{view.name}' has {now} bytes and cannot be made smaller."
         raise refuse("VMDiskShrink", "InvalidArgument", text, arguments["Id"])
-    if size > now:
-        yield _Change("DiskBytes", False, lambda: call.hyperv.disks.resize_vhd(path, size))
+    return bool(size > now)
 
 
 def wanted_boot_order(view: VmView) -> list[str]:

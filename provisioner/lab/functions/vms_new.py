@@ -107,21 +107,10 @@ def _make(call: Call, arguments: Arguments, vms: list[VmView], view: VmView | No
 
 def _prepare_folder(call: Call, vms: list[VmView], folder: str, disk: str, mark: str) -> bool:
     """The folder with its record, before there is a VM. Tells whether a disk of an earlier VM lies there and stays."""
-    storage, kept = call.world.storage, False
+    storage = call.world.storage
     ours = folder_mark(call, folder) == mark
-    if storage.find(disk) is not None:
-        used = any(key(drive.path) == key(disk) for view in vms for drive in view.vm.hard_drives)
-        if used or not ours:
-            text = f"The disk '{disk}' is there and is not of this machine."
-            raise refuse("VMDiskExists", "ResourceExists", text, disk)
-        if any(child.lower().endswith(".avhdx") for child in _files_in(call, folder)):
-            text = f"Beside the disk '{disk}' lie files of a checkpoint that was not merged."
-            raise refuse("VMDiskExists", "ResourceExists", text, disk)
-        if _never_written(call, disk):
-            storage.delete(disk)
-        else:
-            kept = True
-    elif storage.is_folder(folder) and _files_in(call, folder) and not ours:
+    kept = storage.find(disk) is not None and _keeps_disk(call, vms, folder, disk, ours=ours)
+    if not kept and not ours and storage.is_folder(folder) and _files_in(call, folder):
         text = f"The folder '{folder}' holds files that are not of this machine."
         raise refuse("VMFolderInvalid", "InvalidArgument", text, folder)
     try:
@@ -132,6 +121,19 @@ def _prepare_folder(call: Call, vms: list[VmView], folder: str, disk: str, mark:
         raise refuse("VMFolderInvalid", "InvalidArgument", str(fault), folder) from fault
     _write_record(call, folder, mark, "")
     return kept
+
+
+def _keeps_disk(call: Call, vms: list[VmView], folder: str, disk: str, *, ours: bool) -> bool:
+    """Whether the disk of an earlier VM stays; one to which nothing was written is deleted. Refuses those of others, and checkpoints."""
+    if not ours or any(key(drive.path) == key(disk) for view in vms for drive in view.vm.hard_drives):
+        raise refuse("VMDiskExists", "ResourceExists", f"The disk '{disk}' is there and is not of this machine.", disk)
+    if any(child.lower().endswith(".avhdx") for child in _files_in(call, folder)):
+        text = f"Beside the disk '{disk}' lie files of a checkpoint that was not merged."
+        raise refuse("VMDiskExists", "ResourceExists", text, disk)
+    if _never_written(call, disk):
+        call.world.storage.delete(disk)
+        return False
+    return True
 
 
 def _never_written(call: Call, disk: str) -> bool:

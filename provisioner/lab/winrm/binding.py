@@ -6,14 +6,12 @@ and exceptions of refusals are those of the engine: tests/lab/winrm/test_binding
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from provisioner.lab.functions.api import ErrorRecord, Parameter, Terminating
 from provisioner.lab.winrm.values import INT32
-
-INT64 = range(-(2**63), 2**63)
 
 ACTIONS = ("SilentlyContinue", "Stop", "Continue", "Inquire", "Ignore", "Suspend")
 """Of ActionPreference."""
@@ -33,6 +31,8 @@ _NET_NAMES = {
     "int64": "System.Int64",
     "string[]": "System.String[]",
 }
+_TYPES: dict[str, type] = {"string": str, "bool": bool, "switch": bool, "int32": int, "int64": int}
+_RANGES = {"int32": INT32, "int64": range(-(2**63), 2**63)}
 _NOTHING: dict[str, Any] = {"string": "", "switch": False, "int32": 0, "int64": 0, "string[]": None}
 """What $null becomes."""
 _BINDING = "System.Management.Automation.ParameterBindingException"
@@ -54,29 +54,39 @@ def bind(parameters: Sequence[Parameter], given: Iterable[tuple[str | None, Any]
     own = {parameter.name.lower(): parameter for parameter in parameters}
     bound = Bound()
     for name, value in given:
+        key = (name or "").lower()
         if name is None:
             raise _unsupported("arguments by position")
-        key = name.lower()
         if key == "erroraction":
             bound.error_action = _action(name, value)
         elif key == "whatif" and should_process:
             bound.what_if = _convert(Parameter(name=name, type="switch"), value)
-        elif key in UNSUPPORTED:
-            raise _unsupported(f"the common parameter '{name}'")
-        elif key not in own:
-            raise _error("NamedParameterNotFound", f"A parameter cannot be found that matches parameter name '{name}'.")
-        elif own[key].name in bound.arguments:
-            text = f"Cannot bind parameter because parameter '{name}' is specified more than once."
-            raise _error("ParameterAlreadyBound", text)
         else:
-            bound.arguments[own[key].name] = _argument(own[key], value)
-    missing = [each.name for each in parameters if each.mandatory and each.name not in bound.arguments]
+            parameter = _find(own, name)
+            if parameter.name in bound.arguments:
+                text = f"Cannot bind parameter because parameter '{name}' is specified more than once."
+                raise _error("ParameterAlreadyBound", text)
+            bound.arguments[parameter.name] = _argument(parameter, value)
+    bound.arguments = _defaults(parameters, bound.arguments) | bound.arguments
+    return bound
+
+
+def _defaults(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    missing = [each.name for each in parameters if each.mandatory and each.name not in given]
     if missing:
         text = "Cannot process command because of one or more missing mandatory parameters"
         raise _error("MissingMandatoryParameter", f"{text}: {' '.join(missing)}.")
     defaults = {each.name: False if each.type == "switch" else each.default for each in parameters}
-    bound.arguments = {name: value for name, value in defaults.items() if value is not None} | bound.arguments
-    return bound
+    return {name: value for name, value in defaults.items() if value is not None}
+
+
+def _find(own: Mapping[str, Parameter], name: str) -> Parameter:
+    if name.lower() in UNSUPPORTED:
+        raise _unsupported(f"the common parameter '{name}'")
+    found = own.get(name.lower())
+    if found is None:
+        raise _error("NamedParameterNotFound", f"A parameter cannot be found that matches parameter name '{name}'.")
+    return found
 
 
 def _argument(parameter: Parameter, value: Any) -> Any:
@@ -95,13 +105,7 @@ def _convert(parameter: Parameter, value: Any) -> Any:
         items = value if isinstance(value, list) else [value]
         if all(item is None or isinstance(item, str) for item in items):
             return [item or "" for item in items]
-    elif kind in ("bool", "switch"):
-        if isinstance(value, bool):
-            return value
-    elif kind in ("int32", "int64"):
-        if isinstance(value, int) and not isinstance(value, bool) and value in (INT32 if kind == "int32" else INT64):
-            return value
-    elif isinstance(value, str):
+    elif type(value) is _TYPES[kind] and (type(value) is not int or value in _RANGES[kind]):
         return value
     text = f'Cannot convert value "{value}" to type "{_NET_NAMES[kind]}".'
     raise _error(

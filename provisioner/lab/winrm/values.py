@@ -13,37 +13,25 @@ from provisioner.lab.functions.api import ErrorRecord
 
 @dataclass(frozen=True)
 class Foreign:
-    """A value of a type that no parameter of the contract takes as it is."""
+    """A value of a type that no parameter of the contract takes."""
 
     type_name: str
-    text: str
 
-    def __str__(self) -> str:
-        return self.text
+
+_SCALARS: dict[type, type] = {bool: bool, bytes: bytes, str: str, int: int, float: float}
 
 
 def plain(value: Any) -> Any:
-    """None, bool, str, int, float, bytes, list and dict stay what they are, without psrpcore's clothes; others become Foreign."""
-    if value is None or isinstance(value, bool | bytes):
-        return value
-    if isinstance(value, ps.PSSecureString):
-        return Foreign("System.Security.SecureString", "System.Security.SecureString")
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, ps.PSEnumBase):
-        return Foreign(value.PSObject.type_names[0], value.name or str(int(value)))
-    if isinstance(value, ps.PSChar):
-        return chr(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, dict):
-        return {plain(key): plain(item) for key, item in value.items()}
+    """None, bool, bytes, str, int, float and list as Python's own, without what psrpcore adds; all others are Foreign."""
+    if value is None:
+        return None
     if isinstance(value, list):
         return [plain(item) for item in value]
-    names = getattr(getattr(value, "PSObject", None), "type_names", None) or [type(value).__name__]
-    return Foreign(str(names[0]), str(value))
+    if not isinstance(value, ps.PSSecureString | ps.PSEnumBase | ps.PSChar):
+        for kind, make in _SCALARS.items():
+            if isinstance(value, kind):
+                return str.__str__(value) if kind is str else make(value)
+    return Foreign(type(value).__name__)
 
 
 INT32 = range(-(2**31), 2**31)
