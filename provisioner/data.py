@@ -1,4 +1,4 @@
-"""Where the files lie that are data, not code: the PowerShell module and the cluster files that come with the product; and where users have
+"""Where data files are: the PowerShell module and the cluster files that come with the product; and where users have
 theirs.
 """
 

@@ -33,16 +33,16 @@ def locked(folder: Path, cluster: str) -> Iterator[None]:
             pid = (read_plain(holder) or b"").decode(errors="replace").strip() or pid
         raise Fault(
             "P-RUN-LOCKED",
-            f"another run is at work on {cluster}",
+            f"another run works on {cluster}",
             expected="one run at a time",
             seen=(f"process {pid} holds {folder / 'lock'}",),
-            next_steps=("wait for it to end, or stop it with Ctrl-C in its terminal",),
+            next_steps=("wait for it to end, or press Ctrl-C in its terminal",),
         ) from error
     except (OSError, NotImplementedError) as error:
         raise Fault(
             "P-LOCAL-HOME",
             f"{folder / 'lock'} cannot be locked",
-            expected="a folder of yours, on a disk that knows locks",
+            expected="a folder that you own, on a file system with locks",
             seen=(getattr(error, "strerror", "") or str(error),),
             next_steps=("make it writable for you, or set PROVISION_HOME",),
         ) from error

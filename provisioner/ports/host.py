@@ -99,7 +99,7 @@ class CallInfo:
 
 
 class HyperVUnavailable(HostRefused):
-    """The host refused a call since Hyper-V does not run there any more, or is not for this account: `host` are its facts, read anew."""
+    """The host refused a call since Hyper-V does not run there any more, or is not for this account: `host` has its facts, read again."""
 
     def __init__(self, refusal: HostRefused, host: HostFacts) -> None:
         super().__init__(

@@ -81,8 +81,8 @@ class FileStore:
         except NotOurs as error:
             raise Fault(
                 "P-LOCAL-HOME",
-                f"{error.filename} is not yours alone",
-                expected="a folder and files of yours that nobody else can write to: keys are read from there",
+                f"{error.filename} can be changed by other users",
+                expected="a folder and files that only you can write to, because keys are read from them",
                 seen=(words_of(error),),
                 next_steps=(error.remedy, "or set PROVISION_HOME to another folder"),
             ) from error
@@ -96,7 +96,7 @@ class FileStore:
             ) from error
 
     def _check_ours(self, home: Path) -> None:
-        """Nobody else can have put keys there, and nobody else reads them. Raises OSError."""
+        """No other user can have written keys there, and none can read them. Raises OSError."""
         files = [self.folder / name for name in ("secrets.yaml", "cluster-id", KUBECONFIG, TALOSCONFIG, "notes.json")]
         for path in (home, self.folder, *files):
             check_ours(path)
@@ -117,7 +117,7 @@ class FileStore:
             raise Fault(
                 "P-LOCAL-HOME",
                 f"{self._secrets} does not read back as it was written",
-                expected="a disk that keeps what it is given",
+                expected="a disk that keeps what is written",
             )
 
     def remove_secrets(self) -> None:
@@ -133,7 +133,7 @@ class FileStore:
         try:
             exists = target_of(self._secrets) is Target.FILE
         except OSError:
-            exists = True  # something is there; whoever reads it says what
+            exists = True  # something is there; reading it tells what
         known, told = self._known_id(), self._id_of_secrets()
         former = (told,) if told and told != known else ()
         path = str(self._secrets)
@@ -287,9 +287,9 @@ def _ours(path: Path) -> Iterator[None]:
         raise Fault(
             "P-LOCAL-HOME",
             f"{path} cannot be read or written",
-            expected="a disk with space, and files of yours",
+            expected="a disk with free space, and files that you own",
             seen=(words_of(error),),
-            next_steps=("make space, or make it yours: sudo chown -R $USER the folder, or set PROVISION_HOME",),
+            next_steps=("free space, take ownership of the folder (sudo chown -R $USER), or set PROVISION_HOME",),
         ) from error
 
 

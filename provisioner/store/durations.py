@@ -28,7 +28,7 @@ def usual_times(cluster_folder: Path, *, command: str) -> Mapping[str, float]:
     counted = 0
     for number in reversed(run_numbers(cluster_folder)[-LOOKED_AT:]):
         took: Mapping[str, float] = {}
-        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # events that somebody else wrote
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # events of another program
             took = _times(cluster_folder / "runs" / str(number), command)
         for key, seconds in took.items():
             steps.setdefault(key, []).append(seconds)

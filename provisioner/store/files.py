@@ -1,4 +1,4 @@
-"""Files of this computer, written whole or not at all, and only where a plain file is or can be.
+"""Files of this computer, written whole or not at all, and only where a regular file is or can be.
 
 One rule for everything that is written: after links are followed, the target is a regular file or nothing yet. A device, FIFO, socket or
 folder is never replaced; the null device means that nothing is to be kept there, so nothing is written.
@@ -53,7 +53,7 @@ def target_of(path: Path) -> Target:
         found = path.stat()
     except FileNotFoundError:
         if path.is_symlink() and not Path(os.path.realpath(path)).parent.is_dir():
-            raise NotPlain(f"a link to {path.readlink()}, whose folder is not there", path) from None
+            raise NotPlain(f"a link to {path.readlink()}, whose folder does not exist", path) from None
         return Target.ABSENT
     if stat.S_ISREG(found.st_mode):
         return Target.FILE
@@ -71,7 +71,7 @@ def refuse_links(path: Path) -> None:
 
 
 class NotOurs(OSError):
-    """Somebody else could have put there, or can change, what is to be trusted. `remedy` is what to type."""
+    """Another user could have written, or can change, a file that must be trusted. `remedy` is what to type."""
 
     def __init__(self, problem: str, path: Path, remedy: str) -> None:
         super().__init__(errno.EPERM, problem, str(path))
@@ -79,9 +79,9 @@ class NotOurs(OSError):
 
 
 def check_ours(path: Path) -> None:
-    """As ssh does with its own files: raises `NotOurs` for what belongs to another user, or that others may write to.
+    """Like ssh with its own files: raises `NotOurs` for what belongs to another user, and for a folder that others can write to.
 
-    Root is trusted: it may do everything anyway. What is not there is nobody's. Raises OSError.
+    Root is trusted: it can do everything anyway. Nothing there is fine. Raises OSError.
     """
     try:
         found = path.stat()
@@ -92,9 +92,7 @@ def check_ours(path: Path) -> None:
         raise NotOurs(f"it belongs to user {found.st_uid}", path, f"if it is yours: sudo chown -R $(id -u) {name}")
     if stat.S_ISDIR(found.st_mode) and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         mode = stat.S_IMODE(found.st_mode)
-        raise NotOurs(
-            f"others may write to it (mode {mode:04o})", path, f"look at what is in it, then: chmod go-w {name}"
-        )
+        raise NotOurs(f"others may write to it (mode {mode:04o})", path, f"check its content, then: chmod go-w {name}")
 
 
 def close_to_others(path: Path) -> int:
@@ -119,7 +117,7 @@ def make_private_folder(path: Path) -> None:
     folder = path
     while not folder.exists():
         if folder.is_symlink():
-            raise NotPlain(f"a link to {folder.readlink()}, which is not there", folder)
+            raise NotPlain(f"a link to {folder.readlink()}, which does not exist", folder)
         missing.append(folder)
         folder = folder.parent
     for each in reversed(missing):
@@ -132,7 +130,7 @@ def make_private_folder(path: Path) -> None:
 def read_plain(path: Path, limit: int = READ_LIMIT) -> bytes | None:
     """The content of a regular file; None where there is none, or the null device. Raises OSError, also for a file above the limit.
 
-    Never waits: a FIFO without a writer is refused like any other thing that is no file.
+    Never blocks: a FIFO without a writer is refused like everything else that is not a file.
     """
     if target_of(path) is not Target.FILE:
         return None
@@ -159,7 +157,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int) -> None:
 def writing_atomically(path: Path, *, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
     """A stream whose content becomes the file's when the block ends without an error, and else is thrown away. Raises OSError.
 
-    A reader sees the old content or the new, whenever this process or the machine stops. The temporary file lies beside the target and
+    A reader sees the old content or the new, whenever this process or the machine stops. The temporary file is beside the target and
     has its mode from the start. Where the target is a symbolic link, what it points to is replaced. Nothing is written where the target
     is the null device; `NotPlain` is raised for everything else that is not a regular file.
     """

@@ -1,4 +1,4 @@
-"""One run's record: `runs/<n>/events.jsonl`, one event a line, each on its way to the disk before the next thing happens.
+"""One run's record: `runs/<n>/events.jsonl`, one event a line, each handed to the system before the next one happens.
 
 A record for people and for estimates: deleting it loses no cluster.
 """

@@ -161,7 +161,7 @@ class UserContexts:
         )
 
     def _own_entry(self, name: str) -> tuple[object | None, datetime | None]:
-        """What our own file says, and until when its certificate is good; nothing for a damaged file, which is written anew."""
+        """What our own file says, and until when its certificate is good; nothing for a damaged file, which will be replaced."""
         own = self._own(name)
         if own is None:
             return None, None
@@ -244,10 +244,10 @@ def _unusable(path: Path, error: Exception) -> Fault:
     where = getattr(error, "filename", None) or path
     return Fault(
         "P-LOCAL-CONTEXTS",
-        f"{where} cannot be used, and was left as it is",
-        expected="a file of yours that kubectl or talosctl can read",
+        f"{where} cannot be used, and was left unchanged",
+        expected="a file that you own and that kubectl or talosctl can read",
         seen=(words_of(error),),
-        next_steps=(f"mend or move {where}",),
+        next_steps=(f"fix or move {where}",),
     )
 
 

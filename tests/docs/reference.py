@@ -71,7 +71,7 @@ EXITS: Mapping[Exit, str] = {
     Exit.TIMED_OUT: "something did not get where it should in time",
     Exit.REFUSED: "refused: not ours, protected, another run at work, a confirmation missing",
     Exit.PENDING: "with `--exit-code`: `plan` has changes to make or something differs from the file, or `status` found something that differs or is not healthy",
-    Exit.BUG: "a bug of ours; the traceback is in a file, and the message names it",
+    Exit.BUG: "an internal error; the message names a file with the traceback",
     Exit.INTERRUPTED: "interrupted with Ctrl-C or SIGTERM",
 }
 

@@ -119,11 +119,11 @@ def _umask() -> int:
 def test_a_link_to_nowhere_is_told_as_one(tmp_path: Path) -> None:
     link = tmp_path / "config"
     link.symlink_to(tmp_path / "gone" / "config")
-    with pytest.raises(OSError, match=r"a link to .*, whose folder is not there"):
+    with pytest.raises(OSError, match=r"a link to .*, whose folder does not exist"):
         write_atomically(link, b"key", mode=0o600)
     folder = tmp_path / "folder"
     folder.symlink_to(tmp_path / "gone")
-    with pytest.raises(OSError, match=r"a link to .*, which is not there"):
+    with pytest.raises(OSError, match=r"a link to .*, which does not exist"):
         make_private_folder(folder / "home")
 
 
