@@ -9,9 +9,11 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import pytest
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
 from hyperframe.frame import HeadersFrame, PingFrame, SettingsFrame
 
-from provisioner.errors import Malformed, TransportError, Unreachable
+from provisioner.errors import Dropped, Malformed, TransportError, Unreachable
 from provisioner.talos.api import channel as channel_module
 from provisioner.talos.api.client import TalosMachines
 from provisioner.talos.api.gen import cosi_pb2
@@ -279,5 +281,19 @@ def test_a_watch_of_a_stranger_ends_by_an_error_of_ours() -> None:
             peer.answer = lambda path, request: [b"\xff"] if path.endswith("Watch") else good(path, request)
             with pytest.raises(Malformed, match="cannot be read"):
                 await watched(machines)
+
+    run(test)
+
+
+@pytest.mark.parametrize(("dry_run", "error"), [(False, Dropped), (True, Unreachable)])
+def test_a_config_whose_answer_was_lost_may_have_been_taken(dry_run: bool, error: type[Exception]) -> None:
+    def unavailable(path: str, request: bytes) -> Iterable[bytes]:
+        raise GRPCError(Status.UNAVAILABLE, "going down")
+
+    async def test() -> None:
+        async with speaking_grpc() as (peer, machines):
+            peer.answer = unavailable
+            with pytest.raises(error, match="going down"):
+                await machines.apply(ADDRESS, None, b"", dry_run=dry_run)
 
     run(test)
