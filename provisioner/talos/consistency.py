@@ -1,4 +1,4 @@
-"""Mistakes that Talos accepts: what makes a machine of a cluster file one that the rest of the cluster never meets, or never reaches."""
+"""Mistakes that Talos accepts: configs of a machine that the rest of the cluster does not find or cannot reach."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from provisioner.model.cluster import Cluster, MachineSpec, Role
 from provisioner.model.disks import disk_problem
 from provisioner.model.networks import NODE_PREFIX, network_of, network_problems, parsed_address
 from provisioner.model.versions import KUBERNETES_RANGE, contract_of
-from provisioner.talos.document import at, devices_of, is_address, is_network, legacy_of
+from provisioner.talos.document import at, devices_of, each, legacy_of, words
+from provisioner.talos.field_checks import is_address, is_network
+from provisioner.talos.field_checks import network as network_problem
 from provisioner.talos.schema import Document, Problem
 from provisioner.talos.secrets import SecretsBundle, encoded
 
@@ -25,20 +27,10 @@ _METAL_IMAGES = (
     ("cluster", "controllerManager", "image"),
     ("cluster", "scheduler", "image"),
 )
-_KUBELET_LABELS = frozenset(
-    [
-        "kubernetes.io/hostname",
-        "kubernetes.io/arch",
-        "kubernetes.io/os",
-        "node.kubernetes.io/instance-type",
-        "topology.kubernetes.io/region",
-        "topology.kubernetes.io/zone",
-        "failure-domain.beta.kubernetes.io/zone",
-        "failure-domain.beta.kubernetes.io/region",
-        "beta.kubernetes.io/os",
-        "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/instance-type",
-    ]
+_KUBELET_LABELS = words(
+    "kubernetes.io/hostname kubernetes.io/arch kubernetes.io/os node.kubernetes.io/instance-type topology.kubernetes.io/region "
+    "topology.kubernetes.io/zone failure-domain.beta.kubernetes.io/zone failure-domain.beta.kubernetes.io/region "
+    "beta.kubernetes.io/os beta.kubernetes.io/arch beta.kubernetes.io/instance-type"
 )
 """Labels below kubernetes.io that a node may give itself, besides those of its own two prefixes.
 
@@ -95,8 +87,8 @@ def _check_hostname(legacy: Mapping[str, Any], machine: MachineSpec) -> Iterator
 
 
 def _check_vip(legacy: Mapping[str, Any]) -> Iterator[Problem]:
-    """A shared address outside of the adapter's own networks is taken by Talos, and reached by nobody."""
-    for path, device in devices_of(at(legacy, "machine", "network") or {}):
+    """Talos takes a shared address outside of the adapter's own networks, but no one reaches it."""
+    for path, device in devices_of(legacy):
         vip = at(device, "vip", "ip") or ""
         networks = [ipaddress.ip_interface(text).network for text in device.get("addresses") or () if is_network(text)]
         if not networks or device.get("dhcp") or not is_address(vip):
@@ -145,73 +137,73 @@ def _check_disk(legacy: Mapping[str, Any], cluster: Cluster) -> Iterator[Problem
 def _check_networks(legacy: Mapping[str, Any], cluster: Cluster) -> Iterator[Problem]:
     """The same rules as for the cluster file's own networks, for what patches make of them."""
     section = at(legacy, "cluster", "network") or {}
-    given = {kind: section.get(kind) or () for kind in ("podSubnets", "serviceSubnets")}
-    names = {"pod_subnets": "podSubnets", "service_subnets": "serviceSubnets"}
+    given = {kind: section.get(kind) or () for kind in _NETWORKS.values()}
     for kind, texts in given.items():
         for i, text in enumerate(texts):
-            if not is_network(text):
-                yield Problem(f"cluster.network.{kind}[{i}]", f"{text!r} is not a network in CIDR notation")
+            if problem := network_problem(text):
+                yield Problem(f"cluster.network.{kind}[{i}]", problem)
     pods, services = ([text if is_network(text) else "" for text in texts] for texts in given.values())
     arguments = at(legacy, "cluster", "controllerManager", "extraArgs") or {}
+    flannel = (at(section, "cni", "name") or "flannel") == "flannel"
+    nodes = len(cluster.machines) if flannel and arguments.get("allocate-node-cidrs") != "false" else 0
+    for found in network_problems(pods, services, nodes=nodes, node_prefix=_node_prefixes(arguments)):
+        yield Problem(f"cluster.network.{_NETWORKS[found.key]}[{found.index}]", found.problem)
+    for whose, text in _addresses(legacy, cluster):
+        address = parsed_address(text)
+        if address is not None and (inside := network_of(address, pods, services)):
+            kind = "podSubnets" if inside[1] == "pods" else "serviceSubnets"
+            problem = f"{whose} {address} is inside {inside[0]}, the network of the {inside[1]}"
+            yield Problem(f"cluster.network.{kind}", problem)
+
+
+_NETWORKS = {"pod_subnets": "podSubnets", "service_subnets": "serviceSubnets"}
+"""Names in the cluster file, and in a machine config."""
+
+
+def _node_prefixes(arguments: Mapping[str, Any]) -> dict[int, int]:
+    """Length of the network that each node gets for its pods, by IP version, as the controller manager's arguments say."""
     sizes = dict(NODE_PREFIX)
     for version in NODE_PREFIX:
         size = str(arguments.get(f"node-cidr-mask-size-ipv{version}") or arguments.get("node-cidr-mask-size") or "")
         sizes[version] = int(size) if size.isdecimal() else sizes[version]
-    brings_pods = (at(section, "cni", "name") or "flannel") == "flannel" and arguments.get(
-        "allocate-node-cidrs"
-    ) != "false"
-    nodes = len(cluster.machines) if brings_pods else 0
-    for found in network_problems(pods, services, nodes=nodes, node_prefix=sizes):
-        yield Problem(f"cluster.network.{names[found.key]}[{found.index}]", found.problem)
-    addresses = [("the host's address", host.address) for host in cluster.hosts.values() if not host.lab]
-    addresses += [(f"the address of {one.name}", one.address) for one in cluster.machines]
-    addresses += [("vip:", cluster.vip), ("the endpoint's address", urlsplit(cluster.endpoint).hostname or "")]
-    addresses += [
-        (path, text.partition("/")[0])
-        for path, device in devices_of(at(legacy, "machine", "network") or {})
-        for text in device.get("addresses") or ()
-    ]
-    for words, text in addresses:
-        address = parsed_address(text)
-        if address is not None and (inside := network_of(address, pods, services)):
-            kind = "podSubnets" if inside[1] == "pods" else "serviceSubnets"
-            yield Problem(
-                f"cluster.network.{kind}", f"{words} {address} is inside {inside[0]}, the network of the {inside[1]}"
-            )
+    return sizes
+
+
+def _addresses(legacy: Mapping[str, Any], cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """All addresses of the LAN that the cluster file and this config name."""
+    yield from (("the host's address", host.address) for host in cluster.hosts.values() if not host.lab)
+    yield from ((f"the address of {one.name}", one.address) for one in cluster.machines)
+    yield "vip:", cluster.vip
+    yield "the endpoint's address", urlsplit(cluster.endpoint).hostname or ""
+    for path, device in devices_of(legacy):
+        yield from ((path, text.partition("/")[0]) for text in device.get("addresses") or ())
 
 
 def _check_static_address(legacy: Mapping[str, Any], cluster: Cluster, machine: MachineSpec) -> Iterator[Problem]:
     """A patch that moves the first control plane away from the address that its endpoint would be."""
-    if machine.role is not Role.CONTROL_PLANE or machine is not cluster.control_planes[0]:
+    if machine is not cluster.control_planes[0] or cluster.endpoint or cluster.vip:
         return
-    if cluster.endpoint or cluster.vip:
-        return
-    network = at(legacy, "machine", "network") or {}
     devices = [
         (path, device)
-        for path, device in devices_of(network)
-        if not device.get("ignore") and not device.get("dummy") and "vlans[" not in path
+        for path, device in each(legacy, "machine.network.interfaces[]")
+        if not device.get("ignore") and not device.get("dummy")
     ]
-    given = [
-        (f"{path}.addresses[{i}]", text)
-        for path, device in devices
-        for i, text in enumerate(device.get("addresses") or ())
-    ]
+    given = [found for path, device in devices for found in each(device, "addresses[]", path)]
     if not given or any(device.get("dhcp") for _, device in devices):
         return
     addresses = [text.partition("/")[0] for _, text in given]
-    if not machine.address:
-        text = f"moves the machine to {addresses[0]}, but the endpoint would be the address that DHCP gives it"
-        yield Problem(
-            given[0][0], f"{text}: set address:, endpoint: or vip: in the cluster file", f"address: {addresses[0]}"
-        )
-    elif machine.address not in addresses:
-        text = f"moves the machine to {addresses[0]}, but address: of the cluster file is {machine.address}"
-        yield Problem(given[0][0], text, f"address: {addresses[0]}")
+    if machine.address in addresses:
+        return
+    text = f"moves the machine to {addresses[0]}, but "
+    if machine.address:
+        text += f"address: of the cluster file is {machine.address}"
+    else:
+        text += "the endpoint would be the address from DHCP: set address:, endpoint: or vip: in the cluster file"
+    yield Problem(given[0][0], text, f"address: {addresses[0]}")
 
 
 def _check_restricted_labels(legacy: Mapping[str, Any]) -> Iterator[Problem]:
-    """Kubernetes refuses all labels of a worker when one of them is not a node's to give; Talos then tries for ever."""
+    """Kubernetes refuses all labels of a worker when one of them is not a node's to give; Talos then retries without end."""
     if at(legacy, "machine", "type") != Role.WORKER.value:
         return
     for name in at(legacy, "machine", "nodeLabels") or {}:

@@ -12,7 +12,7 @@ from typing import Any
 
 from provisioner.model.cluster import Cluster, MachineSpec, NetworkSpec, PatchSpec, Role
 from provisioner.model.effective import EffectiveConfig
-from provisioner.talos.document import at, legacy_of
+from provisioner.talos.document import at, each, legacy_of
 
 _UNKNOWN_ENDPOINT = "https://endpoint.invalid:6443"
 """Stands in the config while the endpoint hangs on an address that is not known yet."""
@@ -81,7 +81,7 @@ def of_documents(documents: Sequence[Mapping[str, Any]]) -> EffectiveConfig:
     node_name = hostname if kubelet.get("registerWithFQDN") else short
     endpoint = str(at(config, "cluster", "controlPlane", "endpoint") or "")
     version = _VERSION.search(str(kubelet.get("image") or ""))
-    devices = list(_devices(network))
+    devices = list(_devices(config))
     return EffectiveConfig(
         install_disk="" if selector else install.get("disk") or "",
         disk_selector=selector,
@@ -104,12 +104,12 @@ def of_documents(documents: Sequence[Mapping[str, Any]]) -> EffectiveConfig:
     )
 
 
-def _devices(network: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _devices(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Adapters that Talos sets up, and their VLANs."""
-    for device in network.get("interfaces") or ():
-        if device and not device.get("ignore"):
+    for _, device in each(config, "machine.network.interfaces[]"):
+        if not device.get("ignore"):
             yield device
-            yield from (vlan for vlan in device.get("vlans") or () if vlan)
+            yield from (vlan for _, vlan in each(device, "vlans[]"))
 
 
 def _addresses(device: Mapping[str, Any]) -> Iterator[str]:
