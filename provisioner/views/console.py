@@ -124,12 +124,18 @@ def wrap(text: str, width: int) -> list[str]:
     return lines
 
 
+_JOINTS = "/\\:,;=&?-_"
+"""Behind one of these a long word is rather cut than within: addresses, paths and lists stay readable."""
+
+
 def _cut(word: str, width: int) -> tuple[str, str]:
     used = 0
     for index, letter in enumerate(word):
         used += cells(letter)
         if used > width and index:
-            return word[:index], word[index:]
+            joint = max(word.rfind(each, 0, index) for each in _JOINTS) + 1
+            at = joint if joint > index // 2 else index
+            return word[:at], word[at:]
     return word, ""
 
 
@@ -208,6 +214,16 @@ class Console:
         if any(span.text.strip() for span in current):
             lines.append(_trimmed(current))
         return lines
+
+    def joined(self, parts: Sequence[Span], *, indent: int) -> list[Line]:
+        """The parts beside each other, four spaces between them, in as many lines as they need; no part is divided that fits a line."""
+        lines = [line(*parts[:1])]
+        for part in parts[1:]:
+            if 0 < self.width < lines[-1].cells + 4 + cells(part.text):
+                lines.append(line(" " * indent, part))
+            else:
+                lines[-1] = line(lines[-1], "    ", part)
+        return [wrapped for each in lines for wrapped in self.wrapped(each, indent=indent)]
 
     def labelled(self, label: str, texts: Sequence[str], *, column: int, style: Style = Style.PLAIN) -> Iterator[Line]:
         """A label, and beside it texts that wrap within their column."""

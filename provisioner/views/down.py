@@ -24,7 +24,6 @@ def render_down(plan: Plan, cluster: Cluster, *, console: Console) -> str:
 def _down(plan: Plan, cluster: Cluster, console: Console) -> Iterator[Line]:
     hosts = ", ".join(cluster.hosts)
     removed = [action for action in plan.actions if action.verb.changes]
-    kept = [action for action in plan.actions if action.verb is Verb.KEEP and not action.absent]
     if not removed:
         yield line(f"{cluster.name} on {hosts}: nothing of it is there.")
     else:
@@ -32,9 +31,7 @@ def _down(plan: Plan, cluster: Cluster, console: Console) -> Iterator[Line]:
             line(Span(f"On {hosts}, this removes what {cluster.name} made:", Style.STRONG)), indent=2
         )
         yield from _removals(removed, console)
-    if kept:
-        yield line("and keeps:" if removed else "Kept:")
-        yield from _listed([(_named(action), action.why) for action in kept], console)
+    yield from _keeps(plan, console, heading="and keeps:" if removed else "Kept:")
     for action in plan.refusals:
         yield from console.wrapped(
             line("  ", Span("refused  ", Style.BAD), f"{action.object}: {action.why}"), indent=11
@@ -43,6 +40,13 @@ def _down(plan: Plan, cluster: Cluster, console: Console) -> Iterator[Line]:
         yield from console.wrapped(
             line("Other VMs on the host are not touched. Data in the cluster is lost."), indent=0
         )
+
+
+def _keeps(plan: Plan, console: Console, *, heading: str) -> Iterator[Line]:
+    kept = [action for action in plan.actions if action.verb is Verb.KEEP and not action.absent]
+    if kept:
+        yield line(heading)
+        yield from _listed([(_named(action), action.why) for action in kept], console)
 
 
 def _removals(actions: Sequence[Action], console: Console) -> Iterator[Line]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
 
 from provisioner import faults
-from provisioner.errors import FailureReport, Finding
+from provisioner.errors import FailureReport, Finding, SourceLocation
+from provisioner.model.redaction import HIDDEN
 from provisioner.views.console import Console, Glyph, Line, Span, Style, line
 from provisioner.views.formatting import count
+from provisioner.views.machine_config import SECRET_KEYS
 
 _LABELS = 11
 """Columns of the labels' column."""
@@ -53,16 +59,21 @@ def _remedy(report: FailureReport) -> tuple[str, ...]:
 
 
 MOST_FINDINGS = 50
-"""Nobody mends more at once."""
+"""More are not corrected at once."""
+_LONGEST = 120
+"""Letters of a line of the file that are shown."""
 
 
 def render_findings(findings: Sequence[Finding], console: Console) -> Iterator[Line]:
-    """Each finding in two lines: where, then what is wrong there and what was expected. Of very many the first ones."""
+    """Each finding in three lines: where, the line of the file, what is wrong with it. Of very many the first ones."""
     for finding in findings[:MOST_FINDINGS]:
         warning = finding.severity == "warning"
         path = Span(f"   {finding.path}" if finding.path else "", Style.STRONG)
         where = line(str(finding.place), path)
         yield from console.wrapped(where, indent=4)
+        if source := _source(finding.place):
+            number = f"{finding.place.line:>5} | "
+            yield from console.wrapped(line(Span(number, Style.KEPT), source), indent=len(number))
         words = finding.problem
         if finding.did_you_mean:
             words += f"; did you mean {finding.did_you_mean}?"
@@ -72,6 +83,19 @@ def render_findings(findings: Sequence[Finding], console: Console) -> Iterator[L
         yield from console.wrapped(line("    ", sign, words), indent=4)
     if len(findings) > MOST_FINDINGS:
         yield line(f"... and {len(findings) - MOST_FINDINGS} more; --json lists all")
+
+
+_SECRET = re.compile(rf"^(\s*(?:- )?(?:{'|'.join(sorted(SECRET_KEYS))}): *).+")
+
+
+def _source(place: SourceLocation) -> str:
+    """The line of the user's file, without the value of a secret; empty where it cannot be read any more."""
+    try:
+        with Path(place.file).open(encoding="utf-8", errors="replace") as file:
+            text = next(islice(iter(partial(file.readline, _LONGEST), ""), place.line - 1, None), "")
+    except OSError:
+        return ""
+    return _SECRET.sub(rf"\g<1>{HIDDEN}", text.rstrip())
 
 
 def found(findings: Sequence[Finding]) -> str:

@@ -11,30 +11,31 @@ from provisioner.views.formatting import count, duration
 from provisioner.views.run_state import RunState, State
 
 
-def render_final(state: RunState, console: Console) -> list[Line]:
-    """Nothing while the run is still at work."""
-    if state.run is None or state.ended is None:
+def render_final(state: RunState, console: Console, *, brief: bool = False) -> list[Line]:
+    """Nothing while the run is still at work. `brief` leaves out the log and what one can type next."""
+    run, ended = state.run, state.ended
+    if run is None or ended is None:
         return []
-    return list(_final(state, state.run, state.ended, console))
-
-
-def _final(state: RunState, run: RunStarted, ended: RunEnded, console: Console) -> Iterator[Line]:
     took = duration(ended.elapsed_s, fine=True)
     if ended.outcome in ("ok", "unchanged"):
-        said = ended.summary or f"{run.cluster}: done"
-        text = said if ended.outcome == "unchanged" else f"{said}, in {took}"
-        left = line(" ", console.sign(Glyph.DONE, Style.GOOD), " ", Span(text, Style.STRONG))
-        log = f"log: {run.folder}" if run.folder else ""
-        yield from console.between(left, line(Span(log, Style.KEPT)), indent=console.glyph_cells + 2)
-        for remark in ended.left:
-            yield from console.wrapped(line(" " * (console.glyph_cells + 2), remark), indent=console.glyph_cells + 4)
-        commands = _next(state, run)
-        if commands:
-            yield BLANK
-            for command in commands:
-                yield line(" " * (console.glyph_cells + 2), command)
-        return
-    yield from _stopped(state, run, ended, console, took)
+        return list(_succeeded(state, run, ended, console, took, brief=brief))
+    return list(_stopped(state, run, ended, console, took))
+
+
+def _succeeded(
+    state: RunState, run: RunStarted, ended: RunEnded, console: Console, took: str, *, brief: bool
+) -> Iterator[Line]:
+    said = ended.summary or f"{run.cluster}: done"
+    text = said if ended.outcome == "unchanged" else f"{said}, in {took}"
+    left = line(" ", console.sign(Glyph.DONE, Style.GOOD), " ", Span(text, Style.STRONG))
+    log = f"log: {run.folder}" if run.folder and not brief else ""
+    yield from console.between(left, line(Span(log, Style.KEPT)), indent=console.glyph_cells + 2)
+    for remark in ended.left:
+        yield from console.wrapped(line(" " * (console.glyph_cells + 2), remark), indent=console.glyph_cells + 4)
+    commands = [] if brief else _next(state, run)
+    yield from ([BLANK] if commands else [])
+    for command in commands:
+        yield line(" " * (console.glyph_cells + 2), command)
 
 
 def _stopped(state: RunState, run: RunStarted, ended: RunEnded, console: Console, took: str) -> Iterator[Line]:

@@ -15,12 +15,11 @@ from typing import TextIO
 
 from provisioner.model.events import CallEnded, Event, FaultReported, RunEnded
 from provisioner.model.status import FinalObject
-from provisioner.views.console import BLANK, Console, Line, cells, fitting_width, line
+from provisioner.views.console import BLANK, Console, Line, Span, Style, cells, fitting_width, line
 from provisioner.views.error_panel import render_error_panel
 from provisioner.views.final import render_final
-from provisioner.views.plain import call_words
 from provisioner.views.run_state import RunState
-from provisioner.views.table import TableOptions, render_table
+from provisioner.views.table import TableOptions, call_words, render_table
 from provisioner.views.ticking import Ticker
 
 EVERY_S = 0.125
@@ -49,7 +48,7 @@ class LiveView:
         self._usual = usual
         self._monotonic = monotonic
         self._state = RunState()
-        self._heard = monotonic()
+        self._received = monotonic()
         self._painted_at = float("-inf")
         self._lines: list[str] = []
         """What stands on the terminal above the cursor."""
@@ -60,7 +59,7 @@ class LiveView:
 
     def emit(self, event: Event) -> None:
         self._state = self._state.apply(event)
-        self._heard = self._monotonic()
+        self._received = self._monotonic()
         match event:
             case FaultReported():
                 self._faults.append(event)
@@ -68,7 +67,7 @@ class LiveView:
                 self._finish()
                 return
             case CallEnded() if self._verbosity > 1:
-                self._above(self._console.wrapped(line(*call_words(event)), indent=4))
+                self._above(self._console.wrapped(line(Span(call_words(event), Style.KEPT)), indent=4))
             case _:
                 pass
         self.tick()
@@ -96,7 +95,7 @@ class LiveView:
         ended = self._state.ended
         good = ended is not None and ended.outcome in ("ok", "unchanged")
         stream = self._out if good else self._err
-        stream.write("\n" + self._console.render(render_final(self._state, self._console)))
+        stream.write("\n" + self._console.render(render_final(self._state, self._console, brief=self._verbosity < 0)))
         stream.flush()
 
     def _write_faults(self) -> None:
@@ -108,7 +107,7 @@ class LiveView:
 
     def _now_s(self) -> float:
         """That of the last event, and what has passed since."""
-        return self._state.at_s + (self._monotonic() - self._heard)
+        return self._state.at_s + (self._monotonic() - self._received)
 
     def _paint(self, height: int | None = None) -> None:
         self._painted_at = self._monotonic()

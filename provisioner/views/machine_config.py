@@ -10,7 +10,7 @@ from provisioner.model.redaction import HIDDEN
 if TYPE_CHECKING:
     import yaml
 
-_SECRET_KEYS = frozenset(
+SECRET_KEYS = frozenset(
     {
         "token",
         "key",
@@ -45,7 +45,7 @@ def _secret_spans(node: yaml.Node) -> Iterator[tuple[int, int]]:
     pairs = node.value if isinstance(node.value, list) else []
     for item in pairs:
         key, value = item if isinstance(item, tuple) else (None, item)
-        if key is not None and key.value in _SECRET_KEYS and isinstance(value.value, str):
+        if key is not None and key.value in SECRET_KEYS and isinstance(value.value, str):
             if value.value:
                 yield value.start_mark.index, value.end_mark.index
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
@@ -146,34 +147,39 @@ def _right(action: Action, cluster: Cluster, usual: Mapping[str, float]) -> str:
 
 
 def _foot(plan: Plan, cluster: Cluster, console: Console, usual: Mapping[str, float]) -> Iterator[Line]:
+    yield from _differences(plan, console)
+    if plan.refusals:
+        said = f"{count(len(plan.refusals), 'refusal')}: up would change nothing until that is fixed."
+        yield from console.wrapped(line(Span(said, Style.BAD)), indent=0)
+        return
+    if plan.changes:
+        kept = sum(all(action.verb is Verb.KEEP for action in plan.of(step)) for step in plan.steps if plan.of(step))
+        verbs = counted(Counter(action.verb for action in plan.changes))
+        done = f"To do: {verbs}; {len(plan.destroys)} destroyed; {count(kept, 'step')} kept."
+        guess = f"about {about(usual[RUN])}" if RUN in usual else ""
+        yield from console.between(line(done), line(Span(guess, Style.KEPT)), indent=2)
+    else:
+        yield from console.wrapped(line(_nothing(plan)), indent=2)
+    if plan.uncompared:
+        yield from console.wrapped(line(Span(_UNCOMPARED, Style.KEPT)), indent=2)
+    if plan.changes:
+        yield line(f"Next: provision up {cluster.name}")
+
+
+def _nothing(plan: Plan) -> str:
+    """Why there is nothing to change."""
+    waits = dict.fromkeys(STEP[action.step].title for action in plan.actions if action.verb is Verb.WAIT)
+    if waits:
+        return f"Nothing to change; up would wait for {listed(list(waits))}."
+    if plan.differences:
+        return f"Nothing that up would do; {count(len(plan.differences), 'difference')} from the file."
+    return _WHOLE
+
+
+def _differences(plan: Plan, console: Console) -> Iterator[Line]:
     for names, each in plan.told_differences:
         said = f"differs: {listed(names)}: {each.words}"
         yield from console.wrapped(line(Span("! ", Style.SLOW), said), indent=4)
         yield from console.wrapped(
             line("    ", Span(f"up does not change it: {each.next_steps}", Style.KEPT)), indent=6
         )
-    if plan.refusals:
-        said = f"{count(len(plan.refusals), 'refusal')}: up would change nothing until that is fixed."
-        yield from console.wrapped(line(Span(said, Style.BAD)), indent=0)
-        return
-    if not plan.changes:
-        waits = [STEP[action.step].title for action in plan.actions if action.verb is Verb.WAIT]
-        if waits:
-            said = f"Nothing to change; up would wait for {listed(list(dict.fromkeys(waits)))}."
-        else:
-            count_ = count(len(plan.differences), "difference")
-            said = f"Nothing that up would do; {count_} from the file." if plan.differences else _WHOLE
-        yield from console.wrapped(line(said), indent=2)
-        if plan.uncompared:
-            yield from console.wrapped(line(Span(_UNCOMPARED, Style.KEPT)), indent=2)
-        return
-    verbs: dict[str, int] = {}
-    for action in plan.changes:
-        verbs[action.verb] = verbs.get(action.verb, 0) + 1
-    kept = sum(all(action.verb is Verb.KEEP for action in plan.of(step)) for step in plan.steps if plan.of(step))
-    done = f"To do: {counted(verbs)}; {len(plan.destroys)} destroyed; {count(kept, 'step')} kept."
-    guess = f"about {about(usual[RUN])}" if RUN in usual else ""
-    yield from console.between(line(done), line(Span(guess, Style.KEPT)), indent=2)
-    if plan.uncompared:
-        yield from console.wrapped(line(Span(_UNCOMPARED, Style.KEPT)), indent=2)
-    yield line(f"Next: provision up {cluster.name}")

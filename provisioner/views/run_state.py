@@ -132,8 +132,8 @@ class RunState:
     warnings: tuple[str, ...] = ()
     stopping: str = ""
     """What is said after the first Ctrl-C."""
-    news: str = ""
-    """The last announcement that belongs to no step."""
+    news: tuple[float, str] = (0.0, "")
+    """The last announcement that belongs to no step, and when it was made."""
     faults: tuple[FaultReported, ...] = ()
     calls: int = 0
 
@@ -183,6 +183,10 @@ class RunState:
             case _:
                 return state
 
+    def planned(self, step: StepId) -> int:
+        """How many actions the plan has for that step."""
+        return sum(action["step"] == step for action in self.plan.actions) if self.plan else 0
+
     def kept(self, step: StepId) -> tuple[tuple[str, str], ...]:
         """What the plan keeps in that step, each with its reason."""
         actions = self.plan.actions if self.plan else ()
@@ -202,7 +206,7 @@ class RunState:
             return replace(self, warnings=(*self.warnings, note.message))
         if note.step is not None:
             return self._with_row(replace(self.steps[note.step], note=note.message))
-        return replace(self, news=note.message)
+        return replace(self, news=(note.at_s, note.message))
 
     def _step_started(self, event: StepStarted) -> RunState:
         lanes = {name: Lane(name=name) for name in event.machines}

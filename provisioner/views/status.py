@@ -109,11 +109,4 @@ def _foot(report: StatusReport, console: Console) -> Iterator[Line]:
     isos = f"ISO in {listed(report.isos_mounted)}" if report.isos_mounted else "no ISO mounted"
     configs = "configs not compared" if report.uncompared else ""
     parts = [etcd, report.switch, "" if report.host_unread else isos, report.access, configs]
-    current = ""
-    for part in (part for part in parts if part):
-        joined = f"{current}    {part}" if current else part
-        if current and console.width > 0 and cells(joined) > console.width:
-            yield line(current)
-            joined = part
-        current = joined
-    yield from console.wrapped(line(current), indent=2)
+    yield from console.joined([Span(part) for part in parts if part], indent=0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from provisioner.model.events import RunStarted
+from provisioner.model.events import CallEnded, RunStarted
 from provisioner.model.steps import STEP
 from provisioner.views.console import BLANK, Console, Glyph, Line, Span, Style, cells, line, pad
-from provisioner.views.formatting import about, duration, lab_words
+from provisioner.views.formatting import about, count, duration, lab_words
 from provisioner.views.run_state import Lane, RunState, State, StepRow, Wait
 
 RUN = "run"
@@ -20,6 +20,15 @@ _NO_TIME_S = 0.05
 """What a step that keeps everything may take without a word about it."""
 _SLOW = 2.0
 """Beyond this many times the usual time a wait turns yellow."""
+
+_LEFT_OUT: Sequence[tuple[State, ...]] = (
+    (),
+    (State.AHEAD,),
+    (State.AHEAD, State.DONE, State.KEPT, State.STOPPED),
+)
+"""Which rows low terminals do without, the first that is enough."""
+_NEWS_S = 10.0
+"""How long an announcement that belongs to no step stays."""
 
 _SIGNS: Mapping[State, tuple[Glyph, Style]] = {
     State.AHEAD: (Glyph.NONE, Style.PLAIN),
@@ -46,45 +55,47 @@ class TableOptions:
 
 def render_table(state: RunState, console: Console, options: TableOptions) -> list[Line]:
     """The whole picture, from the headline to the line at the foot."""
-    rows = [(row, list(_step(state, row, console, options))) for row in state.rows]
+    rows = [(row.state, list(_step(state, row, console, options))) for row in state.rows]
     head = [*headline(state.run, console), BLANK]
     foot = list(_foot(state, console, options))
-    if options.height and len(head) + sum(len(lines) for _, lines in rows) + len(foot) > options.height - 1:
-        rows = [(row, lines) for row, lines in rows if row.state is not State.AHEAD]
-    if options.height and len(head) + sum(len(lines) for _, lines in rows) + len(foot) > options.height - 1:
-        rows = [(row, lines) for row, lines in rows if row.state in (State.WORKING, State.FAILED)]
-    body = [each for _, lines in rows for each in lines]
-    whole = [*head, *body, *foot]
-    return whole[: options.height - 1] if options.height else whole
+    whole: list[Line] = []
+    for left_out in _LEFT_OUT:
+        body = [each for row_state, lines in rows if row_state not in left_out for each in lines]
+        whole = [*head, *body, *foot]
+        if not options.height or len(whole) < options.height:
+            return whole
+    return whole[: options.height - 1]
 
 
 def headline(run: RunStarted | None, console: Console) -> list[Line]:
     """`home on hv01.lan    Talos v1.11.5    Kubernetes v1.34.1    run 142`, and the lab's speed."""
     if run is None:
         return []
-    parts = [Span(f"{run.cluster} on {run.host}", Style.STRONG)]
-    versions = {"Talos": run.versions.get("talos"), "Kubernetes": run.versions.get("kubernetes")}
-    parts += [Span(f"{name} {version}") for name, version in versions.items() if version]
-    parts.append(Span(f"run {run.run}"))
+    titles = [Span(title) for title in run_titles(run)]
     if run.lab:
-        parts.append(Span(lab_words(run.speed), Style.WORK))
-    lines: list[Line] = []
-    current = line(parts[0])
-    for part in parts[1:]:
-        if console.width > 0 and current.cells + 4 + cells(part.text) > console.width:
-            lines.append(current)
-            current = line("    ", part)
-        else:
-            current = line(current, "    ", part)
-    return [wrapped for each in [*lines, current] for wrapped in console.wrapped(each, indent=4)]
+        titles[-1] = Span(titles[-1].text, Style.WORK)
+    return console.joined([Span(f"{run.cluster} on {run.host}", Style.STRONG), *titles], indent=4)
+
+
+def run_titles(run: RunStarted) -> list[str]:
+    """`Talos v1.11.5`, `Kubernetes v1.34.1`, `run 142`, and at last whether it is a lab."""
+    versions = {"Talos": run.versions.get("talos"), "Kubernetes": run.versions.get("kubernetes")}
+    titles = [f"{name} {version}" for name, version in versions.items() if version]
+    return [*titles, f"run {run.run}", *([lab_words(run.speed)] if run.lab else [])]
+
+
+def call_words(event: CallEnded) -> str:
+    """A call to a host, for `-vv`."""
+    names = ", ".join(event.functions)
+    requests = count(event.requests, "request")
+    return f"call {event.host}: {names}: {event.outcome}, {requests}, {duration(event.elapsed_s, fine=True)}"
 
 
 def step_left(row: StepRow, console: Console) -> Line:
     """Sign, number and title of a row."""
     glyph, style = _SIGNS[row.state]
     dim = Style.KEPT if row.state is State.AHEAD else Style.PLAIN
-    title = pad(row.title, _TITLE)
-    return line(" ", console.sign(glyph, style), f" {row.number:2d} ", Span(title, dim))
+    return line(" ", console.sign(glyph, style), f" {row.number:2d} ", Span(pad(row.title, _TITLE), dim))
 
 
 def _step(state: RunState, row: StepRow, console: Console, options: TableOptions) -> Iterator[Line]:
@@ -184,9 +195,10 @@ def _foot(state: RunState, console: Console, options: TableOptions) -> Iterator[
         )
     if state.ended is not None:
         return
-    if state.news:
+    told_at_s, news = state.news
+    if news and options.now_s - told_at_s < _NEWS_S:
         yield from console.wrapped(
-            line(" ", console.sign(Glyph.WAITING, Style.WORK), " ", state.news), indent=console.glyph_cells + 2
+            line(" ", console.sign(Glyph.WAITING, Style.WORK), " ", news), indent=console.glyph_cells + 2
         )
     yield BLANK
     spent = duration(max(0.0, options.now_s))

@@ -92,8 +92,29 @@ def test_check_of_a_bad_file(clusters: Path) -> None:
     assert "P-FILE-FINDINGS   7 findings in clusters/bad.yaml" in done.stdout
     assert "clusters/bad.yaml:7:15   machines[0].rol" in done.stdout
     assert "unknown field; did you mean role?" in done.stdout
+    source = (clusters / "bad.yaml").read_text().splitlines()[6]
+    assert f"    7 | {source}\n" in done.stdout, "the line itself stands below its place"
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert done.stdout.rstrip().endswith("exit 3")
+
+
+def test_the_line_that_is_shown_keeps_its_secret(clusters: Path) -> None:
+    (clusters / "secret.yaml").write_text(
+        "version: 1\nhost: {address: hv01.lan, user: u}\npatches:\n  all:\n    - machine:\n        token: [sesame-open]\n"
+    )
+    done = run("check", "secret")
+    assert done.exit_code == 3
+    assert "6 |         token: «secret»" in done.stdout
+    assert "sesame" not in done.stdout
+
+
+def test_without_a_name_the_only_file_is_taken(clusters: Path) -> None:
+    assert isinstance(run("check").exception, Fault)
+    for name in ("even", "bad"):
+        (clusters / f"{name}.yaml").unlink()
+    for command in ("check", "show"):
+        done = run(command)
+        assert (done.exit_code, "home" in done.stdout) == (0, True)
 
 
 def test_check_as_json(clusters: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from provisioner.model.events import (
 )
 from provisioner.model.plan import Action, Plan, Verb
 from provisioner.model.status import FinalObject, MachineStatus, StatusReport
-from provisioner.model.steps import StepId
+from provisioner.model.steps import STEP, StepId
 from provisioner.model.work import RemoveFolder, RemoveVm
 from provisioner.views import make_view
 from provisioner.views.console import NARROWEST, Console, cells
@@ -37,11 +38,12 @@ from provisioner.views.down import render_down
 from provisioner.views.error_panel import render_error_panel
 from provisioner.views.explain import render_explain, render_fault_list
 from provisioner.views.live import LiveView
-from provisioner.views.plain import PlainView
+from provisioner.views.plain import REPEAT_S, PlainView
 from provisioner.views.plan import render_plan
 from provisioner.views.run_state import RunState, fold
 from provisioner.views.status import render_status
 from provisioner.views.table import TableOptions, done_of, render_table
+from tests.docs import recording
 from tests.unit.views.streams import DOWN_STEPS, MACHINES, SECRETS, STREAMS, UP_STEPS, USUAL, cluster, fresh_plan
 
 WIDTHS = (80, 100, 140)
@@ -301,7 +303,55 @@ def test_every_wait_shows_its_bound_and_reason(name: str) -> None:
         shown = console.render(render_table(picture, console, TableOptions(now_s=picture.at_s)))
         assert event.reason in shown
         assert "of at most" in shown
-        assert event.reason in plain(events[: index + 1], width=140) or event.reason[0].isdigit()
+        assert event.reason in said_again(events[: index + 1])
+
+
+def said_again(events: Sequence[Event]) -> str:
+    """What plain lines say of a run that has been silent for a minute."""
+    both, moving = io.StringIO(), Time()
+    view = PlainView(console=Console(width=0), verbosity=0, out=both, err=both, monotonic=moving)
+    for event in events:
+        view.emit(event)
+    before = both.tell()
+    moving.now += REPEAT_S
+    view.tick()
+    return both.getvalue()[before:]
+
+
+def test_a_first_up_is_few_plain_lines() -> None:
+    """Of four machines, from the first line to the commands at the end: one event a line, none that tells no time, each short waits unsaid."""
+    lines = plain(recording.read(recording.GOOD), width=0).splitlines()
+    assert len(lines) <= 45
+    assert [line for line in lines if line.endswith(", 0 s") or "; 0 s of" in line] == []
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines[:-4]), "no line is continued"
+    assert {STEP[step].title for step in UP_STEPS} <= {
+        match[1] for line in lines if (match := re.search(r"\] (.*?): ", line))
+    }
+
+
+def test_the_waits_of_a_step_are_told_now_and_then() -> None:
+    def progressed(machine: str, elapsed_s: float) -> WaitProgressed:
+        return WaitProgressed(
+            t=datetime(2026, 5, 23, tzinfo=UTC),
+            at_s=elapsed_s,
+            step=StepId.MAINTENANCE,
+            what="maintenance",
+            reason=f"no address {'x' * int(elapsed_s)}",
+            elapsed_s=elapsed_s,
+            bound_s=300,
+            tries=1,
+            machine=machine,
+        )
+
+    both = io.StringIO()
+    view = PlainView(console=Console(width=0), verbosity=0, out=both, err=both)
+    view.emit(STREAMS["good"]()[0])
+    told = []
+    for second in range(40):
+        before = both.tell()
+        view.emit(progressed("home-cp-1" if second % 2 else "home-worker-1", float(second)))
+        told += [second] if both.tell() > before else []
+    assert told == [3, 18, 33]
 
 
 @pytest.mark.parametrize("name", STREAMS)
