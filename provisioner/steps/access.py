@@ -68,15 +68,8 @@ def _remark(name: str, found: ContextFacts) -> str:
 
 async def apply(action: Action, run: Run) -> str:
     files = _Files(run)
-    try:
-        met = await run.wait(
-            files.probe,
-            step=StepId.ACCESS,
-            what=action.object,
-            why="one call through each file",
-            every_s=1.0,
-        )
-    except TimedOut as late:
+
+    async def late(late: TimedOut) -> Fault:
         fault = Fault(
             "P-KUBE-ACCESS",
             f"the files for clients of {run.cluster.name} do not work",
@@ -84,7 +77,10 @@ async def apply(action: Action, run: Run) -> str:
             seen=(late.reason,),
             see_also=(f"the files lie in {run.ports.store.folder}",),
         )
-        raise await unless_host_lost(run, fault) from late
+        return await unless_host_lost(run, fault)
+
+    why = "one call through each file"
+    met = await run.wait(files.probe, step=StepId.ACCESS, what=action.object, why=why, every_s=1.0, late=late)
     return met.seen
 
 

@@ -58,16 +58,8 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
 async def apply(action: Action, run: Run) -> str:
     """Looks at the member list first: a run that was killed may have bootstrapped already."""
     bootstrap = _Bootstrap(run, action.machine)
-    try:
-        met = await run.wait(
-            bootstrap.probe,
-            step=StepId.BOOTSTRAP,
-            what="etcd",
-            why="etcd starts as a cluster of one",
-            machine=action.machine,
-            every_s=1.0,
-        )
-    except TimedOut as late:
+
+    async def late(late: TimedOut) -> Fault:
         fault = Fault(
             "P-ETCD-STUCK",
             f"etcd did not start on {action.machine}",
@@ -77,7 +69,17 @@ async def apply(action: Action, run: Run) -> str:
             next_steps=bootstrap.way_out(),
             machine=action.machine,
         )
-        raise await unless_host_lost(run, fault) from late
+        return await unless_host_lost(run, fault)
+
+    met = await run.wait(
+        bootstrap.probe,
+        step=StepId.BOOTSTRAP,
+        what="etcd",
+        why="etcd starts as a cluster of one",
+        machine=action.machine,
+        every_s=1.0,
+        late=late,
+    )
     run.remember_bootstrap()
     run.etcd_runs = True
     return met.seen

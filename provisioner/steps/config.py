@@ -59,15 +59,8 @@ async def apply(action: Action, run: Run) -> str:
     run.ports.store.write_machine_config(machine.name, config)
     run.remember_endpoint(endpoint)
     delivery = _Delivery(run, machine, config)
-    try:
-        met = await run.wait(
-            delivery.probe,
-            step=StepId.CONFIG,
-            what="config accepted",
-            why="dry run, then the config itself",
-            machine=machine.name,
-        )
-    except TimedOut as late:
+
+    async def late(late: TimedOut) -> Fault:
         fault = Fault(
             "P-CONFIG-LOSTANSWER",
             f"whether {machine.name} took its config cannot be told"
@@ -77,7 +70,16 @@ async def apply(action: Action, run: Run) -> str:
             seen=(late.reason,),
             machine=machine.name,
         )
-        raise await unless_host_lost(run, fault) from late
+        return await unless_host_lost(run, fault)
+
+    met = await run.wait(
+        delivery.probe,
+        step=StepId.CONFIG,
+        what="config accepted",
+        why="dry run, then the config itself",
+        machine=machine.name,
+        late=late,
+    )
     return met.seen
 
 
@@ -89,26 +91,23 @@ async def _endpoint(run: Run, machine: MachineSpec) -> str:
         url = run.endpoint()
         return Ready(url, url) if url else Pending(f"the address of {first} is not known yet")
 
-    try:
-        bound = STEP[StepId.MAINTENANCE].bound_s
-        met = await run.wait(
-            probe,
-            step=StepId.CONFIG,
-            what="endpoint known",
-            why=f"it is the address of {first}",
-            machine=machine.name,
-            bound_s=bound,
-            every_s=5.0,
-            wake=run.learned,
-        )
-    except TimedOut as late:
-        raise Fault(
+    met = await run.wait(
+        probe,
+        step=StepId.CONFIG,
+        what="endpoint known",
+        why=f"it is the address of {first}",
+        machine=machine.name,
+        bound_s=STEP[StepId.MAINTENANCE].bound_s,
+        every_s=5.0,
+        wake=run.learned,
+        late=lambda late: Fault(
             "P-BOOT-NOMAINT",
             f"{machine.name} waits for the address of {first}, which did not come",
             expected=f"{first} in maintenance within {late.bound}",
             seen=(late.reason,),
             machine=machine.name,
-        ) from late
+        ),
+    )
     return met.value
 
 

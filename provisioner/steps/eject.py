@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.errors import Dropped, Fault, TransportError, Unreachable
+from provisioner.errors import Fault
 from provisioner.model.cluster import Cluster
 from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import EjectIso
 from provisioner.steps.actions import for_machine
-from provisioner.steps.host_faults import fault_of
+from provisioner.steps.host_faults import on_host
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
-from provisioner.steps.waiting import Pending, Ready, TimedOut
+from provisioner.steps.waiting import Pending, Ready
 
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
@@ -34,33 +34,26 @@ async def apply(action: Action, run: Run) -> str:
     host, vm = run.host_of(machine), run.vm_of(machine.name)
 
     async def probe() -> Ready[VmFacts] | Pending:
-        try:
-            after = await host.dismount_iso(vm.id)
-        except (Dropped, Unreachable) as gone:
-            return Pending(f"{machine.host} is away ({gone})")
-        except TransportError as error:
-            raise fault_of(error, host=machine.host, machine=machine.name) from error
+        after = await host.dismount_iso(vm.id)
         if after.iso:
             return Pending(f"the drive still holds {after.iso}")
         return Ready(after, f"drive read back empty, runs from {facts.system_disk}")
 
-    try:
-        met = await run.wait(
-            probe,
-            step=StepId.EJECT,
-            what="drive empty",
-            why="the host empties the drive",
-            machine=machine.name,
-            every_s=2.0,
-        )
-    except TimedOut as late:
-        raise Fault(
+    met = await run.wait(
+        on_host(probe, host=machine.host, machine=machine.name),
+        step=StepId.EJECT,
+        what="drive empty",
+        why="the host empties the drive",
+        machine=machine.name,
+        every_s=2.0,
+        late=lambda late: Fault(
             "P-HOST-LOST",
             f"the ISO of {machine.name} could not be ejected",
             expected=f"an empty drive within {late.bound}",
             seen=(late.reason,),
             next_steps=(f"provision up {run.cluster.name}, before the machine is restarted",),
             machine=machine.name,
-        ) from late
+        ),
+    )
     run.vms[machine.name] = met.value
     return met.seen

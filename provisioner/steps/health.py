@@ -212,17 +212,8 @@ def _nodes_words(picture: Picture) -> str:
 
 async def apply(_action: Action, run: Run) -> str:
     watch = _Watch(run)
-    try:
-        async with watch.watching():
-            met = await run.wait(
-                watch.probe,
-                step=StepId.HEALTH,
-                what="healthy",
-                why="etcd, machines, nodes and system pods",
-                every_s=2.0,
-                wake=watch.bell,
-            )
-    except TimedOut as late:
+
+    async def late(late: TimedOut) -> Fault:
         fault = Fault(
             "P-KUBE-NOTREADY",
             f"{run.cluster.name} did not become healthy",
@@ -230,7 +221,18 @@ async def apply(_action: Action, run: Run) -> str:
             seen=tuple(str(each) for each in watch.unmet) or (late.reason,),
             next_steps=(f"provision up {run.cluster.name} --wait-scale 2", f"provision status {run.cluster.name}"),
         )
-        raise await unless_host_lost(run, _moved(run) or fault) from late
+        return await unless_host_lost(run, _moved(run) or fault)
+
+    async with watch.watching():
+        met = await run.wait(
+            watch.probe,
+            step=StepId.HEALTH,
+            what="healthy",
+            why="etcd, machines, nodes and system pods",
+            every_s=2.0,
+            wake=watch.bell,
+            late=late,
+        )
     return met.seen
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from provisioner.errors import (
+    Dropped,
     Fault,
     HostRefused,
     Malformed,
@@ -12,9 +13,11 @@ from provisioner.errors import (
     NotTrusted,
     Rejected,
     TransportError,
+    Unreachable,
 )
 from provisioner.model.facts import HostFacts
 from provisioner.ports import HyperVUnavailable
+from provisioner.steps.waiting import Pending, Probe, Ready, T
 
 _BY_ID: dict[str, tuple[str, str]] = {
     "NotAdministrator": ("P-HOST-RIGHTS", "membership in the host's Administrators"),
@@ -204,3 +207,17 @@ def _refused(refusal: HostRefused, host: str, machine: str) -> Fault:
         next_steps=_way_out(refusal, too_many=too_many),
         machine=machine,
     )
+
+
+def on_host(probe: Probe[T], *, host: str, machine: str = "") -> Probe[T]:
+    """A probe that talks with a host: one that is away is waited for, whatever else the talk ends in is a Fault."""
+
+    async def guarded() -> Ready[T] | Pending:
+        try:
+            return await probe()
+        except (Dropped, Unreachable) as gone:
+            return Pending(f"{host} is away ({gone})")
+        except TransportError as error:
+            raise fault_of(error, host=host, machine=machine) from error
+
+    return guarded

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
+from provisioner.errors import Fault, HostRefused, TransportError
 from provisioner.model.cluster import Cluster
 from provisioner.model.facts import HostState, ImageFacts, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import FetchImage, VerifyImage
 from provisioner.ports import Progress
-from provisioner.steps.host_faults import fault_of
+from provisioner.steps.host_faults import on_host
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
-from provisioner.steps.waiting import Pending, Ready, TimedOut
+from provisioner.steps.waiting import Pending, Ready
 
 MIB = 1024**2
 
@@ -125,31 +125,27 @@ async def apply(action: Action, run: Run) -> str:
                     path=path,
                     progress=progress,
                 )
-        except (Dropped, Unreachable) as gone:
-            return Pending(f"{action.host} is away ({gone})")
-        except TransportError as error:
+        except HostRefused as error:
             failed.append(error)
-            if not isinstance(error, HostRefused) or error.id != "ImageDownload" or len(failed) == DOWNLOAD_TRIES:
-                raise fault_of(error, host=action.host) from error
+            if error.id != "ImageDownload" or len(failed) == DOWNLOAD_TRIES:
+                raise
             return Pending(f"{error.message} Trying again, {DOWNLOAD_TRIES - len(failed)} tries left")
         return Ready(found, f"{found.size_bytes // MIB} MiB, SHA-256 {found.sha256[:12]}")
 
-    try:
-        met = await run.wait(
-            probe,
-            step=StepId.IMAGE,
-            what=image.file_name,
-            why="the host downloads the ISO itself and checks it",
-            every_s=5.0,
-            news=lambda: latest[0],
-        )
-    except TimedOut as late:
-        raise Fault(
+    met = await run.wait(
+        on_host(probe, host=action.host),
+        step=StepId.IMAGE,
+        what=image.file_name,
+        why="the host downloads the ISO itself and checks it",
+        every_s=5.0,
+        news=lambda: latest[0],
+        late=lambda late: Fault(
             "P-ISO-DOWNLOAD",
             f"the ISO did not arrive on {action.host}",
             expected=f"{image.file_name} within {late.bound}",
             seen=tuple(dict.fromkeys(filter(None, (late.reason, latest[0])))),
-        ) from late
+        ),
+    )
     if pinned and met.value.sha256 != pinned:
         raise _other_iso(path, action.host, pinned, met.value.sha256)
     if not pinned and not image.sha256_url:

@@ -14,7 +14,7 @@ from provisioner.steps.actions import for_machine
 from provisioner.steps.blame import ask_about, give_up_on_lost_host, vm_stopped
 from provisioner.steps.discovery import same_uuid
 from provisioner.steps.run_context import Run
-from provisioner.steps.waiting import Pending, Ready, TimedOut
+from provisioner.steps.waiting import Pending, Ready
 
 BACK_S = 180.0
 """A machine that stands in maintenance this long after it took its config has lost it: nothing will change by waiting."""
@@ -60,9 +60,8 @@ async def apply(action: Action, run: Run) -> str:
             machine=machine.name,
             every_s=1.0,
             wake=run.learned,
+            late=lambda late: watcher.fault(late.reason, within=f", within {late.bound}"),
         )
-    except TimedOut as late:
-        raise await watcher.fault(late.reason, within=f", within {late.bound}") from late
     finally:
         finder.enough(machine.mac)
     run.learn(machine.name, met.value)

@@ -78,9 +78,8 @@ async def apply(action: Action, run: Run) -> str:
             machine=machine.name,
             bound_s=search.bound_s,
             wake=run.learned,
+            late=search.fault,
         )
-    except TimedOut as late:
-        raise await search.fault(late) from late
     finally:
         finder.enough(machine.mac)
     facts = met.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
+from provisioner.errors import Fault, HostRefused
 from provisioner.model import ownership
 from provisioner.model.plan import Action
 from provisioner.model.steps import StepId
@@ -18,10 +18,10 @@ from provisioner.model.work import (
     RemoveSwitch,
     RemoveVm,
 )
-from provisioner.steps.host_faults import fault_of
+from provisioner.steps.host_faults import on_host
 from provisioner.steps.host_reads import read_host
 from provisioner.steps.run_context import Run
-from provisioner.steps.waiting import Pending, Probe, Ready, TimedOut
+from provisioner.steps.waiting import Pending, Probe, Ready
 
 
 async def apply(action: Action, run: Run) -> str:
@@ -68,18 +68,16 @@ class _SwitchRemoval:
         self.begun = False
 
     async def probe(self) -> Ready[None] | Pending:
-        name, host = self.action.object, self.action.host
+        name = self.action.object
         try:
             if not self.begun:
                 await self.host.remove_switch(name=name, cluster_id=self.work.cluster_id)
                 self.begun = True
             switch = await self.host.find_switch(name)
-        except (Dropped, Unreachable) as gone:
-            return Pending(f"{host} is away ({gone}); its link comes back by itself")
-        except TransportError as error:
-            if isinstance(error, HostRefused) and error.id == "SwitchJobRunning":
+        except HostRefused as error:
+            if error.id == "SwitchJobRunning":
                 return Pending("a job on the host is at work on the switch")
-            raise fault_of(error, host=host) from error
+            raise
         if switch.job is not None and (switch.job.kind, switch.job.state) == ("Remove", "Failed"):
             raise Fault(
                 "P-SWITCH-FAILED",
@@ -114,36 +112,28 @@ async def _ask(action: Action, run: Run, call: Callable[[], Awaitable[object]], 
     """Does an idempotent call until it was answered."""
 
     async def probe() -> Ready[None] | Pending:
-        try:
-            await call()
-        except (Dropped, Unreachable) as gone:
-            return Pending(f"{action.host} is away ({gone})")
-        except TransportError as error:
-            machine = action.object if action.step is StepId.REMOVE else ""
-            raise fault_of(error, host=action.host, machine=machine) from error
+        await call()
         return Ready(None, "done")
 
     await _until_gone(probe, action, run, bound_s)
 
 
 async def _until_gone(probe: Probe[None], action: Action, run: Run, bound_s: float, every_s: float = 2.0) -> str:
-    try:
-        met = await run.wait(
-            probe,
-            step=action.step,
-            what=f"{action.object} removed",
-            why="the host removes it",
-            machine=action.machine or None,
-            bound_s=bound_s,
-            every_s=every_s,
-        )
-    except TimedOut as late:
-        raise Fault(
+    met = await run.wait(
+        on_host(probe, host=action.host, machine=action.object if action.step is StepId.REMOVE else ""),
+        step=action.step,
+        what=f"{action.object} removed",
+        why="the host removes it",
+        machine=action.machine or None,
+        bound_s=bound_s,
+        every_s=every_s,
+        late=lambda late: Fault(
             "P-HOST-LOST",
             f"{action.object} could not be removed from {action.host}",
             expected=f"an answer within {late.bound}",
             seen=(late.reason,),
-        ) from late
+        ),
+    )
     return met.seen
 
 

@@ -19,7 +19,7 @@ from provisioner.model.options import RunOptions
 from provisioner.model.steps import STEP, StepId
 from provisioner.ports import Bundle, Host, Ports, TalosAccess
 from provisioner.steps.discovery import AddressDiscovery
-from provisioner.steps.waiting import Probe, Ready, T, Waiter
+from provisioner.steps.waiting import Probe, Ready, T, TimedOut, Waiter
 
 
 @dataclass(kw_only=True)
@@ -112,19 +112,26 @@ class Run:
         every_s: float = 0.5,
         wake: asyncio.Event | None = None,
         news: Callable[[], str] = str,
+        late: Callable[[TimedOut], Fault | Awaitable[Fault]],
     ) -> Ready[T]:
-        """A wait of that step, bounded by the step table unless a bound is given. See `Waiter.until`."""
-        return await self.waiter.until(
-            probe,
-            step=step,
-            what=what,
-            why=why,
-            machine=machine,
-            bound_s=STEP[step].bound_s if bound_s is None else bound_s,
-            every_s=every_s,
-            wake=wake,
-            news=news,
-        )
+        """A wait of that step, bounded as the step is unless a bound is given; `late` tells what it means when that is reached. See
+        `Waiter.until`. Raises that Fault, Interrupted, and what the probe raises.
+        """
+        try:
+            return await self.waiter.until(
+                probe,
+                step=step,
+                what=what,
+                why=why,
+                machine=machine,
+                bound_s=STEP[step].bound_s if bound_s is None else bound_s,
+                every_s=every_s,
+                wake=wake,
+                news=news,
+            )
+        except TimedOut as reached:
+            fault = late(reached)
+            raise (fault if isinstance(fault, Fault) else await fault) from reached
 
     # -- hints for the next run, never proof
 

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
+from provisioner.errors import Dropped, Fault, HostRefused, Unreachable
 from provisioner.model.cluster import Cluster
 from provisioner.model.facts import AdapterFacts, HostState, Observed, SwitchFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import CreateSwitch
-from provisioner.steps.host_faults import fault_of
+from provisioner.steps.host_faults import on_host
 from provisioner.steps.run_context import Run
-from provisioner.steps.waiting import Pending, Ready, TimedOut
+from provisioner.steps.waiting import Pending, Ready
 
 WATCHDOG_S = 90
 """After this long without a default gateway and without word from us the host removes the switch again."""
@@ -140,16 +140,13 @@ async def apply(action: Action, run: Run) -> str:
     """Starts the detached job, lives through the outage, confirms, and reads back."""
     want = run.cluster.switch
     making = _Making(action, run)
-    try:
-        met = await run.wait(
-            making.probe,
-            step=StepId.SWITCH,
-            what=f"switch {want.name}",
-            why="the host rebinds its network adapter",
-            every_s=5.0,  # each look is a call over the link that is being rebuilt
-        )
-    except TimedOut as late:
-        raise Fault(
+    met = await run.wait(
+        on_host(making.probe, host=action.host),
+        step=StepId.SWITCH,
+        what=f"switch {want.name}",
+        why="the host rebinds its network adapter; its link comes back by itself",
+        every_s=5.0,  # each look is a call over the link that is being rebuilt
+        late=lambda late: Fault(
             "P-SWITCH-LINKLOST",
             f"{action.host} did not come back after the switch {want.name} was made",
             expected=f"the host reachable again within {late.bound}",
@@ -160,7 +157,8 @@ async def apply(action: Action, run: Run) -> str:
                 f"then: provision status {run.cluster.name}",
                 f'at its console, if it stays away: Remove-VMSwitch "{want.name}"',
             ),
-        ) from late
+        ),
+    )
     switch = met.value
     if switch.network_category == "Public":
         run.note(
@@ -191,12 +189,10 @@ class _Making:
             if switch.exists and job is not None and job.state == "Running":
                 switch = await self.host.confirm_switch(name=want.name, job_id=self.job_id or job.id)
                 job = switch.job
-        except (Dropped, Unreachable) as gone:
-            return Pending(f"{self.action.host} is away ({gone}); its link comes back by itself")
-        except TransportError as error:
-            if isinstance(error, HostRefused) and error.id == "SwitchJobNotFound":
+        except HostRefused as error:
+            if error.id == "SwitchJobNotFound":
                 return Pending("the host's job ended a moment ago")
-            raise fault_of(error, host=self.action.host) from error
+            raise
         if job is not None and job.state in ("Failed", "Undone"):
             raise _failed(self.action, self.run, switch)
         if switch.exists and (job is None or job.state == "Done"):

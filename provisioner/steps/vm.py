@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Container, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from provisioner.errors import Dropped, Fault, HostRefused, TransportError, Unreachable
+from provisioner.errors import Fault, HostRefused, TransportError
 from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import HostState, Observed, SecretsFacts, VmFacts
 from provisioner.model.naming import Mark, spaced_mac
@@ -18,7 +18,7 @@ from provisioner.ports import VmChange, VmRequest
 from provisioner.steps.actions import for_machine, refuse
 from provisioner.steps.copies import fault_of_copies
 from provisioner.steps.etcd_life import lost
-from provisioner.steps.host_faults import fault_of
+from provisioner.steps.host_faults import fault_of, on_host
 from provisioner.steps.left_disks import fault_of_left_disks, to_attach
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm_policy import GIB, differences, disk_of, start_delay_s, unchangeable
@@ -239,34 +239,38 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
             vm = await call()
         except HostRefused as refusal:
             if refusal.id != BUSY:
-                raise fault_of(refusal, host=machine.host, machine=machine.name) from refusal
+                raise
             busy = refusal.message
             return Pending(busy)
-        except (Dropped, Unreachable) as gone:
-            return Pending(f"{machine.host} is away ({gone})")
-        except TransportError as error:
-            raise fault_of(error, host=machine.host, machine=machine.name) from error
         return Ready(vm, f"{vm.state}, {vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB")
 
-    try:
-        met = await run.wait(probe, step=StepId.VM, what=what, why="Hyper-V does it", machine=machine.name, every_s=2.0)
-    except TimedOut as late:
+    def late(late: TimedOut) -> Fault:
         if busy:
-            raise Fault(
+            return Fault(
                 "P-VM-STUCK",
                 f"the VM of {machine.name} does not leave the state that it is in: {what} failed",
                 expected=f"a VM that Hyper-V can act on, within {late.bound}",
                 seen=(busy,),
                 next_steps=("look at the VM in Hyper-V Manager",),
                 machine=machine.name,
-            ) from late
-        raise Fault(
+            )
+        return Fault(
             "P-HOST-LOST",
             f"{machine.host} did not answer about {machine.name}",
             expected=f"an answer within {late.bound}",
             seen=(late.reason,),
             machine=machine.name,
-        ) from late
+        )
+
+    met = await run.wait(
+        on_host(probe, host=machine.host, machine=machine.name),
+        step=StepId.VM,
+        what=what,
+        why="Hyper-V does it",
+        machine=machine.name,
+        every_s=2.0,
+        late=late,
+    )
     run.vms[machine.name] = met.value
     return met.value
 
