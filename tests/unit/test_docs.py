@@ -190,3 +190,46 @@ def test_powershell_of_the_start_page_can_be_parsed(pwsh: str) -> None:
         check=True,
     )
     assert done.stdout.split() == ["parsed"]
+
+
+# --- the architecture ------------------------------------------------------------------------------------------------
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+
+
+def tree() -> list[str]:
+    """The paths of the tree on the page."""
+    (block,) = re.findall(r"```text\n(.*?)```", ARCHITECTURE, re.DOTALL)
+    paths: list[str] = []
+    above: dict[int, str] = {}
+    for line in block.splitlines():
+        indent = len(line) - len(line.lstrip())
+        above[indent] = above.get(indent - 2, "") + line.split()[0]
+        paths.append(above[indent])
+    return paths
+
+
+def test_the_tree_shows_what_is_there() -> None:
+    told = tree()
+    for path in told:
+        assert (ROOT / path).is_dir() if path.endswith("/") else (ROOT / path).is_file(), path
+    there = [
+        path for path in (ROOT / "provisioner").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    ]
+    missing = {f"provisioner/{path.name}{'/' if path.is_dir() else ''}" for path in there} - set(told)
+    assert missing == {"provisioner/__init__.py"}
+
+
+def test_where_to_put_what_leads_somewhere() -> None:
+    named_there = set(re.findall(r"`((?:provisioner|powershell|docs|clusters|tests)/[\w./-]+)`", ARCHITECTURE))
+    assert len(named_there) > 20
+    assert [path for path in sorted(named_there) if not (ROOT / path).exists()] == []
+    packages = "|".join(sorted(path.name for path in (ROOT / "provisioner").iterdir() if path.is_dir()))
+    modules = set(re.findall(rf"`((?:{packages})/[\w/]+\.py)`", ARCHITECTURE))
+    assert len(modules) > 10
+    assert [path for path in sorted(modules) if not (ROOT / "provisioner" / path).exists()] == []
+
+
+def test_the_glossary_says_each_word_once() -> None:
+    rows = re.findall(r"^\| ([\w -]+) \|", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)[1:]
+    assert rows == sorted(set(rows))
