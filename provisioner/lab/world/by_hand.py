@@ -1,10 +1,16 @@
-"""What somebody does to a VM in Hyper-V Manager or in the host's file system, and what a failing volume does to it. Called under the lock."""
+"""What a person does to a VM in Hyper-V Manager or in the host's file system, and what a failing volume does to it.
+
+Each takes the VM's name and the fault's value, is called under the lock, and raises Refused for what cannot be done.
+"""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import ntpath
 from typing import TYPE_CHECKING
 
+from provisioner.lab.descriptor import Refused
 from provisioner.lab.world.hyperv.errors import CmdletError
 
 if TYPE_CHECKING:
@@ -12,11 +18,7 @@ if TYPE_CHECKING:
     from provisioner.lab.world.world import World
 
 
-class NoSuchVmError(ValueError):
-    """No VM of that name, or not in a state in which this can be done."""
-
-
-def delete_vm(world: World, name: str, *, files: bool) -> None:
+def delete_vm(world: World, name: str, files: float) -> None:
     """Turn off, Delete: the disk and the folder stay, as Hyper-V Manager leaves them. `files`: the folder is deleted too."""
     vm = _vm(world, name)
     world.hyperv.power.cut_power(vm.id)
@@ -27,7 +29,7 @@ def delete_vm(world: World, name: str, *, files: bool) -> None:
         world.storage.delete(vm.path, recurse=True)
 
 
-def delete_disk(world: World, name: str) -> None:
+def delete_disk(world: World, name: str, _value: float) -> None:
     """Turn off, and the file of its disk is deleted; the VM stays."""
     vm = _vm(world, name)
     world.hyperv.power.cut_power(vm.id)
@@ -37,49 +39,37 @@ def delete_disk(world: World, name: str) -> None:
     world.kernel.changed("vm", vm.id)
 
 
-def copy_vm(world: World, name: str, *, listed_first: bool) -> None:
+def copy_vm(world: World, name: str, listed_first: float) -> None:
     """Export, and Import as a copy: another id, files of its own in a folder of its own, and all else as it was, the Notes and the static MAC
     address with it. Off. Files that are not the VM's are not copied.
     """
-    vm, host = _vm(world, name), world.state.host
-    copy = dataclasses.replace(
-        vm,
-        id=world.network.new_guid(),
-        bios_uuid=world.network.new_guid(),
-        created=vm.created - 1.0 if listed_first else world.kernel.now(),
-        path=f"D:\\Copies\\{vm.name}",
-        state="Off",
-        hard_drives=[dataclasses.replace(drive) for drive in vm.hard_drives],
-        dvd_drives=[dataclasses.replace(drive) for drive in vm.dvd_drives],
-        nics=[dataclasses.replace(nic) for nic in vm.nics],
-        boot_order=list(vm.boot_order),
-        disabled_services=list(vm.disabled_services),
-    )
-    world.storage.make_folder(copy.path)
-    for drive in copy.hard_drives:
-        file = world.storage.find(drive.path)
-        drive.path = f"{copy.path}\\{drive.path.rpartition(chr(92))[2]}"
-        if file is not None:
-            world.storage.put(
-                dataclasses.replace(file, path=drive.path, vhd=dataclasses.replace(file.vhd) if file.vhd else None)
-            )
-    host.vms[copy.id] = copy
-    world.kernel.changed("vm", copy.id)
-
-
-def pause_vm(world: World, name: str) -> None:
     vm = _vm(world, name)
+    made = copy.deepcopy(vm)
+    made.id, made.bios_uuid = world.network.new_guid(), world.network.new_guid()
+    made.created = vm.created - 1.0 if listed_first else world.kernel.now()
+    made.path, made.state = f"D:\\Copies\\{vm.name}", "Off"
+    world.storage.make_folder(made.path)
+    for drive in made.hard_drives:
+        file = world.storage.find(drive.path)
+        drive.path = f"{made.path}\\{ntpath.basename(drive.path)}"
+        if file is not None:
+            world.storage.put(dataclasses.replace(file, path=drive.path, vhd=copy.copy(file.vhd)))
+    world.state.host.vms[made.id] = made
+    world.kernel.changed("vm", made.id)
+
+
+def pause_vm(world: World, name: str, _value: float) -> None:
     try:
-        world.hyperv.power.suspend(vm.id)
+        world.hyperv.power.suspend(_vm(world, name).id)
     except CmdletError as refusal:
-        raise NoSuchVmError(refusal.message) from refusal
+        raise Refused(refusal.message) from refusal
 
 
-def lose_storage(world: World, name: str) -> None:
+def lose_storage(world: World, name: str, _value: float) -> None:
     """The volume under a running VM fails or is full: Hyper-V pauses the VM as critical, and does not let it be started or resumed."""
     vm = _vm(world, name)
     if vm.state not in ("Running", "Paused"):
-        raise NoSuchVmError(f"{name} is {vm.state}: only a VM that runs can lose its storage")
+        raise Refused(f"{name} is {vm.state}: only a VM that runs can lose its storage")
     world.hyperv.power.set_state(vm.id, "PausedCritical")
 
 
@@ -88,6 +78,7 @@ def _vm(world: World, name: str) -> Vm:
     listed = sorted(world.state.host.vms.values(), key=lambda vm: vm.created)
     found = next((vm for vm in listed if vm.name.lower() == name.lower()), None)
     if found is None:
-        names = ", ".join(vm.name for vm in world.state.host.vms.values())
-        raise NoSuchVmError(f"the host has no VM {name!r}; it has {names}")
+        raise Refused(
+            f"the host has no VM {name!r}; it has {', '.join(vm.name for vm in world.state.host.vms.values())}"
+        )
     return found

@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import TYPE_CHECKING
+
+import yaml
 
 from provisioner.lab.descriptor import Refused
 from provisioner.lab.world import by_hand
@@ -31,8 +34,8 @@ class FaultRow:
     place: str = ""
     value: str = ""
     default: float = 0.0
-    at_once: bool = False
     needs_place: bool = False
+    at_once: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,142 +46,6 @@ class Cleared:
     """Waited, and will not happen."""
     undone: tuple[str, ...] = ()
     stays: tuple[str, ...] = ()
-
-
-FAULTS: dict[str, FaultRow] = {
-    # the host
-    "host-reboot": FaultRow(
-        does="the host restarts: VMs lose their power, connections end", value="seconds", default=60, at_once=True
-    ),
-    "vmms-stopped": FaultRow(does="Hyper-V's management service stops", value="seconds, 0 for good", at_once=True),
-    "module-missing": FaultRow(does="the Hyper-V PowerShell module is not installed", at_once=True),
-    "clock-skew": FaultRow(
-        does="the host's clock is wrong", value="seconds ahead of the true time", default=900, at_once=True
-    ),
-    "disk-full": FaultRow(
-        does="others fill a volume", place="volume, as C:", value="bytes left", default=1024**2, at_once=True
-    ),
-    "memory-short": FaultRow(
-        does="the host's own programs take memory", value="bytes left", default=1024**3, at_once=True
-    ),
-    "adapter-gone": FaultRow(
-        does="a network adapter is pulled out", place="adapter name", needs_place=True, at_once=True
-    ),
-    "rights-lost": FaultRow(
-        does="an account is no administrator any more", place="user", needs_place=True, at_once=True
-    ),
-    "foreign-vm": FaultRow(
-        does="somebody else's VM appears, Off and without a mark", place="its name, or its bare MAC", at_once=True
-    ),
-    "vm-deleted": FaultRow(
-        does="somebody deletes a VM in Hyper-V Manager, which keeps its disk",
-        place="VM name",
-        value="1: the folder with the disk too",
-        needs_place=True,
-        at_once=True,
-    ),
-    "disk-deleted": FaultRow(
-        does="somebody turns a VM off and deletes the file of its disk", place="VM name", needs_place=True, at_once=True
-    ),
-    "vm-copied": FaultRow(
-        does="somebody exports a VM and imports it as a copy, which has its notes and its MAC address; Off",
-        place="VM name",
-        value="1: the host lists the copy first",
-        needs_place=True,
-        at_once=True,
-    ),
-    "vm-paused": FaultRow(does="somebody pauses a VM", place="VM name", needs_place=True, at_once=True),
-    "storage-lost": FaultRow(
-        does="the volume under a VM fails, and Hyper-V pauses it as critical",
-        place="VM name",
-        needs_place=True,
-        at_once=True,
-    ),
-    "no-memory": FaultRow(does="Start-VM is refused for want of memory", place="VM name"),
-    "worker-failed": FaultRow(does="Start-VM fails: no worker process", place="VM name"),
-    "file-locked": FaultRow(
-        does="a virus scanner holds the disks of a VM after its removal", place="VM name", value="seconds", default=20
-    ),
-    "image-checksum": FaultRow(does="a download arrives with other bytes than it should", place="URL"),
-    "image-status": FaultRow(does="the download is refused", place="URL", value="HTTP status", default=503),
-    "image-unreachable": FaultRow(does="the server of a download cannot be reached", place="URL"),
-    "image-slow": FaultRow(does="a download is slow", place="URL", value="how many times slower", default=20),
-    # the switch and the link
-    "switch-outage": FaultRow(
-        does="the outage at a switch lasts as long as said", place="switch name", value="seconds", default=45
-    ),
-    "switch-silence": FaultRow(
-        does="during the outage packets vanish instead of connections being reset", place="switch name"
-    ),
-    "switch-bind": FaultRow(does="the adapter cannot be bound; the host comes back as it was", place="switch name"),
-    "switch-offline": FaultRow(
-        does="the new vEthernet gets no address and no gateway, until the switch is removed or the host restarts",
-        place="switch name",
-    ),
-    "switch-address": FaultRow(
-        does="the host comes back with another address", place="switch name", value="last octet", default=77
-    ),
-    "switch-public": FaultRow(
-        does="the new network counts as Public, and the firewall closes WinRM", place="switch name"
-    ),
-    "switch-dns": FaultRow(does="the new vEthernet has no DNS servers", place="switch name"),
-    "link-drop": FaultRow(
-        does="the host cannot be reached", place="`reset` or `silence`", value="seconds", default=20, at_once=True
-    ),
-    # WinRM; the place is the name of a host function, or the verb of a WSMan request as Create, Command, Receive
-    "winrm-drop": FaultRow(does="the connection ends before the request was worked on", place="function or verb"),
-    "winrm-lose-answer": FaultRow(
-        does="the work is done, and its answer is lost", place="function or verb", value="1: the endpoint notices"
-    ),
-    "winrm-drop-after": FaultRow(
-        does="all connections are reset once so many more pipelines have started", value="pipelines", default=1
-    ),
-    "winrm-forget": FaultRow(does="the service was restarted: all shells are gone", place="function or verb"),
-    "winrm-stall": FaultRow(
-        does="the answer does not come for a while", place="function or verb", value="seconds, real time", default=30
-    ),
-    "winrm-slow": FaultRow(
-        does="the answer trickles", place="function or verb", value="bytes per second", default=10_000
-    ),
-    "winrm-refuse": FaultRow(does="a sign-in is refused with 401", place="user"),
-    "winrm-quota": FaultRow(does="a shell is refused: too many of this user", place="user"),
-    "winrm-certificate": FaultRow(does="the endpoint has a new certificate that nobody signed"),
-    # machines; the place is the VM's name
-    "vm-never-boots": FaultRow(does="the VM stays in its firmware", place="VM name"),
-    "boots-iso-again": FaultRow(does="a reset boots the ISO although Talos is on the disk", place="VM name"),
-    "guest-silent": FaultRow(does="the guest does not answer the shutdown service", place="VM name"),
-    "lease-moves": FaultRow(
-        does="the router gives the machine another address at its next boot", place="VM name or bare MAC"
-    ),
-    "talos-lose-answer": FaultRow(
-        does="a call of Talos' API is worked on, and the connection ends before its answer", place="method"
-    ),
-    "config-refused": FaultRow(does="Talos refuses a machine config", place="VM name"),
-    "install-fails": FaultRow(does="the installer cannot write the disk", place="VM name"),
-    "install-slow": FaultRow(
-        does="the installer image is pulled slowly", place="VM name", value="seconds more", default=120
-    ),
-    "image-pull-fails": FaultRow(does="the installer image cannot be pulled", place="VM name"),
-    "kexec-fails": FaultRow(does="the reboot after the install goes through the firmware", place="VM name"),
-    "time-not-synced": FaultRow(
-        does="no time server answers the machine", place="VM name", value="seconds, 0 for the whole of a boot"
-    ),
-    "etcd-slow": FaultRow(does="etcd takes its time to start", place="VM name", value="seconds more", default=60),
-    "foreign-machine": FaultRow(
-        does="somebody else's Talos machine in maintenance appears on the LAN",
-        place="its bare MAC",
-        value="last octet",
-        default=60,
-        at_once=True,
-    ),
-    # Kubernetes; the place is the node's name
-    "node-never-ready": FaultRow(
-        does="the node registers and does not become Ready until its machine starts anew", place="node name"
-    ),
-    "kube-slow": FaultRow(
-        does="the Kubernetes API takes its time to come up", place="node name", value="seconds more", default=60
-    ),
-}
 
 
 def inject(world: World, name: str, place: str = "", times: int = 1, value: float | None = None) -> None:
@@ -214,24 +81,6 @@ def clear(world: World, name: str = "") -> Cleared:
         world.kernel.changed("host")
     forgotten = (f"{i.name} {i.place}".rstrip() for i in waiting if i.times > 0)
     return Cleared(tuple(forgotten), tuple(undone), tuple(stays))
-
-
-def _host_reboot(world: World, _place: str, seconds: float) -> None:
-    world.reboot_host(seconds)
-
-
-def _vmms_stopped(world: World, _place: str, seconds: float) -> None:
-    world.hyperv.service.stop_service(seconds)
-
-
-def _module_missing(world: World, _place: str, _value: float) -> None:
-    world.state.host.hyperv_module = False
-    world.kernel.changed("host")
-
-
-def _clock_skew(world: World, _place: str, seconds: float) -> None:
-    world.state.host.clock_skew_s = seconds
-    world.kernel.changed("host")
 
 
 def _disk_full(world: World, place: str, left: float) -> None:
@@ -291,33 +140,6 @@ def _foreign_vm(world: World, place: str, _value: float) -> None:
     world.kernel.changed("vm", vm_id)
 
 
-def _by_hand(world: World, what: Callable[[World, str], None], place: str) -> None:
-    try:
-        what(world, place)
-    except by_hand.NoSuchVmError as refusal:
-        raise Refused(str(refusal)) from refusal
-
-
-def _vm_deleted(world: World, place: str, files: float) -> None:
-    _by_hand(world, lambda world, name: by_hand.delete_vm(world, name, files=bool(files)), place)
-
-
-def _disk_deleted(world: World, place: str, _value: float) -> None:
-    _by_hand(world, by_hand.delete_disk, place)
-
-
-def _vm_copied(world: World, place: str, first: float) -> None:
-    _by_hand(world, lambda world, name: by_hand.copy_vm(world, name, listed_first=bool(first)), place)
-
-
-def _vm_paused(world: World, place: str, _value: float) -> None:
-    _by_hand(world, by_hand.pause_vm, place)
-
-
-def _storage_lost(world: World, place: str, _value: float) -> None:
-    _by_hand(world, by_hand.lose_storage, place)
-
-
 def _link_drop(world: World, place: str, seconds: float) -> None:
     if place not in ("", "reset", "silence"):
         raise Refused(f"link-drop happens by reset or silence, not by {place!r}")
@@ -338,42 +160,43 @@ def _foreign_machine(world: World, place: str, octet: float) -> None:
     world.kernel.changed("guest", f"foreign:{machine.name}")
 
 
+def _set_host(world: World, **fields: object) -> None:
+    for name, value in fields.items():
+        setattr(world.state.host, name, value)
+    world.kernel.changed("host")
+
+
 _AT_ONCE: dict[str, Callable[[World, str, float], None]] = {
-    "host-reboot": _host_reboot,
-    "vmms-stopped": _vmms_stopped,
-    "module-missing": _module_missing,
-    "clock-skew": _clock_skew,
+    "host-reboot": lambda world, _place, seconds: world.reboot_host(seconds),
+    "vmms-stopped": lambda world, _place, seconds: world.hyperv.service.stop_service(seconds),
+    "module-missing": lambda world, _place, _value: _set_host(world, hyperv_module=False),
+    "clock-skew": lambda world, _place, seconds: _set_host(world, clock_skew_s=seconds),
     "disk-full": _disk_full,
     "memory-short": _memory_short,
     "adapter-gone": _adapter_gone,
     "rights-lost": _rights_lost,
     "foreign-vm": _foreign_vm,
-    "vm-deleted": _vm_deleted,
-    "disk-deleted": _disk_deleted,
-    "vm-copied": _vm_copied,
-    "vm-paused": _vm_paused,
-    "storage-lost": _storage_lost,
+    "vm-deleted": by_hand.delete_vm,
+    "disk-deleted": by_hand.delete_disk,
+    "vm-copied": by_hand.copy_vm,
+    "vm-paused": by_hand.pause_vm,
+    "storage-lost": by_hand.lose_storage,
     "link-drop": _link_drop,
     "foreign-machine": _foreign_machine,
 }
+_TABLE = yaml.load(files(__package__).joinpath("faults.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+FAULTS = {name: FaultRow(**row, at_once=name in _AT_ONCE) for name, row in _TABLE.items()}
 
 
-def _start_vmms(world: World) -> Iterator[str]:
-    if world.state.host.vmms != "Running":
-        world.hyperv.service.start_service()
-        yield "vmms-stopped: the service runs again"
+def _restores(field: str, right: object, told: str) -> Callable[[World], Iterator[str]]:
+    """Sets a field of the host right again."""
 
+    def undo(world: World) -> Iterator[str]:
+        if getattr(world.state.host, field) != right:
+            _set_host(world, **{field: right})
+            yield told
 
-def _install_module(world: World) -> Iterator[str]:
-    if not world.state.host.hyperv_module:
-        world.state.host.hyperv_module = True
-        yield "module-missing: the module is installed"
-
-
-def _set_clock(world: World) -> Iterator[str]:
-    if world.state.host.clock_skew_s:
-        world.state.host.clock_skew_s = 0.0
-        yield "clock-skew: the host's clock is right"
+    return undo
 
 
 def _empty_volumes(world: World) -> Iterator[str]:
@@ -427,9 +250,9 @@ def _foreign_machines(world: World) -> Iterator[str]:
 
 
 _UNDO: dict[str, Callable[[World], Iterator[str]]] = {
-    "vmms-stopped": _start_vmms,
-    "module-missing": _install_module,
-    "clock-skew": _set_clock,
+    "vmms-stopped": _restores("vmms", "Running", "vmms-stopped: the service runs again"),
+    "module-missing": _restores("hyperv_module", True, "module-missing: the module is installed"),
+    "clock-skew": _restores("clock_skew_s", 0.0, "clock-skew: the host's clock is right"),
     "disk-full": _empty_volumes,
     "memory-short": _give_memory,
     "adapter-gone": _plug_in,
