@@ -51,7 +51,7 @@ class KubeApi:
         verb = asked.verb(target)
         if target.subresource == "eviction" and target.resource.plural == "pods" and verb == "create":
             return self._evict(target, asked)
-        if target.subresource not in ("", "status") or (target.subresource and not target.resource.has_status):
+        if target.subresource not in ("", "status") or (target.subresource and not target.resource.status):
             raise KubeError(404, "NotFound", "the server could not find the requested resource")
         if verb == "list":
             return Answer(200, self._listed(target, asked))
@@ -158,7 +158,7 @@ class KubeApi:
                 "status": body.get("status", {}),
                 "metadata": {**before["metadata"], **_version(metadata)},
             }
-        elif target.resource.has_status:
+        elif target.resource.status:
             body = {**body, "status": before.get("status", {})}
         if plural == "nodes":
             _taint_cordoned(body)

@@ -66,7 +66,7 @@ def _rows(resource: Resource) -> list[Json]:
     if resource.categories:
         row["categories"] = list(resource.categories)
     rows = [row]
-    if resource.has_status:
+    if resource.status:
         rows.append({**_sub(resource, "status"), "kind": resource.kind, "verbs": ["get", "patch", "update"]})
     if resource.plural == "pods":
         rows.append(

@@ -12,10 +12,10 @@ from provisioner.lab.kubernetes import tls
 from provisioner.lab.kubernetes.api import KubeApi
 from provisioner.lab.kubernetes.handler import ApiHandler, Bell
 from provisioner.lab.listeners import ListenerSupervisor
-from provisioner.lab.world.interfaces import Routes
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.kube import LabKube
 from provisioner.lab.world.kube.cluster import ControlPlane, RunningCluster
+from provisioner.lab.world.routes import LoopbackRoutes
 
 API_PORT = 6443
 
@@ -43,7 +43,7 @@ class KubeServers(ListenerSupervisor):
 
     topics = frozenset({"kube", "guest"})
 
-    def __init__(self, kernel: Kernel, kube: LabKube, routes: Routes) -> None:
+    def __init__(self, kernel: Kernel, kube: LabKube, routes: LoopbackRoutes) -> None:
         super().__init__(kernel, "kubernetes")
         self._kube = kube
         self._routes = routes

@@ -1,53 +1,60 @@
-"""What `kubectl get` prints: the server makes the rows (`Accept: application/json;as=Table`)."""
+"""What `kubectl get` prints: the server makes the rows (`Accept: application/json;as=Table`), by the columns of `tables.yaml`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from importlib.resources import files
 from typing import Any
 
+import yaml
+
 from provisioner.lab.kubernetes import budgets
-from provisioner.lab.world.guests.config import CONTROL_PLANE_LABEL
+from provisioner.lab.world.guests.config import CONTROL_PLANE_LABEL, dig
 from provisioner.lab.world.kube import pods
 from provisioner.lab.world.kube.store import Json, ObjectStore
 
 _ROLE = CONTROL_PLANE_LABEL.partition("/")[0] + "/"
-
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    cell: Callable[[Json], Any]
-    kind: str = "string"
-    wide: bool = False
-
-
-_AGE = Column("Age", lambda _body: "")
-"""Stands where the age of an object belongs."""
+_COLUMNS = yaml.load(files(__package__).joinpath("tables.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
 
 
 def table(
     plural: str, bodies: Iterable[Json], *, store: ObjectStore, now: datetime, include: str, version: str
 ) -> Json:
     """`include`: `Metadata`, `Object` or `None`, what goes along with each row."""
-    columns = _columns(plural, store, now)
+    columns: dict[str, Mapping[str, Any]] = {"Name": {"path": "metadata.name"}, **_COLUMNS.get(plural, _COLUMNS["any"])}
+    rows = [
+        {"cells": [_cell(column, body, store, now) for column in columns.values()], **_object(body, include)}
+        for body in bodies
+    ]
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": {"resourceVersion": version},
         "columnDefinitions": [
             {
-                "name": column.name,
-                "type": column.kind,
-                "format": "name" if column.name == "Name" else "",
+                "name": name,
+                "type": "integer" if isinstance(column.get("else"), int) else "string",
+                "format": "name" if name == "Name" else "",
                 "description": "",
-                "priority": int(column.wide),
+                "priority": int(column.get("wide", False)),
             }
-            for column in columns
+            for name, column in columns.items()
         ],
-        "rows": [{"cells": [column.cell(body) for column in columns], **_object(body, include)} for body in bodies],
+        "rows": rows,
     }
+
+
+def _cell(column: Mapping[str, Any], body: Json, store: ObjectStore, now: datetime) -> Any:
+    if "call" in column:
+        return _CALLS[column["call"]](body, store)
+    if "age" in column:
+        return age(dig(body, *column["age"].split(".")) or "", now)
+    found = dig(body, *column["path"].split(".")) if "path" in column else None
+    usual = column.get("else")
+    if found in (None, ""):
+        return usual
+    return found if isinstance(usual, int) else str(found)
 
 
 def age(timestamp: str, now: datetime) -> str:
@@ -82,37 +89,6 @@ def _object(body: Json, include: str) -> Json:
     return {"object": partial}
 
 
-def _columns(plural: str, store: ObjectStore, now: datetime) -> list[Column]:
-    name = Column("Name", lambda body: body["metadata"]["name"])
-    since = Column("Age", lambda body: age(body["metadata"].get("creationTimestamp", ""), now))
-    own = {
-        "nodes": _NODES,
-        "pods": _PODS,
-        "services": _SERVICES,
-        "daemonsets": _DAEMONSETS,
-        "deployments": _DEPLOYMENTS,
-        "replicasets": _REPLICASETS,
-        "namespaces": [Column("Status", lambda body: body.get("status", {}).get("phase", "Active"))],
-        "configmaps": [Column("Data", lambda body: len(body.get("data") or {}), "integer")],
-        "secrets": [
-            Column("Type", lambda body: body.get("type", "Opaque")),
-            Column("Data", lambda body: len(body.get("data") or {}), "integer"),
-        ],
-        "leases": [Column("Holder", lambda body: body["spec"].get("holderIdentity", ""))],
-        "poddisruptionbudgets": [
-            Column("Min Available", lambda body: str(body["spec"].get("minAvailable", "N/A"))),
-            Column("Max Unavailable", lambda body: str(body["spec"].get("maxUnavailable", "N/A"))),
-            Column("Allowed Disruptions", lambda body: budgets.allowed(body, store).count, "integer"),
-        ],
-    }.get(plural, [])
-    if plural == "events":
-        return [Column("Last Seen", lambda body: age(body.get("lastTimestamp", ""), now)), *_EVENTS]
-    if _AGE not in own:  # as a rule it is the last but for what only `-o wide` shows
-        at = next((i for i, column in enumerate(own) if column.wide), len(own))
-        own = [*own[:at], _AGE, *own[at:]]
-    return [name, *(since if column is _AGE else column for column in own)]
-
-
 def _node_status(node: Json) -> str:
     ready = next((c["status"] for c in node["status"].get("conditions", ()) if c["type"] == "Ready"), "Unknown")
     word = "Ready" if ready == "True" else "NotReady"
@@ -124,31 +100,6 @@ def _node_roles(node: Json) -> str:
     return ",".join(sorted(key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE))) or "<none>"
 
 
-def _address(node: Json, kind: str) -> str:
-    return next((a["address"] for a in node["status"].get("addresses", ()) if a["type"] == kind), "<none>")
-
-
-def _info(key: str) -> Callable[[Json], str]:
-    return lambda node: node["status"].get("nodeInfo", {}).get(key) or "<unknown>"
-
-
-_NODES = [
-    Column("Status", _node_status),
-    Column("Roles", _node_roles),
-    _AGE,
-    Column("Version", _info("kubeletVersion")),
-    Column("Internal-IP", lambda node: _address(node, "InternalIP"), wide=True),
-    Column("External-IP", lambda node: _address(node, "ExternalIP"), wide=True),
-    Column("OS-Image", _info("osImage"), wide=True),
-    Column("Kernel-Version", _info("kernelVersion"), wide=True),
-    Column("Container-Runtime", _info("containerRuntimeVersion"), wide=True),
-]
-
-
-def _containers(pod: Json) -> list[Json]:
-    return list(pod["status"].get("containerStatuses") or [])
-
-
 def _pod_status(pod: Json) -> str:
     if pods.is_ending(pod):
         return "Terminating"
@@ -156,76 +107,43 @@ def _pod_status(pod: Json) -> str:
     return "ContainerCreating" if phase == "Pending" and pods.node_of(pod) else str(phase)
 
 
-_PODS = [
-    Column("Ready", lambda pod: f"{sum(c['ready'] for c in _containers(pod))}/{len(pod['spec']['containers'])}"),
-    Column("Status", _pod_status),
-    Column("Restarts", lambda pod: str(sum(c["restartCount"] for c in _containers(pod)))),
-    Column("IP", lambda pod: pod["status"].get("podIP", "<none>"), wide=True),
-    Column("Node", lambda pod: pods.node_of(pod) or "<none>", wide=True),
-    Column("Nominated Node", lambda _pod: "<none>", wide=True),
-    Column("Readiness Gates", lambda _pod: "<none>", wide=True),
-]
+def _containers(pod: Json) -> list[Json]:
+    return list(pod["status"].get("containerStatuses") or [])
 
 
-def _ports(service: Json) -> str:
-    return (
-        ",".join(f"{port['port']}/{port.get('protocol', 'TCP')}" for port in service["spec"].get("ports") or [])
-        or "<none>"
-    )
+def _joined(body: Json, key: str) -> str:
+    """That key of each container of its template."""
+    return ",".join(container[key] for container in body["spec"]["template"]["spec"]["containers"])
 
 
 def _pairs(labels: Json | None) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or "<none>"
 
 
-_SERVICES = [
-    Column("Type", lambda body: body["spec"].get("type", "ClusterIP")),
-    Column("Cluster-IP", lambda body: body["spec"].get("clusterIP", "None")),
-    Column("External-IP", lambda _body: "<none>"),
-    Column("Port(s)", _ports),
-    Column("Selector", lambda body: _pairs(body["spec"].get("selector")), wide=True),
-]
+def _ports(service: Json) -> str:
+    ports = service["spec"].get("ports") or []
+    return ",".join(f"{port['port']}/{port.get('protocol', 'TCP')}" for port in ports) or "<none>"
 
 
-def _status(key: str) -> Callable[[Json], int]:
-    return lambda body: int((body.get("status") or {}).get(key, 0))
+def _internal_ip(node: Json) -> str:
+    return next((a["address"] for a in node["status"].get("addresses", ()) if a["type"] == "InternalIP"), "<none>")
 
 
-_WORKLOAD_WIDE = [
-    Column("Containers", lambda body: ",".join(c["name"] for c in _template(body)), wide=True),
-    Column("Images", lambda body: ",".join(c["image"] for c in _template(body)), wide=True),
-    Column("Selector", lambda body: _pairs(body["spec"]["selector"].get("matchLabels")), wide=True),
-]
-
-
-def _template(body: Json) -> list[Json]:
-    return list(body["spec"]["template"]["spec"]["containers"])
-
-
-_DAEMONSETS = [
-    Column("Desired", _status("desiredNumberScheduled"), "integer"),
-    Column("Current", _status("currentNumberScheduled"), "integer"),
-    Column("Ready", _status("numberReady"), "integer"),
-    Column("Up-to-date", _status("updatedNumberScheduled"), "integer"),
-    Column("Available", _status("numberAvailable"), "integer"),
-    Column("Node Selector", lambda body: _pairs(body["spec"]["template"]["spec"].get("nodeSelector"))),
-    *_WORKLOAD_WIDE,
-]
-_DEPLOYMENTS = [
-    Column("Ready", lambda body: f"{_status('readyReplicas')(body)}/{body['spec'].get('replicas', 1)}"),
-    Column("Up-to-date", _status("updatedReplicas"), "integer"),
-    Column("Available", _status("availableReplicas"), "integer"),
-    *_WORKLOAD_WIDE,
-]
-_REPLICASETS = [
-    Column("Desired", lambda body: int(body["spec"].get("replicas", 1)), "integer"),
-    Column("Current", _status("replicas"), "integer"),
-    Column("Ready", _status("readyReplicas"), "integer"),
-    *_WORKLOAD_WIDE,
-]
-_EVENTS = [
-    Column("Type", lambda body: body.get("type", "")),
-    Column("Reason", lambda body: body.get("reason", "")),
-    Column("Object", lambda body: f"{body['involvedObject']['kind'].lower()}/{body['involvedObject']['name']}"),
-    Column("Message", lambda body: body.get("message", "")),
-]
+_CALLS: dict[str, Callable[[Json, ObjectStore], Any]] = {
+    "allowed_disruptions": lambda body, store: budgets.allowed(body, store).count,
+    "container_images": lambda body, _: _joined(body, "image"),
+    "container_names": lambda body, _: _joined(body, "name"),
+    "data_count": lambda body, _: len(body.get("data") or {}),
+    "deployment_ready": lambda b, _: f"{dig(b, 'status', 'readyReplicas') or 0}/{b['spec'].get('replicas', 1)}",
+    "internal_ip": lambda node, _: _internal_ip(node),
+    "involved_object": lambda b, _: f"{b['involvedObject']['kind'].lower()}/{b['involvedObject']['name']}",
+    "match_labels": lambda body, _: _pairs(body["spec"]["selector"].get("matchLabels")),
+    "node_roles": lambda node, _: _node_roles(node),
+    "node_selector": lambda body, _: _pairs(body["spec"]["template"]["spec"].get("nodeSelector")),
+    "node_status": lambda node, _: _node_status(node),
+    "pod_ready": lambda pod, _: f"{sum(c['ready'] for c in _containers(pod))}/{len(pod['spec']['containers'])}",
+    "pod_restarts": lambda pod, _: str(sum(c["restartCount"] for c in _containers(pod))),
+    "pod_status": lambda pod, _: _pod_status(pod),
+    "ports": lambda service, _: _ports(service),
+    "selector": lambda body, _: _pairs(body["spec"].get("selector")),
+}

@@ -14,8 +14,8 @@ from grpclib.exceptions import GRPCError
 from provisioner.lab.machines import apply, event_messages, kubeconfig_file
 from provisioner.lab.machines.calls import Answerer, as_grpc
 from provisioner.lab.world.guests import clusters, sequences
-from provisioner.lab.world.guests.errors import Refused
 from provisioner.lab.world.guests.machine import Machine
+from provisioner.lab.world.guests.sequences import Refused
 from provisioner.lab.world.state import KubeCluster
 from provisioner.talos.api.gen import common_pb2
 from provisioner.talos.api.gen import machine_pb2 as pb

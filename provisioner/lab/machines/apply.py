@@ -1,4 +1,4 @@
-"""ApplyConfiguration: in maintenance, and on a machine that has a config (facts/talos.md 1.10, 3.5)."""
+"""ApplyConfiguration: in maintenance, and on a machine that has a config, as Talos' v1alpha1_server.go answers it."""
 
 from __future__ import annotations
 

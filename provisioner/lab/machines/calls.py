@@ -13,8 +13,8 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
 from provisioner.lab.machines.resources import View
-from provisioner.lab.world.guests.errors import Refused
 from provisioner.lab.world.guests.machine import Machine
+from provisioner.lab.world.guests.sequences import Refused
 from provisioner.lab.world.kernel import Kernel
 
 Request = TypeVar("Request")

@@ -14,29 +14,9 @@ _DISK = {
     **dict.fromkeys(("readonly", "rotational", "cdrom"), "bool"),
     **dict.fromkeys(("secondary_disks", "symlinks"), "list"),
 }
-_VOLUME = {
-    **dict.fromkeys(
-        [
-            "type",
-            "device_path",
-            "parent",
-            "name",
-            "uuid",
-            "label",
-            "partition_uuid",
-            "partition_type",
-            "partition_label",
-            "dev_path",
-            "parent_dev_path",
-            "pretty_size",
-        ],
-        "string",
-    ),
-    **dict.fromkeys(
-        ["size", "sector_size", "io_size", "block_size", "filesystem_block_size", "probed_size", "partition_index"],
-        "uint",
-    ),
-}
+_VOLUME_TEXTS = "type device_path parent name uuid label partition_uuid partition_type partition_label dev_path parent_dev_path pretty_size"
+_VOLUME_NUMBERS = "size sector_size io_size block_size filesystem_block_size probed_size partition_index"
+_VOLUME = dict.fromkeys(_VOLUME_TEXTS.split(), "string") | dict.fromkeys(_VOLUME_NUMBERS.split(), "uint")
 _UNITS = dict.fromkeys(["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "kB", "MB", "GB", "TB", "PB", "EB"], "uint")
 DISK: Mapping[str, str] = {"disk": "disk", "system_disk": "bool", "glob": "", **_UNITS}
 VOLUME: Mapping[str, str] = {"disk": "disk", "volume": "volume", **_UNITS}

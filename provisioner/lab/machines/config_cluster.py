@@ -1,4 +1,4 @@
-"""What Talos 1.11 finds in the part `cluster` of a machine config (its own Validate methods; facts/talos.md 8.3)."""
+"""What Talos 1.11 finds in the part `cluster` of a machine config (v1alpha1_validation.go)."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _discovery(config: MachineConfig) -> Findings:
     wrong = (
         "" if re.match(r"(/|[A-Za-z][A-Za-z0-9+.-]*:)", endpoint) else f'parse "{endpoint}": invalid URI for request'
     )
-    if wrong or (wrong := _bad_scalar_url(endpoint)):
+    if wrong or (wrong := _unparsed(endpoint)):
         yield f"cluster discovery service registry endpoint is invalid: {wrong}"
     elif urlsplit(endpoint).path not in ("", "/"):
         yield "cluster discovery service path should be empty"
@@ -114,7 +114,7 @@ def _discovery(config: MachineConfig) -> Findings:
         yield "cluster discovery service requires .cluster.secret"
 
 
-def _bad_scalar_url(text: str) -> str:
+def _unparsed(text: str) -> str:
     try:
         scalars.url(text)
     except scalars.BadScalar as error:
@@ -152,14 +152,10 @@ def _authorizers(api: Mapping[str, Any]) -> Findings:
             )
     for authorizer in api["authorizationConfig"]:
         kind = dig(authorizer, "type") or ""
-        wrong = (
-            "authorizer type must be set"
-            if not kind
-            else "authorizer name must be set"
-            if not authorizer.get("name")
-            else f"authorizer type {kind} is not allowed, allowed types are [Node RBAC Webhook]"
-            if kind not in ("Node", "RBAC", "Webhook")
-            else ""
-        )
-        if wrong:
-            yield f"apiserver authorization config validation failed: {wrong}"
+        failed = "apiserver authorization config validation failed"
+        if not kind:
+            yield f"{failed}: authorizer type must be set"
+        elif not authorizer.get("name"):
+            yield f"{failed}: authorizer name must be set"
+        elif kind not in ("Node", "RBAC", "Webhook"):
+            yield f"{failed}: authorizer type {kind} is not allowed, allowed types are [Node RBAC Webhook]"

@@ -1,4 +1,4 @@
-"""What Talos 1.11 finds in the main document of a machine config, on metal (its own Validate methods; facts/talos.md 8.3)."""
+"""What Talos 1.11 finds in the main document of a machine config, on metal (v1alpha1_validation.go of its pkg/machinery/config/types/v1alpha1)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,10 @@ _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _OWNED = ("talos.dev/owned-annotations", "talos.dev/owned-labels", "talos.dev/owned-taints")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _ROLES = ("os:admin", "os:operator", "os:reader", "os:etcd:backup", "os:impersonator")
-_KUBELET_OWN = [
-    "apiVersion",
-    "authentication",
-    "authorization",
-    "cgroupRoot",
-    "kind",
-    "kubeletCgroups",
-    "port",
-    "protectKernelDefaults",
-    "resolvConf",
-    "rotateCertificates",
-    "systemCgroups",
-    "staticPodPath",
-    "seccompDefault",
-]
+_KUBELET_OWN = (
+    "apiVersion authentication authorization cgroupRoot kind kubeletCgroups port protectKernelDefaults resolvConf "
+    "rotateCertificates systemCgroups staticPodPath seccompDefault"
+)
 _TYPES = ("init", "controlplane", "worker", "join", "")
 
 
@@ -158,7 +147,7 @@ def _kubelet(machine: Mapping[str, Any]) -> Findings:
         if not is_subnet(cidr):
             yield f'kubelet nodeIP subnet is not valid: "{cidr.removeprefix("!")}"'
     extra = dig(machine, "kubelet", "extraConfig") or {}
-    for field in _KUBELET_OWN:
+    for field in _KUBELET_OWN.split():
         if field in extra:
             yield f'kubelet configuration field "{field}" can\'t be overridden'
 

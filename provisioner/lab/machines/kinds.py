@@ -27,6 +27,8 @@ class Kind:
     raw: bool = False
     always: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     """Specs by id."""
+    usual: Mapping[str, Any] = field(default_factory=dict)
+    """Parts of a spec."""
 
     @property
     def id(self) -> str:

@@ -16,8 +16,8 @@ from provisioner.lab.machines.resources import View
 from provisioner.lab.machines.server import ApidServer, MachineServer, MaintenanceServer
 from provisioner.lab.world.guests import TalosGuests, clusters
 from provisioner.lab.world.guests.machine import Machine
-from provisioner.lab.world.interfaces import Routes
 from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.routes import LoopbackRoutes
 
 API_PORT = 50000
 
@@ -48,7 +48,7 @@ class MachineServers(ListenerSupervisor):
 
     topics = frozenset({"guest", "vm"})
 
-    def __init__(self, kernel: Kernel, guests: TalosGuests, routes: Routes) -> None:
+    def __init__(self, kernel: Kernel, guests: TalosGuests, routes: LoopbackRoutes) -> None:
         super().__init__(kernel, "machines")
         self._guests = guests
         self._routes = routes

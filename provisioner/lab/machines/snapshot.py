@@ -28,7 +28,7 @@ def take(machine: Machine, kind: kinds.Kind) -> dict[str, Spec]:
     if machine.guest is None:
         return {}
     told = {
-        name: spec
+        name: {**kind.usual, **spec}
         for tell in _TELL.get(kind.namespace, ())
         for found, name, spec in tell(machine)
         if found == kind.type
@@ -94,11 +94,8 @@ def _system_information(machine: Machine) -> Told:
         {
             "manufacturer": hardware.manufacturer,
             "productName": hardware.product,
-            "version": "Hyper-V UEFI Release v4.1",
             "serialnumber": "-".join(f"{int(hardware.uuid[i : i + 4] or '0', 16) % 10000:04d}" for i in (0, 4, 9)),
             "uuid": hardware.uuid,
-            "wakeUpType": "Power Switch",
-            "skuNumber": "None",
         },
     )
 
@@ -120,19 +117,13 @@ def _disks(machine: Machine) -> Told:
 def _disk(device: str, size: int, bus_path: str, *, cdrom: bool) -> Spec:
     return {
         "size": size,
-        "io_size": 4096,
-        "sector_size": 512,
         "readonly": cdrom,
         "model": "Virtual DVD-ROM" if cdrom else disks.MODEL,
         "modalias": "scsi:t-0x05" if cdrom else "scsi:t-0x00",
         "bus_path": bus_path,
-        "sub_system": "/sys/class/block",
-        "transport": "sas",
-        "rotational": True,
         "cdrom": cdrom,
         "dev_path": f"/dev/{device}",
         "pretty_size": _pretty(size),
-        "symlinks": [],
     }
 
 
@@ -148,19 +139,11 @@ def _network(machine: Machine) -> Told:
         "LinkStatuses.net.talos.dev",
         link,
         {
-            "index": 2,
-            "type": "ether",
             "flags": "UP,BROADCAST,RUNNING,MULTICAST,LOWER_UP" if up else "UP,BROADCAST,MULTICAST",
             "hardwareAddr": mac,
             "permanentAddr": mac,
-            "broadcastAddr": "ff:ff:ff:ff:ff:ff",
-            "mtu": 1500,
-            "queueDisc": "mq",
             "operationalState": "up" if up else "down",
-            "kind": "",
-            "driver": "hv_netvsc",
             "linkState": up,
-            "speedMbit": 1000,
         },
     )
     yield "HardwareAddresses.net.talos.dev", "first", {"name": link, "hardwareAddr": mac}
@@ -202,11 +185,8 @@ def _address(prefix: str, link: str) -> Spec:
         "address": prefix,
         "local": str(interface.ip),
         "broadcast": str(interface.network.broadcast_address),
-        "linkIndex": 2,
         "linkName": link,
         "family": "inet4" if interface.version == 4 else "inet6",
-        "scope": "global",
-        "flags": "permanent",
     }
 
 

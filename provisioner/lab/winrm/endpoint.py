@@ -25,8 +25,8 @@ from provisioner.lab.winrm.shells import Limits, Opening, Shell, ShellHost
 from provisioner.lab.winrm.stats import Counters, Stats
 from provisioner.lab.winrm.trouble import Trouble
 from provisioner.lab.winrm.wsman import Service
-from provisioner.lab.world.interfaces import Routes
 from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.routes import LoopbackRoutes
 
 HTTP_PORT = 5985
 HTTPS_PORT = 5986
@@ -51,7 +51,7 @@ class WinRmEndpoint:
         http_port: int = 0,
         shells: ShellHost | None = None,
         host_name: str = "hv01.lab",
-        routes: Routes | None = None,
+        routes: LoopbackRoutes | None = None,
         limits: Limits | None = None,
         require_bindings: bool = False,
         monotonic: Callable[[], float] = time.monotonic,

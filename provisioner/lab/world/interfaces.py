@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Protocol
 
 from provisioner.lab.world.state import Guest, Vm
@@ -44,22 +43,6 @@ class PowerSwitch(Protocol):
         """Whether the VM's network adapter reaches the LAN: connected to an External switch whose adapter has link."""
 
 
-class Routes(Protocol):
-    """Where each address and port of the virtual LAN is reached on loopback. The lab publishes it to its clients."""
-
-    def publish(self, address: str, port: int, loopback_port: int) -> None: ...
-
-    def withdraw(self, address: str, port: int) -> None: ...
-
-    def loopback_port(self, address: str, port: int) -> int:
-        """The port kept for that place, stable for the life of the lab; made when first asked for."""
-
-    def listener(self, address: str, port: int) -> socket.socket:
-        """A socket bound to that port, not yet listening. The caller listens on it and closes it; until then and after
-        `withdraw` the port is kept bound, so that connections are refused and nobody else gets it.
-        """
-
-
 class KubeRules(Protocol):
     """What Talos' guests tell the Kubernetes part of the world. All methods are called under the world's lock."""
 
@@ -80,8 +63,6 @@ class KubeRules(Protocol):
 
     def forget_disk(self, vm_id: str) -> None:
         """The disk of that VM is gone for good, and its etcd data with it."""
-
-    def api_is_up(self, cluster_id: str) -> bool: ...
 
     def node_ready(self, guest: Guest) -> bool: ...
 

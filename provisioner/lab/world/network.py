@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from provisioner.lab.world.hyperv.errors import CmdletError, bind_failed
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.registry import Registry
 from provisioner.lab.world.state import STANDS_STILL, NetAdapter, VirtualSwitch, Vm
@@ -180,14 +179,14 @@ class Network:
 
     # -- External switches
 
-    def bind(self, switch: VirtualSwitch, adapter: NetAdapter, done: Callable[[CmdletError | None], None]) -> None:
-        """Binds an adapter to a new External switch; `done` is called under the lock when the host's network is settled again."""
+    def bind(self, switch: VirtualSwitch, adapter: NetAdapter, done: Callable[[bool], None]) -> None:
+        """Binds an adapter to a new External switch; `done` is told under the lock, once the host's network is settled again, whether it is."""
         place, seconds = switch.name, self._begin_switch_outage("switch_bind", switch.name)
         if self._kernel.injected("switch-bind", place) is not None:
 
             def fail() -> None:
                 self._end_outage()
-                done(bind_failed(adapter.guid))
+                done(False)
 
             self._later(seconds / 2, "bind fails", fail)
             return
@@ -203,7 +202,7 @@ class Network:
             self._end_outage()
             self._kernel.note("switch_settled", switch.name)
             self._kernel.changed("switch", switch.id)
-            done(None)
+            done(True)
 
         self._later(seconds / 2, "switch appears", appear)
         self._later(seconds, "network settles", settle)

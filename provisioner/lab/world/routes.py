@@ -14,7 +14,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class LoopbackRoutes:
-    """`interfaces.Routes` on this computer's loopback. Changes are told as topic `route`."""
+    """Ports of this computer's loopback for places of the LAN. Changes are told as topic `route`."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -42,6 +42,7 @@ class LoopbackRoutes:
             return {place: f"{LOOPBACK}:{port}" for place, port in sorted(self._kernel.state.routes.items())}
 
     def loopback_port(self, address: str, port: int) -> int:
+        """The port kept for that place, stable for the life of the lab; made when first asked for."""
         with self._kernel.lock:
             place = f"{address}:{port}"
             if place not in self._published:
@@ -49,6 +50,7 @@ class LoopbackRoutes:
             return self._kernel.state.routes[place]
 
     def listener(self, address: str, port: int) -> socket.socket:
+        """A socket bound to that port, not yet listening; the caller listens on it and closes it."""
         with self._kernel.lock:
             place = f"{address}:{port}"
             self._hold(place)

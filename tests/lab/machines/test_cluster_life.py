@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from provisioner.lab.world.guests import sequences
-from provisioner.lab.world.guests.errors import Refused
+from provisioner.lab.world.guests.sequences import Refused
 from tests.lab.machines.clusters import Cluster
 from tests.lab.machines.helpers import Lan
 

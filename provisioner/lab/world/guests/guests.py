@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from provisioner.lab.world.guests import boot, clusters, dashboard, sequences
-from provisioner.lab.world.guests.hardware import ForeignHardware, Hardware, VmHardware
+from provisioner.lab.world.guests import boot, clusters, sequences
+from provisioner.lab.world.guests.hardware import ForeignHardware, Hardware
 from provisioner.lab.world.guests.machine import Environment, Machine
 from provisioner.lab.world.interfaces import KubeRules, PowerSwitch
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import ForeignMachine, Guest, Vm
 
 FOREIGN_VERSION = "v1.11.5"
+SCREEN_LINES = 18
 
 
 def add_foreign(kernel: Kernel, name: str, mac: str, uuid: str, address: str) -> ForeignMachine:
@@ -36,7 +37,7 @@ class TalosGuests:
     # -- interfaces.Guests
 
     def power_on(self, vm: Vm) -> None:
-        self._switch_on(VmHardware(self.kernel, self._power, vm))
+        self._switch_on(Hardware(self.kernel, self._power, vm))
 
     def power_off(self, vm: Vm) -> None:
         machine = self._environment.machines.pop(vm.id, None)
@@ -69,7 +70,7 @@ class TalosGuests:
 
     def screen(self, vm: Vm) -> list[str]:
         machine = self._environment.machines.get(vm.id)
-        return dashboard.screen(machine) if machine is not None else []
+        return _screen(machine) if machine is not None else []
 
     def stations(self) -> list[tuple[str, str]]:
         found = []
@@ -100,7 +101,7 @@ class TalosGuests:
     def _adopt_foreign(self) -> None:
         for foreign in self.kernel.state.foreign:
             if f"foreign:{foreign.name}" not in self._environment.machines:
-                self._switch_on(ForeignHardware(foreign, FOREIGN_VERSION))
+                self._switch_on(ForeignHardware(self.kernel, self._power, foreign, FOREIGN_VERSION))
 
     def _look(self, topic: str, key: str) -> None:
         """Others changed something that machines depend on."""
@@ -129,3 +130,21 @@ class TalosGuests:
                 moved = True
         if moved:
             clusters.changed(self._environment)
+
+
+def _screen(machine: Machine) -> list[str]:
+    """The firmware's words, then Talos' dashboard on the first console."""
+    talos = machine.guest
+    if talos is None:
+        return list(machine.screen)
+    uptime = int(machine.kernel.now() - talos.booted)
+    kind = "controlplane" if machine.control_plane else "worker" if machine.config is not None else "unknown"
+    size = f"{machine.hardware.cpus} cores, {talos.memory_bytes // 2**20} MiB"
+    return [
+        f"{talos.hostname or '(no host name)'} ({talos.version}): uptime {uptime // 60}m{uptime % 60}s, {size}",
+        f"UUID    {talos.uuid}",
+        f"TYPE    {kind}    STAGE {talos.stage}    READY {talos.ready}",
+        f"IP      {talos.address or '(none)'}",
+        "",
+        *(f"{when - talos.booted:9.3f} {line}" for when, _date, line in machine.log[-SCREEN_LINES:]),
+    ]

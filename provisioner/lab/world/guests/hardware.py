@@ -1,14 +1,13 @@
-"""What Talos finds itself on: a VM of the host, or somebody else's machine in the same LAN."""
+"""What Talos finds itself on: a VM of the host, or a third-party machine in the same LAN."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from provisioner.lab.world.interfaces import PowerSwitch
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.state import ForeignMachine, InstalledSystem, Vhd, Vm
+from provisioner.lab.world.state import DvdDrive, ForeignMachine, HardDrive, HostFile, InstalledSystem, Vhd, Vm, VmNic
 from provisioner.lab.world.storage import FileFault, Storage
 
 GIB = 1024**3
@@ -36,75 +35,36 @@ class BootOption:
     version: str = ""
 
 
-class Hardware(Protocol):
-    """Live view: a medium that is ejected is gone at the next look."""
-
-    owner: str
-    """VM id, or `foreign:<name>`."""
-    name: str
-    manufacturer: str
-    product: str
-
-    @property
-    def mac(self) -> str:
-        """12 upper-case hex digits."""
-
-    @property
-    def uuid(self) -> str:
-        """Lower case, as Talos prints it."""
-
-    @property
-    def cpus(self) -> int: ...
-    @property
-    def memory_bytes(self) -> int: ...
-    @property
-    def secure_boot(self) -> bool: ...
-    @property
-    def fixed_address(self) -> str:
-        """An address that the router always gives to this machine, or empty."""
-
-    def disks(self) -> list[Disk]: ...
-    def write_disk(self, disk: Disk, size_bytes: int) -> bool:
-        """The system wrote that much to the disk. False: there is no room for it where the disk lies."""
-
-    def dvd_media(self) -> list[str]:
-        """Talos versions of the ISOs in its drives; an empty word for a drive without one."""
-
-    def boot_options(self) -> list[BootOption]: ...
-    def put_efi_entry_first(self) -> None:
-        """The installer writes a boot entry for the installed system and puts it first (facts/talos.md 3.6)."""
-
-    def lan_up(self) -> bool: ...
-    def powered_off(self) -> None: ...
-    def keep_received(self, data: bytes) -> None:
-        """Somebody sent a config: evidence on machines that are none of ours."""
-
-
 def installed(hardware: Hardware) -> InstalledSystem | None:
-    """Talos on one of the disks, or None. Talos itself looks for a META volume on any disk (facts/talos.md 3.7)."""
+    """Talos on one of the disks, or None. Talos itself looks for a META volume on any disk."""
     return next((disk.vhd.system for disk in hardware.disks() if disk.vhd.system is not None), None)
 
 
-class VmHardware:
-    """A VM of the lab's host."""
+class Hardware:
+    """A VM of the lab's host, as a live view: a medium that is ejected is gone at the next look."""
 
     manufacturer = "Microsoft Corporation"
     product = "Virtual Machine"
     fixed_address = ""
+    """An address that the router always gives to this machine, or empty."""
+    bus_path = "/vmbus/scsi{0.controller_number}/{0.controller_location}"
 
     def __init__(self, kernel: Kernel, power: PowerSwitch, vm: Vm) -> None:
         self._kernel = kernel
         self._power = power
         self._vm = vm
         self.owner = vm.id
+        """VM id, or `foreign:<name>`."""
         self.name = vm.name
 
     @property
     def mac(self) -> str:
+        """12 upper-case hex digits."""
         return self._vm.nics[0].mac if self._vm.nics else ""
 
     @property
     def uuid(self) -> str:
+        """Lower case, as Talos prints it."""
         return self._vm.bios_uuid.strip("{}").lower()
 
     @property
@@ -123,11 +83,11 @@ class VmHardware:
         drives = sorted(self._vm.hard_drives, key=lambda drive: (drive.controller_number, drive.controller_location))
         found = [(drive, vhd) for drive in drives if (vhd := self._vhd(drive.path)) is not None]
         return [
-            Disk(f"sd{chr(ord('a') + i)}", f"/vmbus/scsi{drive.controller_number}/{drive.controller_location}", vhd)
-            for i, (drive, vhd) in enumerate(found)
+            Disk(f"sd{chr(ord('a') + i)}", self.bus_path.format(drive), vhd) for i, (drive, vhd) in enumerate(found)
         ]
 
     def write_disk(self, disk: Disk, size_bytes: int) -> bool:
+        """The system wrote that much to the disk. False: there is no room for it where the disk lies."""
         path = next(drive.path for drive in self._vm.hard_drives if self._vhd(drive.path) is disk.vhd)
         storage = Storage(self._kernel)
         try:
@@ -138,12 +98,14 @@ class VmHardware:
         return True
 
     def dvd_media(self) -> list[str]:
+        """Talos versions of the ISOs in its drives; an empty word for a drive without one."""
         return [self._iso(drive.path) for drive in self._vm.dvd_drives]
 
     def boot_options(self) -> list[BootOption]:
         return [option for entry in self._vm.boot_order for option in self._option(entry)]
 
     def put_efi_entry_first(self) -> None:
+        """The installer writes a boot entry for the installed system and puts it first."""
         if self._vm.generation == 2:
             self._vm.boot_order[:] = ["file", *(entry for entry in self._vm.boot_order if entry != "file")]
             self._kernel.changed("vm", self._vm.id)
@@ -155,14 +117,17 @@ class VmHardware:
         self._power.powered_off(self._vm.id)
 
     def keep_received(self, data: bytes) -> None:
-        """The VMs of the host are where configs belong."""
+        """A config was sent to it: evidence on machines that are none of ours."""
+
+    def _file(self, path: str) -> HostFile | None:
+        return self._kernel.state.host.files.get(path.lower())
 
     def _vhd(self, path: str) -> Vhd | None:
-        file = self._kernel.state.host.files.get(path.lower())
+        file = self._file(path)
         return file.vhd if file is not None else None
 
     def _iso(self, path: str) -> str:
-        file = self._kernel.state.host.files.get(path.lower()) if path else None
+        file = self._file(path)
         return file.talos_iso if file is not None else ""
 
     def _option(self, entry: str) -> Iterator[BootOption]:
@@ -184,56 +149,46 @@ class VmHardware:
             yield BootOption(entry, kind)
 
 
-class _Drive(Protocol):
-    controller_number: int
-    controller_location: int
-
-
-def _at(drive: _Drive) -> str:
+def _at(drive: HardDrive | DvdDrive) -> str:
     return f"{drive.controller_number}:{drive.controller_location}"
 
 
-class ForeignHardware:
-    """Somebody else's machine: an ISO that stays in, one disk, and an address that its router reserves for it."""
+class ForeignHardware(Hardware):
+    """A third-party machine: an ISO that stays in, one disk, and an address that its router reserves for it."""
 
     manufacturer = "Intel(R) Client Systems"
     product = "NUC11TNHi5"
-    secure_boot = False
-    cpus = 4
-    memory_bytes = 16 * GIB
+    bus_path = "/pci0000:00/ata1/0"
 
-    def __init__(self, machine: ForeignMachine, iso_version: str) -> None:
+    def __init__(self, kernel: Kernel, power: PowerSwitch, machine: ForeignMachine, iso_version: str) -> None:
+        vm = Vm(
+            id=f"foreign:{machine.name}",
+            name=machine.name,
+            generation=2,
+            created=0.0,
+            path="",
+            cpus=4,
+            memory_bytes=16 * GIB,
+            secure_boot=False,
+            bios_uuid=machine.uuid,
+            hard_drives=[HardDrive(0, 0, "disk")],
+            dvd_drives=[DvdDrive(0, 1, "iso")],
+            nics=[VmNic("eth0", machine.mac)],
+            boot_order=["disk:0:0", "dvd:0:1"],
+        )
+        super().__init__(kernel, power, vm)
         self._machine = machine
-        self._iso_version = iso_version
-        self._disk = Vhd(size_bytes=240 * GIB)
-        self.owner = f"foreign:{machine.name}"
-        self.name = machine.name
+        self.fixed_address = machine.address
+        self._files = {
+            "disk": HostFile("disk", 0, 0.0, vhd=Vhd(size_bytes=240 * GIB)),
+            "iso": HostFile("iso", 0, 0.0, talos_iso=iso_version),
+        }
 
-    @property
-    def mac(self) -> str:
-        return self._machine.mac
-
-    @property
-    def uuid(self) -> str:
-        return self._machine.uuid.lower()
-
-    @property
-    def fixed_address(self) -> str:
-        return self._machine.address
-
-    def disks(self) -> list[Disk]:
-        return [Disk("sda", "/pci0000:00/ata1/0", self._disk)]
+    def _file(self, path: str) -> HostFile | None:
+        return self._files.get(path)
 
     def write_disk(self, disk: Disk, size_bytes: int) -> bool:  # noqa: ARG002 - its own disk has room
         return True
-
-    def dvd_media(self) -> list[str]:
-        return [self._iso_version]
-
-    def boot_options(self) -> list[BootOption]:
-        system = self._disk.system
-        disk = BootOption("disk:0:0", "disk", "talos", system.version) if system else BootOption("disk:0:0", "disk")
-        return [disk, BootOption("dvd:0:1", "dvd", "iso", self._iso_version)]
 
     def put_efi_entry_first(self) -> None:
         """Its disk is first already."""
@@ -242,7 +197,7 @@ class ForeignHardware:
         return True
 
     def powered_off(self) -> None:
-        """Nobody in the lab's world switches it on again."""
+        """Nothing in the lab's world switches it on again."""
 
     def keep_received(self, data: bytes) -> None:
         self._machine.received.append(data)

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 
 from provisioner.lab.world.guests import boot, clusters, times
 from provisioner.lab.world.guests.config import MachineConfig
-from provisioner.lab.world.guests.errors import Refused
 from provisioner.lab.world.guests.events import Phase, Sequence, Task
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.guests.process import Steps
+
+
+class Refused(Exception):
+    """Why Talos refuses a request. `code` is the name of a gRPC status, as FAILED_PRECONDITION."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 def check_bootstrap(machine: Machine) -> None:

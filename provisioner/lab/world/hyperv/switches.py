@@ -73,7 +73,8 @@ class Switches:
             )
             if kind == "External":
                 adapter = self._free_adapter(wanted.get("adapter_name", ""), wanted.get("adapter_description", ""))
-                self._network.bind(switch, adapter, done)
+                failed = refused.bind_failed(adapter.guid)
+                self._network.bind(switch, adapter, lambda bound: done(None if bound else failed))
                 return switch
 
         def appear() -> None:
