@@ -108,7 +108,15 @@ class RunningCluster:
             seen = now - (now - kubelet.since) % times.LEASE_EVERY if kubelet else self._last_seen.get(name, 0.0)
             age = max(0.0, now - seen) / self._kernel.clock.rate
             renewed = self._kernel.clock.wall().timestamp() - age
-            found.append(manifests.lease(name, node["metadata"]["uid"], _micro_date(renewed), self.store.version))
+            found.append(
+                manifests.made(
+                    "lease",
+                    node=name,
+                    node_uid=node["metadata"]["uid"],
+                    version=str(self.store.version),
+                    renewed=_micro_date(renewed),
+                )
+            )
         return found
 
     # -- control planes
@@ -130,8 +138,8 @@ class RunningCluster:
         self.control_planes[guest.owner].api_up = True
         if self.cluster.api_up is None:
             self.cluster.api_up = self._kernel.now()
-            for namespace in manifests.namespaces():
-                self.store.create("namespaces", namespace)
+            for name in ("default", "kube-node-lease", "kube-public", "kube-system"):
+                self.store.create("namespaces", manifests.made("namespace", name=name))
         self._kernel.note("api_up", self.cluster.id, cause=(f"etcd_up/{guest.owner}",), machine=guest.nodename)
         self._later(
             guest.owner, times.CONTROLLERS.draw(self._kernel), "controllers", partial(self._controllers_started, guest)
@@ -357,13 +365,14 @@ class RunningCluster:
         self.store.change("nodes", self.store.get("nodes", "", name), change)
 
     def _say(self, node: Json, *, reason: str, message: str) -> None:
-        event = manifests.event(
-            node,
+        event = manifests.made(
+            "event",
+            node=node["metadata"]["name"],
+            node_uid=node["metadata"]["uid"],
             reason=reason,
             message=message,
+            type="Warning" if reason == "NodeNotReady" else "Normal",
             now=self.store.now(),
-            component="node-controller",
-            warning=reason == "NodeNotReady",
         )
         self.store.create("events", event)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from importlib.resources import files
+from string import Template
 from typing import Any
 
 import yaml
 
-from provisioner.lab.world.guests.config import CONTROL_PLANE_LABEL, MachineConfig, dig
+from provisioner.lab.world.guests.config import MachineConfig, dig
 from provisioner.lab.world.kube.resources import RESOURCES, Resource
 from provisioner.lab.world.state import Guest, Vm
 
@@ -22,26 +24,30 @@ NOT_READY, UNREACHABLE, UNSCHEDULABLE = (
 MIRROR = "kubernetes.io/config.mirror"
 """Annotation of the API's picture of a static pod."""
 FLANNEL = "kube-flannel"
-_KERNEL_VERSION = "6.12.57-talos"
-_CONTAINERD = "containerd://2.1.5"
-_COREDNS = "registry.k8s.io/coredns/coredns:v1.12.4"
 _FLANNEL_IMAGE = "ghcr.io/siderolabs/flannel:v0.27.4"
+_TEMPLATES = yaml.load(files(__package__).joinpath("manifests.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+
+
+def made(kind: str, **values: Any) -> Json:
+    """An object by its template in `manifests.yaml`."""
+    body: Json = _filled(_TEMPLATES[kind], values)
+    return body
+
+
+def _filled(part: Any, values: dict[str, Any]) -> Any:
+    if isinstance(part, dict):
+        return {key: _filled(value, values) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_filled(value, values) for value in part]
+    if not isinstance(part, str) or "$" not in part:
+        return part
+    return values[part[1:]] if part[1:] in values else Template(part).substitute(values)
 
 
 def node(guest: Guest, config: MachineConfig, vm: Vm | None, part: str) -> Json:
     """A node as its kubelet registers it: not Ready, since no network is there yet. `part` is its part of the pod network, or empty."""
-    labels = {
-        "beta.kubernetes.io/arch": "amd64",
-        "beta.kubernetes.io/os": "linux",
-        "kubernetes.io/arch": "amd64",
-        "kubernetes.io/hostname": guest.nodename,
-        "kubernetes.io/os": "linux",
-    }
-    body = {
-        "metadata": {"name": guest.nodename, "labels": labels, "annotations": {}},
-        "spec": {**({"podCIDR": part, "podCIDRs": [part]} if part else {}), "taints": [taint(NOT_READY)]},
-        "status": node_status(guest, config, vm),
-    }
+    spec = {**({"podCIDR": part, "podCIDRs": [part]} if part else {}), "taints": [taint(NOT_READY)]}
+    body = made("node", node=guest.nodename, spec=spec, status=node_status(guest, config, vm))
     mark(body, config)
     return body
 
@@ -82,28 +88,17 @@ def node_status(guest: Guest, config: MachineConfig, vm: Vm | None) -> Json:
         "memory": f"{guest.memory_bytes // 1024}Ki",
         "pods": "110",
     }
-    version = config.kubernetes_version
-    return {
-        "addresses": [
-            {"type": "InternalIP", "address": guest.address},
-            {"type": "Hostname", "address": guest.nodename},
-        ],
-        "capacity": resources,
-        "allocatable": resources,
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
-        "nodeInfo": {
-            "architecture": "amd64",
-            "bootID": guest.boot_id,
-            "containerRuntimeVersion": _CONTAINERD,
-            "kernelVersion": _KERNEL_VERSION,
-            "kubeProxyVersion": "",
-            "kubeletVersion": version,
-            "machineID": guest.uuid.replace("-", ""),
-            "operatingSystem": "linux",
-            "osImage": f"Talos ({guest.version})",
-            "systemUUID": guest.uuid,
-        },
-    }
+    return made(
+        "node_status",
+        address=guest.address,
+        node=guest.nodename,
+        resources=resources,
+        boot_id=guest.boot_id,
+        kubelet=config.kubernetes_version,
+        machine_id=guest.uuid.replace("-", ""),
+        talos=guest.version,
+        uuid=guest.uuid,
+    )
 
 
 def conditions(ready: str, reason: str, message: str, now: str, before: list[Json]) -> list[Json]:
@@ -142,63 +137,29 @@ def static_pod(component: str, guest: Guest, config: MachineConfig, node_uid: st
         component, "scheduler"
     )
     image = str(config.get("cluster", section, "image") or f"registry.k8s.io/{component}:{config.kubernetes_version}")
-    return {
-        "metadata": {
-            "name": f"{component}-{guest.nodename}",
-            "namespace": "kube-system",
-            "labels": {"tier": "control-plane", "k8s-app": component, "component": component},
-            "annotations": {MIRROR: "talos", "kubernetes.io/config.source": "file"},
-            "ownerReferences": [
-                {"apiVersion": "v1", "kind": "Node", "name": guest.nodename, "uid": node_uid, "controller": True}
-            ],
-        },
-        "spec": {
-            "nodeName": guest.nodename,
-            "hostNetwork": True,
-            "priorityClassName": "system-cluster-critical",
-            "tolerations": [{"effect": "NoExecute", "operator": "Exists"}],
-            "containers": [{"name": component, "image": image}],
-        },
-        "status": {"phase": "Pending"},
-    }
-
-
-def namespaces() -> list[Json]:
-    return [
-        {
-            "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
-            "spec": {"finalizers": ["kubernetes"]},
-            "status": {"phase": "Active"},
-        }
-        for name in ("default", "kube-node-lease", "kube-public", "kube-system")
-    ]
+    return made("static_pod", component=component, node=guest.nodename, node_uid=node_uid, image=image)
 
 
 def system_objects(config: MachineConfig) -> list[tuple[str, Json]]:
     """What Talos applies once the API is up, as (plural, body): DNS, network, proxy."""
     services = ipaddress.ip_network(_service_subnet(config))
     found: list[tuple[str, Json]] = [
-        ("services", _service("kubernetes", "default", str(services[1]), [("https", 443, "TCP")], {})),
+        ("services", made("kubernetes_service", address=str(services[1]))),
     ]
-    tolerates_all = [{"operator": "Exists", "effect": "NoSchedule"}, {"operator": "Exists", "effect": "NoExecute"}]
     if config.cni == "custom" and config.get("cluster", "network", "cni", "urls"):
-        found.append(("daemonsets", _daemonset("cni", "cni", "cni", "lab.invalid/cni", tolerates_all)))
+        found.append(("daemonsets", made("daemonset", name="cni", container="cni", image="lab.invalid/cni")))
     if config.cni == "flannel":
         net = f'{{"Network": "{_pod_subnet(config)}", "Backend": {{"Type": "vxlan", "Port": 4789}}}}'
-        found.append(("configmaps", _configmap("kube-flannel-cfg", {"net-conf.json": net})))
-        found.append(("daemonsets", _daemonset(FLANNEL, FLANNEL, "flannel", _FLANNEL_IMAGE, tolerates_all)))
+        found.append(("configmaps", made("configmap", name="kube-flannel-cfg", data={"net-conf.json": net})))
+        found.append(("daemonsets", made("daemonset", name=FLANNEL, container="flannel", image=_FLANNEL_IMAGE)))
     if not config.get("cluster", "proxy", "disabled"):
-        image = str(
-            config.get("cluster", "proxy", "image") or f"registry.k8s.io/kube-proxy:{config.kubernetes_version}"
-        )
-        found.append(("daemonsets", _daemonset("kube-proxy", "kube-proxy", "kube-proxy", image, tolerates_all)))
+        image = config.get("cluster", "proxy", "image") or f"registry.k8s.io/kube-proxy:{config.kubernetes_version}"
+        found.append(("daemonsets", made("daemonset", name="kube-proxy", container="kube-proxy", image=str(image))))
     if not config.get("cluster", "coreDNS", "disabled"):
-        ports = [("dns", 53, "UDP"), ("dns-tcp", 53, "TCP"), ("metrics", 9153, "TCP")]
-        found.append(
-            ("services", _service("kube-dns", "kube-system", str(services[10]), ports, {"k8s-app": "kube-dns"}))
-        )
         corefile = ".:53 {\n    kubernetes cluster.local\n}\n"
-        found += [("configmaps", _configmap("coredns", {"Corefile": corefile})), ("deployments", _coredns())]
+        found.append(("services", made("dns_service", address=str(services[10]))))
+        found.append(("configmaps", made("configmap", name="coredns", data={"Corefile": corefile})))
+        found.append(("deployments", made("coredns")))
     return found
 
 
@@ -249,98 +210,6 @@ def missing_part(plural: str, body: Json) -> str:
     return ""
 
 
-def lease(node_name: str, node_uid: str, renewed: str, version: int) -> Json:
-    return {
-        "kind": "Lease",
-        "apiVersion": "coordination.k8s.io/v1",
-        "metadata": {
-            "name": node_name,
-            "namespace": "kube-node-lease",
-            "uid": node_uid,
-            "resourceVersion": str(version),
-            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node_name, "uid": node_uid}],
-        },
-        "spec": {"holderIdentity": node_name, "leaseDurationSeconds": 40, "renewTime": renewed},
-    }
-
-
-def event(node: Json, *, reason: str, message: str, now: str, component: str, warning: bool = False) -> Json:
-    """What a controller has to say of a node."""
-    metadata = node["metadata"]
-    return {
-        "metadata": {"generateName": f"{metadata['name']}.", "namespace": "default"},
-        "involvedObject": {"kind": "Node", "name": metadata["name"], "uid": metadata["uid"], "apiVersion": "v1"},
-        "reason": reason,
-        "message": message,
-        "type": "Warning" if warning else "Normal",
-        "source": {"component": component},
-        "firstTimestamp": now,
-        "lastTimestamp": now,
-        "count": 1,
-    }
-
-
-def _daemonset(name: str, app: str, container: str, image: str, tolerations: list[Json]) -> Json:
-    labels = {"k8s-app": app}
-    return {
-        "metadata": {"name": name, "namespace": "kube-system", "labels": labels, "generation": 1},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "hostNetwork": True,
-                    "priorityClassName": "system-node-critical",
-                    "tolerations": tolerations,
-                    "containers": [{"name": container, "image": image}],
-                },
-            },
-            "updateStrategy": {"type": "RollingUpdate"},
-        },
-        "status": {},
-    }
-
-
-def _coredns() -> Json:
-    labels = {"k8s-app": "kube-dns"}
-    return {
-        "metadata": {"name": "coredns", "namespace": "kube-system", "labels": labels, "generation": 1},
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "priorityClassName": "system-cluster-critical",
-                    "tolerations": [{"key": CONTROL_PLANE_LABEL, "operator": "Exists", "effect": "NoSchedule"}],
-                    "containers": [{"name": "coredns", "image": _COREDNS}],
-                },
-            },
-        },
-        "status": {},
-    }
-
-
-def _service(name: str, namespace: str, address: str, ports: list[tuple[str, int, str]], selector: Json) -> Json:
-    return {
-        "metadata": {"name": name, "namespace": namespace, "labels": dict(selector)},
-        "spec": {
-            "type": "ClusterIP",
-            "clusterIP": address,
-            "clusterIPs": [address],
-            "ports": [
-                {"name": n, "port": port, "targetPort": port, "protocol": protocol} for n, port, protocol in ports
-            ],
-            "selector": dict(selector),
-        },
-        "status": {"loadBalancer": {}},
-    }
-
-
-def _configmap(name: str, data: dict[str, str]) -> Json:
-    return {"metadata": {"name": name, "namespace": "kube-system"}, "data": data}
-
-
 def _pod_subnet(config: MachineConfig) -> str:
     return str((config.get("cluster", "network", "podSubnets") or ["10.244.0.0/16"])[0])
 
@@ -350,13 +219,8 @@ def _service_subnet(config: MachineConfig) -> str:
 
 
 def part_of_node(config: MachineConfig, number: int) -> str:
-    """What the node of that number would get of the pod network; empty when there is no more."""
-    return _nth_subnet(_pod_subnet(config), number)
-
-
-def _nth_subnet(subnet: str, number: int) -> str:
-    """The part of a node, as the controller manager hands them out: /24, or /64; empty when the pod network has no more."""
-    network = ipaddress.ip_network(subnet, strict=False)
+    """What the node of that number gets of the pod network, as the controller manager hands it out: /24, or /64; empty when there is no more."""
+    network = ipaddress.ip_network(_pod_subnet(config), strict=False)
     length = 24 if network.version == 4 else 64
     first = int(network.network_address) + (number << (network.max_prefixlen - length))
     part = ipaddress.ip_network((first, length), strict=False)
