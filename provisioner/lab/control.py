@@ -119,7 +119,7 @@ def start(folder: Path, *, speed: float, seed: int, twin_mac: str = "", module: 
         with FileLock(folder / START_LOCK, timeout=START_S):  # of two that start it at once, one finds the other's
             return running(folder) or _start(folder, speed, seed, twin_mac, module)
     except Timeout:
-        raise LabError(f"somebody else is starting it since {START_S:g} s") from None
+        raise LabError(f"another process has been starting it for {START_S:g} s") from None
     except OSError as error:
         raise LabError(f"{error.filename or folder} cannot be used: {error.strerror or error}") from error
 

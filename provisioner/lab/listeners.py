@@ -97,7 +97,7 @@ class ListenerSupervisor(ABC):
             try:
                 async with self._looking:
                     await self._look_at_changed()
-            except Exception:  # noqa: BLE001 - one machine's trouble must not silence the others; it is logged whole
+            except Exception:  # noqa: BLE001 - one machine's defect must not silence the others; it is logged whole
                 _LOG.exception("what listens is not as it should be")
 
     async def _end(self) -> None:

@@ -52,7 +52,7 @@ LOCK_WAIT_S = 2.0
 
 
 class Lab:
-    """One lab of one folder. `start`, then `wait` until somebody asks it to stop."""
+    """One lab of one folder. `start`, then `wait` until it is asked to stop."""
 
     def __init__(
         self, folder: Path, *, speed: float, seed: int, twin_mac: str = "", shells: ShellFactory | None = None

@@ -1,4 +1,4 @@
-"""Disruption budgets: how many pods may be evicted before somebody's minimum is touched."""
+"""Disruption budgets: how many pods may be evicted before a minimum is touched."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def allowed(budget: Json, store: ObjectStore) -> Allowed:
 
 
 def check(pod: Json, store: ObjectStore) -> None:
-    """Raises KubeError 429 when a budget holds the pod. One that is not ready holds up nobody."""
+    """Raises KubeError 429 when a budget holds the pod. One that is not ready holds up no eviction."""
     if not pods.is_ready(pod):
         return
     for budget in store.all("poddisruptionbudgets", pod["metadata"]["namespace"]):

@@ -88,7 +88,7 @@ class ApiHandler:
             await self._follow(watch, response, heard)
             await response.write_eof()
         except ConnectionResetError:
-            pass  # the client went away, as clients do: nobody is left to tell
+            pass  # the client went away, as clients do: there is no one to tell
         return response
 
     async def _follow(self, watch: Watch, response: web.StreamResponse, heard: asyncio.Event) -> None:

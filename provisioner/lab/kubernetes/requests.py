@@ -11,12 +11,12 @@ from provisioner.lab.world.kube.store import KubeError
 
 ADMIN_GROUP = "system:masters"
 OPEN_PATHS = ("/readyz", "/livez", "/healthz", "/version")
-"""What anybody may ask."""
+"""What any client may ask."""
 
 
 @dataclass(frozen=True)
 class User:
-    """The name and groups of a client certificate, or nobody."""
+    """The name and groups of a client certificate, or those of an anonymous client."""
 
     name: str = "system:anonymous"
     groups: tuple[str, ...] = ("system:unauthenticated",)
@@ -102,7 +102,7 @@ def target_of(path: str) -> Target:
 
 
 def authorize(user: User, asked: Asked) -> None:
-    """Raises KubeError 403. Administrators may do all; nobody else is known here."""
+    """Raises KubeError 403. Administrators may do all; no one else is known here."""
     if ADMIN_GROUP in user.groups or asked.path.split("/")[1] in {path[1:] for path in OPEN_PATHS}:
         return
     try:

@@ -35,7 +35,7 @@ class Listening:
     wanted: Wanted
     runner: web.AppRunner | None = None
     silent: socket.socket | None = None
-    """Packets reach nobody: connections are neither refused nor served."""
+    """Packets reach no one: connections are neither refused nor served."""
 
 
 class KubeServers(ListenerSupervisor):

@@ -1,4 +1,4 @@
-"""TLS of an API server: its certificate by the cluster's own CA, clients by the same, and nobody who has none turned away at the door."""
+"""TLS of an API server: its certificate by the cluster's own CA, clients by the same; a client without one is let in, as anonymous."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_DOMAIN = "cluster.local"
 def server_context(config: MachineConfig, address: str) -> ssl.SSLContext:
     """Raises ValueError when the config's CA is none.
 
-    Without a client certificate one is nobody, and may ask for little; with one of another CA the handshake fails.
+    Without a client certificate one is anonymous, and may ask for little; with one of another CA the handshake fails.
     """
     ca = pki.read_pair(*config.kubernetes_ca)
     leaf = pki.kubernetes_server(ca, addresses=addresses(config, address), names=names(config))

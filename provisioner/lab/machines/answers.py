@@ -1,4 +1,4 @@
-"""What a configured machine answers to each call. One function per method; the world's lock is held only while looking or changing."""
+"""What a configured machine answers to each call, as Talos' v1alpha1_server.go does. One function per method; the world's lock is held only while looking or changing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from provisioner.talos.api.gen import common_pb2
 from provisioner.talos.api.gen import machine_pb2 as pb
 
 TIME_WAIT_S = 5.0
-"""How long Bootstrap waits for the clock (facts/talos.md 4.3)."""
+"""How long Bootstrap waits for the clock."""
 CHUNK = 1024
 _RESET_LABELS = {"STATE", "EPHEMERAL", "META"}
 
@@ -141,7 +141,7 @@ async def reset(answerer: Answerer, request: pb.ResetRequest) -> pb.Reset:
 
 
 def _check_reset(machine: Machine, request: pb.ResetRequest, labels: tuple[str, ...]) -> None:
-    """The refusals of facts/talos.md 9.2."""
+    """What Talos' v1alpha1_server.go refuses of a reset."""
     if request.mode == pb.ResetRequest.SYSTEM_DISK and request.user_disks_to_wipe:
         text = "reset failed: invalid input, wipe mode SYSTEM_DISK doesn't support UserDisksToWipe parameter"
         raise GRPCError(Status.INVALID_ARGUMENT, text)

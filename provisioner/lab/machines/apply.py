@@ -52,7 +52,7 @@ AT_ONCE_FEATURES = frozenset(
 
 
 def in_maintenance(answerer: Answerer, request: pb.ApplyConfigurationRequest) -> pb.ApplyConfiguration:
-    """Under the world's lock. A machine of somebody else keeps the bytes as evidence, whatever becomes of them."""
+    """Under the world's lock. A third-party machine keeps the bytes as evidence."""
     machine = answerer.require_alive()
     machine.hardware.keep_received(request.data)
     if request.mode not in _MAINTENANCE_MODES:

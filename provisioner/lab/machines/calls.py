@@ -55,7 +55,7 @@ class Answerer:
     bell: Bell
     view: View
     closed: bool = False
-    """Whether its server has gone: who waits through another machine's hears of it too."""
+    """Whether its server has gone: calls that wait through another machine end too."""
 
     @property
     def alive(self) -> bool:
@@ -112,7 +112,7 @@ async def received(stream: Stream[Request, Any]) -> Request:
 
 
 def lose_answer(answerer: Answerer, stream: Stream[Any, Any]) -> None:
-    """The fault `talos-lose-answer`: the work is done, and the connection ends before anybody hears of it."""
+    """The fault `talos-lose-answer`: the work is done, and the connection ends before the client has it."""
     method = stream._method_name.rpartition("/")[2]
     if answerer.kernel.injected("talos-lose-answer", method) is not None:
         stream._stream.connection._transport.abort()

@@ -33,7 +33,7 @@ _LIST_METHODS = {"exists": "bool", "all": "bool", "exists_one": "bool", "filter"
 _FUNCTIONS = {"size": "int", "string": "string", "int": "int", "uint": "uint", "double": "double", "has": "bool"}
 _BINARY = (("||",), ("&&",), ("==", "!=", "<", "<=", ">", ">=", "in"), ("+", "-"), ("*", "/", "%"))
 _MOST = 60
-"""Nested so deep nobody writes one."""
+"""No expression is nested so deep."""
 
 
 class _WrongError(Exception):

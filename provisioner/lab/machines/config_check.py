@@ -1,6 +1,6 @@
 """Whether Talos would take a machine config: strict decoding, static validation for metal, and what the node itself checks.
 
-Messages are Talos' own (facts/talos.md 8.3), since a client shows them to its user.
+Messages are Talos' own, since a client shows them to its user.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from provisioner.lab.world.guests.hardware import Hardware
 __all__ = ["Checked", "NotDecoded", "NotValid", "check"]
 
 KUBERNETES_RANGE = {11: (29, 34), 12: (30, 35), 13: (31, 36)}
-"""Minor of Talos -> lowest and highest minor of Kubernetes (facts/talos.md 6.5)."""
+"""Minor of Talos -> lowest and highest minor of Kubernetes (pkg/machinery/compatibility)."""
 _DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 
 

@@ -1,4 +1,4 @@
-"""COSI's state API as Talos serves it: Get, List and Watch by the access rules of facts/talos.md 2.2; nothing is written."""
+"""COSI's state API as Talos serves it: Get, List and Watch by the rules of internal/app/resources/access.go; nothing is written."""
 
 # Methods are called as the protocol calls them:
 # ruff: noqa: N802

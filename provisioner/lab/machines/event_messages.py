@@ -1,4 +1,4 @@
-"""A machine's events as protobuf messages (facts/talos.md 1.9)."""
+"""A machine's events as protobuf messages."""
 
 from __future__ import annotations
 

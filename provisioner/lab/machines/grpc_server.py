@@ -1,7 +1,6 @@
 """grpclib's server with what a machine needs besides: unknown methods, connections that end as a reboot or a power cut ends them.
 
-grpclib keeps neither its connections nor their fate; the hooks used here are private to it and pinned in pyproject.toml
-(facts/python-stack.md 1.4).
+grpclib keeps neither its connections nor their fate; the hooks used here are private to it and pinned in pyproject.toml.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The admin kubeconfig that a control plane hands out, and the archive it comes in (facts/talos.md 0.5, 7.2)."""
+"""The admin kubeconfig that a control plane hands out, and the archive it comes in (pkg/kubeconfig/generate.go)."""
 
 from __future__ import annotations
 

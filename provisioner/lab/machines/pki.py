@@ -1,4 +1,4 @@
-"""Certificates as Talos' machines make them (facts/talos.md 3.2, 4.1, 5.2, 7.2). The lab's own: the client's code is what it judges.
+"""Certificates as Talos' machines make them (siderolabs/crypto, x509). The lab's own: the client's code is what it judges.
 
 All certificates are valid by the real date, not the world's: the client checks them with its own clock.
 """
@@ -52,7 +52,7 @@ class Pair:
 
 
 def read_pair(certificate_pem: bytes, key_pem: bytes) -> Pair:
-    """Talos labels Ed25519 keys in its own way (facts/talos.md 0.3). Raises ValueError for what is no such pair."""
+    """Talos labels Ed25519 keys `ED25519 PRIVATE KEY`. Raises ValueError for what is no such pair."""
     key = serialization.load_pem_private_key(key_pem.replace(_TALOS_LABEL, _COMMON_LABEL), None)
     if not isinstance(key, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
         raise ValueError("neither an Ed25519 nor an ECDSA key")  # noqa: TRY004 - the file is wrong, not the caller

@@ -1,4 +1,4 @@
-"""Which machine answers: apid's forwarding by the request's `node` and `nodes` metadata (facts/talos.md 1.2)."""
+"""Which machine answers: apid's forwarding by the request's `node` and `nodes` metadata (internal/app/apid/pkg/director)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Entry:
     spec: dict[str, Any]
 
     def resource(self) -> cosi_pb2.Resource:
-        """With both encodings of the spec filled (facts/talos.md 2.1)."""
+        """With both encodings of the spec filled, as cosi-project/runtime sends it."""
         if self.kind.raw:
             text = self.spec[self.kind.fields[0].key].decode(errors="replace")
         else:

@@ -21,8 +21,8 @@ from provisioner.lab.machines.proxy import Find, Proxy
 from provisioner.lab.world.guests import clusters
 
 MAINTENANCE_NAME = "maintenance-service.talos.dev"
-ANYBODY = Caller(frozenset({READER}))
-"""In maintenance everybody counts as a reader (facts/talos.md 2.2)."""
+ANYONE = Caller(frozenset({READER}))
+"""In maintenance everybody counts as a reader."""
 
 
 class MachineServer(abc.ABC):
@@ -69,7 +69,7 @@ class MaintenanceServer(MachineServer):
     """Leaf only, of a throw-away CA; no client certificate is asked for."""
 
     def __init__(self, answerer: Answerer) -> None:
-        cosi = CosiService(lambda _stream: answerer, lambda _stream: ANYBODY)
+        cosi = CosiService(lambda _stream: answerer, lambda _stream: ANYONE)
         methods = cosi.__mapping__() | maintenance_methods(answerer)
         super().__init__(answerer, GrpcServer(Methods(methods, refused_in_maintenance)))
         self._ca = pki.new_maintenance_ca()
@@ -103,7 +103,7 @@ class ApidServer(MachineServer):
         return self._names()
 
     def _names(self) -> tuple[list[str], list[str]]:
-        """Addresses and DNS names of the certificate (facts/talos.md 4.1)."""
+        """Addresses and DNS names of the certificate."""
         machine = self.answerer.machine
         addresses, names = clusters.addresses(machine), [machine.talos.hostname]
         if machine.talos.domainname:

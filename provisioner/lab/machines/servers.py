@@ -40,7 +40,7 @@ class Running:
     server: MachineServer
     silent: bool = False
     listeners: dict[str, asyncio.Server | socket.socket] = field(default_factory=dict)
-    """By address. A bare socket: packets reach nobody, connections are neither refused nor served."""
+    """By address. A bare socket: packets reach no one, connections are neither refused nor served."""
 
 
 class MachineServers(ListenerSupervisor):

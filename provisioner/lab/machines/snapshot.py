@@ -59,7 +59,7 @@ META: dict[str, dict[str, Spec]] = {
 
 
 def link_name(machine: Machine) -> str:
-    """A vmbus adapter has neither slot nor path: the predictable name is made of the MAC (facts/talos.md 12)."""
+    """A vmbus adapter has neither slot nor path: the predictable name is made of the MAC."""
     return f"enx{machine.hardware.mac.lower()}"
 
 
@@ -252,7 +252,7 @@ def _pod_status(*, ready: bool) -> Spec:
 
 
 def _diagnostics(machine: Machine) -> Told:
-    """Pod or service networks that overlap the LAN, told once it held for about 30 s (facts/talos.md 12)."""
+    """Pod or service networks that overlap the LAN, told once it held for about 30 s."""
     config = machine.config
     if config is None or machine.kernel.now() - machine.talos.booted < DIAGNOSTIC_DELAY:
         return

@@ -1,4 +1,4 @@
-"""TLS as Talos' API speaks it: 1.2 at least, ALPN `h2`, no session tickets, the leaf alone on the wire (facts/talos.md 1.1)."""
+"""TLS as Talos' API speaks it: 1.2 at least, ALPN `h2`, no session tickets, the leaf alone on the wire (pkg/grpc/factory)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AlertingSSLObject(ssl.SSLObject):
 
 
 def maintenance_context(leaf: Pair) -> ssl.SSLContext:
-    """Nobody is asked for a certificate, and nobody can verify ours."""
+    """No client is asked for a certificate, and none can verify ours."""
     return _context(leaf)
 
 

@@ -1,4 +1,4 @@
-"""Builds the lab's world as a newcomer finds it: one Windows host with Hyper-V in a small LAN, with somebody else's VM on it."""
+"""Builds the lab's world as a newcomer finds it: one Windows host with Hyper-V in a small LAN, with another owner's VM on it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def new_world(
 
 
 def talos_iso(version: str) -> WebResource:
-    """A release's ISO: its size and a hash of its own; nobody needs 300 MB of zeros."""
+    """A release's ISO: its size and a hash of its own; 300 MB of zeros would serve no one."""
     sha256 = hashlib.sha256(f"metal-amd64.iso {version}".encode()).hexdigest()
     return WebResource(size_bytes=ISO_BYTES, sha256=sha256, talos_iso=version)
 

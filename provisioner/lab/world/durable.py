@@ -1,7 +1,7 @@
 """What survives a crash of the lab, as it would survive a crash of such a host: files and disks, VM definitions, switches, settings.
 
 What runs in memory is lost: guests, tasks at work, connections. After a restart the host boots, and VMs start by their start
-actions, from cold. Accounts are not kept: whoever starts the lab brings them, with their passwords.
+actions, from cold. Accounts are not kept: the start of a lab brings them, with their passwords.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Saver:
         self._thread.join()
 
     def _changed(self, topic: str, _key: str) -> None:
-        """Under the world's lock, so that nobody sees what a power cut would take back."""
+        """Under the world's lock, so that no one sees what a power cut would take back."""
         if topic == SYNCED and self._thread.is_alive():
             self._save()
         else:

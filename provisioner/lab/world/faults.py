@@ -234,13 +234,13 @@ def _let_go(world: World) -> Iterator[str]:
     for file in world.state.host.files.values():
         if file.locked_until > world.kernel.now():
             file.locked_until = 0.0
-            yield f"file-locked: nobody holds {file.path} any more"
+            yield f"file-locked: {file.path} is free again"
 
 
 def _foreign_vms(world: World) -> Iterator[str]:
     for vm in world.state.host.vms.values():
         if vm.notes == FOREIGN_NOTES:
-            yield f"foreign-vm: the VM {vm.name} is somebody else's by now; a user would remove it in Hyper-V Manager"
+            yield f"foreign-vm: the VM {vm.name} has another owner by now; a user would remove it in Hyper-V Manager"
 
 
 def _foreign_machines(world: World) -> Iterator[str]:

@@ -17,7 +17,7 @@ class Guests(Protocol):
         """The power is cut: whatever ran is gone."""
 
     def shut_down(self, vm: Vm) -> bool:
-        """The host's shutdown service asks the guest. False: nobody in there answers. Else the guest powers off later, by
+        """The host's shutdown service asks the guest. False: nothing in there answers. Else the guest powers off later, by
         `PowerSwitch.powered_off`.
         """
 

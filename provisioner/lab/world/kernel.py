@@ -1,7 +1,7 @@
 """What moves the world: one lock, one clock, a list of things due, a log, and a bell for those who watch.
 
 Rules of the house:
-- whoever reads or writes `state` holds `lock`; nobody sleeps or does I/O while holding it,
+- who reads or writes `state` holds `lock`; no one sleeps or does I/O while holding it,
   but for the file that keeps what is `SYNCED`;
 - what takes time is either scheduled (`after`) or slept through (`spend`) by the caller's own thread, without the lock;
 - every change of state is told by `changed(topic, key)`, where topics are `vm`, `guest`, `host`, `link`, `switch`, `kube`, `file`.
@@ -25,7 +25,7 @@ from provisioner.lab.world.state import State
 Watcher = Callable[[str, str], None]
 
 SYNCED = "synced"
-"""Topic of a change that is on a disk before anybody sees it, as what etcd has answered is."""
+"""Topic of a change that is on a disk before any client sees it, as what etcd has answered is."""
 
 
 @dataclass(order=True)

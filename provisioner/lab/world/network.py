@@ -1,6 +1,6 @@
 """The host's network: adapters, the move of an address to a vEthernet and back with its outage, the link to the outside, ARP.
 
-Binding an adapter to a switch takes its protocols away: the host is off the network for 5 to 15 s (facts/hyperv.md, 9.1), then
+Binding an adapter to a switch takes its protocols away: the host is off the network for 5 to 15 s, then
 `vEthernet (<switch>)` carries the addresses. What can go wrong with that is in `faults.py`, under `switch-`.
 """
 
@@ -106,7 +106,7 @@ class Network:
     # -- the link
 
     def cut(self, seconds: float, failure: str = "reset") -> None:
-        """Nobody outside reaches the host for a while. `failure`: `reset` or `silence`."""
+        """The host cannot be reached from outside for a while. `failure`: `reset` or `silence`."""
         with self._kernel.lock:
             self._begin_outage(seconds, failure)
             self._later(seconds, "link back", self._end_outage)
@@ -253,7 +253,7 @@ class Network:
             adapter.dns_servers, adapter.category = list(before.dns_servers), before.category
 
     def _vethernet(self, switch: VirtualSwitch, adapter: NetAdapter) -> NetAdapter:
-        """`vEthernet (<name>)` with the adapter's MAC and settings, as far as no fault takes them away (fact 16)."""
+        """`vEthernet (<name>)` with the adapter's MAC and settings, as far as no fault takes them away."""
         assert switch.adapter_before is not None
         place, vethernet = switch.name, copy.deepcopy(switch.adapter_before)
         vethernet.name, vethernet.description = f"vEthernet ({place})", "Hyper-V Virtual Ethernet Adapter"
@@ -272,7 +272,7 @@ class Network:
         return vethernet
 
     def internal_vethernet(self, switch: VirtualSwitch) -> NetAdapter:
-        """The host's own adapter on an Internal switch: no address that anybody outside could reach."""
+        """The host's own adapter on an Internal switch: no address that can be reached from outside."""
         with self._kernel.lock:
             return NetAdapter(
                 name=f"vEthernet ({switch.name})",

@@ -1,4 +1,4 @@
-"""The sockets of the world: who sits in the VMs, who keeps the Kubernetes clusters. Filled in by whoever builds the world."""
+"""What the host's rules ask of the rest of the world: what runs in the VMs, what keeps the Kubernetes clusters."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class NullGuests:
 
     def power_off(self, vm: Vm) -> None: ...
 
-    def shut_down(self, vm: Vm) -> bool:  # noqa: ARG002 - nobody answers
+    def shut_down(self, vm: Vm) -> bool:  # noqa: ARG002 - nothing answers
         return False
 
     def of(self, vm_id: str) -> Guest | None:
         return self._kernel.state.guests.get(vm_id)
 
-    def heartbeat(self, vm: Vm) -> str:  # noqa: ARG002 - nobody answers
+    def heartbeat(self, vm: Vm) -> str:  # noqa: ARG002 - nothing answers
         return "NoContact"
 
     def screen(self, vm: Vm) -> list[str]:

@@ -1,6 +1,6 @@
 """Where each address and port of the virtual LAN is reached on loopback: the table that the lab publishes, and the ports it holds.
 
-A port once given to a place stays that place's own, over restarts too, since kubeconfigs and talosconfigs carry it. While nobody
+A port once given to a place stays that place's own, over restarts too, since kubeconfigs and talosconfigs carry it. While nothing
 listens it is held by a socket that is only bound: connections are refused, and no other program gets the port.
 """
 
@@ -57,7 +57,7 @@ class LoopbackRoutes:
             return self._held.pop(place)
 
     def close(self) -> None:
-        """Lets go of the ports that nobody listens on."""
+        """Lets go of the ports on which nothing listens."""
         with self._kernel.lock:
             for held in self._held.values():
                 held.close()

@@ -47,7 +47,7 @@ class Vhd:
     block_bytes: int = 32 * 1024 * 1024
     system: InstalledSystem | None = None
     other_system: str = ""
-    """An operating system that is not Talos, as on the disk of somebody else's VM: it boots, runs and has a heartbeat."""
+    """An operating system that is not Talos, as on the disk of another owner's VM: it boots, runs and has a heartbeat."""
 
 
 @dataclass
@@ -296,7 +296,7 @@ class Service:
 
 @dataclass
 class Guest:
-    """A Talos that runs: on a VM of the host, or on a machine of somebody else in the same LAN. Lost with the power."""
+    """A Talos that runs: on a VM of the host, or on a third-party machine in the same LAN. Lost with the power."""
 
     owner: str
     """VM id, or `foreign:<name>`."""
@@ -341,7 +341,7 @@ class Guest:
 
 @dataclass
 class ForeignMachine(_WithBytes):
-    """Somebody else's Talos machine on the LAN, in maintenance. Whatever is sent to it is kept as evidence."""
+    """A third-party Talos machine on the LAN, in maintenance. What is sent to it is kept as evidence."""
 
     name: str
     mac: str

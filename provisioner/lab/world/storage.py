@@ -177,7 +177,7 @@ class Storage:
 
     @contextlib.contextmanager
     def writing(self, file: HostFile) -> Iterator[HostFile]:
-        """A new file, held open: meanwhile nobody else writes, deletes or renames it (0x80070020)."""
+        """A new file, held open: meanwhile no one else writes, deletes or renames it (0x80070020)."""
         with self._kernel.lock:
             self.put(file)
             self._written.add(key(file.path))

@@ -14,7 +14,7 @@ from provisioner.lab.world.state import ScheduledTask
 READY, RUNNING, DONE, TERMINATED = 267011, 267009, 0, 267014
 """LastTaskResult: has not run yet, runs now, ended well, was ended."""
 BY_EVENTS = "(events of the world)"
-"""Command of a task that whoever registered it carries on by itself, by `Kernel.after` and `finish`."""
+"""Command of a task that its owner carries on, by `Kernel.after` and `finish`."""
 
 
 class Tasks:

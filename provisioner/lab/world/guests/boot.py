@@ -1,4 +1,7 @@
-"""From power to a running system: firmware, kernel, then maintenance, halt, or the services of a configured machine."""
+"""From power to a running system: firmware, kernel, then maintenance, halt, or the services of a configured machine.
+
+Sequences and their tasks are those of Talos' internal/app/machined/pkg/runtime/v1alpha1/v1alpha1_sequencer.go and _sequencer_tasks.go.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def cold(machine: Machine) -> Steps:
 
 
 def by_kexec(machine: Machine) -> Steps:
-    """Firmware, boot order and DVD are bypassed: the kernel just written to the disk starts (facts/talos.md 3.6)."""
+    """Firmware, boot order and DVD are bypassed: the kernel just written to the disk starts."""
     system = machine.system
     if (
         system is None
@@ -55,7 +58,7 @@ def fail(machine: Machine, sequence: str, error: str) -> Steps:
 
 
 def _talos(machine: Machine, booted_from: str, version: str) -> Steps:
-    """Sequence `initialize` (facts/talos.md 3.1)."""
+    """Sequence `initialize`."""
     yield times.KERNEL.draw(machine.kernel)
     machine.begin(booted_from, version)
     machine.event(Sequence("initialize", "START"))
@@ -91,7 +94,7 @@ def _maintenance(machine: Machine) -> Steps:
 
 
 def _halted(machine: Machine) -> Steps:
-    """`talos.halt_if_installed`: nothing listens, the address answers, until the boot's time-out (facts/talos.md 3.7)."""
+    """`talos.halt_if_installed`: nothing listens, the address answers, until the boot's time-out."""
     machine.talos.halted = True
     machine.note("halted")
     machine.event(Phase("haltIfInstalled", "START"))
@@ -123,7 +126,7 @@ def configured(machine: Machine) -> Steps:
 
 
 def _other_system(machine: Machine) -> Steps:
-    """Somebody's Linux or Windows: it runs, has an address and integration services, and is none of our business."""
+    """A Linux or Windows of another owner: it runs, has an address and integration services."""
     yield times.OTHER_SYSTEM.draw(machine.kernel)
     machine.other_system = True
     machine.screen = ["login:"]

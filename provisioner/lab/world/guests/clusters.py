@@ -36,7 +36,7 @@ def addresses(machine: Machine) -> list[str]:
 
 
 def held_virtual_ip(machine: Machine) -> str:
-    """The virtual IP is elected through etcd, so it exists only after bootstrap (facts/talos.md 12). Lowest member id wins here."""
+    """The virtual IP is elected through etcd, so it exists only after bootstrap (controllers/network/operator/vip.go). Lowest member id wins here."""
     if machine.config is None or not machine.config.virtual_ip or not etcd_healthy(machine):
         return ""
     ids = {other.owner: member_id(other) for other in (machine, *peers(machine, with_etcd=True)) if etcd_healthy(other)}
@@ -67,7 +67,7 @@ def trustd_for(machine: Machine) -> Machine | None:
     """The control plane that signs the worker's certificate.
 
     Real Talos answers as soon as trustd runs and is found, which may be before bootstrap or, with a virtual IP as endpoint, only
-    after it (facts/talos.md 4.1). The lab always takes the later: whoever waits for workers before bootstrap must not get by.
+    after it. The lab always takes the later: a client that waits for workers before bootstrap must not get by.
     """
     return next((o for o in peers(machine, with_etcd=True) if etcd_healthy(o) and _finds(machine, o)), None)
 
@@ -169,7 +169,7 @@ def _new_cluster(machine: Machine) -> None:
 
 
 def _add_member(machine: Machine, cluster: KubeCluster, *, learner: bool) -> None:
-    """The cluster takes it in. A member of the same host name goes first, as in Talos (facts/talos.md 4.3)."""
+    """The cluster takes it in. A member of the same host name goes first, as in Talos (system/services/etcd.go)."""
     assert machine.system is not None, "etcd data lies on the disk"
     for old in [member for member in cluster.roster.values() if member.hostname == machine.talos.hostname]:
         del cluster.roster[old.id]
@@ -183,7 +183,7 @@ def _add_member(machine: Machine, cluster: KubeCluster, *, learner: bool) -> Non
     cluster.roster[member.id] = member
     cluster.members[machine.owner] = member.id
     machine.system.etcd = EtcdData(cluster_id=cluster.id, member_id=member.id, hostname=member.hostname)
-    machine.kernel.changed(SYNCED, machine.owner)  # etcd answers nobody before that
+    machine.kernel.changed(SYNCED, machine.owner)  # etcd answers no one before that
 
 
 def _started(machine: Machine) -> None:
@@ -227,7 +227,7 @@ def leave(machine: Machine) -> bool:
 
 
 def changed(environment: Environment) -> None:
-    """Somebody came, went, or moved: quorums, kubelets and those who wait for a cluster look again."""
+    """A machine came, went, or moved: quorums, kubelets and those who wait for a cluster look again."""
     for machine in list(environment.machines.values()):
         if machine.guest is None or machine.config is None:
             continue

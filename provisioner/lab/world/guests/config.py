@@ -200,5 +200,5 @@ class MachineConfig:
         return self.kubelet_image.rpartition(":")[2].split("@")[0]
 
     def same_cluster(self, other: MachineConfig) -> bool:
-        """Whether a trustd of the other would serve this machine: same token, same CA (facts/talos.md 4.1)."""
+        """Whether a trustd of the other would serve this machine: same token, same CA."""
         return self.token == other.token and self.os_ca[0] == other.os_ca[0]

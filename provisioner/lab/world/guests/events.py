@@ -1,4 +1,4 @@
-"""What a machine tells of its course, as Talos' Events stream carries it (facts/talos.md 3.9). Words are Talos' own."""
+"""What a machine tells of its course, as Talos' Events stream carries it (runtime/v1alpha1/v1alpha1_events.go). Words are Talos' own."""
 
 from __future__ import annotations
 

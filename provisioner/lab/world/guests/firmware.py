@@ -1,4 +1,4 @@
-"""A cold boot: the firmware walks its list until something boots (facts/hyperv.md 5.2). A reboot by kexec does not come here."""
+"""A cold boot: the firmware walks its list until something boots. A reboot by kexec does not come here."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ SCREEN_LINES = 18
 
 
 def add_foreign(kernel: Kernel, name: str, mac: str, uuid: str, address: str) -> ForeignMachine:
-    """Somebody else's Talos machine appears in the LAN, in maintenance. What is sent to it is kept in `received`."""
+    """A third-party Talos machine appears in the LAN, in maintenance. What is sent to it is kept in `received`."""
     with kernel.lock:
         machine = ForeignMachine(name=name, mac=mac, uuid=uuid, address=address)
         kernel.state.foreign.append(machine)
@@ -62,7 +62,7 @@ class TalosGuests:
         return machine.guest if machine is not None else None
 
     def heartbeat(self, vm: Vm) -> str:
-        """Talos' kernel has the heartbeat driver, but no agent that would speak for applications (facts/hyperv.md 5.9)."""
+        """Talos' kernel has the heartbeat driver, but no agent that would speak for applications."""
         machine = self._environment.machines.get(vm.id)
         if machine is not None and machine.other_system:
             return "OkApplicationsHealthy"

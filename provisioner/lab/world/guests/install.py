@@ -1,4 +1,4 @@
-"""The first config: from maintenance to an installed system (facts/talos.md 3.5, 3.6)."""
+"""The first config: from maintenance to an installed system (sequence `install` of v1alpha1_sequencer.go)."""
 
 from __future__ import annotations
 

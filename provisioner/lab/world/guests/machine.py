@@ -130,7 +130,7 @@ class Machine:
         return self.guest is not None and self.guest.reachable and bool(self.guest.address)
 
     def stable_hostname(self) -> str:
-        """The name that Talos makes of its identity, as talos-x1y-z2a (facts/talos.md 6.4)."""
+        """The name that Talos makes of its identity, as talos-x1y-z2a."""
         number = int.from_bytes(hashlib.sha256(self.hardware.uuid.encode()).digest()[:6], "big")
         digits = "0123456789abcdefghijklmnopqrstuvwxyz"
         letters = "".join(digits[number // 36**i % 36] for i in range(6))
@@ -211,7 +211,7 @@ class Machine:
         return ("apid", "machined", "kubelet", *(("etcd", "trustd") if self.control_plane else ()))
 
     def services_down(self) -> list[str]:
-        """Those that must be up and are not, each with what is missing (facts/talos.md 3.9)."""
+        """Those that must be up and are not, each with what is missing (controllers/runtime/machine_status.go)."""
         found = []
         for name in sorted(self.required_services()):
             service = self.talos.services.get(name)

@@ -1,7 +1,7 @@
 """Courses of events, written as generators: each `yield` lets time of the world pass.
 
 So the life of a machine reads from top to bottom, as a person would tell it, and needs neither threads nor sleep: the kernel
-resumes a course when its time has come, under the world's lock. Whoever changes what a course waits for wakes it.
+resumes a course when its time has come, under the world's lock. What changes what a course waits for wakes it.
 """
 
 from __future__ import annotations

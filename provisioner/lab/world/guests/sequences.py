@@ -1,4 +1,4 @@
-"""What a user asks of a configured machine: bootstrap, a changed config, reboot, shutdown, reset (facts/talos.md 1.10, 4.3, 9.2)."""
+"""What a user asks of a configured machine: bootstrap, a changed config, reboot, shutdown, reset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Refused(Exception):
 
 
 def check_bootstrap(machine: Machine) -> None:
-    """The table of facts/talos.md 4.3, but for the clock, which the server waits for."""
+    """What Talos' v1alpha1_server.go checks, but for the clock, which the server waits for."""
     if not machine.control_plane:
         raise Refused("FAILED_PRECONDITION", "bootstrap can only be performed on a control plane node")
     cri = machine.talos.services.get("cri")

@@ -1,4 +1,4 @@
-"""Services of a configured machine, in the order in which Talos brings them up (facts/talos.md 4.2)."""
+"""Services of a configured machine, in the order in which Talos brings them up (task startAllServices of v1alpha1_sequencer_tasks.go)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def start(machine: Machine) -> Steps:
 
 
 def _apid(machine: Machine) -> Steps:
-    """Opens once it has a certificate: the control plane signs its own, the worker asks a trustd (facts/talos.md 4.1)."""
+    """Opens once it has a certificate: the control plane signs its own, the worker asks a trustd (controllers/secrets/api.go)."""
     talos, kernel = machine.talos, machine.kernel
     before = machine.last_cause
     while not (talos.address and talos.hostname):

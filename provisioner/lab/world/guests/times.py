@@ -1,7 +1,7 @@
 """How long things take on a Talos VM with two processors, in seconds of the world.
 
-The sums are those of facts/hyperv.md 13: firmware to maintenance 20-60 s, install 30-120 s, a kexec reboot 10-40 s. Windows of Talos
-itself (boot, halt, install) are its own constants, facts/talos.md 3 and 4.
+In sum: firmware to maintenance 20-60 s, install 30-120 s, a kexec reboot 10-40 s. Windows of Talos itself (boot, halt, install) are
+its own, of v1alpha1_sequencer_tasks.go and pkg/machinery/constants.
 """
 
 from __future__ import annotations

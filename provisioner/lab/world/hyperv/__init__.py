@@ -32,5 +32,5 @@ class HyperV:
         self.switches = Switches(service)
 
     def acting_as(self, caller: Caller) -> HyperV:
-        """The same service, asked by somebody else."""
+        """The same service, asked by another caller."""
         return HyperV(self.service.acting_as(caller))

@@ -99,7 +99,7 @@ class RunningCluster:
         return all(pod is not None and pods.is_ready(pod) for pod in found)
 
     def leases(self) -> list[Json]:
-        """Renewed every ten seconds by each kubelet. They are made when somebody asks, not written at every renewal."""
+        """Renewed every ten seconds by each kubelet. They are made when a client asks, not written at every renewal."""
         found = []
         for node in self.store.all("nodes"):
             name = node["metadata"]["name"]

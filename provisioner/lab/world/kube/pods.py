@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 def owner_of(pod: Json) -> Json:
-    """The controller that owns it; empty for a pod of nobody."""
+    """The controller that owns it; empty for a pod without one."""
     owners = pod["metadata"].get("ownerReferences") or []
     return next((owner for owner in owners if owner.get("controller")), {})
 

@@ -65,7 +65,7 @@ class Workloads:
         self.look_again()
 
     def node_lost(self, node: str) -> None:
-        """Nobody hears from the node: none of its pods counts as ready."""
+        """The node is silent: none of its pods counts as ready."""
         for pod in self._on_node(node):
             self._store.update("pods", pods.not_ready(pod, self._store.now()))
         self.look_again()
