@@ -37,6 +37,19 @@ function Test-TalosFailure {
     $false
 }
 
+function ConvertTo-TalosSpaceError {
+    # VMNoSpace where a caught failure says that the disk is full; any other failure as it is.
+    [CmdletBinding()]
+    param(
+        [System.Management.Automation.ErrorRecord]$Failure,
+        [string]$Target
+    )
+    if (-not (Test-TalosFailure -Failure $Failure -HResult '80070070')) {
+        return $Failure
+    }
+    New-TalosError -Id 'VMNoSpace' -Category ResourceUnavailable -Target $Target -Message $Failure.Exception.Message -Cause $Failure.Exception
+}
+
 function ConvertTo-TalosError {
     # A caught failure as an error record of this module: its own stay what they are, all others become HyperV.<id>.
     [CmdletBinding()]

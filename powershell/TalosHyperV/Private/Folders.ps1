@@ -41,7 +41,7 @@ function Get-TalosMarkedFolder {
         foreach ($child in $folders) {
             $folder = Join-TalosPath -Parent $parent -Child $child.Name
             try {
-                ConvertTo-TalosFolder -Path $folder -Changed $false
+                ConvertTo-TalosFolder -Path $folder
             }
             catch [System.UnauthorizedAccessException] {
                 Write-Verbose -Message "$folder is not for this account, so it is none of ours: $_"
@@ -53,10 +53,7 @@ function Get-TalosMarkedFolder {
 function ConvertTo-TalosFolder {
     # A folder as a result of this module, or nothing where it bears no mark.
     [CmdletBinding()]
-    param(
-        [string]$Path,
-        [bool]$Changed
-    )
+    param([string]$Path)
     $kept = Read-TalosJson -Path (Join-TalosPath -Parent $Path -Child 'provision.json')
     $mark = Find-TalosMark -Text (Get-TalosMember -InputObject $kept -Name 'mark')
     if ($mark -eq '') {
@@ -74,7 +71,7 @@ function ConvertTo-TalosFolder {
         Mark       = $mark
         VMId       = ConvertTo-TalosId -Id (Get-TalosMember -InputObject $kept -Name 'vmId')
         DiskBytes  = $bytes
-        Changed    = $Changed
+        Changed    = $false
     }
 }
 

@@ -80,6 +80,16 @@ function Get-TalosImageHolder {
     $holders
 }
 
+function Get-TalosImageUser {
+    # Names of the VMs that hold an image in a DVD drive.
+    [CmdletBinding()]
+    param([string]$Path)
+    $holders = Get-TalosImageHolder
+    if ($holders.ContainsKey($Path.ToLowerInvariant())) {
+        $holders[$Path.ToLowerInvariant()] | Where-Object -FilterScript { "$_" -ne '' }
+    }
+}
+
 function Get-TalosImageHash {
     # SHA-256 of a file as lower-case hex: from the record where size and time still fit, or counted now.
     [CmdletBinding()]

@@ -17,8 +17,11 @@ function Find-TalosVM {
 function Resolve-TalosVM {
     # The VM of an id. Ends with VMNotFound where a good list of all VMs does not have it.
     [CmdletBinding()]
-    param([string]$Id)
-    $found = Find-TalosVM -VM @(Hyper-V\Get-VM) -Id $Id
+    param(
+        [string]$Id,
+        [object[]]$VM = @(Hyper-V\Get-VM)
+    )
+    $found = Find-TalosVM -VM $VM -Id $Id
     if ($null -eq $found) {
         throw (New-TalosError -Id 'VMNotFound' -Category ObjectNotFound -Target $Id -Message "There is no VM with the id $Id.")
     }
@@ -231,11 +234,4 @@ function Start-TalosOneVM {
         }
         throw
     }
-}
-
-function Test-TalosVMStopped {
-    # Whether it can be brought up: Off, saved to disk, or paused.
-    [CmdletBinding()]
-    param([object]$VM)
-    "$($VM.State)" -in 'Off', 'Saved', 'Paused'
 }

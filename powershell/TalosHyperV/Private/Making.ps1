@@ -8,13 +8,27 @@ function Assert-TalosVMParts {
         [string]$SwitchName,
         [string]$IsoPath
     )
-    if ($null -eq (Find-TalosSwitch -Name $SwitchName)) {
-        throw (New-TalosError -Id 'VMSwitchNotFound' -Category ObjectNotFound -Target $SwitchName -Message "There is no virtual switch '$SwitchName'.")
-    }
-    if (-not (Test-TalosFile -Path $IsoPath)) {
-        throw (New-TalosError -Id 'VMIsoNotFound' -Category ObjectNotFound -Target $IsoPath -Message "There is no ISO '$IsoPath'.")
-    }
+    Assert-TalosSwitchPresent -Name $SwitchName
+    Assert-TalosIsoPresent -Path $IsoPath
     Assert-TalosMacFree -VM $VM -VMId $VMId -MacAddress $MacAddress
+}
+
+function Assert-TalosSwitchPresent {
+    # Ends with VMSwitchNotFound where there is no such switch.
+    [CmdletBinding()]
+    param([string]$Name)
+    if ($null -eq (Find-TalosSwitch -Name $Name)) {
+        throw (New-TalosError -Id 'VMSwitchNotFound' -Category ObjectNotFound -Target $Name -Message "There is no virtual switch '$Name'.")
+    }
+}
+
+function Assert-TalosIsoPresent {
+    # Ends with VMIsoNotFound where there is no such file.
+    [CmdletBinding()]
+    param([string]$Path)
+    if (-not (Test-TalosFile -Path $Path)) {
+        throw (New-TalosError -Id 'VMIsoNotFound' -Category ObjectNotFound -Target $Path -Message "There is no ISO '$Path'.")
+    }
 }
 
 function Assert-TalosMacFree {
@@ -75,7 +89,7 @@ function Initialize-TalosVMFolder {
     }
     catch {
         if (Test-TalosFailure -Failure $_ -HResult '80070070') {
-            throw (New-TalosError -Id 'VMNoSpace' -Category ResourceUnavailable -Target $Folder -Message $_.Exception.Message -Cause $_.Exception)
+            throw (ConvertTo-TalosSpaceError -Failure $_ -Target $Folder)
         }
         throw (New-TalosError -Id 'VMFolderInvalid' -Category InvalidArgument -Target $Folder -Message $_.Exception.Message -Cause $_.Exception)
     }
@@ -148,10 +162,7 @@ function Add-TalosVMDisk {
             $null = Hyper-V\New-VHD -Path $DiskPath -SizeBytes $DiskBytes -Dynamic
         }
         catch {
-            if (Test-TalosFailure -Failure $_ -HResult '80070070') {
-                throw (New-TalosError -Id 'VMNoSpace' -Category ResourceUnavailable -Target $DiskPath -Message $_.Exception.Message -Cause $_.Exception)
-            }
-            throw
+            throw (ConvertTo-TalosSpaceError -Failure $_ -Target $DiskPath)
         }
     }
     Hyper-V\Add-VMHardDiskDrive -VM $VM -ControllerType SCSI -ControllerNumber 0 -ControllerLocation 0 -Path $DiskPath

@@ -26,9 +26,7 @@ function Mount-TalosIso {
     foreach ($one in $Id) {
         try {
             $vm = Resolve-TalosVM -Id $one
-            if (-not (Test-TalosFile -Path $Path)) {
-                throw (New-TalosError -Id 'VMIsoNotFound' -Category ObjectNotFound -Target $Path -Message "There is no ISO '$Path'.")
-            }
+            Assert-TalosIsoPresent -Path $Path
             if ($PSCmdlet.ShouldProcess($vm.Name, "Mount $Path")) {
                 $changed = Set-TalosVMIso -VM $vm -IsoPath $Path
                 Get-TalosVMResult -VM $vm -Changed $changed

@@ -136,7 +136,7 @@ function New-TalosVM {
             $changed = $true
         }
         $vm = Resolve-TalosVM -Id $vm.Id
-        if ($Start -and (Test-TalosVMStopped -VM $vm)) {
+        if ($Start -and "$($vm.State)" -in 'Off', 'Saved', 'Paused') {
             if (-not $changed -and -not $PSCmdlet.ShouldProcess($Name, 'Start the VM')) {
                 return
             }

@@ -28,7 +28,7 @@ function Remove-TalosFolder {
         if (-not (Test-Path -LiteralPath $Path -PathType Container)) {
             return
         }
-        $folder = ConvertTo-TalosFolder -Path $Path -Changed $false
+        $folder = ConvertTo-TalosFolder -Path $Path
         if ($null -eq $folder -or (Get-TalosMarkCluster -Mark $folder.Mark) -cne $ClusterId) {
             throw (New-TalosError -Id 'FolderNotOurs' -Category PermissionDenied -Target $Path -Message "The folder '$Path' does not bear a mark of the cluster '$ClusterId'.")
         }

@@ -25,7 +25,7 @@ function Remove-TalosImage {
             if (-not $result.Ours) {
                 throw (New-TalosError -Id 'ImageNotOurs' -Category PermissionDenied -Target $Path -Message "'$full' has no record of a download beside it.")
             }
-            $names = @((Get-TalosImageHolder)[$full.ToLowerInvariant()] | Where-Object -FilterScript { "$_" -ne '' })
+            $names = @(Get-TalosImageUser -Path $full)
             if ($names.Count -gt 0) {
                 throw (New-TalosError -Id 'ImageInUse' -Category ResourceBusy -Target $Path -Message "'$full' is in the DVD drive of $($names -join ', ').")
             }

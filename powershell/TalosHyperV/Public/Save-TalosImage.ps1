@@ -40,10 +40,10 @@ function Save-TalosImage {
         $wanted = $Sha256.ToLowerInvariant()
         $exists = Test-TalosFile -Path $full
         if ($exists -and $wanted -eq '' -and $Sha256Uri -eq '') {
-            return Get-TalosImageResult -Path $full -Sha256 (Get-TalosImageHash -Path $full -Verify) -VMName @((Get-TalosImageHolder)[$full.ToLowerInvariant()]) -Changed $false
+            return Get-TalosImageResult -Path $full -Sha256 (Get-TalosImageHash -Path $full -Verify) -VMName (Get-TalosImageUser -Path $full) -Changed $false
         }
         if ($exists -and $wanted -ne '' -and (Get-TalosImageHash -Path $full -Verify) -eq $wanted) {
-            return Get-TalosImageResult -Path $full -Sha256 $wanted -VMName @((Get-TalosImageHolder)[$full.ToLowerInvariant()]) -Changed $false
+            return Get-TalosImageResult -Path $full -Sha256 $wanted -VMName (Get-TalosImageUser -Path $full) -Changed $false
         }
         if (-not $PSCmdlet.ShouldProcess($full, "Download $Uri")) {
             return
@@ -53,7 +53,7 @@ function Save-TalosImage {
         if ($wanted -eq '' -and $Sha256Uri -ne '') {
             $wanted = Find-TalosChecksum -Uri $Sha256Uri -FileName $fileName -TemporaryPath $sums -Target $Path
             if ($exists -and (Get-TalosImageHash -Path $full -Verify) -eq $wanted) {
-                return Get-TalosImageResult -Path $full -Sha256 $wanted -VMName @((Get-TalosImageHolder)[$full.ToLowerInvariant()]) -Changed $false
+                return Get-TalosImageResult -Path $full -Sha256 $wanted -VMName (Get-TalosImageUser -Path $full) -Changed $false
             }
         }
         $null = Remove-TalosImagePart -Path $full
@@ -71,7 +71,7 @@ function Save-TalosImage {
         }
         if ((Test-TalosFile -Path $full) -and (Get-TalosImageHash -Path $full -Verify) -eq $hash) {
             # Another one was first, and machines may have the file in their drives already.
-            return Get-TalosImageResult -Path $full -Sha256 $hash -VMName @((Get-TalosImageHolder)[$full.ToLowerInvariant()]) -Changed $false
+            return Get-TalosImageResult -Path $full -Sha256 $hash -VMName (Get-TalosImageUser -Path $full) -Changed $false
         }
         Move-Item -LiteralPath $partial -Destination $full -Force
         $file = Get-Item -LiteralPath $full -Force

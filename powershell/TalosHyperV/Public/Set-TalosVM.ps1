@@ -73,10 +73,7 @@ function Set-TalosVM {
     $ErrorActionPreference = 'Stop'
     try {
         $all = @(Hyper-V\Get-VM)
-        $vm = Find-TalosVM -VM $all -Id $Id
-        if ($null -eq $vm) {
-            throw (New-TalosError -Id 'VMNotFound' -Category ObjectNotFound -Target $Id -Message "There is no VM with the id $Id.")
-        }
+        $vm = Resolve-TalosVM -VM $all -Id $Id
         Assert-TalosVMOurs -VM $vm -Mark $Mark -Target $Id
         $now = Get-TalosVMResult -VM $vm -Changed $false
         $given = $PSBoundParameters
@@ -105,9 +102,7 @@ function Set-TalosVM {
             throw (New-TalosError -Id 'VMMustBeOff' -Category InvalidOperation -Target $changes[0] -Message "To change $($changes -join ', ') the VM '$($now.Name)' must be Off; it is $($now.State).")
         }
         if ($given.ContainsKey('SwitchName') -and $SwitchName -ne $now.Switch) {
-            if ($null -eq (Find-TalosSwitch -Name $SwitchName)) {
-                throw (New-TalosError -Id 'VMSwitchNotFound' -Category ObjectNotFound -Target $SwitchName -Message "There is no virtual switch '$SwitchName'.")
-            }
+            Assert-TalosSwitchPresent -Name $SwitchName
             $changes = @('SwitchName') + $changes  # an adapter that is missing is made with it
         }
         $disks = Get-TalosDisk -VM @($vm)
@@ -175,10 +170,7 @@ function Set-TalosVM {
                     Hyper-V\Resize-VHD -Path $diskPath -SizeBytes $DiskBytes
                 }
                 catch {
-                    if (Test-TalosFailure -Failure $_ -HResult '80070070') {
-                        throw (New-TalosError -Id 'VMNoSpace' -Category ResourceUnavailable -Target $Id -Message $_.Exception.Message -Cause $_.Exception)
-                    }
-                    throw
+                    throw (ConvertTo-TalosSpaceError -Failure $_ -Target $Id)
                 }
             }
         }

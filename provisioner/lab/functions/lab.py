@@ -1,6 +1,6 @@
 """The table of the lab's own host functions: what the PowerShell module does on a real host, done in Python on the lab's world.
 
-Written from the contract and the facts, not from the module: one suite of cases (tests/contract) holds both to the same behaviour.
+Written from the contract, not from the module: one suite of cases (tests/contract) holds both to the same behaviour.
 """
 
 from __future__ import annotations

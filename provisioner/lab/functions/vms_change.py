@@ -70,77 +70,47 @@ def set_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
 
 def _changes(call: Call, arguments: Arguments, view: VmView, vms: list[VmView]) -> list[_Change]:
     """What differs from what is asked for, in the order in which it is done. Refuses what cannot be done."""
-    vm, hyperv, mark = view.vm, call.hyperv, arguments["Mark"]
-    given = {name for name, value in arguments.items() if value is not False}
-    wanted, grows = wanted_boot_order(view), _grows(call, arguments, view)
-    rows: list[tuple[bool, str, bool, Callable[[], object]]] = [
-        (_moves(call, arguments, view), "SwitchName", False, lambda: _connect(call, vm.id, arguments["SwitchName"])),
-        (_differs(arguments, Cpus=vm.cpus), "Cpus", True, lambda: hyperv.vms.set_vm(vm.id, cpus=arguments["Cpus"])),
+    vm, hyperv, asked = view.vm, call.hyperv, arguments.get
+    set_vm, set_firmware = partial(hyperv.vms.set_vm, vm.id), partial(hyperv.firmware.set_firmware, vm.id)
+    boot_order, vlan = wanted_boot_order(view), vm.nics[0].vlan_id if vm.nics else 0
+    has_actions = all(getattr(vm, field) == value for field, value in ACTIONS.items())
+    notes = vm.notes if find_mark(vm.notes) == arguments["Mark"] else with_mark(vm.notes, arguments["Mark"])
+    rows: list[tuple[str, bool, bool, Callable[[], object]]] = [
+        ("SwitchName", False, _moves(call, arguments, view), lambda: _connect(call, vm.id, arguments["SwitchName"])),
+        ("Cpus", True, asked("Cpus") != vm.cpus, lambda: set_vm(cpus=arguments["Cpus"])),
         (
-            _differs(arguments, MemoryBytes=vm.memory_bytes),
             "MemoryBytes",
             True,
-            lambda: hyperv.vms.set_vm(vm.id, memory_bytes=arguments["MemoryBytes"]),
+            asked("MemoryBytes") != vm.memory_bytes,
+            lambda: set_vm(memory_bytes=arguments["MemoryBytes"]),
         ),
-        (vm.dynamic_memory, "StaticMemory", True, lambda: hyperv.vms.set_vm(vm.id, dynamic_memory=False)),
+        ("StaticMemory", True, vm.dynamic_memory, lambda: set_vm(dynamic_memory=False)),
         (
-            _readdresses(arguments, view, vms),
             "MacAddress",
             True,
-            lambda: _set_mac(call, vm.id, bare_mac(arguments["MacAddress"])),
+            _readdresses(arguments, view, vms),
+            lambda: _set_mac(call, vm.id, arguments["MacAddress"]),
         ),
+        ("SecureBootOff", True, vm.generation != 1 and vm.secure_boot, lambda: set_firmware(secure_boot=False)),
         (
-            vm.generation != 1 and vm.secure_boot,
-            "SecureBootOff",
-            True,
-            lambda: hyperv.firmware.set_firmware(vm.id, secure_boot=False),
-        ),
-        (
-            _kinds(view, wanted) != _kinds(view, vm.boot_order),
             "FixBootOrder",
             True,
-            lambda: hyperv.firmware.set_firmware(vm.id, boot_order=wanted),
+            _kinds(view, boot_order) != _kinds(view, vm.boot_order),
+            lambda: set_firmware(boot_order=boot_order),
         ),
+        ("VlanId", False, asked("VlanId") != vlan, lambda: hyperv.adapters.set_vlan(vm.id, arguments["VlanId"])),
         (
-            _differs(arguments, VlanId=vm.nics[0].vlan_id if vm.nics else 0),
-            "VlanId",
-            False,
-            lambda: hyperv.adapters.set_vlan(vm.id, arguments["VlanId"]),
-        ),
-        (
-            _differs(arguments, StartDelaySeconds=vm.start_delay_s),
             "StartDelaySeconds",
             False,
-            lambda: hyperv.vms.set_vm(vm.id, start_delay_s=arguments["StartDelaySeconds"]),
+            asked("StartDelaySeconds") != vm.start_delay_s,
+            lambda: set_vm(start_delay_s=arguments["StartDelaySeconds"]),
         ),
-        (
-            any(getattr(vm, field) != value for field, value in ACTIONS.items()),
-            "FixActions",
-            False,
-            lambda: hyperv.vms.set_vm(vm.id, **ACTIONS),
-        ),
-        (
-            find_mark(vm.notes) != mark,
-            "FixNotes",
-            False,
-            lambda: hyperv.vms.set_vm(vm.id, notes=with_mark(vm.notes, mark)),
-        ),
-        (
-            grows,
-            "DiskBytes",
-            False,
-            lambda: hyperv.disks.resize_vhd(vm.hard_drives[0].path, arguments["DiskBytes"]),
-        ),
+        ("FixActions", False, not has_actions, lambda: set_vm(**ACTIONS)),
+        ("FixNotes", False, notes != vm.notes, lambda: set_vm(notes=notes)),
+        ("DiskBytes", False, _grows(call, arguments, view), lambda: _grow(call, view, arguments["DiskBytes"])),
     ]
-    return [
-        _Change(parameter, needs_off, apply)
-        for differs, parameter, needs_off, apply in rows
-        if differs and parameter in given
-    ]
-
-
-def _differs(arguments: Arguments, **now: object) -> bool:
-    return any(name in arguments and arguments[name] != value for name, value in now.items())
+    given = {name for name, value in arguments.items() if value is not False}
+    return [_Change(name, off, apply) for name, off, differs, apply in rows if differs and name in given]
 
 
 def _readdresses(arguments: Arguments, view: VmView, vms: list[VmView]) -> bool:
@@ -172,7 +142,7 @@ def _connect(call: Call, vm_id: str, name: str) -> None:
 
 def _set_mac(call: Call, vm_id: str, mac: str) -> None:
     _with_adapter(call, vm_id)
-    call.hyperv.adapters.set_mac(vm_id, mac)
+    call.hyperv.adapters.set_mac(vm_id, bare_mac(mac))
 
 
 def _with_adapter(call: Call, vm_id: str) -> None:
@@ -214,6 +184,10 @@ def _grows(call: Call, arguments: Arguments, view: VmView) -> bool:
         text = f"The disk of '{view.name}' has {now} bytes and cannot be made smaller."
         raise refuse("VMDiskShrink", "InvalidArgument", text, arguments["Id"])
     return bool(size > now)
+
+
+def _grow(call: Call, view: VmView, size: int) -> None:
+    call.hyperv.disks.resize_vhd(view.vm.hard_drives[0].path, size)
 
 
 def wanted_boot_order(view: VmView) -> list[str]:

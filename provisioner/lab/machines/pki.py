@@ -76,7 +76,7 @@ def new_maintenance_ca() -> Pair:
         .not_valid_before(now)
         .not_valid_after(now + LEAF_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_key_usage(digital_signature=True, key_cert_sign=True), critical=True)
+        .add_extension(key_usage(digital_signature=True, key_cert_sign=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier(secrets.token_bytes(20)), critical=False)
         .sign(key, None)
     )
@@ -87,7 +87,7 @@ def server_leaf(ca: Pair, *, common_name: str, addresses: Iterable[str], names: 
     """What Talos' API presents: a key of its own, 24 hours, serverAuth."""
     san: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(a)) for a in dict.fromkeys(addresses)]
     san += [x509.DNSName(name) for name in dict.fromkeys(names) if name]
-    return _leaf(
+    return leaf(
         ca,
         ed25519.Ed25519PrivateKey.generate(),
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]),
@@ -106,14 +106,14 @@ def kubernetes_admin(ca: Pair, life: timedelta) -> Pair:
         ]
     )
     key = ec.generate_private_key(ec.SECP256R1())
-    return _leaf(ca, key, subject, usage=ExtendedKeyUsageOID.CLIENT_AUTH, life=life, key_encipherment=True)
+    return leaf(ca, key, subject, usage=ExtendedKeyUsageOID.CLIENT_AUTH, life=life, key_encipherment=True)
 
 
 def kubernetes_server(ca: Pair, *, addresses: Iterable[str], names: Iterable[str]) -> Pair:
     """What an API server presents: ECDSA, CN=kube-apiserver, a year."""
     san: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(a)) for a in dict.fromkeys(addresses)]
     san += [x509.DNSName(name) for name in dict.fromkeys(names)]
-    return _leaf(
+    return leaf(
         ca,
         ec.generate_private_key(ec.SECP256R1()),
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")]),
@@ -137,7 +137,7 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return base64.b64encode(hashlib.sha256(_spki(certificate.public_key())).digest()).decode()
 
 
-def _leaf(
+def leaf(
     ca: Pair,
     key: Key,
     subject: x509.Name,
@@ -147,6 +147,7 @@ def _leaf(
     san: list[x509.GeneralName] | None = None,
     key_encipherment: bool = False,
 ) -> Pair:
+    """A certificate of that authority for one usage, and its key."""
     now = datetime.now(UTC) - BACKDATED
     builder = (
         x509.CertificateBuilder()
@@ -156,7 +157,7 @@ def _leaf(
         .serial_number(_serial())
         .not_valid_before(now)
         .not_valid_after(now + life)
-        .add_extension(_key_usage(digital_signature=True, key_encipherment=key_encipherment), critical=True)
+        .add_extension(key_usage(digital_signature=True, key_encipherment=key_encipherment), critical=True)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .add_extension(_authority(ca.certificate), critical=False)
     )
@@ -174,9 +175,7 @@ def _authority(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
-def _key_usage(
-    *, digital_signature: bool, key_cert_sign: bool = False, key_encipherment: bool = False
-) -> x509.KeyUsage:
+def key_usage(*, digital_signature: bool, key_cert_sign: bool = False, key_encipherment: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=digital_signature,
         content_commitment=False,

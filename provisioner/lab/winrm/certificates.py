@@ -10,10 +10,11 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
+from provisioner.lab.machines.pki import Pair, key_usage, leaf, read_pair
 from provisioner.lab.private_files import write_private
 
 VALID = timedelta(days=365)
@@ -30,117 +31,73 @@ class Certificates:
         self.ca_path = folder / "winrm-ca.pem"
         self.server_path = folder / "winrm-server.pem"
         """Certificate and key in one file, as SSLContext.load_cert_chain takes it."""
-        self._ca_key_path = folder / "winrm-ca.key"
-        self._ca_key, self._ca = self._authority()
-        self._server(host_name)
+        self._ca = self._authority(folder / "winrm-ca.key")
+        if not self._server_is_good(host_name):
+            self._write(self.server_path, self._ca, host_name, _places(host_name), ExtendedKeyUsageOID.SERVER_AUTH)
 
     def client(self, user: str) -> Path:
         """A certificate by which that user may sign in, with its key, in one file."""
-        path = self._folder / f"winrm-client-{user}.pem"
-        key = ec.generate_private_key(ec.SECP256R1())
         principal = x509.OtherName(_USER_PRINCIPAL_NAME, _utf8_string(f"{user}@localhost"))
-        certificate = self._issue(key, user, x509.SubjectAlternativeName([principal]), ExtendedKeyUsageOID.CLIENT_AUTH)
-        write_private(path, _pem(certificate) + _key_pem(key))
-        return path
+        path = self._folder / f"winrm-client-{user}.pem"
+        return self._write(path, self._ca, user, [principal], ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def stray(self, host_name: str) -> Path:
-        """A certificate for the server that nobody vouches for."""
+        """A certificate for the server of an authority that nobody knows."""
         path = self._folder / "winrm-stray.pem"
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host_name)])
-        now = datetime.now(UTC)
-        names = x509.SubjectAlternativeName([x509.DNSName(host_name), x509.IPAddress(ip_address("127.0.0.1"))])
-        certificate = (
-            _builder(name, name, key, now, now + VALID).add_extension(names, critical=False).sign(key, hashes.SHA256())
-        )
-        write_private(path, _pem(certificate) + _key_pem(key))
-        return path
+        return self._write(path, _new_authority(), host_name, _places(host_name), ExtendedKeyUsageOID.SERVER_AUTH)
 
     def server_hash(self) -> bytes:
         """What channel bindings of the type tls-server-end-point carry (RFC 5929)."""
         return x509.load_pem_x509_certificate(self.server_path.read_bytes()).fingerprint(hashes.SHA256())
 
-    def _authority(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-        if self.ca_path.is_file() and self._ca_key_path.is_file():
-            key = serialization.load_pem_private_key(self._ca_key_path.read_bytes(), None)
-            assert isinstance(key, ec.EllipticCurvePrivateKey)
-            return key, x509.load_pem_x509_certificate(self.ca_path.read_bytes())
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Lab WinRM CA")])
-        now = datetime.now(UTC)
-        certificate = (
-            _builder(name, name, key, now, now + 10 * VALID)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        write_private(self._ca_key_path, _key_pem(key))
-        write_private(self.ca_path, _pem(certificate))
-        return key, certificate
+    def _authority(self, key_path: Path) -> Pair:
+        if self.ca_path.is_file() and key_path.is_file():
+            return read_pair(self.ca_path.read_bytes(), key_path.read_bytes())
+        made = _new_authority()
+        write_private(key_path, made.key_pem)
+        write_private(self.ca_path, made.certificate_pem)
+        return made
 
-    def _server(self, host_name: str) -> None:
-        if self.server_path.is_file():
-            present = x509.load_pem_x509_certificate(self.server_path.read_bytes())
-            names = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            known = host_name in names.get_values_for_type(x509.DNSName)
-            if known and present.not_valid_after_utc > datetime.now(UTC) + RENEW_BEFORE:
-                return
-        key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName(
-            [x509.DNSName(host_name), x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
-        )
-        certificate = self._issue(key, host_name, names, ExtendedKeyUsageOID.SERVER_AUTH)
-        write_private(self.server_path, _pem(certificate) + _key_pem(key))
+    def _server_is_good(self, host_name: str) -> bool:
+        if not self.server_path.is_file():
+            return False
+        present = x509.load_pem_x509_certificate(self.server_path.read_bytes())
+        names = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        known = host_name in names.get_values_for_type(x509.DNSName)
+        return known and present.not_valid_after_utc > datetime.now(UTC) + RENEW_BEFORE
 
-    def _issue(
-        self,
-        key: ec.EllipticCurvePrivateKey,
-        common_name: str,
-        names: x509.SubjectAlternativeName,
-        purpose: ObjectIdentifier,
-    ) -> x509.Certificate:
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-        now = datetime.now(UTC)
-        return (
-            _builder(subject, self._ca.subject, key, now, now + VALID)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-            .add_extension(names, critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._ca_key.public_key()), critical=False
-            )
-            .sign(self._ca_key, hashes.SHA256())
-        )
+    @staticmethod
+    def _write(path: Path, ca: Pair, name: str, san: list[x509.GeneralName], usage: ObjectIdentifier) -> Path:
+        made = leaf(ca, ec.generate_private_key(ec.SECP256R1()), _named(name), usage=usage, life=VALID, san=san)
+        write_private(path, made.certificate_pem + made.key_pem)
+        return path
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, start: datetime, end: datetime
-) -> x509.CertificateBuilder:
-    return (
+def _new_authority() -> Pair:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = _named("Lab WinRM CA"), datetime.now(UTC)
+    certificate = (
         x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
+        .subject_name(name)
+        .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(start - timedelta(minutes=5))
-        .not_valid_after(end)
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + 10 * VALID)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(key_usage(digital_signature=True, key_cert_sign=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
     )
+    return Pair(certificate, key)
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _named(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _places(host_name: str) -> list[x509.GeneralName]:
+    return [x509.DNSName(host_name), x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
 
 
 def _utf8_string(text: str) -> bytes:
@@ -149,13 +106,3 @@ def _utf8_string(text: str) -> bytes:
     if len(data) > 127:
         raise ValueError(f"user name too long for a certificate: {text!r}")
     return bytes([0x0C, len(data)]) + data
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )

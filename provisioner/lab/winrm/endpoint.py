@@ -71,7 +71,7 @@ class WinRmEndpoint:
         self._stray = False
         self._network = Network(kernel, address_changed=self._publish, restarted=self._restarted)
         self._service = Service(
-            machine=self._machine,
+            host_name=lambda: self._host()[0],
             make_powershell=self._powershell,
             make_restricted=self._restricted,
             make_cmd=self._cmd,
@@ -158,7 +158,8 @@ class WinRmEndpoint:
         context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
-    def _machine(self) -> tuple[str, str]:
+    def _host(self) -> tuple[str, str]:
+        """Its name and its build number."""
         with self._kernel.lock:
             host = self._kernel.state.host
             return host.name, host.os_build
@@ -194,7 +195,7 @@ class WinRmEndpoint:
         return CmdShell(opening, self._functions, self)
 
     def _version_table(self) -> dict[str, Any]:
-        build = f"10.0.{self._machine()[1]}.2227"
+        build = f"10.0.{self._host()[1]}.2227"
         return {
             "PSVersion": PSVersion(build.replace("10.0", "5.1", 1)),
             "PSEdition": "Desktop",

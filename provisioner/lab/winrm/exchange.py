@@ -13,8 +13,7 @@ from provisioner.lab.winrm.identity import Identity
 class Caller:
     """Whose envelope it is, and by which connection it came."""
 
-    identity: Identity | None
-    """None for Identify, which asks for no sign-in."""
+    identity: Identity
     peer: str
     alive: Callable[[], bool] = lambda: True
     deliverable: Callable[[], bool] = lambda: True

@@ -112,10 +112,6 @@ class HttpConnection:
     # -- the answer
 
     def _answer(self, headers: dict[str, str], body: bytes) -> None:
-        if headers.get("wsmanidentify", "").lower() == "unauthenticated":
-            answer = self._handle(body, self._caller(None))
-            self._reply(answer.status, answer.envelope)
-            return
         try:
             identity, extra = self._auth.identify(headers, self._certificate_user())
         except SignInRefused as refused:
@@ -145,7 +141,7 @@ class HttpConnection:
             self._reply(401, headers=self._auth.challenge())
             return
         try:
-            answer = self._handle(body, self._caller(identity))
+            answer = self._handle(body, Caller(identity, self._peer, self._wire.alive, self._wire.deliverable))
         except Dropped:
             self._wire.reset()
             raise
@@ -170,9 +166,6 @@ class HttpConnection:
             self._network.reset_all()
         if stall_s := self._trouble.stall_s(answer.places):
             self._network.wait(lambda: self._wire.dead, stall_s)
-
-    def _caller(self, identity: Identity | None) -> Caller:
-        return Caller(identity, self._peer, self._wire.alive, self._wire.deliverable)
 
     def _certificate_user(self) -> str:
         """Common name of the client's certificate, which TLS has verified; empty without one."""

@@ -201,7 +201,7 @@ class PsrpShell(Shell):
         threading.Thread(target=self._run, args=arguments, name="winrm-pipeline", daemon=True).start()
 
     def _run(self, running: _Running, statements: list[list[Command]]) -> None:
-        """On a thread of its own. An error that ends a statement ends the pipeline: so it is for remote ones (facts, 17)."""
+        """On a thread of its own. An error that ends a statement ends the pipeline: so it is for remote ones."""
         runspace: Runspace | None = None
         output = _Output(self, running)
         streams = Streams(

@@ -26,7 +26,7 @@ STOP_WAIT_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Quotas of the service; the defaults are those of current Windows (facts, section 4)."""
+    """Quotas of the service; the defaults are those of current Windows, as `winrm get winrm/config/winrs` shows them."""
 
     shells_per_user: int = 30
     commands_per_shell: int = 1000
@@ -82,7 +82,7 @@ class Shell(abc.ABC):
         return found
 
     def new_channel(self, command_id: str) -> Channel:
-        """For a command that begins. What Windows says to an id in use is unverified (facts, 16.2): refused."""
+        """For a command that begins. What Windows says to an id in use is not documented: refused."""
         with self.lock:
             if command_id in self.channels:
                 raise soap.invalid(f"A command with the identifier {command_id} exists already.")

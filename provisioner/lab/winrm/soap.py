@@ -21,7 +21,6 @@ X = "http://schemas.xmlsoap.org/ws/2004/09/transfer"
 N = "http://schemas.xmlsoap.org/ws/2004/09/enumeration"
 RSP = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell"
 POWERSHELL = "http://schemas.microsoft.com/powershell"
-IDENTITY = "http://schemas.dmtf.org/wbem/wsman/identify/1/wsmanidentity.xsd"
 FAULT = "http://schemas.microsoft.com/wbem/wsman/1/wsmanfault"
 CONFIG = "http://schemas.microsoft.com/wbem/wsman/1/config"
 
@@ -95,7 +94,6 @@ class Request:
     timeout_s: float
     max_envelope: int
     """In bytes: what the client takes in one answer."""
-    session_id: str
     selectors: dict[str, str]
     options: dict[str, str]
     body: ET.Element
@@ -159,7 +157,6 @@ def parse(envelope: bytes) -> Request:
         to=text(A, "To"),
         timeout_s=seconds_of(text(W, "OperationTimeout"), 60.0),
         max_envelope=int(size) if size.isdecimal() else 153600,
-        session_id=text(P, "SessionId"),
         selectors=pairs("SelectorSet", "Selector"),
         options=pairs("OptionSet", "Option"),
         body=body,
@@ -199,13 +196,3 @@ def fault_answer(fault: Fault, relates_to: str, machine: str) -> bytes:
         f"<f:Message>{escape(fault.reason)}</f:Message></f:WSManFault></s:Detail></s:Fault>"
     )
     return answer(_FAULT_ACTION, relates_to, body)
-
-
-def identity(build: str) -> bytes:
-    """The answer to Identify, which needs no sign-in."""
-    return (
-        f'<s:Envelope xml:lang="en-US" xmlns:s="{S}"><s:Header/><s:Body><wsmid:IdentifyResponse xmlns:wsmid="{IDENTITY}">'
-        f"<wsmid:ProtocolVersion>{W}</wsmid:ProtocolVersion><wsmid:ProductVendor>Microsoft Corporation</wsmid:ProductVendor>"
-        f"<wsmid:ProductVersion>OS: 10.0.{escape(build)} SP: 0.0 Stack: 3.0</wsmid:ProductVersion>"
-        "</wsmid:IdentifyResponse></s:Body></s:Envelope>"
-    ).encode()

@@ -2,72 +2,50 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Stats:
-    """A copy of the counters at one moment."""
-
-    requests: int
-    """HTTP requests, sign-in rounds included."""
-    bytes_in: int
-    bytes_out: int
-    """Of HTTP, before TLS."""
-    connections: int
-    shells: int
-    """Shells opened so far."""
-    open_shells: int
-    module_loads: int
-    sign_in_failures: int
-    actions: Counter[str]
-    """WSMan requests by verb: Create, Command, Receive, ..."""
-    calls: Counter[str]
-    """Commands of pipelines by function name, in the contract's spelling. Behind a genuine engine, where commands are not looked at,
-    pipelines under the name `(pipeline)`.
-    """
-    faults: Counter[int]
-    """Faults answered, by number; those of an OperationTimeout are no errors."""
-
-
-@dataclass
-class Counters:
-    """The counters themselves, kept by all threads of the endpoint."""
+    """The counters at one moment."""
 
     requests: int = 0
+    """HTTP requests, sign-in rounds included."""
     bytes_in: int = 0
     bytes_out: int = 0
+    """Of HTTP, before TLS."""
     connections: int = 0
     shells: int = 0
+    """Shells opened so far."""
+    open_shells: int = 0
     module_loads: int = 0
     sign_in_failures: int = 0
     actions: Counter[str] = field(default_factory=Counter)
+    """WSMan requests by verb: Create, Command, Receive, ..."""
     calls: Counter[str] = field(default_factory=Counter)
+    """Commands of pipelines by function name, in the contract's spelling."""
     faults: Counter[int] = field(default_factory=Counter)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Faults answered, by number; those of an OperationTimeout are no errors."""
+
+
+class Counters:
+    """The counters themselves, kept by all threads of the endpoint."""
+
+    def __init__(self) -> None:
+        self._stats = Stats()
+        self._lock = threading.Lock()
 
     def add(self, name: str, amount: int = 1) -> None:
-        with self.lock:
-            setattr(self, name, getattr(self, name) + amount)
+        with self._lock:
+            setattr(self._stats, name, getattr(self._stats, name) + amount)
 
     def count(self, name: str, key: str | int) -> None:
-        with self.lock:
-            getattr(self, name)[key] += 1
+        with self._lock:
+            getattr(self._stats, name)[key] += 1
 
     def snapshot(self, open_shells: int) -> Stats:
-        with self.lock:
-            return Stats(
-                requests=self.requests,
-                bytes_in=self.bytes_in,
-                bytes_out=self.bytes_out,
-                connections=self.connections,
-                shells=self.shells,
-                open_shells=open_shells,
-                module_loads=self.module_loads,
-                sign_in_failures=self.sign_in_failures,
-                actions=Counter(self.actions),
-                calls=Counter(self.calls),
-                faults=Counter(self.faults),
-            )
+        with self._lock:
+            return replace(copy.deepcopy(self._stats), open_shells=open_shells)

@@ -55,7 +55,7 @@ class Service:
     def __init__(
         self,
         *,
-        machine: Callable[[], tuple[str, str]],
+        host_name: Callable[[], str],
         make_powershell: MakeShell,
         make_restricted: MakeShell,
         make_cmd: MakeShell,
@@ -64,8 +64,7 @@ class Service:
         trouble: Trouble,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`machine` gives the host's name and its build number."""
-        self._machine = machine
+        self._host_name = host_name
         self._make_powershell = make_powershell
         self._make_restricted = make_restricted
         self._make_cmd = make_cmd
@@ -93,10 +92,6 @@ class Service:
         try:
             request = soap.parse(envelope)
             message_id = request.message_id
-            if request.body.find(f"{{{soap.IDENTITY}}}Identify") is not None:
-                return Answer(200, soap.identity(self._machine()[1]))
-            if caller.identity is None:
-                return Answer(401, b"")
             request.identity, request.peer = caller.identity, caller.peer
             request.alive, request.deliverable = caller.alive, caller.deliverable
             self._counters.count("actions", request.verb)
@@ -110,7 +105,7 @@ class Service:
             return Answer(200, soap.answer(f"{request.action}Response", message_id, body), places, request.put_back)
         except soap.Fault as fault:
             self._counters.count("faults", fault.code)
-            return Answer(500, soap.fault_answer(fault, message_id, self._machine()[0]), places)
+            return Answer(500, soap.fault_answer(fault, message_id, self._host_name()), places)
         except ET.ParseError:
             return Answer(400, b"", places)
 

@@ -138,19 +138,6 @@ def test_basic_is_not_offered_over_http(endpoint: WinRmEndpoint) -> None:
     assert answer.headers["WWW-Authenticate"] == "Negotiate"
 
 
-def test_identify_needs_no_sign_in_and_nothing_else_goes_that_way(endpoint: WinRmEndpoint) -> None:
-    url = f"http://127.0.0.1:{endpoint.http_port}/wsman"
-    envelope = (
-        '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Header/><s:Body>%s</s:Body></s:Envelope>'
-    )
-    identify = '<i:Identify xmlns:i="http://schemas.dmtf.org/wbem/wsman/identify/1/wsmanidentity.xsd"/>'
-    headers = {"WSMANIDENTIFY": "unauthenticated", "Content-Type": "application/soap+xml;charset=UTF-8"}
-    answer = requests.post(url, data=envelope % identify, headers=headers, timeout=5)
-    assert answer.status_code == 200
-    assert "OS: 10.0.20348 SP: 0.0 Stack: 3.0" in answer.text
-    assert requests.post(url, data=envelope % "", headers=headers, timeout=5).status_code == 401
-
-
 @pytest.mark.parametrize(("transport", "ssl"), [("ssl", True), ("ntlm", True), ("ntlm", False)])
 def test_pywinrm_signs_in(transport: Literal["ssl", "ntlm"], ssl: bool, endpoint: WinRmEndpoint) -> None:
     client = Protocol(
