@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from provisioner.clusterfile.settings import Setting
 from provisioner.errors import Fault, Finding, SourceLocation
 from provisioner.model.cluster import Cluster, Origin
+from provisioner.model.scalars import Scalar
 
 if TYPE_CHECKING:
     from provisioner.clusterfile.tree import Tree
-
-SCHEMA_FILE = "schema.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +22,6 @@ class Loaded:
 
     cluster: Cluster
     warnings: tuple[Finding, ...]
-    document: Mapping[str, Any]
-    """What stands in the file, as plain values."""
 
 
 def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) -> Loaded:
@@ -33,7 +30,7 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
     Raises a Fault P-FILE-FINDINGS that carries every finding, warnings included; P-FILE-NOTFOUND when it cannot be opened.
     """
     from provisioner.clusterfile.bounded_read import TooLarge, Unreadable, read_small
-    from provisioner.clusterfile.tree import Int, plain, read_trees
+    from provisioner.clusterfile.tree import read_trees
 
     shown = _shown(path)
     try:
@@ -53,8 +50,8 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
     cluster: Cluster | None = None
     findings = list(tree.findings)
     if isinstance(tree.value, dict):
-        version = tree.value.get("version")
-        loader = _LOADERS.get(version) if type(version) is Int else None
+        version = _version(tree)
+        loader = None if version is None else _LOADERS.get(version)
         if loader:
             cluster, more = loader(tree, path, overrides or {})
             findings += more
@@ -67,7 +64,7 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
     findings.sort(key=lambda finding: (finding.place.file, finding.place.line, finding.place.column))
     if cluster is None or any(finding.severity == "error" for finding in findings):
         raise _findings(shown, findings)
-    return Loaded(cluster=cluster, warnings=tuple(findings), document=plain(tree.value))
+    return Loaded(cluster=cluster, warnings=tuple(findings))
 
 
 def _findings(shown: str, findings: Sequence[Finding]) -> Fault:
@@ -95,13 +92,19 @@ _LOADERS: Mapping[int, Callable[[Tree, Path, Mapping[str, Setting]], tuple[Clust
 }
 
 
-def _no_loader(tree: Tree) -> Finding:
+def _version(tree: Tree) -> int | None:
+    """The version of the format; None for what is not a whole number."""
     given = tree.value.get("version")
-    newest = max(_LOADERS)
-    if given is None:
+    meant = given.value if isinstance(given, Scalar) else None
+    return meant if type(meant) is int else None
+
+
+def _no_loader(tree: Tree) -> Finding:
+    version, newest = _version(tree), max(_LOADERS)
+    if tree.value.get("version") is None:
         problem, meant = "is required", f"version: {newest}"
-    elif isinstance(given, int) and not isinstance(given, bool) and given > newest:
-        problem, meant = f"version {given} is newer than this program", ""
+    elif version is not None and version > newest:
+        problem, meant = f"version {version} is newer than this program", ""
     else:
         problem, meant = "is not a version of this format", f"version: {newest}"
     return Finding(

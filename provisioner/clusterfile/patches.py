@@ -48,7 +48,7 @@ def _spec(
     roots: Sequence[tuple[Tree, KeyPath]], place: SourceLocation, found: list[Finding], *, alone: bool
 ) -> PatchSpec:
     """A patch of the documents that stand there; `alone` when the only one may be a JSON patch."""
-    values = [tree.as_talos_reads(at) for tree, at in roots]
+    values = [tree.at(at) for tree, at in roots]
     places = [tree.places_below(at) for tree, at in roots]
     if alone and values and isinstance(values[0], list):
         (tree, at), operations = roots[0], values[0]

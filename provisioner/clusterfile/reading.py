@@ -15,7 +15,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from provisioner.clusterfile.tree import KeyPath, Tree, dotted
-from provisioner.clusterfile.values import as_text, kind_of
+from provisioner.clusterfile.values import kind_of
 from provisioner.clusterfile.version1 import FORM, ClusterFile
 from provisioner.errors import Finding
 
@@ -252,7 +252,7 @@ def as_shown(value: Any) -> str:
     """A value as the file shows it, shortened."""
     if value is None or isinstance(value, dict | list):
         return kind_of(value)
-    text = str(value).lower() if isinstance(value, bool) else as_text(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."  # a finding stays one line
 
 

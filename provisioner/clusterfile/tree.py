@@ -1,8 +1,8 @@
 """YAML text as plain values, and where each of them stands.
 
-Values are taken as YAML 1.2 takes them, with texts kept as written: `off`, `yes`, `02:15:3A:00:00:11` and `1:30` are texts,
-never booleans or sums of sixties. Numbers keep their spelling beside their value (`1.10` is not `1.1` for a version).
-Everything that is wrong with the text as YAML ends up in `findings`; nothing raises.
+Values are taken as Talos takes them: `off`, `yes`, `02:15:3A:00:00:11` and `1:30` are strings, never booleans or sums of sixties. An
+unquoted scalar that is not a string is a `Scalar`, which keeps its spelling (`1.10` is not `1.1` for a version). Everything that is wrong
+with the text as YAML ends up in `findings`; nothing raises.
 """
 
 from __future__ import annotations
@@ -16,35 +16,18 @@ import yaml
 
 from provisioner.errors import Finding, SourceLocation
 from provisioner.model import scalars
-from provisioner.model.scalars import Scalar
 
 KeyPath = tuple[str | int, ...]
 """Where a value is: keys and indices from the root."""
 
 MAX_BYTES = 1 << 20
 MAX_VALUES = 50_000
-"""No honest file comes near; aliases of aliases do."""
+"""Far above any real file; aliases of aliases multiply."""
 MAX_DEPTH = 100
-"""Whoever walks through a value needs not mind how deep it is."""
+"""So that a value can be walked through by recursion."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN = "plain"
-_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_OCTAL = re.compile(r"0o?([0-7]+)")
-_HEX = re.compile(r"0x([0-9a-fA-F]+)")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
-
-
-class Int(int):
-    """A whole number that knows how it was written."""
-
-    text: str
-
-
-class Float(float):
-    """A number that knows how it was written."""
-
-    text: str
 
 
 class _Loader(yaml.SafeLoader):
@@ -64,30 +47,18 @@ class Tree:
     places: dict[KeyPath, SourceLocation] = field(default_factory=dict)
     keys: dict[KeyPath, SourceLocation] = field(default_factory=dict)
     """Where the key of a mapping's value stands."""
-    unquoted: dict[KeyPath, Scalar | str | None] = field(default_factory=dict)
-    """What each unquoted scalar means to Talos."""
     findings: list[Finding] = field(default_factory=list)
 
-    def as_talos_reads(self, path: KeyPath = ()) -> Any:
-        """The value at that path for those who need to know how each scalar was written: see `model.scalars`."""
+    def at(self, path: KeyPath) -> Any:
+        """The value at that path, which must be there."""
         value = self.value
         for part in path:
             value = value[part]
-        return self._as_talos_reads(value, path)
-
-    def _as_talos_reads(self, value: Any, path: KeyPath) -> Any:
-        if isinstance(value, dict):
-            return {key: self._as_talos_reads(item, (*path, key)) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._as_talos_reads(item, (*path, index)) for index, item in enumerate(value)]
-        return self.unquoted.get(path, value)
+        return value
 
     def places_below(self, path: KeyPath = ()) -> dict[KeyPath, SourceLocation]:
         """Where that value and each thing in it stands, of a mapping's value its key; paths are counted from there."""
-        value = self.value
-        for part in path:
-            value = value[part]
-        return {(): self.place(path), **dict(self._places_below(value, path, len(path)))}
+        return {(): self.place(path), **dict(self._places_below(self.at(path), path, len(path)))}
 
     def _places_below(self, value: Any, path: KeyPath, depth: int) -> Iterator[tuple[KeyPath, SourceLocation]]:
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -111,17 +82,6 @@ def dotted(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
-
-
-def plain(value: Any) -> Any:
-    """The value without our number classes, for those who write YAML from it."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, Int):
-        return int(value)
-    return float(value) if isinstance(value, Float) else value
 
 
 def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
@@ -269,9 +229,7 @@ class _Builder:
         if _SURROGATE.search(text):
             self._find(path, "there is half of a character (a surrogate) in this string")
         if node.tag == _PLAIN:
-            self._tree.unquoted[path] = scalars.resolve(text)
-            return _resolve(text)
-        self._tree.unquoted.pop(path, None)  # of a merged mapping that this one overrides
+            return scalars.resolve(text)
         if node.tag != "tag:yaml.org,2002:str":
             self._find(path, f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} is not supported")
         return text
@@ -279,29 +237,3 @@ class _Builder:
     def _find(self, path: KeyPath, problem: str, *, expected: str = "", at: yaml.Node | None = None) -> None:
         place = _place(at, self._file) if at is not None else self._tree.places[path]
         self._tree.findings.append(Finding(place=place, path=dotted(path), problem=problem, expected=expected))
-
-
-def _resolve(text: str) -> Any:
-    """What a plain scalar means; octals as Talos' own YAML reader takes them (`permissions: 0644`)."""
-    if text in ("", "~", "null", "Null", "NULL"):
-        return None
-    if text in ("true", "True", "TRUE"):
-        return True
-    if text in ("false", "False", "FALSE"):
-        return False
-    whole: int | None = None
-    if _INT.fullmatch(text):
-        whole = int(text) if len(text) < 40 else None  # longer ones are no numbers to anybody
-    elif found := _OCTAL.fullmatch(text):
-        whole = int(found[1], 8) if len(text) < 40 else None
-    elif found := _HEX.fullmatch(text):
-        whole = int(found[1], 16) if len(text) < 40 else None
-    if whole is not None:
-        number = Int(whole)
-        number.text = text
-        return number
-    if _FLOAT.fullmatch(text):
-        real = Float(text)
-        real.text = text
-        return real
-    return text

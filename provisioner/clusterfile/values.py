@@ -15,9 +15,9 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from provisioner.clusterfile.tree import Float, Int
 from provisioner.model.disks import disk_problem, whole_disk
 from provisioner.model.naming import bare_mac, is_windows_device
+from provisioner.model.scalars import Scalar
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(
@@ -47,11 +47,10 @@ def as_text(value: Any) -> str:
     """Texts as written, numbers included: `1.34` stays `1.34`."""
     if isinstance(value, str):
         return value
-    if isinstance(value, Int | Float):
-        return value.text
-    if isinstance(value, bool):
-        word = str(value).lower()
-        raise wrong(f"expected a string, got the boolean {word}", meant=f'"{word}"')
+    if isinstance(value, Scalar):
+        if not isinstance(value.value, bool):
+            return value.text
+        raise wrong(f"expected a string, got the boolean {value}", meant=f'"{value}"')
     raise wrong(f"expected a string, got {kind_of(value)}")
 
 
@@ -69,9 +68,10 @@ def kind_of(value: Any) -> str:
         return "a list"
     if value is None:
         return "no value"
-    if isinstance(value, bool):
+    meant = value.value if isinstance(value, Scalar) else value
+    if isinstance(meant, bool):
         return "a boolean"
-    return "a number" if isinstance(value, int | float) else "a string"
+    return "a number" if isinstance(meant, int | float) else "a string"
 
 
 def _label(value: Any) -> str:
@@ -354,9 +354,9 @@ def _san(value: Any) -> str:
 
 
 def _vlan(value: Any) -> Any:
-    if isinstance(value, Int) and value == 0:
+    if _meant(value) == 0:
         raise wrong("0 is not a VLAN that Hyper-V takes", expected="1 to 4094, or no vlan: for untagged")
-    return value
+    return _meant(value)
 
 
 def _filled(value: Any) -> str:
@@ -398,7 +398,14 @@ def _texts(pattern: str = "", *examples: str) -> WithJsonSchema:
     return WithJsonSchema(schema)
 
 
+def _meant(value: Any) -> Any:
+    """What an unquoted scalar means, for fields that are not strings. A date means nothing here and stays as it was written."""
+    return value.value if isinstance(value, Scalar) and isinstance(value.value, int | float) else value
+
+
+meant = BeforeValidator(_meant)
 Text = Annotated[str, BeforeValidator(as_text)]
+Bool = Annotated[bool, meant]
 Filled = Annotated[str, BeforeValidator(_filled), _texts(r"\S")]
 User = Annotated[str, BeforeValidator(_user), _texts(r"\S", r"hv01\provision")]
 Label = Annotated[str, BeforeValidator(_label), _texts(rf"^{_LABEL.pattern}$", "home")]
@@ -417,5 +424,5 @@ Device = Annotated[str, BeforeValidator(_device), _texts("^/dev/", "/dev/sda")]
 WindowsPath = Annotated[str, BeforeValidator(_windows_path), _texts(r"^[A-Za-z]:[\\/]", r"D:\vm")]
 San = Annotated[str, BeforeValidator(_san), _texts("", "127.0.0.1", "api.home.lan")]
 Vlan = Annotated[int, Field(ge=1, le=4094), BeforeValidator(_vlan)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Cpus = Annotated[int, Field(ge=1, le=2048)]
+Port = Annotated[int, Field(ge=1, le=65535), meant]
+Cpus = Annotated[int, Field(ge=1, le=2048), meant]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from provisioner.clusterfile.values import (
     Address,
+    Bool,
     Cpus,
     Device,
     Disk,
@@ -33,6 +34,7 @@ from provisioner.clusterfile.values import (
     Vlan,
     WindowsPath,
     in_place_of_a_patch,
+    meant,
     wrong,
 )
 
@@ -45,7 +47,7 @@ _LIST, _COUNTS, _GROUP, _COUNT = FORM + "list", FORM + "counts", FORM + "group",
 
 
 class Fields(BaseModel):
-    """A mapping of the file: unknown fields are findings, values are never bent into another type."""
+    """A mapping of the file: unknown fields are findings, values are never converted to another type."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
@@ -66,9 +68,9 @@ def by_kind(**kinds: str) -> Discriminator:
 class Lab(Fields):
     """The embedded lab in place of a Windows host."""
 
-    speed: Annotated[float, Field(ge=1, le=1000, strict=False)] = 10.0
+    speed: Annotated[float, Field(ge=1, le=1000, strict=False), meant] = 10.0
     """How many seconds of the lab's world pass in one real second."""
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0), meant] = 1
     """The same seed gives the same delays."""
 
 
@@ -99,7 +101,7 @@ class Switch(Fields):
     adapter: Filled | None = None
     """The physical network adapter to bind an External switch to, as Windows names it. Naming it is the consent to make the
     switch, which takes the host's network down for some seconds; without it the switch must exist."""
-    allow_management_os: bool = True
+    allow_management_os: Bool = True
     """Whether Windows itself keeps using that adapter."""
     vlan: Vlan | None = None
     """VLAN of Windows' own traffic over the switch."""
@@ -212,12 +214,12 @@ class Machine(Hardware):
 class Group(Hardware):
     """Several machines of a role that differ in nothing but their names."""
 
-    count: Annotated[int, Field(ge=0, le=1000)]
+    count: Annotated[int, Field(ge=0, le=1000), meant]
     """How many."""
 
 
 Count = Annotated[
-    Annotated[Group, Tag(_GROUP)] | Annotated[int, Field(ge=0, le=1000), Tag(_COUNT)],
+    Annotated[Group, Tag(_GROUP)] | Annotated[int, Field(ge=0, le=1000), meant, Tag(_COUNT)],
     by_kind(mapping=_GROUP, other=_COUNT),
 ]
 
@@ -234,7 +236,7 @@ class Counts(Fields):
 class ClusterFile(Fields):
     """A cluster of Talos Linux machines on Hyper-V, as it shall be."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], meant]
     """Version of this format."""
     name: Label | None = None
     """Name of the cluster; default: the name of the file."""
@@ -277,9 +279,9 @@ class ClusterFile(Fields):
     """Where Talos installs itself, as the machine sees it."""
     folder: WindowsPath | None = None
     """Folder for VMs on the host; default: the host's own for virtual hard disks."""
-    protect: bool = False
+    protect: Bool = False
     """Refuse every removal."""
-    schedule_on_control_planes: bool = False
+    schedule_on_control_planes: Bool = False
     """Let ordinary pods run on control planes."""
     machines: Annotated[
         Annotated[list[Machine], Tag(_LIST)] | Annotated[Counts, Tag(_COUNTS)],

@@ -13,9 +13,6 @@ RELEASES = "https://github.com/siderolabs/talos/releases/download"
 FACTORY = "https://factory.talos.dev"
 ISO = "metal-amd64.iso"
 
-PLAIN_SCHEMATIC = "376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba"
-"""Id of the empty schematic (`customization: {}`): what a release's own ISO is made of."""
-
 _SHORT = 12
 """Digits of a hash that go into a file name: enough to tell schematics apart, short enough to read."""
 
@@ -42,11 +39,11 @@ def factory_image(talos: str, schematic: str) -> ImageSpec:
 
 
 def url_image(url: str, sha256: str) -> ImageSpec:
-    """An ISO at any URL. The file name carries the hash, since such a URL says nothing sure about what lies there."""
+    """An ISO at any URL. The file name carries the hash, since such a URL does not say what is there."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", url.partition("?")[0].rstrip("/").rpartition("/")[2]) or ISO
     return ImageSpec(url=url, sha256=sha256, file_name=f"{sha256[:_SHORT]}-{name}")
 
 
 def host_image(path: str, sha256: str = "") -> ImageSpec:
-    """An ISO that lies on the host already; nothing is downloaded."""
+    """An ISO that is on the host already; nothing is downloaded."""
     return ImageSpec(url="", sha256=sha256, file_name=re.split(r"[\\/]", path)[-1], path=path)

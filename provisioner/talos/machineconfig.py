@@ -6,8 +6,7 @@ for what `node_patch` lays over it. Source: Talos' generate package; equal to it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,7 +34,7 @@ NO_SECRETS = SecretsBundle(
     service_account_key=b"",
     os=_NO_PAIR,
 )
-"""For whoever wants to know what a config says besides its secrets. No machine takes such a config."""
+"""To see what a config says besides its secrets. No machine takes such a config."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +48,11 @@ class ConfigInput:
     """Without the `v`; empty leaves the versions of the images to Talos."""
     install_disk: str = ""
     install_image: str = ""
-    extra_kernel_args: tuple[str, ...] = ()
     cert_sans: tuple[str, ...] = ()
     dns_domain: str = "cluster.local"
     pod_subnets: tuple[str, ...] = ("10.244.0.0/16",)
     service_subnets: tuple[str, ...] = ("10.96.0.0/12",)
     schedule_on_control_planes: bool = False
-    local_api_port: int = 0
-    sysctls: Mapping[str, str] = field(default_factory=dict)
-    cni: Mapping[str, Any] = field(default_factory=dict)
-    registry_mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def input_for(cluster: Cluster, endpoint: str) -> ConfigInput:
@@ -138,23 +132,15 @@ def _machine_v1_11(role: Role, config: ConfigInput, bundle: SecretsBundle) -> Do
             "disableManifestsDirectory": True,
         },
         "network": {},
-        "install": _given(
-            disk=config.install_disk, extraKernelArgs=list(config.extra_kernel_args), image=config.install_image
-        )
-        | {"wipe": False},
-    }
-    if config.sysctls:
-        machine["sysctls"] = dict(sorted(config.sysctls.items()))
-    if config.registry_mirrors:
-        mirrors = {host: {"endpoints": list(urls)} for host, urls in sorted(config.registry_mirrors.items())}
-        machine["registries"] = {"mirrors": mirrors}
-    machine["features"] = {
-        "rbac": True,
-        "stableHostname": True,
-        "apidCheckExtKeyUsage": True,
-        "diskQuotaSupport": True,
-        "kubePrism": {"enabled": True, "port": KUBE_PRISM_PORT},
-        "hostDNS": {"enabled": True, "forwardKubeDNSToHost": True},
+        "install": _given(disk=config.install_disk, image=config.install_image) | {"wipe": False},
+        "features": {
+            "rbac": True,
+            "stableHostname": True,
+            "apidCheckExtKeyUsage": True,
+            "diskQuotaSupport": True,
+            "kubePrism": {"enabled": True, "port": KUBE_PRISM_PORT},
+            "hostDNS": {"enabled": True, "forwardKubeDNSToHost": True},
+        },
     }
     if role is Role.CONTROL_PLANE:
         machine["nodeLabels"] = {"node.kubernetes.io/exclude-from-external-load-balancers": ""}
@@ -162,24 +148,21 @@ def _machine_v1_11(role: Role, config: ConfigInput, bundle: SecretsBundle) -> Do
 
 
 def _cluster_v1_11(role: Role, config: ConfigInput, bundle: SecretsBundle) -> Document:
-    control_plane = role is Role.CONTROL_PLANE
-    network = _given(cni=dict(config.cni)) | {
-        "dnsDomain": config.dns_domain,
-        "podSubnets": list(config.pod_subnets),
-        "serviceSubnets": list(config.service_subnets),
-    }
-    local_port = {"localAPIServerPort": config.local_api_port} if control_plane and config.local_api_port else {}
     shared: Document = {
         "id": bundle.cluster_id,
         "secret": bundle.cluster_secret,
-        "controlPlane": {"endpoint": config.endpoint, **local_port},
+        "controlPlane": {"endpoint": config.endpoint},
         "clusterName": config.cluster_name,
-        "network": network,
+        "network": {
+            "dnsDomain": config.dns_domain,
+            "podSubnets": list(config.pod_subnets),
+            "serviceSubnets": list(config.service_subnets),
+        },
         "token": bundle.bootstrap_token,
     }
     ca = _ca(role, encoded_pair(bundle.kubernetes))
     discovery = {"enabled": True, "registries": {"kubernetes": {"disabled": True}, "service": {}}}
-    if not control_plane:
+    if role is not Role.CONTROL_PLANE:
         return shared | {"ca": ca, "discovery": discovery}
     return (
         shared

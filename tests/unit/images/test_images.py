@@ -6,7 +6,8 @@ import pytest
 
 from provisioner import images
 
-PLAIN = images.PLAIN_SCHEMATIC
+PLAIN = "376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba"
+"""The empty schematic."""
 HASH = "00112233445566778899aabbccddeeff" * 2
 
 

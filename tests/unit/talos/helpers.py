@@ -60,7 +60,7 @@ def documents_of(text: str | bytes) -> list[Any]:
     trees = read_trees(raw, "patch.yaml", several=True)
     if found := [finding.problem for tree in trees for finding in tree.findings]:
         raise ValueError(found)
-    return [value for tree in trees if (value := tree.as_talos_reads()) is not None]
+    return [value for tree in trees if (value := tree.value) is not None]
 
 
 def patch(text: str, line: int = 50) -> PatchSpec:
