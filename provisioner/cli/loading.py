@@ -122,5 +122,5 @@ def machine_config(settings: Settings, cluster: Cluster, machine: MachineSpec) -
         configs.read_bundle(text) if text is not None else configs.new_bundle(cluster, store.secrets_facts().cluster_id)
     )
     config = configs.effective(cluster, cluster.control_planes[0])
-    endpoint = expected_endpoint(cluster, config, store.read_notes())
+    endpoint = expected_endpoint(cluster, config, store.read_hints())
     return configs.machine_config(cluster, machine, bundle, endpoint=endpoint)

@@ -13,13 +13,11 @@ from provisioner.errors import Fault, NotTrusted, Rejected, TransportError
 from provisioner.model.cluster import Cluster
 from provisioner.model.endpoint import endpoint_of
 from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, NodeFacts, Observed, SecretsFacts, VmFacts
-from provisioner.model.notes import client_endpoint, endpoint_sent, etcd_began
+from provisioner.model.hints import Hints
 from provisioner.model.ownership import OnHost, namesakes, our_vms
 from provisioner.ports import Bundle, Ports, TalosAccess
 from provisioner.steps.discovery import same_uuid
 from provisioner.steps.host_reads import READ_BOUND_S, read_host
-from provisioner.steps.image import image_pin
-from provisioner.steps.run_context import machine_hint
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waiting import bounded
 
@@ -44,7 +42,7 @@ async def observe_hosts(cluster: Cluster, ports: Ports) -> Observed:
         return Observed(
             hosts=dict(zip(ports.hosts, hosts, strict=True)),
             secrets=ports.store.secrets_facts(),
-            etcd_began=etcd_began(ports.store.read_notes()),
+            etcd_began=ports.store.read_hints().etcd_began,
             access=ports.store.contexts(),
             kubeconfig=str(ports.store.folder / "kubeconfig"),
             read_utc=ports.clock.wall(),
@@ -83,6 +81,8 @@ class _Looks:
         self.etcd: asyncio.Future[tuple[EtcdMemberFacts, ...]] | None = None
         self.nodes: asyncio.Future[tuple[NodeFacts, ...]] | None = None
         self.access: TalosAccess | None = None
+        self.hints = Hints()
+        """As they were when the reading began."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -107,7 +107,8 @@ class _Looks:
         """
         bundle, access = read_keys(ports)
         self.access = access
-        addresses = _known_addresses(cluster, ports.store.read_notes())
+        self.hints = ports.store.read_hints()
+        addresses = _known_addresses(cluster, self.hints)
         for name, places in addresses.items():
             self.machines[name] = self.begin(_read_machine(ports, places, access))
         first, *_ = addresses.get(cluster.control_planes[0].name, ("",))
@@ -124,7 +125,7 @@ class _Looks:
 
 async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], looks: _Looks) -> Observed:
     secrets = ports.store.secrets_facts()
-    notes = ports.store.read_notes()
+    hints = looks.hints
     placed = _placed(cluster, hosts, secrets)
     machines, unread = await _machines(cluster, hosts, placed, looks)
     not_ours = await _look_elsewhere(ports, placed, machines, unread, looks)
@@ -145,19 +146,19 @@ async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], lo
     return Observed(
         hosts=hosts,
         secrets=secrets,
-        image_pin=image_pin(notes, cluster.image.file_name),
+        image_pin=hints.images.get(cluster.image.file_name, ""),
         machines=machines,
         unread=unread,
         etcd=etcd,
-        etcd_began=etcd_began(notes),
-        endpoint_sent=endpoint_sent(notes),
-        client_endpoint=client_endpoint(notes),
+        etcd_began=hints.etcd_began,
+        endpoint_sent=hints.endpoint,
+        client_endpoint=hints.client_endpoint,
         not_ours=not_ours,
         etcd_unread=etcd_unread,
         nodes=nodes,
         nodes_unread=nodes_unread,
         configs=configs,
-        installed=frozenset(name for name, own in placed.items() if _was_installed(notes, name, own.vm)),
+        installed=frozenset(name for name, own in placed.items() if hints.of(name).installed_on(own.vm.id)),
         lost_ids=lost_ids,
         access=ports.store.contexts(),
         kubeconfig=str(ports.store.folder / "kubeconfig"),
@@ -214,11 +215,6 @@ def _placed(cluster: Cluster, hosts: Mapping[str, HostState], secrets: SecretsFa
     return found
 
 
-def _was_installed(notes: Mapping[str, Any], machine: str, vm: VmFacts) -> bool:
-    hint = machine_hint(notes, machine)
-    return hint.get("vm") == vm.id and hint.get("installed") is True
-
-
 def read_keys(ports: Ports) -> tuple[Bundle | None, TalosAccess | None]:
     """The bundle on the disk and an admin certificate made of it, or nothing."""
     text = ports.store.read_secrets()
@@ -228,13 +224,11 @@ def read_keys(ports: Ports) -> tuple[Bundle | None, TalosAccess | None]:
     return bundle, ports.configs.access(bundle)
 
 
-def _known_addresses(cluster: Cluster, notes: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def _known_addresses(cluster: Cluster, hints: Hints) -> dict[str, tuple[str, ...]]:
     """Machine -> where it was in an earlier run, and where the file says; both are hints. Machines that the file named once come too."""
-    in_notes = notes.get("machines")
-    found = {m.name: (machine_hint(notes, m.name).get("address"), m.address) for m in cluster.machines}
-    for name in in_notes if isinstance(in_notes, dict) else ():
-        found.setdefault(str(name), (machine_hint(notes, str(name)).get("address"), ""))
-    return {name: tuple(dict.fromkeys(str(a) for a in both if a)) for name, both in found.items() if any(both)}
+    in_file = {machine.name: machine.address for machine in cluster.machines}
+    found = {name: (hints.of(name).address, in_file.get(name, "")) for name in (*in_file, *hints.machines)}
+    return {name: tuple(dict.fromkeys(filter(None, both))) for name, both in found.items() if any(both)}
 
 
 async def _machines(

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from provisioner.model.facts import ConsoleFacts, ContextFacts, SecretsFacts
+from provisioner.model.hints import Hints
 
 # --- `$PROVISION_HOME/<cluster>/`, by area ----------------------------------------------------------------------------
 #
@@ -62,10 +63,10 @@ class ClientFiles(Protocol):
 class HintStore(Protocol):
     """Small facts worth keeping between runs; never needed for truth."""
 
-    def read_notes(self) -> dict[str, Any]:
+    def read_hints(self) -> Hints:
         """What is kept; nothing where the file cannot be read."""
 
-    def write_notes(self, notes: Mapping[str, Any]) -> None:
+    def write_hints(self, hints: Hints) -> None:
         """Replaces all that is kept."""
 
 

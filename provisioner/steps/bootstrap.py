@@ -14,7 +14,6 @@ from dataclasses import replace
 from provisioner.errors import Fault, TalosRefused, TransportError
 from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import EtcdMemberFacts, Observed
-from provisioner.model.notes import etcd_began
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import BootstrapEtcd
@@ -91,7 +90,7 @@ class _Bootstrap:
     def __init__(self, run: Run, machine: str) -> None:
         self.run = run
         self.machine = machine
-        began = run.seen.etcd_began or etcd_began(run.ports.store.read_notes())
+        began = run.seen.etcd_began or run.ports.store.read_hints().etcd_began
         self.seen = replace(run.seen, etcd_began=began)
         self.ran_before = _why_it_ran_before(run, self.seen, machine)
         self.accepted = bool(self.ran_before)

@@ -18,7 +18,6 @@ from provisioner.model.effective import EffectiveConfig
 from provisioner.model.endpoint import is_fixed
 from provisioner.model.facts import EtcdMemberFacts, MachineFacts, NodeFacts, Observed, PodFacts
 from provisioner.model.naming import spaced_mac
-from provisioner.model.notes import endpoint_sent
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.unmet import Layer, Unmet
@@ -238,7 +237,7 @@ async def apply(_action: Action, run: Run) -> str:
 
 def _moved(run: Run) -> Fault | None:
     """The cause, where the first control plane has another address than the one that all configs carry."""
-    first, sent = run.cluster.control_planes[0], endpoint_sent(run.ports.store.read_notes())
+    first, sent = run.cluster.control_planes[0], run.ports.store.read_hints().endpoint
     now = run.endpoint() or ""
     if not sent or sent == now or is_fixed(run.cluster, run.config_of(first)):
         return None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from provisioner.errors import Fault, HostRefused, TransportError
 from provisioner.model.cluster import Cluster
@@ -156,14 +155,5 @@ async def apply(action: Action, run: Run) -> str:
 
 def _pin(run: Run, file_name: str, sha256: str) -> None:
     """An image without a published checksum (the factory's, a file on the host) is believed the first time, and only that."""
-    notes = run.ports.store.read_notes()
-    known = notes.get("images")
-    pins = (known if isinstance(known, dict) else {}) | {file_name: sha256}
-    run.ports.store.write_notes(notes | {"images": pins})
+    run.remember_image(file_name, sha256)
     run.note("info", f"{file_name} has no published checksum: pinned at first use to {sha256}", step=StepId.IMAGE)
-
-
-def image_pin(notes: Mapping[str, Any], file_name: str) -> str:
-    """The checksum that an earlier run pinned, or empty."""
-    pins = notes.get("images")
-    return str(pins.get(file_name) or "") if isinstance(pins, dict) else ""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provisioner.errors import Fault
@@ -12,9 +12,9 @@ from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.effective import EffectiveConfig
 from provisioner.model.endpoint import endpoint_of
 from provisioner.model.events import Event, Note
-from provisioner.model.facts import ImageFacts, MachineFacts, Observed, VmFacts
+from provisioner.model.facts import EtcdBegan, ImageFacts, MachineFacts, Observed, VmFacts
+from provisioner.model.hints import Hints, MachineHint
 from provisioner.model.naming import Mark
-from provisioner.model.notes import etcd_began, without_beginning
 from provisioner.model.options import RunOptions
 from provisioner.model.steps import STEP, StepId
 from provisioner.ports import Bundle, Host, Ports, TalosAccess
@@ -137,42 +137,43 @@ class Run:
 
     def remember_address(self, machine: str, address: str, *, installed: bool) -> None:
         """Where the machine was, and whether Talos is on its disk: the disk of this VM, and of no later one of the same name."""
-        notes = self.ports.store.read_notes()
-        known = notes.get("machines")
-        hints = known if isinstance(known, dict) else {}
-        hints[machine] = {"address": address, "installed": installed, "vm": self.vm_of(machine).id}
-        self.ports.store.write_notes(notes | {"machines": hints})
+        hint = MachineHint(address=address, installed=installed, vm=self.vm_of(machine).id)
+        self._remember(machines={**self._hints.machines, machine: hint})
 
     def was_installed(self, machine: str) -> bool:
         """Whether Talos was seen on the disk of the VM that the machine has now."""
-        vm, hint = self.vms.get(machine), machine_hint(self.ports.store.read_notes(), machine)
-        return vm is not None and hint.get("vm") == vm.id and hint.get("installed") is True
+        vm = self.vms.get(machine)
+        return vm is not None and self._hints.of(machine).installed_on(vm.id)
 
     def remember_endpoint(self, endpoint: str) -> None:
         """What the configs that were sent carry."""
-        self.ports.store.write_notes(self.ports.store.read_notes() | {"endpoint": endpoint})
+        self._remember(endpoint=endpoint)
 
     def remember_client_endpoint(self, endpoint: str) -> None:
         """What the files for clients name."""
-        self.ports.store.write_notes(self.ports.store.read_notes() | {"client_endpoint": endpoint})
+        self._remember(client_endpoint=endpoint)
+
+    def remember_image(self, file_name: str, sha256: str) -> None:
+        """The checksum that is expected of the image from now on."""
+        self._remember(images={**self._hints.images, file_name: sha256})
 
     def remember_bootstrap(self) -> None:
-        vms = [self.vms[m.name].id for m in self.cluster.control_planes if m.name in self.vms]
-        self.ports.store.write_notes(self.ports.store.read_notes() | {"bootstrapped": {"vms": vms}})
+        """Etcd was started, with the VMs that the control planes have now."""
+        vms = tuple(self.vms[m.name].id for m in self.cluster.control_planes if m.name in self.vms)
+        self._remember(etcd_began=EtcdBegan(vms=vms))
 
     def forget_bootstrap(self) -> None:
-        """Before the first machine is removed: whoever is killed in the middle of it leaves no note that is not true any more."""
-        notes = self.ports.store.read_notes()
-        if "bootstrapped" in notes:
-            self.ports.store.write_notes(without_beginning(notes))
+        """Before the first machine is removed: a run that is killed in the middle leaves no hint that is not true any more."""
+        if self._hints.etcd_began is not None:
+            self.ports.store.write_hints(self._hints.without_cluster())
 
     def was_bootstrapped(self) -> bool:
         """Whether etcd was started once. Outlives the machines: to be asked only about those that were there then."""
-        return etcd_began(self.ports.store.read_notes()) is not None
+        return self._hints.etcd_began is not None
 
+    @property
+    def _hints(self) -> Hints:
+        return self.ports.store.read_hints()
 
-def machine_hint(notes: Mapping[str, Any], machine: str) -> Mapping[str, Any]:
-    """What the notes say of a machine; people edit files, so whatever is not of that form is no hint."""
-    machines = notes.get("machines")
-    hint = machines.get(machine) if isinstance(machines, dict) else None
-    return hint if isinstance(hint, dict) else {}
+    def _remember(self, **changes: Any) -> None:
+        self.ports.store.write_hints(replace(self._hints, **changes))

@@ -25,6 +25,7 @@ from typing import Any
 from provisioner.errors import Fault
 from provisioner.model import naming
 from provisioner.model.facts import ConsoleFacts, ContextFacts, SecretsFacts
+from provisioner.model.hints import Hints
 from provisioner.ports import ContextFile
 from provisioner.store.files import (
     NotOurs,
@@ -174,7 +175,7 @@ class FileStore:
             if keep_id:
                 write_atomically(cluster_id, f"{keep_id}\n".encode(), mode=0o600)
             gone = () if keep_id else (cluster_id,)
-            for path in (self.folder / KUBECONFIG, self.folder / TALOSCONFIG, self._notes, self._hosts, *gone):
+            for path in (self.folder / KUBECONFIG, self.folder / TALOSCONFIG, self._hints, self._hosts, *gone):
                 path.unlink(missing_ok=True)
             for path in (self.folder / "machines").glob("*.yaml"):
                 path.unlink()
@@ -226,17 +227,17 @@ class FileStore:
     def remove_contexts(self) -> tuple[str, ...]:
         return self._contexts.remove()
 
-    # -- notes and pictures
+    # -- hints and pictures
 
-    def read_notes(self) -> dict[str, Any]:
-        return _read_hints(self._notes)
+    def read_hints(self) -> Hints:
+        return Hints.from_json(_read_json(self._hints))
 
-    def write_notes(self, notes: Mapping[str, Any]) -> None:
-        _write_hints(self._notes, notes)
+    def write_hints(self, hints: Hints) -> None:
+        _write_json(self._hints, hints.to_json())
 
     def hosts_without_module(self) -> frozenset[str]:
         """Hosts that lacked our PowerShell module when they were last read, as `note_module` was told their names."""
-        names = _read_hints(self._hosts).get("without_module")
+        names = _read_json(self._hosts).get("without_module")
         return frozenset(name for name in names if isinstance(name, str)) if isinstance(names, list) else frozenset()
 
     def note_module(self, host: str, *, lacking: bool) -> None:
@@ -244,10 +245,10 @@ class FileStore:
         known = self.hosts_without_module()
         if lacking != (host in known):
             with contextlib.suppress(Fault):
-                _write_hints(self._hosts, {"without_module": sorted(known ^ {host})})
+                _write_json(self._hosts, {"without_module": sorted(known ^ {host})})
 
     @property
-    def _notes(self) -> Path:
+    def _hints(self) -> Path:
         return self.folder / "notes.json"
 
     @property
@@ -263,19 +264,19 @@ class FileStore:
         return path
 
 
-def _read_hints(path: Path) -> dict[str, Any]:
-    """What cannot be read is no hint."""
+def _read_json(path: Path) -> dict[str, Any]:
+    """Of hints: what cannot be read says nothing."""
     try:
         text = _read(path)
-        hints = json.loads(text) if text else {}
+        told = json.loads(text) if text else {}
     except (Fault, ValueError, RecursionError):
         return {}
-    return hints if isinstance(hints, dict) else {}
+    return told if isinstance(told, dict) else {}
 
 
-def _write_hints(path: Path, hints: Mapping[str, Any]) -> None:
+def _write_json(path: Path, told: Mapping[str, Any]) -> None:
     with _ours(path):
-        write_atomically(path, json.dumps(hints, indent=1, sort_keys=True).encode() + b"\n", mode=0o600)
+        write_atomically(path, json.dumps(told, indent=1, sort_keys=True).encode() + b"\n", mode=0o600)
 
 
 @contextlib.contextmanager

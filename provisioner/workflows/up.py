@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 from urllib.parse import urlsplit
 
 from provisioner.model.cluster import Cluster
 from provisioner.model.effective import EffectiveConfig
 from provisioner.model.endpoint import endpoint_of, is_fixed, moved_endpoint
 from provisioner.model.facts import Observed
+from provisioner.model.hints import Hints
 from provisioner.model.naming import spaced_mac
 from provisioner.model.options import RunOptions
 from provisioner.model.plan import AS_THE_FILE_SAYS, Action, Plan, PlanWarning, Verb
@@ -31,7 +31,6 @@ from provisioner.steps import (
     switch,
     vm,
 )
-from provisioner.steps.run_context import machine_hint
 from provisioner.steps.waiting import scaled_bound
 from provisioner.workflows import tables
 from provisioner.workflows.engine import Outcome
@@ -152,10 +151,10 @@ def _warnings(cluster: Cluster, seen: Observed) -> list[PlanWarning]:
     ]
 
 
-def expected_endpoint(cluster: Cluster, config: EffectiveConfig, notes: Mapping[str, Any]) -> str:
+def expected_endpoint(cluster: Cluster, config: EffectiveConfig, hints: Hints) -> str:
     """The endpoint as far as it is known before a run: the file's, or where the first control plane was last."""
-    known = machine_hint(notes, cluster.control_planes[0].name).get("address")
-    return endpoint_of(cluster, config, str(known or "FIRST-CONTROL-PLANE")) or ""
+    known = hints.of(cluster.control_planes[0].name).address
+    return endpoint_of(cluster, config, known or "FIRST-CONTROL-PLANE") or ""
 
 
 UP = Workflow(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.model.facts import ConsoleFacts, ContextFacts, ContextState, SecretsFacts
+from provisioner.model.hints import Hints
 from provisioner.ports import Store
 from tests.fakes.script import Scripted
 
@@ -31,6 +32,7 @@ class FakeStore(Scripted):
         self.access = dict(access or {})
         """Our contexts in the user's own files, as `Store.contexts` tells them."""
         self.notes: dict[str, Any] = dict(notes or {})
+        """What stands in the file of the hints."""
         self.aside: list[bytes] = []
         """Secrets that were moved aside."""
         self.files: dict[str, bytes] = {}
@@ -91,13 +93,12 @@ class FakeStore(Scripted):
             self.access |= dict.fromkeys(removed, ContextFacts(state=ContextState.MISSING))
             return removed
 
-    def read_notes(self) -> dict[str, Any]:
-        notes: dict[str, Any] = json.loads(json.dumps(self.notes))  # as a file would give it: nobody shares it
-        return notes
+    def read_hints(self) -> Hints:
+        return Hints.from_json(json.loads(json.dumps(self.notes)))
 
-    def write_notes(self, notes: Mapping[str, Any]) -> None:
-        with self._told("write_notes", notes=notes):
-            self.notes = json.loads(json.dumps(notes))
+    def write_hints(self, hints: Hints) -> None:
+        with self._told("write_hints", hints=hints):
+            self.notes = json.loads(json.dumps(hints.to_json()))
 
     def save_picture(self, run_folder: Path, machine: str, console: ConsoleFacts) -> Path:
         with self._told("save_picture", machine=machine):

@@ -121,7 +121,6 @@ def reset(_terminal: ConsoleOptions, options: ResetOptions) -> int:
     from provisioner.compose import open_store
     from provisioner.errors import Fault
     from provisioner.lab_client import stop_lab
-    from provisioner.model.notes import without_beginning
 
     folder, cluster = _lab_of(options.cluster)
     if not options.yes:
@@ -132,7 +131,7 @@ def reset(_terminal: ConsoleOptions, options: ResetOptions) -> int:
             next_steps=(f"provision lab reset {options.cluster} --yes",),
         )
     store = open_store(read_all_settings(options.cluster), cluster, os.environ)
-    store.write_notes(without_beginning(store.read_notes()))  # its etcd goes with it
+    store.write_hints(store.read_hints().without_cluster())  # its etcd goes with it
     deleted = stop_lab(folder, forget=True)
     line = f"lab deleted; provision up {options.cluster} starts a new one" if deleted else "there is no lab"
     return _tell(options, line, {"running": False, "deleted": deleted})

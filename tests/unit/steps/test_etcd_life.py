@@ -23,26 +23,26 @@ async def test_down_forgets_it_before_the_first_machine_goes() -> None:
     seen: list[dict[str, Any]] = []
 
     def look(_call: Call) -> None:
-        seen.append(world.store.read_notes())
+        seen.append(world.store.notes)
 
     world.host.before("remove_vm", look)
     result = await world.down(RemovalScope())
     assert result.exit == 0
     assert seen == [{"other": 1}] * 2
-    assert world.store.read_notes() == {"other": 1}
+    assert world.store.notes == {"other": 1}
 
 
 async def test_down_forgets_it_where_the_machines_were_removed_by_hand() -> None:
     world = world_of({"secrets": {"exists": True, "cluster_id": "c0ffee"}})
     result = await world.down(RemovalScope())
     assert (result.exit, result.outcome) == (0, "ok")
-    assert world.store.read_notes() == {"other": 1}
+    assert world.store.notes == {"other": 1}
 
 
 async def test_up_keeps_it() -> None:
     world = world_of({"all": "up"})
     assert (await world.up()).exit == 0
-    assert world.store.read_notes()["bootstrapped"] == NOTES["bootstrapped"]
+    assert world.store.notes["bootstrapped"] == NOTES["bootstrapped"]
 
 
 async def test_rebuild_begins_anew_where_etcd_was_lost() -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from provisioner.model.effective import EffectiveConfig
-from provisioner.steps.image import image_pin
-from provisioner.steps.run_context import machine_hint
+from provisioner.model.hints import Hints, MachineHint
 from provisioner.workflows.up import expected_endpoint
 from tests.unit.steps.running import run_of
 from tests.unit.steps.world import cluster_of, observed_of
@@ -25,7 +24,7 @@ def test_installed_is_believed_of_the_vm_it_was_seen_on_alone() -> None:
     again, _ = run_of(
         cluster,
         observed_of({"all": "up", "vms": [{"name": CP, "id": "another"}]}, cluster),
-        notes=run.ports.store.read_notes(),
+        notes=run.ports.store.read_hints().to_json(),
     )
     assert not again.was_installed(CP)
     assert not again.was_installed("home-worker-1")
@@ -33,10 +32,10 @@ def test_installed_is_believed_of_the_vm_it_was_seen_on_alone() -> None:
 
 @pytest.mark.parametrize("notes", [{"machines": 7}, {"machines": {CP: "x"}}, {"machines": None}, {"images": []}])
 def test_notes_of_another_form_are_no_hint(notes: dict[str, Any]) -> None:
-    assert machine_hint(notes, CP) == {}
-    assert image_pin(notes, "a.iso") == ""
+    hints = Hints.from_json(notes)
+    assert (hints.of(CP), hints.images.get("a.iso", "")) == (MachineHint(), "")
     cluster = cluster_of({})
-    assert expected_endpoint(cluster, EffectiveConfig(), notes) == "https://FIRST-CONTROL-PLANE:6443"
+    assert expected_endpoint(cluster, EffectiveConfig(), hints) == "https://FIRST-CONTROL-PLANE:6443"
     run, _ = run_of(cluster, observed_of({"all": "up"}, cluster), notes=notes)
     assert not run.was_installed(CP)
     run.remember_address(CP, "192.168.1.101", installed=True)

@@ -13,7 +13,6 @@ from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import FetchImage, VerifyImage
 from provisioner.steps import image
-from provisioner.steps.image import image_pin
 from tests.fakes.host import PUBLISHED
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import HOST, ISO, cluster_of, observed_of
@@ -48,7 +47,7 @@ async def test_what_has_no_published_checksum_is_believed_once() -> None:
     cluster = cluster_of({})
     world = world_of(cluster)
     await image.apply(action(), world.run())
-    assert image_pin(world.store.notes, cluster.image.file_name) == PUBLISHED
+    assert world.store.notes["images"][cluster.image.file_name] == PUBLISHED
     changed = FakeWorld(cluster, replace(world.seen, image_pin=PUBLISHED))
     changed.host.downloads[cluster.image.url] = "b" * 64
     with pytest.raises(Fault) as caught:

@@ -16,6 +16,7 @@ from provisioner.compose import client_files
 from provisioner.errors import Fault
 from provisioner.model import naming
 from provisioner.model.facts import ContextState
+from provisioner.model.hints import Hints, MachineHint
 from provisioner.store.cluster_folder import FileStore
 from provisioner.talos import clientfiles, secrets
 
@@ -126,10 +127,11 @@ def test_a_linked_kubeconfig_stays_a_link(store: FileStore, home: Path, tmp_path
 
 
 def test_notes_that_cannot_be_read_are_no_notes(store: FileStore) -> None:
-    store.write_notes({"machines": {"a": {"address": "192.0.2.1"}}})
-    assert store.read_notes()["machines"]["a"]["address"] == "192.0.2.1"
+    hints = Hints(machines={"a": MachineHint(address="192.0.2.1")}, others={"of another version": [1]})
+    store.write_hints(hints)
+    assert store.read_hints() == hints
     (store.folder / "notes.json").write_text("{torn")
-    assert store.read_notes() == {}
+    assert store.read_hints() == Hints()
 
 
 def test_hosts_without_the_module_are_kept_until_one_has_it(store: FileStore) -> None:
@@ -200,7 +202,7 @@ def full(*_: object, **__: object) -> None:
     [
         lambda store: store.write_secrets(b"keys"),
         lambda store: store.ensure_cluster_id(),
-        lambda store: store.write_notes({}),
+        lambda store: store.write_hints(Hints()),
         lambda store: store.write_machine_config("home-cp-1", b"config"),
         lambda store: store.write_client_files(talosconfig=b"", kubeconfig=b""),
     ],

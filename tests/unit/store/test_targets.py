@@ -13,6 +13,7 @@ import pytest
 from provisioner.compose import client_files
 from provisioner.errors import Fault
 from provisioner.model.facts import ContextFacts, ContextState
+from provisioner.model.hints import Hints
 from provisioner.store.cluster_folder import FileStore
 from provisioner.store.files import (
     Target,
@@ -329,7 +330,7 @@ def test_what_lies_in_the_way_of_our_own_files_keeps_nobody_from_removing(
     make(path)
     facts, contexts = store.secrets_facts(), store.contexts()
     assert facts.exists == (name == "secrets.yaml")
-    assert store.read_notes() == {}
+    assert store.read_hints() == Hints()
     if name in contexts:
         assert contexts[name].problem.lower().startswith(f"{path}: a f".lower())
         assert contexts[name].state is ContextState.UNUSABLE

@@ -9,6 +9,7 @@ import pytest
 
 from provisioner.clusterfile import load_cluster
 from provisioner.compose import WorldClock, new_configs
+from provisioner.model.hints import Hints
 from provisioner.model.options import RunOptions
 from provisioner.model.plan import Verb
 from provisioner.model.steps import StepId
@@ -32,7 +33,7 @@ def test_three_control_planes_with_a_virtual_address_can_be_planned() -> None:
     (bootstrap,) = plan.of(StepId.BOOTSTRAP)
     assert bootstrap.machine == "ha-cp-1"
     config = new_configs(WorldClock()).effective(cluster, cluster.control_planes[0])
-    assert expected_endpoint(cluster, config, {}) == "https://192.168.1.40:6443"
+    assert expected_endpoint(cluster, config, Hints()) == "https://192.168.1.40:6443"
 
 
 @pytest.mark.parametrize("step", UP.steps)
