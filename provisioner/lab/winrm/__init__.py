@@ -5,7 +5,7 @@ http       one thread per connection         auth       Basic, NTLM, Negotiate, 
 soap       envelopes and faults              wsman      operations on shells
 shells     what shells have in common        channel    output until it is fetched
 psrp       a shell served by psrpcore        runspace, binding, values   the lab's own PowerShell, as much as functions need
-cmd        the cmd shell                     trouble    faults on demand
+cmd        the cmd shell                     fault_injection  faults on demand
 """
 
 from provisioner.lab.winrm.endpoint import WinRmEndpoint

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape
 
-from provisioner.lab.functions.api import ErrorRecord, Functions, Streams, Terminating
+from provisioner.lab.functions.api import ErrorRecord, Functions, Terminating
 from provisioner.lab.winrm import soap
 from provisioner.lab.winrm.channel import Channel
-from provisioner.lab.winrm.runspace import SHOWN_CHARACTERS, Calls, Command, Failure, Runspace, Stopped
+from provisioner.lab.winrm.runspace import SHOWN_CHARACTERS, Calls, Command, Failure, PipelineCaller, Runspace, Stopped
 from provisioner.lab.winrm.shells import Opening, Shell, command_id_of, command_response, signal_of
 from provisioner.lab.winrm.soap import RSP, Request
 
@@ -157,16 +157,11 @@ class CmdShell(Shell):
     def _call(self, process: Process, module: str, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         runspace = Runspace(self._functions, self._calls)
         output = _Collected(process)
-        streams = Streams(
-            error=lambda _record: None,
-            user=self.owner,
-            administrator=self.identity.administrator,
-            stopping=process.stopping,
-        )
+        caller = PipelineCaller(self.owner, self.identity.administrator, process.stopping)
         try:
-            runspace.run([Command(module, is_script=True, local_scope=False, parameters=())], output, streams)
+            runspace.run([Command(module, is_script=True, local_scope=False, parameters=())], output, caller)
             call = Command(command, is_script=False, local_scope=False, parameters=list(arguments.items()))
-            runspace.run([call], output, streams)
+            runspace.run([call], output, caller)
         except Failure as failure:
             error_id = f"{failure.record.id},{failure.function}" if failure.function else failure.record.id
             return {"ok": False, "id": error_id, "message": failure.record.message}

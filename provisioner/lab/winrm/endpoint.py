@@ -17,13 +17,13 @@ from provisioner.lab.functions.api import Functions
 from provisioner.lab.winrm.auth import Accounts, ConnectionAuth
 from provisioner.lab.winrm.certificates import Certificates
 from provisioner.lab.winrm.cmd import CmdShell
+from provisioner.lab.winrm.fault_injection import FaultInjection
 from provisioner.lab.winrm.http import HttpConnection, serve_in_background
 from provisioner.lab.winrm.network import Listener, Network
 from provisioner.lab.winrm.psrp import PsrpShell
 from provisioner.lab.winrm.runspace import Runspace
 from provisioner.lab.winrm.shells import Limits, Opening, Shell, ShellHost
 from provisioner.lab.winrm.stats import Counters, Stats
-from provisioner.lab.winrm.trouble import Trouble
 from provisioner.lab.winrm.wsman import Service
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.routes import LoopbackRoutes
@@ -64,7 +64,7 @@ class WinRmEndpoint:
         self._ports = (https_port, http_port)
         self._require_bindings = require_bindings
         self._counters = Counters()
-        self._trouble = Trouble(kernel)
+        self._faults = FaultInjection(kernel)
         self.certificates = Certificates(folder, host_name)
         self._accounts = Accounts(kernel)
         self._tls = self._context(self.certificates.server_path)
@@ -77,7 +77,7 @@ class WinRmEndpoint:
             make_cmd=self._cmd,
             limits=limits or Limits(),
             counters=self._counters,
-            trouble=self._trouble,
+            faults=self._faults,
             monotonic=monotonic,
         )
         self.https_port = 0
@@ -130,7 +130,7 @@ class WinRmEndpoint:
     # -- parts
 
     def _serve(self, raw: socket.socket, *, tls: bool) -> None:
-        if tls and self._trouble.changes_certificate():
+        if tls and self._faults.changes_certificate():
             self._tls, self._stray = self._context(self.certificates.stray(self._host_name)), True
         auth = ConnectionAuth(
             self._accounts,
@@ -146,7 +146,7 @@ class WinRmEndpoint:
                 tls=self._tls if tls else None,
                 handle=self._service.handle,
                 counters=self._counters,
-                trouble=self._trouble,
+                faults=self._faults,
             )
             serve_in_background(connection)
 

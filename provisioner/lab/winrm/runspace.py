@@ -8,6 +8,7 @@ its pool, has exactly the functions that the text defines and the lab has an imp
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -33,6 +34,15 @@ class Command:
     is_script: bool
     local_scope: bool
     parameters: Sequence[tuple[str | None, Any]]
+
+
+@dataclass(frozen=True)
+class PipelineCaller:
+    """Who runs a pipeline, and how it is stopped."""
+
+    user: str
+    administrator: bool
+    stopping: threading.Event
 
 
 class Output(Protocol):
@@ -73,15 +83,15 @@ class Runspace:
         self._restricted = restricted
         self._table: dict[str, str] = {name.lower(): name for name in functions.table} if restricted else {}
 
-    def run(self, commands: Sequence[Command], output: Output, streams: Streams) -> None:
-        """One statement. `streams` brings who signed in and how one is stopped. Raises Failure and Stopped."""
+    def run(self, commands: Sequence[Command], output: Output, caller: PipelineCaller) -> None:
+        """One statement. Raises Failure and Stopped."""
         first, *rest = commands
-        if rest and [command.text.lower() for command in rest] != ["out-null"]:
+        if rest:
             raise Failure(_not_modelled(f"a pipeline into {rest[0].text}"))
         if first.is_script:
             self._load(first)
         else:
-            self._call(first, _Nothing(output) if rest else output, streams)
+            self._call(first, output, caller)
 
     def _load(self, command: Command) -> None:
         if self._restricted:
@@ -95,7 +105,7 @@ class Runspace:
         if not command.local_scope:  # else the definitions end with the script
             self._table |= {name: known[name] for name in defined if name in known}
 
-    def _call(self, command: Command, output: Output, streams: Streams) -> None:
+    def _call(self, command: Command, output: Output, caller: PipelineCaller) -> None:
         name = self._table.get(command.text.lower())
         if name is None:
             raise Failure(_not_found(command.text))
@@ -108,9 +118,9 @@ class Runspace:
                 warning=output.warning,
                 progress=output.progress,
                 what_if=bound.what_if,
-                user=streams.user,
-                administrator=streams.administrator,
-                stopping=streams.stopping,
+                user=caller.user,
+                administrator=caller.administrator,
+                stopping=caller.stopping,
             )
             for fields in self._functions.run(name, bound.arguments, own):
                 output.result(row.output, fields, row.fields)
@@ -123,17 +133,6 @@ def _non_terminating(record: ErrorRecord, name: str, bound: Bound, output: Outpu
         raise Terminating(record)
     if bound.error_action == "Continue":
         output.error(record, name)
-
-
-class _Nothing:
-    """Out-Null: results vanish, all else passes."""
-
-    def __init__(self, output: Output) -> None:
-        self.error = output.error
-        self.warning = output.warning
-        self.progress = output.progress
-
-    def result(self, type_name: str, fields: Mapping[str, Any], types: Mapping[str, str]) -> None: ...
 
 
 _NO_LANGUAGE = ErrorRecord(

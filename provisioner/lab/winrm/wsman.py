@@ -14,10 +14,10 @@ from xml.sax.saxutils import escape, unescape
 
 from provisioner.lab.winrm import soap
 from provisioner.lab.winrm.exchange import Answer, Caller, Dropped
+from provisioner.lab.winrm.fault_injection import FaultInjection
 from provisioner.lab.winrm.shells import POOL, Limits, Opening, Shell
 from provisioner.lab.winrm.soap import RSP, Request, decoded, text_of
 from provisioner.lab.winrm.stats import Counters
-from provisioner.lab.winrm.trouble import Trouble
 
 OPEN_CONFIGURATION = "Microsoft.PowerShell"
 RESTRICTED_CONFIGURATION = "TalosHyperV"
@@ -61,7 +61,7 @@ class Service:
         make_cmd: MakeShell,
         limits: Limits,
         counters: Counters,
-        trouble: Trouble,
+        faults: FaultInjection,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._host_name = host_name
@@ -70,7 +70,7 @@ class Service:
         self._make_cmd = make_cmd
         self._limits = limits
         self._counters = counters
-        self._trouble = trouble
+        self._faults = faults
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._shells: dict[str, Shell] = {}
@@ -96,9 +96,9 @@ class Service:
             request.alive, request.deliverable = caller.alive, caller.deliverable
             self._counters.count("actions", request.verb)
             places = self._places(request)
-            if self._trouble.drops(places):
+            if self._faults.drops(places):
                 raise Dropped
-            if self._trouble.forgets_shells(places):
+            if self._faults.forgets_shells(places):
                 self.forget_all("The service was restarted.")
             self._check_size(envelope)
             body = self._operate(request)
@@ -193,7 +193,7 @@ class Service:
     # -- operations
 
     def _create(self, request: Request) -> str:
-        self._trouble.check_shell_quota(request.user)
+        self._faults.check_shell_quota(request.user)
         with self._lock:
             mine = [shell for shell in self._shells.values() if shell.owner == request.user]
         if len(mine) >= self._limits.shells_per_user:

@@ -1,21 +1,5 @@
-"""Faults on demand, by name: `Injection(name, place, times, value)` in the world's state; `lab/world/faults.py` lists them with the others.
-
-`place` is the verb of a WSMan request (Create, Command, Send, Receive, Signal, Delete, Connect, ...), or the name of a function for the
-requests of its pipeline, or empty for whatever comes first; for `winrm-refuse` and `winrm-quota` it is the user.
-
-| name | what happens | value |
-|---|---|---|
-| `winrm-refuse` | the sign-in of the next request is refused with 401 | - |
-| `winrm-certificate` | from the next connection on, the endpoint has a certificate that nobody signed | - |
-| `winrm-quota` | a shell is refused: too many of this user | - |
-| `winrm-forget` | the service was restarted: all shells are gone before the request is looked at | - |
-| `winrm-drop` | the connection is reset before the request is worked on | - |
-| `winrm-lose-answer` | the request is worked on; then the connection is reset in place of the answer | 1: the endpoint notices, and keeps the output |
-| `winrm-drop-after` | when so many more pipelines have started, all connections are reset | number of pipelines |
-| `winrm-stall` | the request is worked on; the answer comes later | seconds, real time |
-| `winrm-slow` | the answer trickles | bytes per second |
-
-That the link goes down, the host restarts or gets another address is no fault of this table, but the world's own doing: `network.py`.
+"""Faults of WinRM on demand. `provisioner/lab/world/faults.yaml` lists them: `place` is the verb of a WSMan request, or the name of a
+function for the requests of its pipeline, or empty for whatever comes first; for sign-in and quota it is the user.
 """
 
 from __future__ import annotations
@@ -27,7 +11,7 @@ from provisioner.lab.winrm import soap
 from provisioner.lab.world.kernel import Kernel
 
 
-class Trouble:
+class FaultInjection:
     """Asks the world for faults, and remembers those that wait for their moment."""
 
     def __init__(self, kernel: Kernel) -> None:
