@@ -145,7 +145,7 @@ class Engines:
                 spare = next((each for each in ready if each.engine.identity == identity), None)
             if spare:
                 self._spares.remove(spare)
-        # Not under the lock: whoever makes the environment may want the world's, and the world may want ours.
+        # Not under the lock: what makes the environment may want the world's, and the world may want ours.
         engine = spare.engine if spare else Engine(self._spec, identity)
         with self._lock:
             if self._stopping.is_set():

@@ -25,9 +25,7 @@ _PACKET = re.compile(rb"\s*<(\w+)(?: Stream='\w*')? PSGuid='([0-9a-fA-F-]{36})'\
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """How to start an engine. `env` is its whole environment, or makes it for whoever signed in; what must be loaded in it is the
-    business of whoever makes that.
-    """
+    """How to start an engine. `env` is its whole environment, or makes it for the user who signed in."""
 
     argv: Sequence[str]
     env: Mapping[str, str] | Callable[[Identity], Mapping[str, str]] = field(default_factory=dict)

@@ -72,7 +72,7 @@ function Read-TalosJson {
 }
 
 function Get-TalosMember {
-    # The text of a property that may be missing, as in a file that somebody else wrote.
+    # The text of a property that may be missing, as in a file that another program wrote.
     [CmdletBinding()]
     param(
         [object]$InputObject,

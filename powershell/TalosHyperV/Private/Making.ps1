@@ -78,7 +78,7 @@ function Initialize-TalosVMFolder {
         }
     }
     elseif ((Test-Path -LiteralPath $Folder) -and (Get-TalosFolderMark -Folder $Folder) -cne $Mark) {
-        # Remove-TalosVM deletes the whole folder: nothing of somebody else may lie in it.
+        # Remove-TalosVM deletes the whole folder: no one else's files may lie in it.
         if ($null -ne (Get-ChildItem -LiteralPath $Folder -File -Recurse -Force | Select-Object -First 1)) {
             throw (New-TalosError -Id 'VMFolderInvalid' -Category InvalidArgument -Target $Folder -Message "The folder '$Folder' holds files that are not of this machine.")
         }

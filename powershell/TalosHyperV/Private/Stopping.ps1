@@ -1,6 +1,6 @@
 function Request-TalosShutdown {
     # Asks a guest to shut down, by Hyper-V's shutdown service, and returns at once. Plain Stop-VM would wait for it without a bound, and would
-    # prompt where nobody answers. Tells whether the guest took it.
+    # prompt that no one answers. Tells whether the guest took it.
     [CmdletBinding()]
     param([object]$VM)
     $system = ([string]$VM.Id).ToUpperInvariant()

@@ -1,6 +1,6 @@
 function Invoke-TalosSwitchJob {
     # The detached job that makes or removes an External switch. The text of this function is written to a file and run by the task scheduler as
-    # SYSTEM: the host's network is gone meanwhile and with it the session of whoever asked, so it calls nothing of this module.
+    # SYSTEM: the host's network is gone meanwhile and with it the session of the caller, so it calls nothing of this module.
     [CmdletBinding()]
     param(
         [Parameter(Mandatory = $true)]
@@ -137,7 +137,7 @@ function Invoke-TalosSwitchJob {
                 Hyper-V\Remove-VMSwitch -VMSwitch $vmSwitch -Force
                 $said += @(Repair-Setting -Before $before -VMSwitch $null -AdapterName $ask.Adapter -Seconds 60)
                 $record.ErrorId = 'SwitchUndone'
-                $record.Message = (@("After $($ask.WatchdogSeconds) s the host had no default gateway and nobody had confirmed: the switch was removed again.") + $said) -join ' '
+                $record.Message = (@("After $($ask.WatchdogSeconds) s the host had no default gateway and no one had confirmed: the switch was removed again.") + $said) -join ' '
             }
         }
         else {

@@ -5,7 +5,7 @@ function New-TalosSwitch {
     .DESCRIPTION
         Making one takes the host's network away for seconds, and with it this session. So a task of SYSTEM makes it, puts back addresses,
         DNS servers and network profile where Windows loses them, and removes the switch again if the host has no default gateway after
-        WatchdogSeconds and nobody called Confirm-TalosSwitch. Get-TalosSwitch tells how it went.
+        WatchdogSeconds and no one called Confirm-TalosSwitch. Get-TalosSwitch tells how it went.
     .PARAMETER Name
         Name of the switch.
     .PARAMETER NetAdapterName

@@ -36,7 +36,7 @@ function Remove-TalosImage {
             }
             $ConfirmPreference = 'None'  # asked once, for all of it
             if ($result.Download -eq 'Running' -or (Remove-TalosImagePart -Path $full)) {
-                throw (New-TalosError -Id 'ImageInUse' -Category ResourceBusy -Target $Path -Message "'$full' is being downloaded by somebody else.")
+                throw (New-TalosError -Id 'ImageInUse' -Category ResourceBusy -Target $Path -Message "'$full' is being downloaded by another caller.")
             }
             # The record last: until then the rest is known as ours.
             Remove-TalosFile -Path $full

@@ -89,7 +89,7 @@ function Save-TalosImage {
         $PSCmdlet.ThrowTerminatingError((ConvertTo-TalosError -Failure $_ -Target $Path))
     }
     finally {
-        # Also when the call is stopped. Each has its own: nobody else's download is touched.
+        # Also when the call is stopped. Each has its own: no other download is touched.
         try {
             Remove-TalosFile -Path $partial
             Remove-TalosFile -Path $sums

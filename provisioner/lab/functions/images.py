@@ -135,7 +135,7 @@ def remove_image(call: Call, arguments: Arguments) -> Iterator[Result]:
     there, ours = storage.find(path) is not None, storage.find(record) is not None
     if there:
         _check_removable(call, path, arguments["Path"], ours=ours)
-    parts, loading = _parts(call, path), f"'{path}' is being downloaded by someone else."
+    parts, loading = _parts(call, path), f"'{path}' is being downloaded by another caller."
     if any(_fresh(call, file) for file in parts):
         raise _in_use(arguments["Path"], loading)
     changed = bool(there or ours or parts)

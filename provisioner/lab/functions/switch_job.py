@@ -181,7 +181,7 @@ class _Job:
     def _undo(self) -> None:
         hyperv = self._world.hyperv
         switch = next((s for s in hyperv.switches.get_switches() if s.name == self._name), None)
-        message = "The host had no default gateway and nobody confirmed that it can be reached."
+        message = "The host had no default gateway, and no confirmation came that it can be reached."
         if switch is None:
             self.end("Undone", "SwitchUndone", message)
         else:

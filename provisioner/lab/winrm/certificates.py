@@ -42,7 +42,7 @@ class Certificates:
         return self._write(path, self._ca, user, [principal], ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def stray(self, host_name: str) -> Path:
-        """A certificate for the server of an authority that nobody knows."""
+        """A certificate for the server of an unknown authority."""
         path = self._folder / "winrm-stray.pem"
         return self._write(path, _new_authority(), host_name, _places(host_name), ExtendedKeyUsageOID.SERVER_AUTH)
 

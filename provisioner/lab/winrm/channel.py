@@ -49,7 +49,7 @@ class Channel:
 
     @property
     def done(self) -> bool:
-        """Nothing more will come (there may be output that nobody has fetched yet)."""
+        """Nothing more will come (output may still wait to be fetched)."""
         return self._done
 
     def put(self, stream: str, data: bytes, *, last: bool = False) -> None:

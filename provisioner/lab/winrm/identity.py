@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Identity:
-    r"""Somebody who has signed in. `user` is `HOST\user` as Windows shows it."""
+    r"""A user who has signed in. `user` is `HOST\user` as Windows shows it."""
 
     user: str
     groups: frozenset[str] = frozenset()
@@ -28,4 +28,4 @@ class Identity:
         return self.may_use_powershell or "hyper-v administrators" in self.groups
 
 
-NOBODY = Identity("")
+NO_IDENTITY = Identity("")

@@ -30,7 +30,7 @@ class Listener:
 
     def __init__(self, port: int, accepted: Callable[[socket.socket], None]) -> None:
         if port:
-            # Binding below shares the port with its own stand-in; this shows first that nobody else has it.
+            # Binding below shares the port with its own stand-in; this shows first that no other process has it.
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((_LOOPBACK, port))
@@ -86,7 +86,7 @@ class Listener:
     def _accept(self) -> None:
         while True:
             with selectors.DefaultSelector() as selector:
-                with self._lock:  # until it is registered, nobody closes it
+                with self._lock:  # until it is registered, no other thread closes it
                     if self._mode == "stopped":
                         return
                     selector.register(self._woken, selectors.EVENT_READ)

@@ -2,7 +2,7 @@
 
 pyspnego's acceptor has one place where it looks its users up: a file that an environment variable of the whole process names. An endpoint
 has accounts of its own, they change while it runs, and other threads read the environment. So that one place is replaced: while a step
-of ours runs on a thread, it asks our accounts there; for everybody else it is as before.
+of ours runs on a thread, it asks our accounts there; for all other threads it is as before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from spnego._ntlm_raw.crypto import ntowfv1
 from spnego.channel_bindings import GssChannelBindings
 
 PasswordOf = Callable[[str], str | None]
-"""The password of a user, or None for nobody."""
+"""The password of a user, or None where there is none."""
 
 
 class _Lookup(threading.local):

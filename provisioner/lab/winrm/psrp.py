@@ -29,15 +29,14 @@ from provisioner.lab.winrm.soap import POWERSHELL, RSP, Request, decoded, text_o
 
 FRAGMENT = 32768
 """Bytes: the size in which Windows cuts its messages."""
-
-
 _UNSUPPORTED = (
+    psrpcore.GetCommandMetadataEvent,
     psrpcore.GetAvailableRunspacesEvent,
     psrpcore.SetMaxRunspacesEvent,
     psrpcore.SetMinRunspacesEvent,
     psrpcore.ResetRunspaceStateEvent,
 )
-"""Requests of a pool that no client of the module makes."""
+"""Requests that no client of the module makes."""
 
 
 @dataclass
@@ -160,16 +159,6 @@ class PsrpShell(Shell):
             if event.pipeline.no_input:
                 running.input_ended.set()
             self._begin(running, event.pipeline.commands)
-        elif isinstance(event, psrpcore.GetCommandMetadataEvent):
-            running = self._running[event.pipeline_id]
-            record = ErrorRecord(
-                id="LabNotModelled",
-                category="NotImplemented",
-                message="The lab does not tell the metadata of commands.",
-            )
-            running.pipeline._change_state(ps.PSInvocationState.Failed, error=values.ps_error(record, ""))
-            self._pump()
-            running.channel.finish()
         elif isinstance(event, psrpcore.EndOfPipelineInputEvent):
             self._running[event.pipeline_id].input_ended.set()
         elif isinstance(event, _UNSUPPORTED):

@@ -129,7 +129,7 @@ class Runspace:
 
 
 def _non_terminating(record: ErrorRecord, name: str, bound: Bound, output: Output) -> None:
-    if bound.error_action in ("Stop", "Inquire"):  # nobody is there to be asked
+    if bound.error_action in ("Stop", "Inquire"):  # there is no one to ask
         raise Terminating(record)
     if bound.error_action == "Continue":
         output.error(record, name)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
-from provisioner.lab.winrm.identity import NOBODY, Identity
+from provisioner.lab.winrm.identity import NO_IDENTITY, Identity
 
 S = "http://www.w3.org/2003/05/soap-envelope"
 A = "http://schemas.xmlsoap.org/ws/2004/08/addressing"
@@ -85,7 +85,7 @@ def quota(code: int, reason: str) -> Fault:
 
 @dataclass
 class Request:
-    """One request, with what the connection knows about whoever sent it."""
+    """One request, with what the connection knows about its sender."""
 
     action: str
     uri: str
@@ -97,7 +97,7 @@ class Request:
     selectors: dict[str, str]
     options: dict[str, str]
     body: ET.Element
-    identity: Identity = NOBODY
+    identity: Identity = NO_IDENTITY
     peer: str = ""
     alive: Callable[[], bool] = field(default=lambda: True)
     """False once the connection of this request is dead."""

@@ -22,7 +22,7 @@ from provisioner.lab.winrm.stats import Counters
 OPEN_CONFIGURATION = "Microsoft.PowerShell"
 RESTRICTED_CONFIGURATION = "TalosHyperV"
 """A session configuration as JEA makes them: the module is installed, its functions are all there is, scripts are refused. It runs as
-whoever signed in, without a virtual account.
+the caller, without a virtual account.
 """
 
 _CONTROL_CHARACTER = re.compile("_x([0-9A-Fa-f]{4})_")
@@ -159,7 +159,7 @@ class Service:
                     shell.active = self._monotonic()
 
     def _expire(self) -> None:
-        """Shells whose idle time-out has passed are gone for whoever asks next."""
+        """Shells whose idle time-out has passed are gone for the next request."""
         now = self._monotonic()
         with self._lock:
             expired = [shell for shell in self._shells.values() if shell.expired(now)]

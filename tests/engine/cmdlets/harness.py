@@ -71,7 +71,7 @@ class EngineHome:
             self.world.tasks.run = self._tasks.run
 
     def stop(self) -> None:
-        """Ends the jobs that still run and the server; engines that somebody else started are theirs to end. May be called twice."""
+        """Ends the jobs that still run and the server; it ends no engine that others started. May be called twice."""
         if self._stopped:
             return
         self._stopped = True

@@ -47,14 +47,14 @@ Act = Callable[[Call, Surroundings], None]
 class Behaviour:
     act: Act
     parameters: frozenset[str]
-    """What it heeds. A use of another real parameter is refused: the lab does not pretend."""
+    """What it respects. A use of another real parameter is refused: the lab does not pretend."""
 
 
 BEHAVIOURS: dict[str, Behaviour] = {}
 
 
 def behaviour(name: str, parameters: str = "") -> Callable[[Act], Act]:
-    """Makes a function the behaviour of a cmdlet that heeds these parameters, named in one line."""
+    """Makes a function the behaviour of a cmdlet that respects these parameters, named in one line."""
 
     def add(act: Act) -> Act:
         assert name not in BEHAVIOURS, name
