@@ -94,7 +94,7 @@ class _Files:
     async def probe(self) -> Ready[None] | Pending:
         run, store = self.run, self.run.ports.store
         _, access = run.keys()
-        first = run.addresses[run.cluster.control_planes[0].name]
+        first = run.address_of(run.cluster.control_planes[0].name)
         try:
             if self.changed is None:
                 self.changed = self._write()
@@ -115,8 +115,8 @@ class _Files:
         bundle, _ = run.keys()
         endpoint = run.endpoint()
         assert endpoint is not None, "access begins after bootstrap, and bootstrap after an address"
-        points = [run.addresses[m.name] for m in cluster.control_planes if m.name in run.addresses]
-        nodes = [run.addresses[m.name] for m in cluster.machines if m.name in run.addresses]
+        points = [known for m in cluster.control_planes if (known := run.of(m.name).address)]
+        nodes = [known for m in cluster.machines if (known := run.of(m.name).address)]
         server = run.ports.outside_url(endpoint)
         run.ports.store.write_client_files(
             talosconfig=configs.talosconfig(cluster, bundle, endpoints=run.ports.outside(points), nodes=nodes),

@@ -46,11 +46,8 @@ def new_run(
         if found is not None:
             run.images[name] = found
     for machine in cluster.machines:
-        vm = find_vm(machine, seen.hosts[machine.host], seen.secrets)
-        if vm is not None:
-            run.vms[machine.name] = vm
-        facts = seen.machines.get(machine.name)
+        own, facts = run.of(machine.name), seen.machines.get(machine.name)
+        own.vm = find_vm(machine, seen.hosts[machine.host], seen.secrets)
         if facts is not None:
-            run.addresses[machine.name] = facts.address
-            run.machines[machine.name] = facts
+            own.address, own.facts = facts.address, facts
     return run

@@ -23,7 +23,7 @@ async def ask_about(run: Run, machine: MachineSpec) -> VmFacts | None:
 
     Raises the Fault that the host deserves when it cannot be asked: P-HOST-LOST, or what it answers instead of the VM.
     """
-    known = run.vms.get(machine.name)
+    known = run.of(machine.name).vm
     if known is None:
         return None
     asking = run.host_of(machine).find_vms([known.id])
@@ -69,7 +69,7 @@ async def lost_hosts(run: Run) -> Fault | None:
     """The fault of the first host that cannot be asked; None when all hosts answer."""
     asked: set[str] = set()
     for machine in run.cluster.machines:
-        if machine.host in asked or machine.name not in run.vms:
+        if machine.host in asked or run.of(machine.name).vm is None:
             continue
         asked.add(machine.host)
         try:

@@ -103,7 +103,7 @@ class _Bootstrap:
         run = self.run
         _, access = run.keys()
         try:
-            facts = await run.ports.machines.read(run.addresses[self.machine], access)
+            facts = await run.ports.machines.read(run.address_of(self.machine), access)
         except TransportError:
             return False
         return any(condition.name == TIME for condition in facts.unmet)
@@ -113,7 +113,7 @@ class _Bootstrap:
             return ()
         name = self.run.cluster.name
         return (
-            f"look at it: talosctl --nodes {self.run.addresses[self.machine]} service etcd",
+            f"look at it: talosctl --nodes {self.run.address_of(self.machine)} service etcd",
             f"only if its data is gone for good, to begin anew with an empty cluster: provision rebuild {name}",
         )
 
@@ -143,7 +143,7 @@ class _Bootstrap:
         run = self.run
         _, access = run.keys()
         try:
-            return await run.ports.machines.etcd_members(run.addresses[self.machine], access)
+            return await run.ports.machines.etcd_members(run.address_of(self.machine), access)
         except TalosRefused as refusal:
             return Pending(f"etcd: {refusal.message}")
         except TransportError as error:
@@ -153,8 +153,8 @@ class _Bootstrap:
         """Why this machine must not bootstrap: etcd lives on another one, or may."""
         run = self.run
         for other in self.before:
-            facts = run.machines.get(other.name)
-            if facts is None and other.name in run.failed:
+            facts = run.of(other.name).facts
+            if facts is None and run.of(other.name).failed:
                 raise Fault(
                     "P-ETCD-STUCK",
                     f"etcd is not started on {self.machine}: {other.name} may hold its data, and could not be reached",
@@ -172,7 +172,7 @@ class _Bootstrap:
         """Raises P-ETCD-LOST where Bootstrap would begin a second life: etcd began before, and this disk was empty in this run."""
         run = self.run
         evidence = signs_of_life(run.cluster, self.seen)
-        if self.machine in run.configured and evidence and not self.before:
+        if run.of(self.machine).configured and evidence and not self.before:
             empty = f"{self.machine} took its config in this run: its disk was empty"
             raise fault_of_loss(run.cluster, self.seen, (empty, *evidence))
         if fault := lost(run.cluster, self.seen):
@@ -185,7 +185,7 @@ class _Bootstrap:
             return f"etcd was started in an earlier run, and {other} was there"
         _, access = run.keys()
         try:
-            services = await run.ports.machines.services(run.addresses[other], access)
+            services = await run.ports.machines.services(run.address_of(other), access)
         except TransportError as error:
             return f"{other} does not tell whether it has etcd ({error})"
         state = next((service.state for service in services if service.id == "etcd"), "")
@@ -195,7 +195,7 @@ class _Bootstrap:
         run = self.run
         _, access = run.keys()
         try:
-            await run.ports.machines.bootstrap(run.addresses[self.machine], access)
+            await run.ports.machines.bootstrap(run.address_of(self.machine), access)
         except TalosRefused as refusal:
             if refusal.status == "ALREADY_EXISTS":
                 self.accepted = self.refused_as_done = True
@@ -217,9 +217,9 @@ class _Bootstrap:
 
 def _why_it_ran_before(run: Run, seen: Observed, machine: str) -> str:
     """What says that etcd has run on the disk that the machine has now; empty where nothing does."""
-    if machine in run.configured or lost(run.cluster, seen):
+    if run.of(machine).configured or lost(run.cluster, seen):
         return ""
-    noted, vm = seen.etcd_began, run.vms.get(machine)
+    noted, vm = seen.etcd_began, run.of(machine).vm
     if noted is not None and vm is not None and vm.id in noted.vms:
         return f"an earlier run started etcd on {machine}"
     left = to_attach(run.cluster, run.cluster.machine(machine), seen)

@@ -49,7 +49,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
 
 async def apply(action: Action, run: Run) -> str:
     machine = run.cluster.machine(action.machine)
-    if run.machines[machine.name].mode == "secure":
+    if run.facts_of(machine.name).mode == "secure":
         return Kept("has its config already")
     endpoint = await _endpoint(run, machine)
     bundle, _ = run.keys()
@@ -114,7 +114,7 @@ async def _endpoint(run: Run, machine: MachineSpec) -> str:
 def _check_disk(run: Run, machine: MachineSpec) -> None:
     """Talos accepts a config with a disk it does not have, and never installs (talos issue 11940): look first."""
     disks, wanted = (
-        run.machines[machine.name].disks,
+        run.facts_of(machine.name).disks,
         run.config_of(machine).install_disk,
     )  # empty where a selector chooses
     usable = [d for d in disks if not d.readonly and not d.cdrom]
@@ -131,7 +131,7 @@ def _check_disk(run: Run, machine: MachineSpec) -> None:
 
 def _check_address(run: Run, machine: MachineSpec) -> None:
     """`address:` is what the router shall hand out. Where it did not, and the endpoint hangs on it, no worker would ever come up."""
-    cluster, seen = run.cluster, run.machines[machine.name].address
+    cluster, seen = run.cluster, run.facts_of(machine.name).address
     if machine.address in ("", seen, *run.config_of(machine).addresses):
         return  # a static one is taken when the machine has its config
     reserve = f"reserve {machine.address} for {spaced_mac(machine.mac)} on the router"
@@ -160,7 +160,7 @@ class _Delivery:
 
     async def probe(self) -> Ready[None] | Pending:
         run, machine = self.run, self.machine
-        address = run.addresses[machine.name]
+        address = run.address_of(machine.name)
         try:
             facts = await run.ports.machines.read(address, None)
         except Unreachable as error:
@@ -215,5 +215,5 @@ class _Delivery:
             return Pending(str(error))
         for warning in outcome.warnings:
             run.note("warning", f"{machine.name}: {warning}", step=StepId.CONFIG, machine=machine.name)
-        run.configured.add(machine.name)
+        run.of(machine.name).configured = True
         return Ready(None, "dry run and config taken")

@@ -28,7 +28,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
 
 async def apply(action: Action, run: Run) -> str:
     machine = run.cluster.machine(action.machine)
-    facts = run.machines.get(machine.name)
+    facts = run.of(machine.name).facts
     if facts is None or not facts.from_disk:
         raise Fault("P-RUN-BUG", f"{machine.name} is not proven to run from its disk, so its ISO stays")
     host, vm = run.host_of(machine), run.vm_of(machine.name)
@@ -55,5 +55,5 @@ async def apply(action: Action, run: Run) -> str:
             machine=machine.name,
         ),
     )
-    run.vms[machine.name] = met.value
+    run.of(machine.name).vm = met.value
     return met.seen

@@ -245,7 +245,7 @@ def _moved(run: Run) -> Fault | None:
         "P-CONFIG-ENDPOINT",
         f"{first.name} has another address than the one in the machines' configs",
         expected=f"the Kubernetes API at {sent}",
-        seen=(f"{first.name} is at {run.addresses[first.name]}: its lease has changed",),
+        seen=(f"{first.name} is at {run.address_of(first.name)}: its lease has changed",),
         next_steps=(
             f"reserve {urlsplit(sent).hostname} for {spaced_mac(first.mac)} on the router, and restart the VM {first.name}",
             "so that it cannot happen again: endpoint:, vip: or address: in the cluster file, from the next rebuild on",
@@ -288,8 +288,8 @@ class _Watch:
     async def _watch_machine(self, name: str) -> None:
         clock = self.run.ports.clock
         while True:
-            address = self.run.addresses.get(name)
-            if address is not None and name in self.run.machines:
+            address = self.run.of(name).address
+            if address and self.run.of(name).facts:
                 try:
                     async for facts in self.run.ports.machines.watch(address, self.access):
                         self.machines[name] = facts
@@ -319,7 +319,7 @@ class _Watch:
             return self._not_yet(early)
         first = cluster.control_planes[0].name
         try:
-            etcd = await run.ports.machines.etcd_members(run.addresses[first], self.access)
+            etcd = await run.ports.machines.etcd_members(run.address_of(first), self.access)
             pods = await run.ports.kubernetes.pods(self.kubeconfig, "kube-system")
         except TransportError as error:
             return self._not_yet([Unmet(layer=Layer.ETCD, reason=str(error), unread=True)])

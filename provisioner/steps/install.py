@@ -83,7 +83,7 @@ class _Return:
 
     async def probe(self) -> Ready[MachineFacts] | Pending:
         run, machine = self.run, self.machine
-        addresses = [run.addresses[machine.name]] if machine.name in run.addresses else []
+        addresses = [run.of(machine.name).address] if run.of(machine.name).address else []
         others = (machine.address, *run.finder_of(machine).addresses(machine.mac))  # a patch may give it the file's
         addresses += [a for a in dict.fromkeys(others) if a and a not in addresses]
         reasons = []

@@ -84,7 +84,6 @@ async def apply(action: Action, run: Run) -> str:
         finder.enough(machine.mac)
     facts = met.value
     run.learn(machine.name, facts)
-    run.pins[machine.name] = facts.fingerprint
     run.remember_address(machine.name, facts.address, installed=facts.mode == "secure")
     return met.seen
 
@@ -109,7 +108,7 @@ class _Search:
         await give_up_on_lost_host(run, machine)
         self.strangers = {}  # what answered earlier says nothing about now
         first = run.cluster.control_planes[0].name
-        if first in run.failed and self.left_by_earlier_run:
+        if run.of(first).failed and self.left_by_earlier_run:
             raise Abandoned(f"{machine.name} may wait for bootstrap, and {first} failed")
         candidates = finder.addresses(machine.mac)
         if not candidates:
@@ -259,7 +258,7 @@ class _Search:
             return "another machine has its MAC address, and may hold its lease"
         run, machine = self.run, self.machine
         others = [m for m in run.cluster.machines if m.name != machine.name and m.host == machine.host]
-        up = [m for m in others if m.name in run.machines]
+        up = [m for m in others if run.of(m.name).facts]
         if run.finder_of(machine).addresses(machine.mac):
             return ""
         if others and len(up) == len(others):

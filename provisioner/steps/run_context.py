@@ -23,8 +23,23 @@ from provisioner.steps.waiting import Probe, Ready, T, TimedOut, Waiter
 
 
 @dataclass(kw_only=True)
+class MachineRecord:
+    """What a run knows of one machine so far; only the machine's own lane writes it."""
+
+    vm: VmFacts | None = None
+    address: str = ""
+    """Where it was found; empty until then."""
+    facts: MachineFacts | None = None
+    """Its own word, once it is proven to be the machine."""
+    configured: bool = False
+    """It took its config in this run: nothing was on its disk before."""
+    failed: bool = False
+    """Its lane has failed."""
+
+
+@dataclass(kw_only=True)
 class Run:
-    """One run at work. The dictionaries fill up as the lanes go on; a lane writes only its own machine's entries."""
+    """One run at work: what was given, and what its lanes have learned since."""
 
     cluster: Cluster
     ports: Ports
@@ -35,21 +50,14 @@ class Run:
     picture: Callable[[str], Awaitable[str]]
     """Takes a picture of a machine's screen, by name; the file's path, or empty when none could be taken."""
 
-    vms: dict[str, VmFacts] = field(default_factory=dict)
+    records: dict[str, MachineRecord] = field(default_factory=dict)
+    """By machine; see `of`."""
     images: dict[str, ImageFacts] = field(default_factory=dict)
     """By host."""
-    addresses: dict[str, str] = field(default_factory=dict)
-    pins: dict[str, str] = field(default_factory=dict)
-    """By machine: fingerprint of the maintenance server's key, for the length of one wait."""
-    machines: dict[str, MachineFacts] = field(default_factory=dict)
     finders: dict[str, AddressDiscovery] = field(default_factory=dict)
     """By host."""
-    configured: set[str] = field(default_factory=set)
-    """Machines that took their config in this run: nothing was on their disks before."""
     etcd_runs: bool = False
     """Seen by this run, or started by it: from then on workers' APIs open."""
-    failed: set[str] = field(default_factory=set)
-    """Machines whose lane has failed."""
     health: str = ""
     """How healthy the cluster was found, in words: `4 nodes Ready`."""
     bundle: Bundle | None = None
@@ -70,12 +78,21 @@ class Run:
     def mark_of(self, machine: str) -> str:
         return str(Mark(cluster_id=self.ports.store.ensure_cluster_id(), machine=machine))
 
+    def of(self, machine: str) -> MachineRecord:
+        """The record of a machine, also of one that the file does not name."""
+        return self.records.setdefault(machine, MachineRecord())
+
     def vm_of(self, machine: str) -> VmFacts:
-        """The machine's VM. Raises a Fault: a step ran before its time, which is a bug."""
-        vm = self.vms.get(machine)
-        if vm is None:
-            raise Fault("P-RUN-BUG", f"{machine} has no VM yet")
-        return vm
+        """The machine's VM. Raises P-RUN-BUG: a step ran before its time."""
+        return _known(self.of(machine).vm, machine, "VM")
+
+    def address_of(self, machine: str) -> str:
+        """Where the machine was found. Raises P-RUN-BUG: a step ran before its time."""
+        return _known(self.of(machine).address or None, machine, "address")
+
+    def facts_of(self, machine: str) -> MachineFacts:
+        """The machine's own word. Raises P-RUN-BUG: a step ran before its time."""
+        return _known(self.of(machine).facts, machine, "facts")
 
     def keys(self) -> tuple[Bundle, TalosAccess]:
         """The secrets and an admin certificate made of them."""
@@ -86,15 +103,16 @@ class Run:
     def endpoint(self) -> str | None:
         """URL of the Kubernetes API, once known. See `model.endpoint`."""
         first = self.cluster.control_planes[0]
-        return endpoint_of(self.cluster, self.config_of(first), self.addresses.get(first.name))
+        return endpoint_of(self.cluster, self.config_of(first), self.of(first.name).address or None)
 
     def config_of(self, machine: MachineSpec) -> EffectiveConfig:
         """What the machine's config says after all patches."""
         return self.ports.configs.effective(self.cluster, machine)
 
     def learn(self, machine: str, facts: MachineFacts) -> None:
-        self.addresses[machine] = facts.address
-        self.machines[machine] = facts
+        """The machine was found, and is proven to be ours."""
+        own = self.of(machine)
+        own.address, own.facts = facts.address, facts
         self.learned.set()
 
     def note(self, level: str, message: str, *, step: StepId | None = None, machine: str | None = None) -> None:
@@ -142,7 +160,7 @@ class Run:
 
     def was_installed(self, machine: str) -> bool:
         """Whether Talos was seen on the disk of the VM that the machine has now."""
-        vm = self.vms.get(machine)
+        vm = self.of(machine).vm
         return vm is not None and self._hints.of(machine).installed_on(vm.id)
 
     def remember_endpoint(self, endpoint: str) -> None:
@@ -159,7 +177,7 @@ class Run:
 
     def remember_bootstrap(self) -> None:
         """Etcd was started, with the VMs that the control planes have now."""
-        vms = tuple(self.vms[m.name].id for m in self.cluster.control_planes if m.name in self.vms)
+        vms = tuple(vm.id for m in self.cluster.control_planes if (vm := self.of(m.name).vm))
         self._remember(etcd_began=EtcdBegan(vms=vms))
 
     def forget_bootstrap(self) -> None:
@@ -177,3 +195,9 @@ class Run:
 
     def _remember(self, **changes: Any) -> None:
         self.ports.store.write_hints(replace(self._hints, **changes))
+
+
+def _known(value: T | None, machine: str, what: str) -> T:
+    if value is None:
+        raise Fault("P-RUN-BUG", f"{machine} has no {what} yet")
+    return value

@@ -271,7 +271,7 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
         every_s=2.0,
         late=late,
     )
-    run.vms[machine.name] = met.value
+    run.of(machine.name).vm = met.value
     return met.value
 
 
@@ -363,6 +363,6 @@ async def restart_from_disk(run: Run, machine: MachineSpec, reason: str) -> None
     try:
         await host.dismount_iso(vm_id)
         await host.stop_vm(vm_id, turn_off=True)
-        run.vms[machine.name] = await host.start_vm(vm_id)
+        run.of(machine.name).vm = await host.start_vm(vm_id)
     except TransportError as error:
         raise fault_of(error, host=machine.host, machine=machine.name) from error

@@ -100,7 +100,7 @@ class Engine:
             if good:
                 self._good.add(action.id)
             elif action.machine:
-                self.run.failed.add(action.machine)
+                self.run.of(action.machine).failed = True
                 self.run.learned.set()
             self._ended[action.id].set_result(good)
             self._step_done(action.step)

@@ -229,7 +229,7 @@ class Session:
     async def _picture(self, machine: str) -> str:
         """The VM's screen into the run's folder. A picture is a help, never a reason to fail."""
         run = self._run
-        vm = run.vms.get(machine) if run else None
+        vm = run.of(machine).vm if run else None
         if run is None or vm is None:
             return ""
         width, height = PICTURE_SIZE

@@ -77,7 +77,7 @@ async def test_one_that_does_not_tell_is_not_taken_to_have_none() -> None:
 
 async def test_nor_is_one_that_was_not_reached() -> None:
     world, run = remade(known=False)
-    run.failed.add(SECOND)
+    run.of(SECOND).failed = True
     with pytest.raises(Fault, match=f"{SECOND} may hold its data"):
         await bootstrap.apply(ACTION, run)
     assert bootstrapped(world) == []
@@ -144,7 +144,7 @@ def remade_alone(*, worker: bool = False, notes: dict[str, Any] | None = None) -
     world.machines.boxes[facts.address] = Box(facts=facts)
     run = world.run()
     run.learn(FIRST, facts)
-    run.configured.add(FIRST)
+    run.of(FIRST).configured = True
     return world, run
 
 
@@ -274,7 +274,7 @@ async def test_a_disk_that_turned_out_empty_in_this_run_begins_no_second_etcd() 
     world.machines.boxes[facts.address] = Box(facts=facts)
     run = world.run()
     run.learn(FIRST, facts)
-    run.configured.add(FIRST)
+    run.of(FIRST).configured = True
     with pytest.raises(Fault) as caught:
         await bootstrap.apply(ACTION, run)
     assert caught.value.id == "P-ETCD-LOST"

@@ -67,7 +67,7 @@ async def test_keys_go_only_to_a_machine_that_is_proven_a_second_time(other: dic
 )
 async def test_a_disk_that_is_not_there_is_found_before_a_config_is_sent(disks: tuple[DiskFacts, ...]) -> None:
     world, run = at_work(cluster_of({}), CP)
-    run.machines[CP] = replace(run.machines[CP], disks=disks)
+    run.of(CP).facts = replace(run.facts_of(CP), disks=disks)
     with pytest.raises(Fault) as caught:
         await config.apply(of(CP), run)
     assert caught.value.id == "P-CONFIG-NODISK"
@@ -164,4 +164,4 @@ async def test_the_identity_is_proven_again_right_before_the_keys_leave() -> Non
 async def test_a_machine_that_took_its_config_is_known_to_have_had_an_empty_disk() -> None:
     _, run = at_work(cluster_of({}), CP)
     await config.apply(of(CP), run)
-    assert run.configured == {CP}
+    assert {name for name, own in run.records.items() if own.configured} == {CP}

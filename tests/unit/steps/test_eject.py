@@ -31,7 +31,7 @@ def at_work(**machine: Any) -> tuple[FakeWorld, Run]:
 async def test_the_drive_is_read_back_empty() -> None:
     world, run = at_work()
     assert "read back empty" in await eject.apply(EJECT, run)
-    assert run.vms[CP].iso == world.host.vm(CP).iso == ""
+    assert run.vm_of(CP).iso == world.host.vm(CP).iso == ""
 
 
 async def test_a_drive_that_keeps_its_iso_is_no_success() -> None:

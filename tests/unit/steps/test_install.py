@@ -29,7 +29,7 @@ def waiting(*answers: MachineFacts) -> tuple[FakeWorld, Run]:
     world = FakeWorld(CLUSTER, seen)
     world.machines.boxes |= {facts.address: Box(facts=facts) for facts in answers}
     run = world.run()
-    run.addresses[CP] = "192.168.1.101"
+    run.of(CP).address = "192.168.1.101"
     return world, run
 
 
@@ -61,7 +61,7 @@ async def test_a_machine_that_a_patch_gave_the_address_of_the_file_is_found_ther
     _, run = waiting(at("192.168.1.41"))
     run.cluster = replace(CLUSTER, machines=machines)
     assert "at 192.168.1.41" in await install.apply(action(), run)
-    assert run.addresses[CP] == "192.168.1.41"
+    assert run.of(CP).address == "192.168.1.41"
 
 
 async def test_after_a_restart_it_must_run_not_only_answer() -> None:
@@ -89,7 +89,7 @@ async def test_another_machine_of_the_same_cluster_is_not_this_one() -> None:
     world, run = waiting(at("192.168.1.101", uuid=STRANGERS), at("192.168.1.102"))
     world.host.knows(CLUSTER.machine(CP).mac, "192.168.1.102")
     assert "at 192.168.1.102" in await install.apply(action(), run)
-    assert run.addresses[CP] == "192.168.1.102"
+    assert run.of(CP).address == "192.168.1.102"
 
 
 async def test_a_machine_that_still_runs_from_the_iso_is_not_installed() -> None:

@@ -109,7 +109,7 @@ async def test_a_machine_that_fell_back_to_maintenance_is_told_at_once() -> None
     world, run = at_work()
     facts = replace(machine_of({"mode": "maintenance", "stage": "maintenance"}, WORKER, CLUSTER), address=THERE)
     world.machines.boxes[THERE] = Box(facts=facts)
-    run.addresses[WORKER] = THERE
+    run.of(WORKER).address = THERE
     fault = await fault_of(run, RETURN)
     assert fault.id == "P-INSTALL-STUCK"
     assert "back to maintenance" in fault.probable_cause
@@ -124,7 +124,7 @@ async def test_no_step_blames_a_machine_whose_host_is_gone(step: ModuleType, cal
     seen = observed_of({"all": "up", "etcd": None}, CLUSTER)
     world = FakeWorld(CLUSTER, seen)
     run = world.run()
-    run.machines[CP] = replace(run.machines[CP], mode="maintenance", stage="maintenance")
+    run.of(CP).facts = replace(run.facts_of(CP), mode="maintenance", stage="maintenance")
     world.machines.fail(call, Unreachable("silent"), forever=True)
     world.host.fail("find_vms", Unreachable("no route"), forever=True)
     action = replace(FIND, object=CP, machine=CP, step=StepId.ACCESS, work=BootstrapEtcd())

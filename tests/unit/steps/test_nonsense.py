@@ -37,7 +37,7 @@ async def test_the_machine_is_found_beside_a_stranger_with_its_mac() -> None:
     machine = CLUSTER.machine(CP)
     finder = run.finder_of(machine)
     finder.rows[machine.mac] = {
-        run.addresses[CP]: None,
+        run.address_of(CP): None,
         STRANGER: None,
     }  # the stranger's row is the newer one: it is asked first
     try:

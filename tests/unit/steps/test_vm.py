@@ -41,7 +41,7 @@ async def done(world: FakeWorld, run: Run, machine: str) -> VmFacts:
     action = planned(world, machine)
     assert action.verb in (Verb.CHANGE, Verb.START, Verb.CREATE), action.why
     await vm.apply(action, run)
-    return run.vms[machine]
+    return run.vm_of(machine)
 
 
 def order_of(world: FakeWorld) -> list[str]:

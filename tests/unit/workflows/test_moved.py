@@ -69,7 +69,7 @@ async def test_health_names_the_moved_lease_as_the_cause() -> None:
     world = world_of()
     lease_moves(world)
     run = world.run()
-    run.addresses[CP] = NEW
+    run.of(CP).address = NEW
     world.kubernetes.all_pods = ()
     action = Action(step=StepId.HEALTH, verb=Verb.WAIT, object="home", work=AwaitHealth(), why="")
     with pytest.raises(Fault) as caught:
