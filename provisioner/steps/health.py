@@ -19,7 +19,7 @@ from provisioner.model.endpoint import is_fixed
 from provisioner.model.facts import EtcdMemberFacts, MachineFacts, NodeFacts, Observed, PodFacts
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
-from provisioner.model.steps import StepId
+from provisioner.model.steps import STEP, StepId
 from provisioner.model.unmet import Layer, Unmet
 from provisioner.model.work import AwaitHealth
 from provisioner.steps.blame import lost_hosts, unless_host_lost
@@ -210,6 +210,13 @@ def _nodes_words(picture: Picture) -> str:
 
 
 async def apply(_action: Action, run: Run) -> str:
+    return await until_healthy(run, step=StepId.HEALTH)
+
+
+async def until_healthy(run: Run, *, step: StepId) -> str:
+    """The gate that any step may wait at before it touches the next machine: etcd, machines, nodes and system pods are healthy. Gives the
+    proof in words. Raises P-KUBE-NOTREADY at the bound of the step of health, P-HOST-LOST, Interrupted.
+    """
     watch = _Watch(run)
 
     async def late(late: TimedOut) -> Fault:
@@ -225,7 +232,8 @@ async def apply(_action: Action, run: Run) -> str:
     async with watch.watching():
         met = await run.wait(
             watch.probe,
-            step=StepId.HEALTH,
+            step=step,
+            bound_s=STEP[StepId.HEALTH].bound_s,
             what="healthy",
             why="etcd, machines, nodes and system pods",
             every_s=2.0,

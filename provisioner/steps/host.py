@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 
 from provisioner.errors import Fault
@@ -24,15 +25,51 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 """Guests take their first time from the host; our certificates are back-dated by less than this."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One host, with all that its checks may look at."""
+
+    cluster: Cluster
+    spec: HostSpec
+    state: HostState
+    seen: Observed
+
+    @property
+    def machines(self) -> list[MachineSpec]:
+        """Those that the file puts there."""
+        return [machine for machine in self.cluster.machines if machine.host == self.spec.name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that must be true of a host before anything is changed on it. Pure: it looks at what was observed."""
+
+    question: str
+    """What it asks, as a user would: `enough memory for the machines?`."""
+    faults: Callable[[Subject], Iterable[Fault]]
+    """What is wrong; nothing where all is well."""
+    first: bool = False
+    """The others say nothing while this one fails."""
+
+
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     """One keep or one refusal per host; a refusal names everything that is missing there."""
     for name, spec in cluster.hosts.items():
         state = seen.hosts[name]
-        faults = list(_faults(cluster, spec, state, seen))
+        faults = list(failures(Subject(cluster=cluster, spec=spec, state=state, seen=seen)))
         if not faults:
             yield Action(step=StepId.HOST, verb=Verb.KEEP, object=name, host=name, why=_summary(state))
         for fault in faults:
             yield Action(step=StepId.HOST, verb=Verb.REFUSE, object=name, host=name, why=fault.message, fault=fault)
+
+
+def failures(subject: Subject) -> Iterator[Fault]:
+    """What the checks find on a host, in their order."""
+    for check in CHECKS:
+        found = list(check.faults(subject))
+        yield from found
+        if found and check.first:
+            return
 
 
 def _summary(state: HostState) -> str:
@@ -44,35 +81,38 @@ def _summary(state: HostState) -> str:
     )
 
 
-def _faults(cluster: Cluster, spec: HostSpec, state: HostState, seen: Observed) -> Iterator[Fault]:
-    host = state.host
-    if fault := hyperv_fault(spec.name, host, user=spec.user):
+def _hyperv(subject: Subject) -> Iterator[Fault]:
+    if fault := hyperv_fault(subject.spec.name, subject.state.host, user=subject.spec.user):
         yield fault
-        return
-    if host.language_mode not in ("FullLanguage", "") and spec.endpoint == "Microsoft.PowerShell":
+
+
+def _language(subject: Subject) -> Iterator[Fault]:
+    spec, mode = subject.spec, subject.state.host.language_mode
+    if mode not in ("FullLanguage", "") and spec.endpoint == "Microsoft.PowerShell":
         yield Fault(
             "P-HOST-CONSTRAINED",
-            f"PowerShell on {spec.name} runs in {host.language_mode}",
+            f"PowerShell on {spec.name} runs in {mode}",
             expected="FullLanguage, or a session configuration with the module installed",
-            seen=(f"language mode {host.language_mode}",),
+            seen=(f"language mode {mode}",),
         )
-    skew = abs(host.time_utc - state.read_utc)
+
+
+def _clock(subject: Subject) -> Iterator[Fault]:
+    host, here = subject.state.host, subject.state.read_utc
+    skew = abs(host.time_utc - here)
     if skew > CLOCK_TOLERANCE:
         yield Fault(
             "P-HOST-CLOCK",
-            f"the clock of {spec.name} is off by {int(skew.total_seconds())} s",
+            f"the clock of {subject.spec.name} is off by {int(skew.total_seconds())} s",
             expected=f"within {int(CLOCK_TOLERANCE.total_seconds())} s of this computer's",
-            seen=(f"host {host.time_utc:%Y-%m-%d %H:%M:%S} UTC, here {state.read_utc:%Y-%m-%d %H:%M:%S} UTC",),
+            seen=(f"host {host.time_utc:%Y-%m-%d %H:%M:%S} UTC, here {here:%Y-%m-%d %H:%M:%S} UTC",),
             next_steps=("on the host: w32tm /resync",),
         )
-    machines = [m for m in cluster.machines if m.host == spec.name]
-    yield from _memory(spec, state, machines, seen)
-    yield from _space(cluster, spec, state, machines, seen)
-    yield from _collisions(machines, seen)
 
 
-def _memory(spec: HostSpec, state: HostState, machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:
-    more = {m.name: _more_memory_mib(m, find_vm(m, state, seen.secrets)) for m in machines}
+def _memory(subject: Subject) -> Iterator[Fault]:
+    spec, state = subject.spec, subject.state
+    more = {m.name: _more_memory_mib(m, find_vm(m, state, subject.seen.secrets)) for m in subject.machines}
     asked = sum(more.values()) * 1024**2
     free = state.host.memory_free_bytes - SPARE_MEMORY_BYTES
     if asked and asked > free:
@@ -92,12 +132,11 @@ def _more_memory_mib(machine: MachineSpec, vm: VmFacts | None) -> int:
     return max(0, machine.memory_mib - vm.memory_mib)
 
 
-def _space(
-    cluster: Cluster, spec: HostSpec, state: HostState, machines: list[MachineSpec], seen: Observed
-) -> Iterator[Fault]:
-    folder = cluster.folder or state.host.disk_folder
+def _space(subject: Subject) -> Iterator[Fault]:
+    spec, state = subject.spec, subject.state
+    folder = subject.cluster.folder or state.host.disk_folder
     volume = next((v for v in state.host.volumes if folder.lower().startswith(v.root.lower())), None)
-    new = [m for m in machines if find_vm(m, state, seen.secrets) is None]
+    new = [m for m in subject.machines if find_vm(m, state, subject.seen.secrets) is None]
     if volume is None:
         if new:
             yield Fault(
@@ -117,11 +156,12 @@ def _space(
         )
 
 
-def _collisions(machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:
+def _collisions(subject: Subject) -> Iterator[Fault]:
     """On all hosts of the cluster: their machines share one network. A VM that is marked as that machine is no collision, wherever it
     stands and whosever it is: the step that makes VMs tells of it.
     """
-    for machine in machines:
+    seen = subject.seen
+    for machine in subject.machines:
         mark = Mark(cluster_id=seen.secrets.cluster_id, machine=machine.name)
         ours = {one.vm.id for one in (*claims(seen.hosts, mark), *namesakes(seen.hosts, seen.secrets, [machine.name]))}
         for host, vm in ((name, vm) for name, each in seen.hosts.items() for vm in each.vms):
@@ -134,3 +174,13 @@ def _collisions(machines: list[MachineSpec], seen: Observed) -> Iterator[Fault]:
                     next_steps=(f"set mac: for {machine.name} in the cluster file, or change the other VM",),
                     machine=machine.name,
                 )
+
+
+CHECKS = (
+    Check(question="is Hyper-V there, and may this account manage it?", faults=_hyperv, first=True),
+    Check(question="does PowerShell run what it is sent?", faults=_language),
+    Check(question="is its clock right?", faults=_clock),
+    Check(question="is there memory for the machines?", faults=_memory),
+    Check(question="is there disk space for them?", faults=_space),
+    Check(question="are their MAC addresses theirs alone?", faults=_collisions),
+)
