@@ -1,4 +1,4 @@
-"""Reading a file that a user names: looked at before it is opened, since a name can lead anywhere."""
+"""Reading a file that a user names, bounded: what it is, is looked up before it is opened, since a name can lead anywhere."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from provisioner.clusterfile.tree import MAX_BYTES
 
 
 class Unreadable(ValueError):
-    """A file that is not there, may not be read, or is none that we would read; the text is the reason."""
+    """A file that is missing, may not be read, or is not a regular file; the text is the reason."""
 
 
 class TooLarge(Unreadable):
-    """A file that could be read."""
+    """A file that could be read, but is too large."""
 
     def __init__(self) -> None:
         super().__init__("is larger than 1 MiB")
@@ -40,7 +40,7 @@ def read_small(path: Path) -> bytes:
 
 
 def expanded(name: str) -> Path:
-    """The path with `~` resolved. Raises Unreadable for the home of nobody."""
+    """The path with `~` resolved. Raises Unreadable for a user that does not exist."""
     try:
         return Path(name).expanduser()
     except RuntimeError:

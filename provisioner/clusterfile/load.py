@@ -160,9 +160,13 @@ def _tidy(node: Any, *, names: bool = False) -> Any:
         for key, value in node.items()
         if key != "title" and not (key == "default" and value is None)
     }
-    forms = kept.get("anyOf")
-    if isinstance(forms, list) and {"type": "null"} in forms:
-        others = [form for form in forms if form != {"type": "null"}]
-        rest = {key: value for key, value in kept.items() if key != "anyOf"}
-        return {**others[0], **rest} if len(others) == 1 else {**rest, "anyOf": others}
-    return kept
+    return _without_null(kept)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    forms = schema.get("anyOf", [])
+    others = [form for form in forms if form != {"type": "null"}]
+    if len(others) == len(forms):
+        return schema
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**others[0], **rest} if len(others) == 1 else {**rest, "anyOf": others}

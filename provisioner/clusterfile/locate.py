@@ -49,6 +49,15 @@ def find_cluster_file(ref: str, *, folders: Sequence[Path]) -> Path:
             return path
         problem = f"{ref} is not a regular file" if path is not None and _is_there(path) else f"there is no file {ref}"
         raise _not_found(problem, known, folders, Path(ref).stem)
+    if found := _by_name(ref, known, folders):
+        return found
+    if not ref:
+        which = f"which of {', '.join(item.name for item in known)}?" if known else "no cluster files here"
+        raise _not_found(f"no cluster is named: {which}", known, folders, "")
+    raise _not_found(f"no cluster file for {ref}", known, folders, ref)
+
+
+def _by_name(ref: str, known: Sequence[ClusterFileName], folders: Sequence[Path]) -> Path | None:
     for folder in folders:
         try:
             found = {path.stem: path for path in reversed(list(_files(folder)))}
@@ -56,19 +65,14 @@ def find_cluster_file(ref: str, *, folders: Sequence[Path]) -> Path:
             raise _unreadable(folder, error, known, folders) from error
         if ref in found:
             return found[ref]
-    if not ref:
-        if len(known) == 1:
-            return known[0].path
-        which = f"which of {', '.join(item.name for item in known)}?" if known else "no cluster files here"
-        raise _not_found(f"no cluster is named: {which}", known, folders, "")
+    if not ref and len(known) == 1:
+        return known[0].path
     own = data_folder("clusters") / f"{LAB}.yaml"
-    if ref == LAB and own.is_file():
-        return own
-    raise _not_found(f"no cluster file for {ref}", known, folders, ref)
+    return own if ref == LAB and own.is_file() else None
 
 
 def _by_path(ref: str) -> Path | None:
-    """The path that was typed; None for one that cannot be, as `~nobody/x`."""
+    """The path that was typed; None for one that cannot be, as `~x/y` without a user x."""
     try:
         return Path(ref).expanduser()
     except RuntimeError:

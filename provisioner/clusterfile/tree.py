@@ -190,19 +190,7 @@ class _Builder:
         return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath, above: frozenset[int]) -> dict[str, Any]:
-        merged: dict[str, Any] = {}
-        merges = [(key, value) for key, value in node.value if key.value == "<<" and key.tag == _PLAIN]
-        for key, value in merges:
-            if key is not merges[0][0]:
-                self._find(path, "<< is given twice", expected="one << with a list", at=key)
-            else:
-                sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
-                for source in reversed(sources):  # the first wins, and what this mapping says itself over all of them
-                    taken = self.build(source, path, above)
-                    if isinstance(taken, dict):
-                        merged |= taken
-                    else:
-                        self._find(path, "<< takes a mapping, or a list of them", at=key)
+        merged = self._merges(node, path, above)
         own: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -223,6 +211,23 @@ class _Builder:
             self._tree.keys[inner] = _place(key, self._file)
         self._tree.places[path] = _place(node, self._file)
         return merged | own
+
+    def _merges(self, node: yaml.MappingNode, path: KeyPath, above: frozenset[int]) -> dict[str, Any]:
+        """What `<<` brings into the mapping."""
+        merged: dict[str, Any] = {}
+        merges = [(key, value) for key, value in node.value if key.value == "<<" and key.tag == _PLAIN]
+        for key, value in merges:
+            if key is not merges[0][0]:
+                self._find(path, "<< is given twice", expected="one << with a list", at=key)
+            else:
+                sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                for source in reversed(sources):  # the first wins, and what this mapping says itself over all of them
+                    taken = self.build(source, path, above)
+                    if isinstance(taken, dict):
+                        merged |= taken
+                    else:
+                        self._find(path, "<< takes a mapping, or a list of them", at=key)
+        return merged
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
         text = str(node.value)

@@ -89,12 +89,12 @@ class TalosConfigs:
     def findings(self, cluster: Cluster) -> tuple[Finding, ...]:
         """What Talos would refuse in the configs of this cluster file, of all machines, each finding once; no secrets needed.
 
-        For everybody who wants to know before anything is made: a patch is wrong on the first machine or never.
+        For whatever asks before anything is made: a patch is wrong on the first machine or never.
         """
-        from provisioner.talos import secrets
+        from provisioner.talos import effective, secrets
 
         bundle = secrets.stand_in(self._clock.wall())
-        endpoint = cluster.endpoint or "https://endpoint.invalid:6443"
+        endpoint = cluster.endpoint or effective.UNKNOWN_ENDPOINT
         found = [finding for one in cluster.machines for finding in _assemble(cluster, one, bundle, endpoint)[2]]
         return tuple(dict.fromkeys(found))
 

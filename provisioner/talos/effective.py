@@ -1,7 +1,7 @@
 """What a machine's config says after all patches, as values.
 
-Without patches the cluster file alone tells it, and nothing heavy is loaded; a test holds both ways equal. With patches the config is
-generated and patched as it is for the machine itself, with empty secrets: no value here hangs on one.
+Without patches the cluster file alone has it, and nothing heavy is loaded; a test holds both ways equal. With patches the config is
+generated and patched as it is for the machine itself, with empty secrets: no value here depends on one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from provisioner.model.cluster import Cluster, MachineSpec, NetworkSpec, PatchSp
 from provisioner.model.effective import EffectiveConfig
 from provisioner.talos.document import at, each, legacy_of
 
-_UNKNOWN_ENDPOINT = "https://endpoint.invalid:6443"
-"""Stands in the config while the endpoint hangs on an address that is not known yet."""
+UNKNOWN_ENDPOINT = "https://endpoint.invalid:6443"
+"""In the config while the endpoint depends on an address that is not known yet."""
 
 _DEFAULTS = NetworkSpec()
 """Talos' own where a config names no networks."""
@@ -30,7 +30,7 @@ def patches_for(cluster: Cluster, machine: MachineSpec) -> tuple[PatchSpec, ...]
 
 
 def effective(cluster: Cluster, machine: MachineSpec, endpoint: str) -> EffectiveConfig:
-    """The machine's values; the file's where a patch cannot be merged (`Configs.findings` tells why)."""
+    """The machine's values; the file's where a patch cannot be merged (`Configs.findings` says why)."""
     if not patches_for(cluster, machine):
         return from_file(cluster, machine, endpoint)
     from provisioner.talos.patches import PatchError
@@ -62,7 +62,7 @@ def from_config(cluster: Cluster, machine: MachineSpec, endpoint: str) -> Effect
     from provisioner.talos import machineconfig, patches
 
     documents, schema = machineconfig.before_patches(
-        cluster, machine, machineconfig.NO_SECRETS, cluster.endpoint or endpoint or _UNKNOWN_ENDPOINT
+        cluster, machine, machineconfig.NO_SECRETS, cluster.endpoint or endpoint or UNKNOWN_ENDPOINT
     )
     for patch in patches_for(cluster, machine):
         documents = patches.apply(documents, patch, schema)
@@ -72,35 +72,36 @@ def from_config(cluster: Cluster, machine: MachineSpec, endpoint: str) -> Effect
 def of_documents(documents: Sequence[Mapping[str, Any]]) -> EffectiveConfig:
     """The values of decoded documents."""
     config = legacy_of(documents) or {}
-    install = at(config, "machine", "install") or {}
-    selector = install.get("diskSelector") is not None
-    network = at(config, "machine", "network") or {}
-    kubelet = at(config, "machine", "kubelet") or {}
-    hostname = str(network.get("hostname") or "").removesuffix(".").lower()
+
+    def value(place: str, default: Any = "") -> Any:
+        return at(config, *place.split(".")) or default
+
+    hostname = str(value("machine.network.hostname")).removesuffix(".").lower()
     short = hostname.split(".")[0]
-    node_name = hostname if kubelet.get("registerWithFQDN") else short
-    endpoint = str(at(config, "cluster", "controlPlane", "endpoint") or "")
-    version = _VERSION.search(str(kubelet.get("image") or ""))
+    node_name = hostname if value("machine.kubelet.registerWithFQDN") else short
+    endpoint = str(value("cluster.controlPlane.endpoint"))
+    version = _VERSION.search(str(value("machine.kubelet.image")))
+    selector = at(config, "machine", "install", "diskSelector") is not None
     devices = list(_devices(config))
     return EffectiveConfig(
-        install_disk="" if selector else install.get("disk") or "",
+        install_disk="" if selector else value("machine.install.disk"),
         disk_selector=selector,
         hostname=short,
-        node_name=(kubelet.get("extraArgs") or {}).get("hostname-override") or node_name,
+        node_name=value("machine.kubelet.extraArgs.hostname-override", node_name),
         addresses=tuple(address.split("/")[0] for device in devices for address in _addresses(device)),
         vip=next((vip for device in devices if (vip := at(device, "vip", "ip"))), ""),
-        endpoint="" if endpoint == _UNKNOWN_ENDPOINT else endpoint,
-        pod_subnets=tuple(at(config, "cluster", "network", "podSubnets") or _DEFAULTS.pod_subnets),
-        service_subnets=tuple(at(config, "cluster", "network", "serviceSubnets") or _DEFAULTS.service_subnets),
-        dns_domain=at(config, "cluster", "network", "dnsDomain") or _DEFAULTS.dns_domain,
-        cni=at(config, "cluster", "network", "cni", "name") or "flannel",
-        proxy=not at(config, "cluster", "proxy", "disabled"),
-        core_dns=not at(config, "cluster", "coreDNS", "disabled"),
-        controller_manager=not at(config, "machine", "controlPlane", "controllerManager", "disabled"),
-        scheduler=not at(config, "machine", "controlPlane", "scheduler", "disabled"),
-        registers_node=not kubelet.get("skipNodeRegistration"),
+        endpoint="" if endpoint == UNKNOWN_ENDPOINT else endpoint,
+        pod_subnets=tuple(value("cluster.network.podSubnets", _DEFAULTS.pod_subnets)),
+        service_subnets=tuple(value("cluster.network.serviceSubnets", _DEFAULTS.service_subnets)),
+        dns_domain=value("cluster.network.dnsDomain", _DEFAULTS.dns_domain),
+        cni=value("cluster.network.cni.name", "flannel"),
+        proxy=not value("cluster.proxy.disabled"),
+        core_dns=not value("cluster.coreDNS.disabled"),
+        controller_manager=not value("machine.controlPlane.controllerManager.disabled"),
+        scheduler=not value("machine.controlPlane.scheduler.disabled"),
+        registers_node=not value("machine.kubelet.skipNodeRegistration"),
         kubernetes=version[1] if version else "",
-        installer=install.get("image") or "",
+        installer=value("machine.install.image"),
     )
 
 

@@ -74,25 +74,27 @@ def load_patch(documents: Iterable[Any], schema: Schema) -> StrategicPatch:
         if identity in seen:
             problems.append(Problem("", f"the document {'/'.join(identity)} is given twice"))
         seen.add(identity)
-        rest = _plain(document)
-        if escaped := [Problem(path, _ESCAPED, "$patch", document=identity) for path in _escaped(rest, "")]:
-            problems += escaped
-            continue
-        deletes: list[Delete] = []
         try:
-            removed = _take_deletes(rest, (), deletes, in_list=False)
+            patches.append(_load_document(_plain(document), identity, schema, problems))
         except PatchError as error:
             problems += [replace(problem, document=identity) for problem in error.problems]
-            continue
-        if removed and () in {delete.path for delete in deletes} and not identity[1]:
-            problems.append(Problem("$patch", "can't delete the root of the legacy document"))
-        is_empty = removed or (bool(deletes) and not rest.keys() - {"version", "apiVersion", "kind", "name"})
-        patches.append(DocumentPatch(identity, tuple(deletes), None if is_empty else schema.decode(rest, problems)))
     # The legacy document comes first, whatever its place in the patch.
     patch = tuple(sorted(patches, key=lambda patch: bool(patch.id[1])))
     if problems:
         raise PatchError(problems, tuple(change for change in patch if change.merge and not change.deletes))
     return patch
+
+
+def _load_document(rest: Any, identity: DocumentId, schema: Schema, problems: list[Problem]) -> DocumentPatch:
+    """What one document does; what of it cannot be decoded is added to `problems`. Raises PatchError for deletes that cannot be."""
+    if escaped := [Problem(path, _ESCAPED, "$patch") for path in _escaped(rest, "")]:
+        raise PatchError(escaped)
+    deletes: list[Delete] = []
+    removed = _take_deletes(rest, (), deletes, in_list=False)
+    if removed and () in {delete.path for delete in deletes} and not identity[1]:
+        raise PatchError([Problem("$patch", "can't delete the root of the legacy document")])
+    is_empty = removed or (bool(deletes) and not rest.keys() - {"version", "apiVersion", "kind", "name"})
+    return DocumentPatch(identity, tuple(deletes), None if is_empty else schema.decode(rest, problems))
 
 
 def apply_patch(documents: Sequence[Document], patch: StrategicPatch, schema: Schema) -> list[Document]:
@@ -164,7 +166,7 @@ def apply_json_patch(
 
 
 class _NoJsonError(ValueError):
-    """A value that JSON cannot tell."""
+    """A value that JSON does not have."""
 
 
 def _as_json(value: Any) -> Any:
@@ -175,7 +177,10 @@ def _as_json(value: Any) -> Any:
         return {str(key): _as_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_as_json(item) for item in value]
-    meant = value.value if isinstance(value, Scalar) else value
+    return _json_scalar(value.value if isinstance(value, Scalar) else value)
+
+
+def _json_scalar(meant: Any) -> Any:
     if isinstance(meant, dt.date):
         return f"{meant.isoformat()}Z"
     if isinstance(meant, float) and not math.isfinite(meant):
@@ -211,23 +216,23 @@ def _plain(value: Any) -> Any:
 
 def _take_deletes(value: Any, path: tuple[str, ...], found: list[Delete], *, in_list: bool) -> bool:
     """Moves the deletes of a patch into `found`; True when nothing of the value is left."""
-    if isinstance(value, dict):
-        if value.get("$patch") == "delete":
-            if not in_list and any(part.startswith("[") for part in path):
-                raise PatchError([Problem(".".join(path), f"cannot delete an inner key in '{'.'.join(path)}'")])
-            found.append(Delete(path[:-1], _item_of(value, path)) if in_list else Delete(path))
-            return True
-        gone = [key for key, item in value.items() if _take_deletes(item, (*path, str(key)), found, in_list=False)]
-        for key in gone:
-            del value[key]
-        return bool(gone) and not value
     if isinstance(value, list):
         before = len(value)
         value[:] = [
             item for i, item in enumerate(value) if not _take_deletes(item, (*path, f"[{i}]"), found, in_list=True)
         ]
         return len(value) < before and not value
-    return False
+    if not isinstance(value, dict):
+        return False
+    if value.get("$patch") == "delete":
+        if not in_list and any(part.startswith("[") for part in path):
+            raise PatchError([Problem(".".join(path), f"cannot delete an inner key in '{'.'.join(path)}'")])
+        found.append(Delete(path[:-1], _item_of(value, path)) if in_list else Delete(path))
+        return True
+    gone = [key for key, item in value.items() if _take_deletes(item, (*path, str(key)), found, in_list=False)]
+    for key in gone:
+        del value[key]
+    return bool(gone) and not value
 
 
 def _item_of(element: Mapping[str, Any], path: tuple[str, ...]) -> tuple[str, str]:
@@ -237,31 +242,50 @@ def _item_of(element: Mapping[str, Any], path: tuple[str, ...]) -> tuple[str, st
     raise PatchError([Problem(".".join(path), "has no key to find the item to delete by")])
 
 
-def _delete(value: Any, kind: FieldType | None, delete: Delete, schema: Schema) -> None:
+def _delete(document: Any, kind: FieldType | None, delete: Delete, schema: Schema) -> None:
     """Removes what the delete names from a decoded document. Raises PatchError when it is not there."""
-    lost = PatchError(
-        [Problem(".".join(delete.path), "lookup failed: the patch deletes what the config does not have")]
-    )
-    for depth, key in enumerate(delete.path):
-        last = depth == len(delete.path) - 1 and delete.item is None
-        fields = schema.structures.get(kind.name) if kind else None
-        if not isinstance(value, dict) or (key not in value and (fields is None or key not in fields or not last)):
-            raise lost
-        if last:
-            value.pop(key, None)  # a field that Talos knows may be empty already
+    found = _descend(document, kind, delete.path if delete.item else delete.path[:-1], schema)
+    if found is not None:
+        parent, kind = found
+        if delete.item is None and _delete_key(parent, kind, delete.path[-1], schema):
             return
+        if delete.item is not None and _delete_item(parent, kind, delete.item, schema):
+            return
+    raise PatchError([Problem(".".join(delete.path), "lookup failed: the patch deletes what the config does not have")])
+
+
+def _descend(
+    value: Any, kind: FieldType | None, path: Sequence[str], schema: Schema
+) -> tuple[Any, FieldType | None] | None:
+    """What stands at the path, and its type where the schema knows it; None when nothing does."""
+    for key in path:
+        if not isinstance(value, dict) or key not in value:
+            return None
+        fields = schema.structures.get(kind.name) if kind else None
         value = value[key]
         kind = fields[key] if fields is not None else kind.element if kind else None
-    assert delete.item is not None, "paths to keys end above"
-    key, wanted = delete.item
-    fields = schema.structures.get(kind.of.name) if kind and kind.name == "list" else None
-    if not isinstance(value, list) or fields is None or key not in fields or fields[key].name != "string":
-        raise lost
-    for i, element in enumerate(value):
+    return value, kind
+
+
+def _delete_key(parent: Any, kind: FieldType | None, key: str, schema: Schema) -> bool:
+    known = schema.structures.get(kind.name, {}) if kind else {}
+    if not isinstance(parent, dict) or (key not in parent and key not in known):
+        return False
+    parent.pop(key, None)  # a field that Talos knows may be empty already
+    return True
+
+
+def _delete_item(items: Any, kind: FieldType | None, item: tuple[str, str], schema: Schema) -> bool:
+    """Only lists whose items have that key as a string."""
+    key, wanted = item
+    fields = schema.structures.get(kind.of.name, {}) if kind and kind.name == "list" else {}
+    if not isinstance(items, list) or key not in fields or fields[key].name != "string":
+        return False
+    for i, element in enumerate(items):
         if element is not None and element.get(key, "") == wanted:
-            del value[i]
-            return
-    raise lost
+            del items[i]
+            return True
+    return False
 
 
 # --- merge ------------------------------------------------------------------------------------------------------------
@@ -295,6 +319,10 @@ def _merge(left: Any, right: Any, kind: FieldType, path: str, schema: Schema) ->
     if kind.name in schema.structures:
         _merge_structure(left, right, kind, path, schema)
         return left
+    return _merge_scalar(left, right, kind)
+
+
+def _merge_scalar(left: Any, right: Any, kind: FieldType) -> Any:
     if kind.name == "url":
         return merge_urls(left, right)
     rule = rule_of(kind.name)

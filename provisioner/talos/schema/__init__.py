@@ -1,7 +1,7 @@
 """The fields of Talos' config documents: their names, order and kinds, as data per version contract.
 
 Talos decodes a config strictly (an unknown key refuses the whole file) and encodes it in the order of its own structures.
-With the table of fields both can be done here: every mistake is told before a machine sees the config, and a patched config
+With the table of fields both can be done here: every mistake is found before a machine sees the config, and a patched config
 comes out as Talos itself would write it. The tables are made by `judge schema` (tests/interop/talos) from Talos' library.
 
 A field's value is its flags and its kind. Flags: `?` left out when empty, `*` may be absent apart from being empty, `!`
@@ -9,7 +9,7 @@ replaced as a whole by a patch. Kinds: string, bool, int and uint with their bit
 the name of a structure, `[]kind` for lists, `{}kind` for maps.
 
 Talos does not keep every null: as an item of a list it vanishes, as a value of a map it is the empty value, as a field it is absent.
-So it is here, and nobody who checks a decoded document ever meets one, but in free-form parts.
+So it is here: a decoded document holds no null but in free-form parts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -237,13 +237,14 @@ class Schema:
         if fields is None:
             rule = rule_of(kind.name)
             return rule.write(value) if rule and value != "" else value
+        return self._encode_structure(value, fields)
+
+    def _encode_structure(self, value: Mapping[str, Any], fields: Mapping[str, FieldType]) -> Document:
         encoded: Document = {}
         for key, field_kind in fields.items():
-            given = value.get(key)
-            if field_kind.omit_empty and self.is_empty(given, field_kind):
-                continue
-            rule = rule_of(field_kind.name)
-            if given is None and rule is not None and rule.omit:
+            given, rule = value.get(key), rule_of(field_kind.name)
+            is_omitted = field_kind.omit_empty and self.is_empty(given, field_kind)
+            if is_omitted or (given is None and rule is not None and rule.omit):
                 continue
             encoded[key] = self._encode(given, field_kind) if given is not None else self._zero(field_kind)
         return encoded
@@ -295,29 +296,44 @@ def load_schema(contract: str) -> Schema:
 
 def _decode_scalar(value: Any, expected: str, path: str, problems: list[Problem]) -> Any:
     rule = rule_of(expected)
-    meant = value.value if isinstance(value, Scalar) else value
     if not isinstance(value, (Mapping, list, tuple)):
-        if rule is not None:
-            try:
+        try:
+            if rule is not None:
                 return rule.read(value)
-            except ValueError:
-                problems.append(Problem(path, f"expected {rule.words}, got {describe(value)}"))
-                return None
-        if expected == "string":
-            return plain_text(value)
-        if expected == "bool":
-            if isinstance(meant, bool):
-                return meant
-            if isinstance(meant, str) and (meant in _YES or meant in _NO):
-                return meant in _YES
-        elif isinstance(meant, (int, float)) and not isinstance(meant, bool):
-            least, most = _INTS[expected]
-            if least <= meant <= most:  # a fraction loses what is behind its point, as at Talos
-                return int(meant)
-            problems.append(Problem(path, f"expected a whole number from {least} to {most}, got {meant}"))
+            return _READERS[expected](value) if expected in _READERS else _read_whole(value, *_INTS[expected])
+        except _OutOfRangeError as error:
+            problems.append(Problem(path, f"expected {error}"))
             return None
+        except ValueError:
+            pass
     problems.append(_wrong_form(path, rule.words if rule else _WORDS.get(expected, "a whole number"), value))
     return None
+
+
+class _OutOfRangeError(ValueError):
+    """A number that the field cannot hold."""
+
+
+def _read_bool(value: Any) -> bool:
+    meant = value.value if isinstance(value, Scalar) else value
+    if isinstance(meant, bool):
+        return meant
+    if isinstance(meant, str) and meant in _YES | _NO:
+        return meant in _YES
+    raise ValueError
+
+
+def _read_whole(value: Any, least: int, most: int) -> int:
+    """A fraction loses what is behind its point, as at Talos."""
+    meant = value.value if isinstance(value, Scalar) else value
+    if isinstance(meant, bool) or not isinstance(meant, (int, float)):
+        raise ValueError  # noqa: TRY004 - the file is wrong, not the caller
+    if not least <= meant <= most:
+        raise _OutOfRangeError(f"a whole number from {least} to {most}, got {meant}")
+    return int(meant)
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {"string": plain_text, "bool": _read_bool}
 
 
 def _decode_free(value: Any, path: str, problems: list[Problem]) -> dict[str, Any] | None:
