@@ -10,13 +10,16 @@ import sys
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from provisioner.errors import Fault, Interrupted
 from provisioner.faults import Exit
 from provisioner.model.redaction import redacted
+
+if TYPE_CHECKING:
+    from provisioner.views.console import Console
 
 
 def guarded(app: Callable[..., Any]) -> int:
@@ -72,14 +75,32 @@ def _flushed(code: int) -> int:
 
 
 def _show_usage(error: typer.TyperException) -> None:
-    """The command's usage and what is wrong with what was typed; typer's own errors know how to show themselves."""
-    show = getattr(error, "show", None)
+    """The command's usage, and what is wrong with what was typed, wrapped to the terminal."""
+    from provisioner.views.console import line
+
+    context = getattr(error, "ctx", None)
     if isinstance(error, typer.BadParameter):
         error.message = error.message.removeprefix("Value error, ")  # pydantic's, which reads values for typer
-    if show is not None:
-        show()
-    else:
-        sys.stderr.write(f"{error.format_message()}\n")
+    lines = [f"Error: {error.format_message()}"]
+    if context is not None:
+        lines = [
+            context.get_usage(),
+            f"Try '{context.command_path} {context.help_option_names[0]}' for help.",
+            "",
+            *lines,
+        ]
+    console = _console()
+    wrapped = (
+        part for text in lines for each in text.splitlines() or [""] for part in console.wrapped(line(each), indent=2)
+    )
+    sys.stderr.write(console.render(wrapped))
+
+
+def _console() -> Console:
+    """stderr's, as far as the command line says before it is parsed."""
+    from provisioner.cli.options import ConsoleOptions
+
+    return ConsoleOptions(no_color="--no-color" in sys.argv, ascii="--ascii" in sys.argv).err
 
 
 def show_fault(fault: Fault) -> None:
@@ -90,10 +111,9 @@ def show_fault(fault: Fault) -> None:
 
         print_json(fault_object(fault))
         return
-    from provisioner.cli.options import ConsoleOptions
     from provisioner.views.error_panel import render_error_panel
 
-    console = ConsoleOptions(no_color="--no-color" in sys.argv, ascii="--ascii" in sys.argv).err
+    console = _console()
     sys.stderr.write(console.render(render_error_panel(fault, console)))
 
 

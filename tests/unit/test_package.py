@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder / "dist")]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=100)
-    (wheel,) = (folder / "dist").glob("provision-*.whl")
+    (wheel,) = (folder / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
     return folder / "site"
@@ -99,3 +100,16 @@ def test_an_installed_product_knows_its_clusters_anywhere(installed: Path, tmp_p
     assert str(installed / "provisioner" / "_data" / "clusters" / "homelab.yaml") in run(
         installed, "-m", "provisioner", cwd=tmp_path
     )
+
+
+def test_what_an_index_shows_is_whole(installed: Path) -> None:
+    (folder,) = installed.glob("*.dist-info")
+    shown = metadata.PathDistribution(folder).metadata
+    assert shown["Name"] == "provision-talos-hyperv"
+    assert shown["Requires-Python"] == ">=3.11"
+    assert shown["Summary"]
+    assert shown["Keywords"]
+    assert "Typing :: Typed" in shown.get_all("Classifier", [])
+    assert {url.split(",")[0] for url in shown.get_all("Project-URL", [])} >= {"Homepage", "Source", "Issues"}
+    scripts = metadata.PathDistribution(folder).entry_points.select(group="console_scripts")
+    assert [each.name for each in scripts] == ["provision"]
