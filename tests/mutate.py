@@ -58,7 +58,7 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/steps/host_reads.py": (f"{_FLOW}/test_unread_host.py", f"{_OPS}/test_observe.py"),
     "provisioner/steps/removal.py": (_CASES, f"{_FLOW}/test_down.py", _WHOLE, f"{_STEPS}/test_several_hosts.py"),
     "provisioner/steps/removing.py": (f"{_FLOW}/test_down.py", _WHOLE, f"{_FLOW}/test_session.py"),
-    "provisioner/model/hints.py": (f"{_STEPS}/test_hints.py",),
+    "provisioner/model/hints.py": ("tests/unit/model/test_hints.py",),
     "provisioner/steps/run_context.py": (f"{_STEPS}/test_hints.py", f"{_STEPS}/test_bootstrap.py"),
     "provisioner/steps/secrets.py": (_CASES, _WHOLE),
     "provisioner/steps/switch.py": (f"{_STEPS}/test_switch.py", _CASES),
