@@ -172,6 +172,7 @@ class Cluster:
 
     @property
     def workers(self) -> tuple[MachineSpec, ...]:
+        """Machines that are not control planes, in the order of the file."""
         return tuple(m for m in self.machines if m.role is Role.WORKER)
 
     @property

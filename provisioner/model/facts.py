@@ -32,6 +32,7 @@ class AdapterFacts:
 
     @property
     def is_wifi(self) -> bool:
+        """Whether the adapter is Wi-Fi, by its media type."""
         return "802.11" in self.media
 
 

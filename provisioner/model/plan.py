@@ -31,6 +31,7 @@ class Verb(StrEnum):
 
     @property
     def sign(self) -> str:
+        """The character before the action on screens: `+` creates, `-` removes, `x` refuses."""
         return _SIGNS.get(self, "+")
 
     @property
@@ -90,6 +91,7 @@ class Action:
 
     @property
     def kind(self) -> str:
+        """What kind of work it is; empty for an action that changes nothing."""
         return self.work.kind if self.work else ""
 
     @property
@@ -154,6 +156,7 @@ class Difference:
 
     @property
     def words(self) -> str:
+        """The difference as a sentence, for screens."""
         return (
             f"{self.what} {self.seen}, the file says {self.wanted}"
             if self.what != "machine"
@@ -185,14 +188,17 @@ class Plan:
 
     @property
     def changes(self) -> tuple[Action, ...]:
+        """Actions that change something."""
         return tuple(a for a in self.actions if a.verb.changes)
 
     @property
     def refusals(self) -> tuple[Action, ...]:
+        """Actions that the plan will not do, each with its fault."""
         return tuple(a for a in self.actions if a.verb is Verb.REFUSE)
 
     @property
     def destroys(self) -> tuple[Action, ...]:
+        """Actions that destroy data."""
         return tuple(a for a in self.actions if a.destroys)
 
     def number(self, step: StepId) -> int:
@@ -204,4 +210,5 @@ class Plan:
         return replace(self, actions=self.of(step))
 
     def of(self, step: StepId) -> tuple[Action, ...]:
+        """The actions of a step, in order."""
         return tuple(a for a in self.actions if a.step is step)

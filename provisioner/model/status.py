@@ -71,6 +71,7 @@ class StatusReport:
 
     @property
     def healthy(self) -> bool:
+        """Whether every part of the cluster is as it should be."""
         return self.state == "healthy"
 
     @property
@@ -80,6 +81,7 @@ class StatusReport:
 
     @property
     def drifted(self) -> bool:
+        """Whether anything differs from the cluster file."""
         return bool(self.drift) or any(machine.drift for machine in self.machines)
 
     def to_json(self) -> dict[str, Any]:
@@ -114,6 +116,7 @@ class FinalObject:
     files: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        """The object that a run prints with `--json`."""
         from dataclasses import asdict
 
         return {"schema": "provision/result/1", **asdict(self)}

@@ -1,0 +1,1 @@
+"""Commands that change things: `up`, `down`, `rebuild`, and the engine that carries out their plans."""

@@ -56,4 +56,5 @@ class Workflow:
 
     @property
     def steps(self) -> tuple[StepId, ...]:
+        """The steps in the order of the screens."""
         return tuple(order.step for order in self.table)
