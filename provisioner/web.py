@@ -59,6 +59,13 @@ class BoundedAdapter(HTTPAdapter):
         self.most = most
         super().__init__(max_retries=0)
 
+    def close(self) -> None:
+        """Ends idle connections now: urllib3 leaves them open for as long as anything, as a traceback, refers to their pool."""
+        pools = self.poolmanager.pools
+        for pool in [pools[key] for key in pools.keys()]:  # noqa: SIM118 - it cannot be iterated
+            pool.close()
+        super().close()
+
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> BoundedResponse:
         """Raises Malformed for a redirect, and for a compressed answer: nobody asked for one."""
         answer = BoundedResponse()

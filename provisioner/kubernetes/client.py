@@ -7,14 +7,16 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from provisioner.errors import KubeRefused, Unreachable
+from provisioner.kubernetes import evictions
 from provisioner.kubernetes.facts import node_facts, pod_facts
 from provisioner.kubernetes.http import CALL_S, WATCH_S, WATCH_SLACK_S, KubeHttp, WatchStream, cut_call, leave
 from provisioner.kubernetes.kubeconfig import read_kubeconfig
 from provisioner.kubernetes.reading import JsonObject, malformed
 from provisioner.model.facts import NodeFacts, PodFacts
-from provisioner.ports import Clock, Dialer, Endpoint
+from provisioner.ports import Clock, Dialer, Endpoint, LeftPod, LeftReason
 from provisioner.wire import excerpt
 
 R = TypeVar("R")
@@ -68,14 +70,63 @@ class KubeClient:
             else:
                 return
 
+    async def cordon(self, kubeconfig: bytes, node: str) -> None:
+        await self._set_unschedulable(kubeconfig, node, cordoned=True)
+
+    async def uncordon(self, kubeconfig: bytes, node: str) -> None:
+        await self._set_unschedulable(kubeconfig, node, cordoned=False)
+
+    async def drain(
+        self,
+        kubeconfig: bytes,
+        node: str,
+        *,
+        within_s: float,
+        delete_local_data: bool = False,
+        delete_unmanaged: bool = False,
+    ) -> tuple[LeftPod, ...]:
+        until = self._clock.now() + within_s
+        await self.cordon(kubeconfig, node)
+        while True:
+            found = await self._list(kubeconfig, "/api/v1/pods", fieldSelector=f"spec.nodeName={node}")
+            pods = [pod for pod in map(evictions.node_pod, _items(found)) if not evictions.stays(pod)]
+            if lost := evictions.lost(pods, local_data=delete_local_data, unmanaged=delete_unmanaged):
+                return lost
+            left = [pod for pod in [await self._evict(kubeconfig, pod) for pod in pods] if pod is not None]
+            remaining_s = until - self._clock.now()
+            if not left or remaining_s <= 0:
+                return tuple(left)
+            await self._clock.sleep(min(evictions.RETRY_S, remaining_s))
+
     async def close(self) -> None:
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             session.close()
 
-    async def _list(self, kubeconfig: bytes, path: str) -> JsonObject:
+    async def _set_unschedulable(self, kubeconfig: bytes, node: str, *, cordoned: bool) -> None:
         api = await self._api(kubeconfig)
-        return await _call(lambda: api.document(path))
+        change = {"spec": {"unschedulable": cordoned or None}}  # as the API itself leaves out what is false
+        await _call(lambda: api.patch(f"{_NODES}/{quote(node, safe='')}", change))
+
+    async def _evict(self, kubeconfig: bytes, pod: evictions.NodePod) -> LeftPod | None:
+        """Asks for the eviction of a pod that is not being deleted already; None when it is gone."""
+        if pod.terminating:
+            return evictions.left(pod, LeftReason.TERMINATING)
+        api = await self._api(kubeconfig)
+        path = f"/api/v1/namespaces/{quote(pod.namespace, safe='')}/pods/{quote(pod.name, safe='')}/eviction"
+        try:
+            await _call(lambda: api.create(path, evictions.eviction(pod)))
+        except KubeRefused as refused:
+            if refused.code in (evictions.GONE, evictions.CONFLICT):
+                return None
+            if refused.code != evictions.TOO_MANY:
+                raise
+            return evictions.left(pod, LeftReason.BUDGET, refused.message)
+        return evictions.left(pod, LeftReason.TERMINATING)
+
+    async def _list(self, kubeconfig: bytes, path: str, **query: str) -> JsonObject:
+        api = await self._api(kubeconfig)
+        return await _call(lambda: api.document(path, **query))
 
     async def _api(self, kubeconfig: bytes) -> KubeHttp:
         access = read_kubeconfig(kubeconfig)

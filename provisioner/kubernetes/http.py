@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import requests
@@ -34,6 +35,10 @@ EVENT_BYTES = 4 * 2**20
 WATCH_S = 30
 """Real seconds after which the server ends a watch. The read time-out is a little longer, so a dead link is noticed by then."""
 WATCH_SLACK_S = 5.0
+
+
+_BUDGET, _CAUSES = "DisruptionBudget", 1_000
+"""The cause of a refused eviction that names the budget; and how many causes an answer may have."""
 
 
 class NotedConnection(HTTPSConnection):
@@ -122,15 +127,24 @@ class KubeHttp:
 
     def text(self, path: str) -> str:
         """Raises TransportError."""
-        with failures(self._at), self._session.get(self._base + path, timeout=(CONNECT_S, READ_S)) as answer:
-            _check(answer)
+        with self._answer("GET", path) as answer:
             return clipped(answer.text)
 
-    def document(self, path: str) -> JsonObject:
+    def document(self, path: str, **query: str) -> JsonObject:
         """The JSON object of an answer. Raises TransportError."""
-        with failures(self._at), self._session.get(self._base + path, timeout=(CONNECT_S, READ_S)) as answer:
-            _check(answer)
+        with self._answer("GET", path, params=query) as answer:
             return parsed(answer.content)
+
+    def create(self, path: str, body: Mapping[str, Any]) -> None:
+        """Posts an object. Raises TransportError; after an Unreachable it may have been taken or not."""
+        with self._answer("POST", path, json=body):
+            pass
+
+    def patch(self, path: str, change: Mapping[str, Any]) -> None:
+        """Merges the change into an object (RFC 7386). Raises as `create` does."""
+        headers = {"Content-Type": "application/merge-patch+json"}
+        with self._answer("PATCH", path, data=json.dumps(change), headers=headers):
+            pass
 
     def watch(self, path: str, **query: str) -> WatchStream:
         """Raises TransportError; the watch ends after `WATCH_S`."""
@@ -145,6 +159,15 @@ class KubeHttp:
 
     def close(self) -> None:
         self._session.close()
+
+    @contextlib.contextmanager
+    def _answer(self, method: str, path: str, **given: Any) -> Iterator[requests.Response]:
+        """An answer that says yes, read within the block; errors are ours."""
+        with failures(self._at):
+            url, timeout = self._base + path, (CONNECT_S, READ_S)
+            with self._session.request(method, url, timeout=timeout, **given) as answer:
+                _check(answer)
+                yield answer
 
 
 class WatchStream:
@@ -200,6 +223,8 @@ def _check(answer: requests.Response) -> None:
     try:
         status = parsed(answer.content)
         reason, message = status.text("reason"), status.words("message")
+        causes = status.within("details").each("causes", most=_CAUSES)
+        message = " ".join([message, *(cause.words("message") for cause in causes if cause.text("reason") == _BUDGET)])
     except Malformed:
         reason, message = http_status(answer.status_code, answer.reason or ""), excerpt(answer.content)
     if answer.status_code == requests.codes.unauthorized:

@@ -21,7 +21,7 @@ from provisioner.ports.host import (
     VmChange,
     VmRequest,
 )
-from provisioner.ports.kubernetes import Kubernetes
+from provisioner.ports.kubernetes import Kubernetes, LeftPod, LeftReason
 from provisioner.ports.store import (
     Artifacts,
     ClientFiles,
@@ -66,6 +66,8 @@ __all__ = [
     "Host",
     "HyperVUnavailable",
     "Kubernetes",
+    "LeftPod",
+    "LeftReason",
     "MachineConfigurer",
     "MachineReader",
     "Machines",
