@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -79,12 +80,18 @@ def _encryption(document: Document) -> Findings:
         yield f"unsupported encryption provider: {provider}"
     if not keys:
         yield "encryption keys are required"
-    slots = [key.get("slot", 0) for key in keys]
-    for number, (key, slot) in enumerate(zip(keys, slots, strict=True)):
-        if slot in slots[:number]:
+    for slot, taken, empty in key_slots(keys):
+        if taken:
             yield f"duplicate key slot {slot}"
-        if not any(word in key for word in ("static", "nodeID", "kms", "tpm")):
+        if empty:
             yield f"at least one encryption key type must be specified for slot {slot}"
+
+
+def key_slots(keys: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, bool, bool]]:
+    """Of each encryption key: its slot, whether one before it has that too, and whether it names no kind of key."""
+    slots = [key.get("slot", 0) for key in keys]
+    for number, key in enumerate(keys):
+        yield slots[number], slots[number] in slots[:number], not key.keys() & {"static", "nodeID", "kms", "tpm"}
 
 
 def _system_volume(document: Document) -> Findings:
@@ -108,13 +115,13 @@ def _system_volume_parts(document: Document, name: str) -> Findings:
 
 
 def _user_volume(document: Document) -> Findings:
-    def parts() -> Findings:
-        yield from _volume_name(document)
-        yield from _provisioning(document, required=True)
-        yield from _filesystem(document.get("filesystem") or {})
-        yield from _encryption(document)
-
-    yield from _joined(parts())
+    parts = (
+        _volume_name(document),
+        _provisioning(document, required=True),
+        _filesystem(document.get("filesystem") or {}),
+        _encryption(document),
+    )
+    yield from _joined(chain(*parts))
 
 
 def _filesystem(spec: Mapping[str, Any]) -> Findings:
@@ -126,24 +133,20 @@ def _filesystem(spec: Mapping[str, Any]) -> Findings:
 
 
 def _raw_volume(document: Document) -> Findings:
-    def parts() -> Findings:
-        yield from _volume_name(document)
-        yield from _provisioning(document, required=True)
-        yield from _encryption(document)
-
-    yield from _joined(parts())
+    parts = (_volume_name(document), _provisioning(document, required=True), _encryption(document))
+    yield from _joined(chain(*parts))
 
 
 def _existing_volume(document: Document) -> Findings:
-    def parts() -> Findings:
-        yield from _volume_name(document, bounded=False)
-        match = dig(document, "discovery", "volumeSelector", "match")
-        if not match:
-            yield "volume selector is required"
-        elif (wrong := config_cel.fault_of(match, config_cel.VOLUME)) is not None:
-            yield f"volume selector is invalid: {wrong}"
+    yield from _joined(chain(_volume_name(document, bounded=False), _volume_selector(document)))
 
-    yield from _joined(parts())
+
+def _volume_selector(document: Document) -> Findings:
+    match = dig(document, "discovery", "volumeSelector", "match")
+    if not match:
+        yield "volume selector is required"
+    elif (wrong := config_cel.fault_of(match, config_cel.VOLUME)) is not None:
+        yield f"volume selector is invalid: {wrong}"
 
 
 def _zswap(document: Document) -> Findings:

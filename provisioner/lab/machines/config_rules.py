@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from provisioner.lab.machines import config_cluster, config_nets
 from provisioner.lab.machines.config_cluster import bad_url, is_subnet
+from provisioner.lab.machines.config_documents import key_slots
 from provisioner.lab.world.guests.config import MachineConfig, dig
 
 Findings = Iterator[str]
@@ -160,11 +161,10 @@ def _encryption(machine: Mapping[str, Any]) -> Findings:
         keys = [each or {} for each in spec.get("keys") or []]
         if not keys:
             yield f'partition "{label}": no encryption keys provided'
-        slots = [each.get("slot", 0) for each in keys]
-        for number, (each, slot) in enumerate(zip(keys, slots, strict=True)):
-            if slot in slots[:number]:
+        for slot, taken, empty in key_slots(keys):
+            if taken:
                 yield f'partition "{label}": encryption key slot {slot} is already in use'
-            if not any(word in each for word in ("nodeID", "static", "kms", "tpm")):
+            if empty:
                 yield f'partition "{label}": encryption key at slot {slot} doesn\'t have the configuration parameters'
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
+from provisioner.lab.machines import pki
 from provisioner.lab.machines.calls import Answerer
 from provisioner.lab.world.guests import clusters
 from provisioner.lab.world.guests.machine import Machine
@@ -31,14 +31,11 @@ class Proxy:
         nodes = _values(metadata, "node")
         if len(nodes) > 1:
             raise GRPCError(Status.INVALID_ARGUMENT, "node metadata must be single-valued")
-        return self._target(nodes[0]) if nodes else self.local
+        return self.target(nodes[0]) if nodes else self.local
 
     def many(self, metadata: Any) -> list[str]:
         """Targets named by `nodes`; empty when the answer comes from one machine and passes through unchanged."""
         return _values(metadata, "nodes")
-
-    def target(self, name: str) -> Answerer:
-        return self._target(name)
 
     async def gather(
         self, metadata: Any, answer: Callable[[Answerer], Awaitable[Element]], failed: Callable[[], Element]
@@ -50,7 +47,7 @@ class Proxy:
         elements = []
         for target in targets:
             try:
-                element = await answer(self._target(target))
+                element = await answer(self.target(target))
                 common(element).hostname = target
             except GRPCError as error:
                 if error.status is Status.PERMISSION_DENIED and error.message == NO_FORWARDING:
@@ -59,7 +56,8 @@ class Proxy:
             elements.append(element)
         return elements
 
-    def _target(self, name: str) -> Answerer:
+    def target(self, name: str) -> Answerer:
+        """The machine of that name or address. Raises GRPCError."""
         local = self.local.machine
         with self.local.kernel.lock:
             if self.local.require_alive() and _is_called(local, name):
@@ -72,7 +70,7 @@ class Proxy:
                     return answerer
         if called:
             why = f"dial tcp {name}:50000: connect: connection refused"
-        elif _is_address(name):
+        elif pki.is_address(name):
             why = f"dial tcp {name}:50000: connect: no route to host"
         else:
             why = f"dial tcp: lookup {name} on 127.0.0.53:53: no such host"
@@ -95,14 +93,6 @@ def common(element: Any) -> common_pb2.Metadata:
     """The metadata that each element of a reply has."""
     metadata: common_pb2.Metadata = element.metadata
     return metadata
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_called(machine: Machine, name: str) -> bool:

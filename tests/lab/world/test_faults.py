@@ -279,7 +279,7 @@ def test_what_cannot_be_undone_is_told_with_the_reason() -> None:
     inject(world, "foreign-machine")
     stays = clear(world).stays
     assert [word.partition(":")[0] for word in stays] == ["foreign-vm", "foreign-machine"]
-    assert "the VM cp-1 is somebody else's" in stays[0]
+    assert "the VM cp-1 has another owner" in stays[0]
     assert "as evidence" in stays[1]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 
-from provisioner.lab.world.guests import times
+from provisioner.lab.world.guests import scalars, times
 from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.machine import Environment, Machine
 from provisioner.lab.world.guests.process import Steps, UntilWoken
@@ -52,9 +51,7 @@ def _finds(machine: Machine, other: Machine) -> bool:
 
 
 def _is_address_of(host: str, machine: Machine) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
+    if not scalars.is_address(host):
         return bool(host)  # a name: the lab has no DNS of its own and takes it that the user's is right
     return host in addresses(machine)
 

@@ -34,6 +34,11 @@ def _pem(text: Any) -> bytes:
         return b""
 
 
+def _text(*path: str) -> cached_property[str]:
+    """A field that is a text; empty where it is not given."""
+    return cached_property(lambda config: str(config.get(*path) or ""))
+
+
 @dataclass(frozen=True)
 class MachineConfig:
     """A whole config, as bytes, and what Talos takes from it. Fields are read once: a hundred machines compare them often.
@@ -42,6 +47,17 @@ class MachineConfig:
     """
 
     data: bytes
+
+    token = _text("machine", "token")
+    cluster_id = _text("cluster", "id")
+    cluster_secret = _text("cluster", "secret")
+    cluster_name = _text("cluster", "clusterName")
+    endpoint = _text("cluster", "controlPlane", "endpoint")
+    """URL of the Kubernetes API."""
+    fqdn = _text("machine", "network", "hostname")
+    """The name in the config, which may have a domain; empty when it names none: then Talos makes one of the machine's identity."""
+    install_image = _text("machine", "install", "image")
+    kubelet_image = _text("machine", "kubelet", "image")
 
     @cached_property
     def documents(self) -> list[dict[str, Any]]:
@@ -63,27 +79,6 @@ class MachineConfig:
         return self.get("machine", "type") in ("controlplane", "init")
 
     @cached_property
-    def token(self) -> str:
-        return str(self.get("machine", "token") or "")
-
-    @cached_property
-    def cluster_id(self) -> str:
-        return str(self.get("cluster", "id") or "")
-
-    @cached_property
-    def cluster_secret(self) -> str:
-        return str(self.get("cluster", "secret") or "")
-
-    @property
-    def cluster_name(self) -> str:
-        return str(self.get("cluster", "clusterName") or "")
-
-    @property
-    def endpoint(self) -> str:
-        """URL of the Kubernetes API."""
-        return str(self.get("cluster", "controlPlane", "endpoint") or "")
-
-    @cached_property
     def endpoint_host(self) -> str:
         return urlsplit(self.endpoint).hostname or ""
 
@@ -103,11 +98,6 @@ class MachineConfig:
     @cached_property
     def etcd_ca(self) -> bytes:
         return _pem(self.get("cluster", "etcd", "ca", "crt"))
-
-    @property
-    def fqdn(self) -> str:
-        """The name in the config, which may have a domain; empty when it names none: then Talos makes one of the machine's identity."""
-        return str(self.get("machine", "network", "hostname") or "")
 
     @property
     def static_pods(self) -> tuple[str, ...]:
@@ -185,14 +175,6 @@ class MachineConfig:
     def cni(self) -> str:
         """`flannel`, `custom` or `none`."""
         return str(self.get("cluster", "network", "cni", "name") or "flannel")
-
-    @property
-    def install_image(self) -> str:
-        return str(self.get("machine", "install", "image") or "")
-
-    @property
-    def kubelet_image(self) -> str:
-        return str(self.get("machine", "kubelet", "image") or "")
 
     @property
     def kubernetes_version(self) -> str:
