@@ -17,6 +17,21 @@ BOUND_S = 30
 """Real seconds for one look at everything; a hang is a defect of the lab."""
 
 
+class Bell:
+    """Rung at every change of a machine or a cluster; streams and watches wait on it. Used on one event loop alone."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+        self._event = asyncio.Event()
+
+    def listen(self) -> asyncio.Event:
+        """Taken before one looks, so that no change is missed."""
+        return self._event
+
+
 class ListenerSupervisor(ABC):
     """Serves from `start` to `stop`. What listens, and for whom, is the business of those who inherit."""
 

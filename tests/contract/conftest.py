@@ -6,16 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioner.lab.world.build import new_world
-from provisioner.lab.world.clock import HandClock
 from tests.contract.implementations import Engine, Implementation, Lab, module_text
+from tests.lab.world.hand import hand_world
 
 
 @pytest.fixture(scope="session")
 def engine(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One engine process for all cases of a worker, with the module's text loaded."""
     folder = tmp_path_factory.mktemp("engine")
-    with Engine(pwsh, folder, new_world(clock=HandClock())) as engine:
+    with Engine(pwsh, folder, hand_world()) as engine:
         engine.load(module_text())
         yield engine
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.world import World
 from tests.contract.implementations import CONTRACT, Answer, Implementation, decoded
 from tests.contract.worlds import durable, make_world, set_up
+from tests.lab.world.hand import HandClock
 
 FUNCTIONS: dict[str, Any] = CONTRACT["functions"]
 

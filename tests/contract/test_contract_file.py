@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from provisioner.lab.functions.lab import LabFunctions
-from provisioner.lab.world.build import new_world
-from provisioner.lab.world.clock import HandClock
 from tests.contract.implementations import CONTRACT, MODULE, module_text
+from tests.lab.world.hand import hand_world
 
 FUNCTIONS: dict[str, Any] = CONTRACT["functions"]
 TYPES = {"string", "bool", "int32", "int64", "string[]", "guid", "time", "json", "bytes"}
@@ -246,7 +245,7 @@ def test_a_restricted_endpoint_can_have_the_module(pwsh: str, tmp_path: Path) ->
 
 
 def test_lab_functions_are_the_contracts() -> None:
-    lab = LabFunctions(new_world(clock=HandClock()))
+    lab = LabFunctions(hand_world())
     assert list(lab.table) == list(FUNCTIONS)
     for function, row in FUNCTIONS.items():
         got = [

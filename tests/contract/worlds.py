@@ -10,11 +10,12 @@ from typing import Any
 
 from provisioner.lab.world import faults
 from provisioner.lab.world.build import ISO_BYTES, new_world
-from provisioner.lab.world.clock import HandClock, RunningClock
+from provisioner.lab.world.clock import RunningClock
 from provisioner.lab.world.registry import NullGuests
 from provisioner.lab.world.state import Account, DvdDrive, HardDrive, HostFile, ScheduledTask, Vhd, Vm
 from provisioner.lab.world.storage import key
 from provisioner.lab.world.world import World
+from tests.lab.world.hand import HandClock
 
 GIB = 1024**3
 ACCOUNTS = (
@@ -50,7 +51,9 @@ def make_world(case: dict[str, Any]) -> World:
     guests: Callable[[World], Any] | None = Obedient if said.pop("guests", "silent") == "obedient" else None
     clock = HandClock() if rate is None else RunningClock(float(rate))
     world = new_world(clock=clock, guests=guests, accounts=ACCOUNTS, **said)
-    if rate is not None:
+    if rate is None:
+        world.kernel.spend(1.0)  # the foreign VM comes up
+    else:
         world.start()
     for item in case.get("set_up", []):
         set_up(world, item)

@@ -23,7 +23,6 @@ from provisioner.errors import Malformed
 from provisioner.hyperv import functions, parse
 from provisioner.hyperv.module import script_module
 from provisioner.lab.winrm import WinRmEndpoint
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account, State, WindowsHost
 from provisioner.winrm.connection import Connection
@@ -35,6 +34,7 @@ from tests.fuzz.bend import bend_bytes, bend_text
 from tests.fuzz.budget import dice
 from tests.fuzz.ends import end_of
 from tests.lab.clients.helpers import PASSWORD, USER, ScriptedHost
+from tests.lab.world.hand import HandClock
 from tests.unit.winrm.test_hooks import OnePlace
 
 STATEMENTS = (functions.get_host(), functions.get_vm(["a", "b"]))

@@ -15,10 +15,9 @@ from filelock import FileLock
 from provisioner.lab import control
 from provisioner.lab import descriptor as descriptors
 from provisioner.lab.world import durable
-from provisioner.lab.world.build import new_world
-from provisioner.lab.world.clock import HandClock
 from tests.conftest import ROOT
 from tests.lab.world.checker import check
+from tests.lab.world.hand import hand_world
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:subprocess .* still running:ResourceWarning"),  # a lab outlives who starts it
@@ -126,7 +125,7 @@ def test_a_kill_in_the_middle_of_a_switch_leaves_a_host_that_answers(tmp_path: P
         assert process.stdout is not None
         assert process.stdout.readline() == "in the middle\n"
         os.kill(process.pid, signal.SIGKILL)
-    world = new_world(clock=HandClock(), state=durable.load(tmp_path))
+    world = hand_world(state=durable.load(tmp_path))
     assert check(world.state) == []
     assert world.state.lan.link.up
     assert world.network.has_gateway()

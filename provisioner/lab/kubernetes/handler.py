@@ -12,25 +12,11 @@ from aiohttp import web
 from provisioner.lab.kubernetes.api import Answer, KubeApi
 from provisioner.lab.kubernetes.requests import Asked, User, authorize, status_of, target_of
 from provisioner.lab.kubernetes.watches import BOOKMARK_EVERY_S, Watch
+from provisioner.lab.listeners import Bell
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.kube.store import Json, KubeError
 
 MAX_BODY = 3 * 1024 * 1024
-
-
-class Bell:
-    """Rung at every change of the cluster; watches wait on it."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def ring(self) -> None:
-        self._event.set()
-        self._event = asyncio.Event()
-
-    def listen(self) -> asyncio.Event:
-        """Taken before one looks, so that no change is missed."""
-        return self._event
 
 
 class ApiHandler:

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from provisioner.lab.kubernetes import tls
 from provisioner.lab.kubernetes.api import KubeApi
-from provisioner.lab.kubernetes.handler import ApiHandler, Bell
-from provisioner.lab.listeners import ListenerSupervisor
+from provisioner.lab.kubernetes.handler import ApiHandler
+from provisioner.lab.listeners import Bell, ListenerSupervisor
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.kube import LabKube
 from provisioner.lab.world.kube.cluster import ControlPlane, RunningCluster

@@ -54,7 +54,7 @@ async def bootstrap(answerer: Answerer, request: pb.BootstrapRequest) -> pb.Boot
 async def _time_in_sync(answerer: Answerer) -> None:
     until = answerer.kernel.now() + TIME_WAIT_S
     while True:
-        ring = answerer.bell.next()
+        ring = answerer.bell.listen()
         with answerer.locked() as machine:
             if machine.talos.time_synced:
                 return
@@ -231,7 +231,7 @@ async def dmesg(answerer: Answerer, request: pb.DmesgRequest) -> AsyncIterator[c
     with answerer.kernel.lock:
         shown = len(answerer.require_alive().log) if request.tail else 0
     while True:
-        ring = answerer.bell.next()
+        ring = answerer.bell.listen()
         with answerer.locked() as machine:
             lines = [
                 f"kern:    info: [{_stamp(date).ToJsonString()}]: {line}\n" for _when, date, line in machine.log[shown:]
@@ -248,7 +248,7 @@ async def logs(answerer: Answerer, request: pb.LogsRequest) -> AsyncIterator[com
     """A service's own log: what the world knows of it. Containers of Kubernetes have none here."""
     shown: int | None = None
     while True:
-        ring = answerer.bell.next()
+        ring = answerer.bell.listen()
         with answerer.kernel.lock:
             service = answerer.require_alive().talos.services.get(request.id)
             if service is None:
@@ -281,7 +281,7 @@ async def events(answerer: Answerer, request: pb.EventsRequest) -> AsyncIterator
     elif request.tail_seconds:
         last = next((e.number for e in reversed(ring) if e.at < since), 0)
     while True:
-        bell = answerer.bell.next()
+        bell = answerer.bell.listen()
         with answerer.kernel.lock:
             new = [event for event in answerer.require_alive().ring if event.number > last]
         for event in new:

@@ -12,6 +12,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
+from provisioner.lab.listeners import Bell
 from provisioner.lab.machines.resources import View
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.guests.sequences import Refused
@@ -24,25 +25,6 @@ READERS = frozenset({ADMIN, OPERATOR, READER})
 OPERATORS = frozenset({ADMIN, OPERATOR})
 ADMINS = frozenset({ADMIN})
 ETCD_READERS = READERS | {ETCD_BACKUP}
-
-
-class Bell:
-    """Rings at each change of one machine. Used on the servers' event loop alone."""
-
-    def __init__(self) -> None:
-        self._waiting: set[asyncio.Future[None]] = set()
-
-    def ring(self) -> None:
-        waiting, self._waiting = self._waiting, set()
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
-
-    def next(self) -> asyncio.Future[None]:
-        """Done at the next ring. Taken before one looks, so that no change between look and wait is missed."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
-        return future
 
 
 @dataclass
@@ -73,13 +55,14 @@ class Answerer:
         with self.kernel.lock:
             yield self.require_alive()
 
-    async def wait(self, ring: asyncio.Future[None], seconds: float | None = None) -> bool:
+    async def wait(self, ring: asyncio.Event, seconds: float | None = None) -> bool:
         """Until the bell rings, at most that many seconds of the world; tells whether it rang."""
-        if seconds is None:
-            await ring
-            return True
-        done, _ = await asyncio.wait({ring}, timeout=seconds / self.kernel.clock.rate)
-        return bool(done)
+        try:
+            async with asyncio.timeout(None if seconds is None else seconds / self.kernel.clock.rate):
+                await ring.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)

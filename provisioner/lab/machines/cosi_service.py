@@ -56,7 +56,7 @@ class CosiService(StateBase):
         await stream.send_message(pb.WatchResponse())
         known: dict[str, resources.Entry] | None = None
         while True:
-            ring = answerer.bell.next()
+            ring = answerer.bell.listen()
             with answerer.locked():
                 found = answerer.view.look(kind, request.namespace)
             if single is not None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import yaml
 
-from provisioner.lab.machines import pki
+from provisioner.lab import pki
 from provisioner.lab.world.guests.config import MachineConfig
 
 DEFAULT_LIFE = timedelta(hours=8760)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from provisioner.lab.machines import pki
+from provisioner.lab import pki
 from provisioner.lab.machines.calls import Answerer
 from provisioner.lab.world.guests import clusters
 from provisioner.lab.world.guests.machine import Machine

@@ -12,7 +12,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
-from provisioner.lab.machines import pki, tls
+from provisioner.lab import pki, tls
 from provisioner.lab.machines.calls import READER, Answerer, Caller
 from provisioner.lab.machines.cosi_service import CosiService
 from provisioner.lab.machines.grpc_server import GrpcServer, Methods
@@ -79,15 +79,11 @@ class MaintenanceServer(MachineServer):
 
     def _issue(self) -> pki.Pair:
         machine = self.answerer.machine
-        return pki.server_leaf(
-            self._ca,
-            common_name=MAINTENANCE_NAME,
-            addresses=[*clusters.addresses(machine), "127.0.0.1", "::1"],
-            names=[machine.talos.hostname],
-        )
+        hosts = [*clusters.addresses(machine), "127.0.0.1", "::1", machine.talos.hostname]
+        return pki.server_leaf(self._ca, common_name=MAINTENANCE_NAME, hosts=hosts)
 
     def _new_context(self, leaf: pki.Pair) -> ssl.SSLContext:
-        return tls.maintenance_context(leaf)
+        return tls.server_context(leaf, "h2")
 
 
 class ApidServer(MachineServer):
@@ -99,18 +95,13 @@ class ApidServer(MachineServer):
         methods = cosi.__mapping__() | apid_methods(proxy, self._who_asks)
         super().__init__(answerer, GrpcServer(Methods(methods, _not_served)))
 
-    def _wanted(self) -> object:
-        return self._names()
-
-    def _names(self) -> tuple[list[str], list[str]]:
+    def _wanted(self) -> list[str]:
         """Addresses and DNS names of the certificate."""
         machine = self.answerer.machine
-        addresses, names = clusters.addresses(machine), [machine.talos.hostname]
+        names = [machine.talos.hostname]
         if machine.talos.domainname:
             names.append(f"{machine.talos.hostname}.{machine.talos.domainname}")
-        for san in machine.running_config.cert_sans:
-            (addresses if pki.is_address(san) else names).append(san)
-        return addresses, names
+        return [*clusters.addresses(machine), *names, *machine.running_config.cert_sans]
 
     def _issue(self) -> pki.Pair:
         """By its own key on a control plane, by that of the control plane whose trustd it asked on a worker."""
@@ -118,14 +109,13 @@ class ApidServer(MachineServer):
         signer = machine if machine.control_plane else clusters.trustd_for(machine)
         if signer is None:
             raise GRPCError(Status.UNAVAILABLE, "no trustd answers")
-        addresses, names = self._names()
         ca = pki.read_pair(*signer.running_config.os_ca)
-        return pki.server_leaf(ca, common_name=machine.talos.hostname, addresses=addresses, names=names)
+        return pki.server_leaf(ca, common_name=machine.talos.hostname, hosts=self._wanted())
 
     def _new_context(self, leaf: pki.Pair) -> ssl.SSLContext:
         with self.answerer.kernel.lock:
             config = self.answerer.require_alive().running_config
-        return tls.secure_context(leaf, [ca for ca in (config.os_ca[0], *config.accepted_cas) if ca])
+        return tls.server_context(leaf, "h2", [ca for ca in (config.os_ca[0], *config.accepted_cas) if ca])
 
     def _who_asks(self, stream: Stream[Any, Any]) -> Caller:
         caller = Caller.of(stream.peer.cert())

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from grpclib.exceptions import GRPCError
 
-from provisioner.lab.listeners import ListenerSupervisor
-from provisioner.lab.machines.calls import Answerer, Bell
+from provisioner.lab.listeners import Bell, ListenerSupervisor
+from provisioner.lab.machines.calls import Answerer
 from provisioner.lab.machines.resources import View
 from provisioner.lab.machines.server import ApidServer, MachineServer, MaintenanceServer
 from provisioner.lab.world.guests import TalosGuests, clusters

@@ -6,15 +6,14 @@ Kept in the lab's folder: a client that pinned the CA yesterday must find the sa
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
-from provisioner.lab.machines.pki import Pair, key_usage, leaf, read_pair
+from provisioner.lab.pki import Pair, leaf, named, new_authority, places, read_pair
 from provisioner.lab.private_files import write_private
 
 VALID = timedelta(days=365)
@@ -68,36 +67,17 @@ class Certificates:
 
     @staticmethod
     def _write(path: Path, ca: Pair, name: str, san: list[x509.GeneralName], usage: ObjectIdentifier) -> Path:
-        made = leaf(ca, ec.generate_private_key(ec.SECP256R1()), _named(name), usage=usage, life=VALID, san=san)
+        made = leaf(ca, ec.generate_private_key(ec.SECP256R1()), named(name), usage=usage, life=VALID, san=san)
         write_private(path, made.certificate_pem + made.key_pem)
         return path
 
 
 def _new_authority() -> Pair:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name, now = _named("Lab WinRM CA"), datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + 10 * VALID)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(key_usage(digital_signature=True, key_cert_sign=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return Pair(certificate, key)
-
-
-def _named(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    return new_authority(named("Lab WinRM CA"), ec.generate_private_key(ec.SECP256R1()), 10 * VALID)
 
 
 def _places(host_name: str) -> list[x509.GeneralName]:
-    return [x509.DNSName(host_name), x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    return places([host_name, "localhost", "127.0.0.1"])
 
 
 def _utf8_string(text: str) -> bytes:

@@ -10,7 +10,7 @@ from importlib.resources import files
 import yaml
 from pydantic import TypeAdapter
 
-from provisioner.lab.world.clock import HandClock, RunningClock, WorldClock
+from provisioner.lab.world.clock import RunningClock, WorldClock
 from provisioner.lab.world.durable import Kept
 from provisioner.lab.world.interfaces import Guests
 from provisioner.lab.world.kernel import Kernel
@@ -54,7 +54,7 @@ def new_world(
 ) -> World:
     """A fresh world whose host has just booted, or, with `state`, the world that `durable.load` gave back, booted again.
 
-    With a hand clock nothing moves until it is advanced. `guests` makes what runs inside VMs; without it VMs run and do nothing.
+    `guests` makes what runs inside VMs; without it VMs run and do nothing.
     `with_external_switch` names an External switch that is on the adapter Ethernet already, as after an earlier run.
     """
     if state is None:
@@ -72,8 +72,6 @@ def new_world(
     if with_external_switch and state is None:
         _bind_ethernet(world, with_external_switch)
     world.boot()
-    if isinstance(world.kernel.clock, HandClock):
-        world.kernel.advance(1.0)  # the foreign VM comes up
     return world
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -24,6 +25,12 @@ class WorldClock(Protocol):
 
     def wait(self, condition: threading.Condition, seconds: float) -> None:
         """Waits on the held condition until notified, at most that many seconds of the world."""
+
+    def let_pass(self, condition: threading.Condition, until: float, step: Callable[[float], bool]) -> bool:
+        """Waits on the held condition for what happens next, `until` at the latest; False once that moment has come.
+
+        A clock that does not run by itself calls `step`, which lets the next thing due by then happen, and tells whether there was one.
+        """
 
 
 class RunningClock:
@@ -49,23 +56,8 @@ class RunningClock:
     def wait(self, condition: threading.Condition, seconds: float) -> None:
         condition.wait(max(0.0, seconds) / self.rate)
 
-
-class HandClock:
-    """A clock that a test moves by hand (see `World.advance`)."""
-
-    def __init__(self, start: float = 0.0) -> None:
-        self.rate = 1000.0
-        self._now = start
-        self._wall = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> float:
-        return self._now
-
-    def wall(self) -> datetime:
-        return self._wall + timedelta(seconds=self._now)
-
-    def move_to(self, when: float) -> None:
-        self._now = max(self._now, when)
-
-    def wait(self, condition: threading.Condition, seconds: float) -> None:  # noqa: ARG002 - time stands still
-        condition.wait(0.01)
+    def let_pass(self, condition: threading.Condition, until: float, step: Callable[[float], bool]) -> bool:  # noqa: ARG002
+        left = until - self.now()
+        if left > 0:
+            self.wait(condition, left)
+        return left > 0

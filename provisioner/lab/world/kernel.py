@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from provisioner.lab.world.clock import HandClock, RunningClock, WorldClock
+from provisioner.lab.world.clock import RunningClock, WorldClock
 from provisioner.lab.world.state import State
 
 Watcher = Callable[[str, str], None]
@@ -89,38 +89,19 @@ class Kernel:
 
     def spend(self, seconds: float) -> None:
         """The calling thread lets that many seconds of the world pass. Never called with the lock held."""
-        if isinstance(self.clock, HandClock):
-            self.advance(seconds)
-            return
         until = self.now() + seconds
         with self.bell:
-            while not self._stopping and (left := until - self.now()) > 0:
-                self.clock.wait(self.bell, left)
+            while not self._stopping and self.clock.let_pass(self.bell, until, self._step):
+                pass
 
     def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Waits until the condition holds, at most that many seconds of the world; tells whether it does."""
         until = self.now() + seconds
         with self.bell:
             while not condition():
-                left = until - self.now()
-                if left <= 0 or self._stopping:
+                if self._stopping or not self.clock.let_pass(self.bell, until, self._step):
                     return condition()
-                if isinstance(self.clock, HandClock):
-                    if not self._step(until):
-                        self.clock.move_to(until)
-                else:
-                    self.clock.wait(self.bell, left)
             return True
-
-    def advance(self, seconds: float) -> None:
-        """Moves a hand clock on, running everything that falls due on the way, in order."""
-        assert isinstance(self.clock, HandClock), "only a hand clock can be moved"
-        until = self.now() + seconds
-        with self.bell:
-            while self._step(until):
-                pass
-            self.clock.move_to(until)
-            self.bell.notify_all()
 
     def _step(self, until: float) -> bool:
         """Runs the next thing due up to `until`; False when there is none."""
@@ -129,15 +110,14 @@ class Kernel:
         if not self._due or self._due[0].when > until:
             return False
         due = heapq.heappop(self._due)
-        if isinstance(self.clock, HandClock):
-            self.clock.move_to(due.when)
+        self.clock.move_to(due.when)
         due.act()
         return True
 
     # -- life
 
     def start(self) -> None:
-        """Begins to run what falls due, on a thread of its own. Not needed with a hand clock."""
+        """Begins to run what falls due, on a thread of its own."""
         self._thread = threading.Thread(target=self._run, name="world", daemon=True)
         self._thread.start()
 

@@ -57,7 +57,7 @@ class World:
     # -- life
 
     def start(self) -> None:
-        """Time begins to run (not needed with a hand clock)."""
+        """Time begins to run."""
         self.kernel.start()
 
     def stop(self) -> None:

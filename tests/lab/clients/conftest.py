@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from provisioner.lab.winrm import WinRmEndpoint
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account, State, WindowsHost
 from tests.lab.clients.helpers import PASSWORD, USER, ScriptedHost
+from tests.lab.world.hand import HandClock
 
 
 @pytest.fixture

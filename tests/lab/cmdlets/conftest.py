@@ -4,21 +4,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioner.lab.world.build import new_world
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.world import World
 from tests.lab.cmdlets.helpers import Engine
+from tests.lab.world.hand import hand_world
 
 
 @pytest.fixture(scope="session")
 def one_engine(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with Engine(pwsh, tmp_path_factory.mktemp("engine"), new_world(clock=HandClock())) as engine:
+    with Engine(pwsh, tmp_path_factory.mktemp("engine"), hand_world()) as engine:
         yield engine
 
 
 @pytest.fixture
 def world() -> World:
-    return new_world(clock=HandClock())
+    return hand_world()
 
 
 @pytest.fixture

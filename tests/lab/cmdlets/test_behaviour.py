@@ -7,11 +7,11 @@ import time
 import pytest
 
 from provisioner.lab.world.build import RELEASES, new_world
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.faults import inject
 from provisioner.lab.world.state import HostFile
 from provisioner.lab.world.world import World
 from tests.lab.cmdlets.helpers import Engine
+from tests.lab.world.hand import hand_world
 
 ISO = "C:\\ProgramData\\talos.iso"
 MAKE = "$vm = New-VM cp-1 -Generation 2 -MemoryStartupBytes 2GB -Path D:\\VMs -NoVHD\n"
@@ -271,7 +271,7 @@ def test_a_task_runs_in_an_engine_of_its_own(engine: Engine) -> None:
     finally:
         engine.home.stop()
         running.stop()
-        engine.stand_on(new_world(clock=HandClock()))
+        engine.stand_on(hand_world())
 
 
 def test_waits_end_within_seconds_of_this_computer(engine: Engine) -> None:

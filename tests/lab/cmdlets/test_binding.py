@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.lab.world.build import new_world
-from provisioner.lab.world.clock import HandClock
 from tests.engine.cmdlets.behaviours import Behaviour, Surroundings
 from tests.engine.cmdlets.call import Call
 from tests.engine.cmdlets.description import Cmdlet, CmdletParameter, description
 from tests.lab.cmdlets.helpers import Engine
+from tests.lab.world.hand import hand_world
 
 BOUND: list[tuple[str, frozenset[str]]] = []
 
@@ -23,7 +22,7 @@ def binder(one_engine: Engine) -> Engine:
     """The engine with behaviours that only note what was bound."""
     every = frozenset(name for cmdlet in description().cmdlets.values() for name in cmdlet.parameters)
     noting = {name: Behaviour(note, every) for name in description().cmdlets}
-    one_engine.stand_on(new_world(clock=HandClock()), behaviours=noting)
+    one_engine.stand_on(hand_world(), behaviours=noting)
     return one_engine
 
 

@@ -65,7 +65,7 @@ def test_a_large_file_is_known_again_where_it_is_moved_to(tree: FileTree, world:
     world.storage.disk_deleted = lambda file: gone.append(file.path)
     put_iso(world)
     world.hyperv.power.stop_vm(next(iter(world.state.host.vms)), turn_off=True)
-    world.kernel.advance(60)
+    world.kernel.spend(60)
     tree.sync()
     images = tree.root / "C/ProgramData/Images"
     (images / "talos.iso").rename(images / "other.iso")

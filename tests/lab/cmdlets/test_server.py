@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from provisioner.lab.world.build import new_world
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.hyperv.service import Caller
 from provisioner.lab.world.world import World
 from tests.engine.cmdlets.harness import ADMINISTRATOR, EngineHome
+from tests.lab.world.hand import hand_world
 
 
 class Client:
@@ -155,7 +155,7 @@ def test_a_server_that_stops_closes_its_connections(world: World, tmp_path: Path
 
 
 def test_environments(tmp_path: Path) -> None:
-    world = new_world(clock=HandClock())
+    world = hand_world()
     home = EngineHome(world, tmp_path / "home")
     administrator, other = home.environment(), home.environment(Caller("LAB\\kim", administrator=False))
     assert administrator["LAB_WORLD"] != other["LAB_WORLD"]

@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from provisioner.lab.kubernetes.servers import KubeServers
-from provisioner.lab.world.clock import HandClock, WorldClock
+from provisioner.lab.world.clock import WorldClock
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.kube import LabKube, pods
 from provisioner.lab.world.kube.cluster import RunningCluster
@@ -20,6 +20,7 @@ from provisioner.lab.world.routes import LoopbackRoutes
 from provisioner.lab.world.state import EtcdMember, Guest, KubeCluster, State, WindowsHost
 from provisioner.model.cluster import Role
 from provisioner.talos import pki
+from tests.lab.world.hand import HandClock
 from tests.unit.talos.helpers import CONFIGS, bundle, cluster, machine
 
 CLUSTER = "c1"

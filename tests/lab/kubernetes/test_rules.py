@@ -25,14 +25,14 @@ def healthy(machines: Machines) -> Machines:
 def test_nothing_answers_before_etcd(machines: Machines) -> None:
     for name in ("w1", "cp1"):
         machines.kubelet_starts(name)
-    machines.kernel.advance(1000)
+    machines.kernel.spend(1000)
     assert not machines.kube.api_is_up(CLUSTER)
     assert machines.running.store.all("nodes") == []
 
 
 def test_the_api_comes_up_some_time_after_etcd(machines: Machines) -> None:
     machines.etcd_starts("cp1")
-    machines.kernel.advance(49)
+    machines.kernel.spend(49)
     assert not machines.kube.api_is_up(CLUSTER)
     machines.wait(lambda: machines.kube.api_is_up(CLUSTER), 52)
     assert machines.running.cluster.api_up == machines.kernel.now()
@@ -86,9 +86,9 @@ def test_it_is_the_same_world_for_the_same_seed() -> None:
 def test_a_worker_without_power_is_noticed_after_its_time_of_grace(healthy: Machines) -> None:
     healthy.power_off("w1")
     assert not healthy.kube.node_ready(healthy.guests["w1"])
-    healthy.kernel.advance(39)
+    healthy.kernel.spend(39)
     assert healthy.ready("w1") == "True", "nobody has noticed yet"
-    healthy.kernel.advance(2)
+    healthy.kernel.spend(2)
     assert healthy.ready("w1") == "Unknown"
     node = healthy.node("w1")
     assert node is not None
@@ -104,7 +104,7 @@ def test_its_pods_are_replaced_elsewhere_later(healthy: Machines) -> None:
     if victim == "cp1":
         victim = pods.node_of(healthy.apps("kube-dns")[1])
     healthy.power_off(victim)
-    healthy.kernel.advance(400)
+    healthy.kernel.spend(400)
     living = [pod for pod in healthy.apps("kube-dns") if not pods.is_ending(pod)]
     assert len(living) == 2
     assert all(pods.is_ready(pod) and pods.node_of(pod) != victim for pod in living)
@@ -113,9 +113,9 @@ def test_its_pods_are_replaced_elsewhere_later(healthy: Machines) -> None:
 
 def test_a_worker_that_returns_in_time_is_never_missed(healthy: Machines) -> None:
     healthy.power_off("w1")
-    healthy.kernel.advance(20)
+    healthy.kernel.spend(20)
     healthy.kubelet_starts("w1")
-    healthy.kernel.advance(10)
+    healthy.kernel.spend(10)
     assert healthy.ready("w1") == "True"
     restarts = [c["restartCount"] for pod in healthy.apps("kube-proxy") for c in pod["status"]["containerStatuses"]]
     assert restarts == [0, 0, 0, 0], "the same boot: nothing has stopped"
@@ -123,7 +123,7 @@ def test_a_worker_that_returns_in_time_is_never_missed(healthy: Machines) -> Non
 
 def test_a_worker_that_boots_again_becomes_ready_again(healthy: Machines) -> None:
     healthy.power_off("w1")
-    healthy.kernel.advance(60)
+    healthy.kernel.spend(60)
     healthy.boot("w1")
     healthy.wait(healthy.healthy)
     (proxy,) = [pod for pod in healthy.apps("kube-proxy") if pods.node_of(pod) == "w1"]
@@ -138,7 +138,7 @@ def test_a_control_plane_that_boots_takes_the_api_with_it(healthy: Machines) -> 
     healthy.power_off("cp1")
     assert not healthy.kube.api_is_up(CLUSTER)
     assert not healthy.kube.node_ready(healthy.guests["w1"]), "nobody can tell"
-    healthy.kernel.advance(100)
+    healthy.kernel.spend(100)
     assert healthy.ready("w1") == "True", "what stands in etcd does not change"
     healthy.boot("cp1")
     assert not healthy.kube.static_pods_ready(healthy.guests["cp1"])
@@ -154,7 +154,7 @@ def test_three_control_planes_bear_the_loss_of_one_but_not_of_two() -> None:
     machines.wait(lambda: all(machines.kube.static_pods_ready(guest) for guest in machines.guests.values()))
     machines.power_off("cp1")
     assert machines.kube.api_is_up(CLUSTER)
-    machines.kernel.advance(41)
+    machines.kernel.spend(41)
     assert machines.ready("cp1") == "Unknown"
     machines.power_off("cp2")
     assert not machines.kube.api_is_up(CLUSTER), "no quorum"
@@ -166,14 +166,14 @@ def test_faults_by_name(machines: Machines) -> None:
         Injection("node-never-ready", place="w2"),
     ]
     machines.start_all()
-    machines.kernel.advance(300)
+    machines.kernel.spend(300)
     assert not machines.kube.api_is_up(CLUSTER)
-    machines.kernel.advance(500)
+    machines.kernel.spend(500)
     assert machines.kube.api_is_up(CLUSTER)
     assert [machines.ready(name) for name in ("cp1", "w1", "w2", "w3")] == ["True", "True", "False", "True"]
     machines.power_off("w2")
     machines.boot("w2")
-    machines.kernel.advance(300)
+    machines.kernel.spend(300)
     assert machines.ready("w2") == "True", "until its machine starts anew"
 
 
@@ -188,7 +188,7 @@ def test_the_cluster_ends_with_the_last_disk_of_its_etcd() -> None:
         machines.kube.forget_disk("cp2")
     assert machines.kube.of(CLUSTER) is None
     assert not machines.kube.api_is_up(CLUSTER)
-    machines.kernel.advance(1000)
+    machines.kernel.spend(1000)
     assert CLUSTER not in machines.kernel.state.clusters
 
 
@@ -197,12 +197,12 @@ def test_leases_are_renewed_while_the_kubelet_runs(healthy: Machines) -> None:
         return next(str(x["spec"]["renewTime"]) for x in healthy.running.leases() if x["metadata"]["name"] == name)
 
     before = renewed("w1")
-    healthy.kernel.advance(30)
+    healthy.kernel.spend(30)
     assert renewed("w1") > before
     healthy.power_off("w1")
     assert renewed("w1") < renewed("w2") or renewed("w1") != before
     age = renewed("w1")
-    healthy.kernel.advance(0)
+    healthy.kernel.spend(0)
     assert renewed("w1") == age
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from grpclib.client import Channel
 
 from provisioner.lab.machines import MachineServers
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.guests import TalosGuests, install, sequences
 from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.machine import Machine
@@ -31,6 +30,7 @@ from provisioner.lab.world.state import (
 )
 from tests.lab.machines.clients import PatientChannel, hang_up, insecure
 from tests.lab.machines.clusters import Cluster
+from tests.lab.world.hand import HandClock
 
 GIB = 2**30
 
@@ -131,7 +131,7 @@ class Lan:
         return vms
 
     def advance(self, seconds: float) -> None:
-        self.kernel.advance(seconds)
+        self.kernel.spend(seconds)
 
     def inject(self, name: str, place: str = "", times: int = 1, value: float = 0.0) -> None:
         self.kernel.state.injections.append(Injection(name, place, times, value))

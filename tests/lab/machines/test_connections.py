@@ -13,7 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
-from provisioner.lab.machines import pki, tls
+from provisioner.lab import pki, tls
 from provisioner.lab.machines.grpc_server import GrpcServer, Methods
 from provisioner.lab.world.clock import RunningClock
 from provisioner.lab.world.state import Vm
@@ -210,10 +210,10 @@ def test_last_words_of_a_call_under_way_come_before_the_goodbye() -> None:
         path = "/machine.MachineService/Hostname"
         handler = Handler(slow, Cardinality.UNARY_UNARY, Empty, pb.HostnameResponse)
         server = GrpcServer(Methods({path: handler}, lambda _path: GRPCError(Status.UNIMPLEMENTED, "no")))
-        leaf = pki.server_leaf(pki.new_maintenance_ca(), common_name="a", addresses=["127.0.0.1"], names=[])
+        leaf = pki.server_leaf(pki.new_maintenance_ca(), common_name="a", hosts=["127.0.0.1"])
         bound = socket.create_server(("127.0.0.1", 0))
         port = bound.getsockname()[1]
-        listener = await server.listen(bound, tls.maintenance_context(leaf))
+        listener = await server.listen(bound, tls.server_context(leaf, "h2"))
         channel = PatientChannel("127.0.0.1", port, ssl=insecure())
         call = asyncio.create_task(MachineServiceStub(channel).Hostname(Empty()))
         await called.wait()

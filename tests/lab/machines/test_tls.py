@@ -7,7 +7,7 @@ import ssl
 import pytest
 from cryptography import x509
 
-from provisioner.lab.machines import pki
+from provisioner.lab import pki
 from provisioner.lab.world.state import Vm
 from tests.lab.machines.clients import (
     handshake,

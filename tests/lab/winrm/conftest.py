@@ -11,10 +11,10 @@ import pytest
 from pypsrp.powershell import RunspacePool
 
 from provisioner.lab.winrm import WinRmEndpoint
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account, State, WindowsHost
 from tests.lab.winrm.doubles import PASSWORD, USER, TableOfFunctions, load, wsman
+from tests.lab.world.hand import HandClock
 
 
 @pytest.fixture

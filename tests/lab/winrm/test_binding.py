@@ -15,12 +15,12 @@ from pypsrp.serializer import TaggedValue
 from provisioner.lab.functions.api import Parameter, Terminating
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.winrm.binding import bind
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account, State, WindowsHost
 from tests.engine.bridge import Engines
 from tests.engine.process import EngineSpec
 from tests.lab.winrm.doubles import PARAMETERS, PASSWORD, USER, TableOfFunctions, load, wsman
+from tests.lab.world.hand import HandClock
 
 TYPES = {
     "switch": "switch",

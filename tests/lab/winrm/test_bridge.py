@@ -16,13 +16,13 @@ from pypsrp.powershell import PowerShell, RunspacePool
 
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.winrm.identity import Identity
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account, State, WindowsHost
 from tests.engine.bridge import Engines
 from tests.engine.process import EngineSpec
 from tests.lab.winrm.doubles import PASSWORD, USER, TableOfFunctions, call, until, wsman
 from tests.lab.winrm.test_network import inject, link, stubborn
+from tests.lab.world.hand import HandClock
 
 MODULE = r"""# TalosHyperV module 1.1.0
 function Get-TalosItems {

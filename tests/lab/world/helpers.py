@@ -10,10 +10,9 @@ from typing import Any
 from provisioner.lab.functions.api import ErrorRecord, Streams, Terminating
 from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.winrm.binding import bind
-from provisioner.lab.world.build import new_world
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.state import Account, Guest, Vm
 from provisioner.lab.world.world import World
+from tests.lab.world import hand
 from tests.lab.world.checker import check
 
 GIB = 1024**3
@@ -28,12 +27,12 @@ ACCOUNTS = (
 
 
 def hand_world(**options: Any) -> World:
-    return new_world(clock=HandClock(), accounts=ACCOUNTS, **options)
+    return hand.hand_world(accounts=ACCOUNTS, **options)
 
 
 def settle(world: World, seconds: float = 0.0) -> None:
     """Time goes on, and what is there after it must be possible."""
-    world.kernel.advance(seconds)
+    world.kernel.spend(seconds)
     assert check(world.state) == []
 
 

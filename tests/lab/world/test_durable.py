@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 
 from provisioner.lab.world import durable
-from provisioner.lab.world.build import new_world
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.faults import inject
 from provisioner.lab.world.state import (
     EtcdData,
@@ -31,6 +29,7 @@ from tests.conftest import ROOT
 from tests.lab.machines.clusters import Cluster
 from tests.lab.machines.helpers import Lan
 from tests.lab.world.checker import check
+from tests.lab.world.hand import hand_world
 from tests.lab.world.helpers import ACCOUNTS, CLUSTER, Shell, TalkingGuests, new_vm, save_iso, settle, with_switch
 
 
@@ -59,7 +58,7 @@ def world() -> World:
 def reopened(world: World, folder: Path, **options: object) -> World:
     durable.save(world.kernel, folder / durable.FILE)
     kept = durable.load(folder)
-    return new_world(clock=HandClock(), accounts=ACCOUNTS, state=kept, **options)  # type: ignore[arg-type]
+    return hand_world(accounts=ACCOUNTS, state=kept, **options)
 
 
 def test_nothing_was_kept_yet(tmp_path: Path) -> None:
@@ -149,7 +148,7 @@ def test_a_field_that_is_newer_than_the_file_has_its_default(world: World) -> No
 
 def test_every_field_of_the_state_can_be_kept() -> None:
     """A type that the codec does not know would show here: everything that State is made of, filled with its defaults."""
-    world = new_world(clock=HandClock())
+    world = hand_world()
     assert isinstance(durable.restore(json.loads(json.dumps(durable.snapshot(world.kernel)))).state, State)
 
 

@@ -10,13 +10,11 @@ import pytest
 
 from provisioner.lab.descriptor import Refused
 from provisioner.lab.world import durable
-from provisioner.lab.world.build import new_world
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.faults import FAULTS, Cleared, clear, inject
 from provisioner.lab.world.hyperv.errors import CmdletError
 from provisioner.lab.world.network import Network
 from tests.conftest import ROOT
-from tests.lab.world.helpers import ACCOUNTS, GIB, Shell, everything, hand_world, settle
+from tests.lab.world.helpers import GIB, Shell, everything, hand_world, settle
 
 
 def names_asked_for() -> set[str]:
@@ -290,7 +288,7 @@ def test_a_fault_undone_over_a_restart_of_the_lab() -> None:
     for name, place in (("module-missing", ""), ("disk-full", "C:"), ("memory-short", ""), ("adapter-gone", "Wi-Fi")):
         inject(world, name, place)
     kept = durable.restore(json.loads(json.dumps(durable.snapshot(world.kernel))))
-    again = new_world(clock=HandClock(), accounts=ACCOUNTS, state=kept)
+    again = hand_world(state=kept)
     clear(again)
     for field in ("hyperv_module", "volumes", "memory_used_bytes"):
         assert json.loads(everything(again))["host"][field] == json.loads(before)["host"][field]

@@ -61,7 +61,7 @@ def test_a_new_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         left = shell("Get-TalosVM", ClusterId=CLUSTER)
         assert [vm["Mark"] for vm in left] in ([], [mark("cp-1")])
         shell("New-TalosVM", **NEW)
-        shell.world.kernel.advance(1)  # a start goes on without the caller
+        shell.world.kernel.spend(1)  # a start goes on without the caller
         done = shell.one("New-TalosVM", **NEW)
         assert (done["State"], done["Complete"], done["BootOrder"]) == ("Running", True, ["disk", "dvd", "network"])
         assert [vm["Name"] for vm in shell("Get-TalosVM")] == ["cp-1", "fileserver"]

@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 
 from provisioner.lab.world import durable
-from provisioner.lab.world.build import new_world
-from provisioner.lab.world.clock import HandClock
 from provisioner.lab.world.faults import inject
 from provisioner.lab.world.world import World
 from tests.lab.world.checker import check
-from tests.lab.world.helpers import ACCOUNTS, CLUSTER, Shell, hand_world, settle
+from tests.lab.world.helpers import CLUSTER, Shell, hand_world, settle
 
 MARK = f"provision/1 cluster={CLUSTER} machine=switch:LAB"
 NEW: dict[str, Any] = {"Name": "LAB", "NetAdapterName": "Ethernet", "Mark": MARK}
@@ -33,7 +31,7 @@ def snapshots(world: World, seconds: int) -> list[dict[str, Any]]:
     with world.kernel.lock:
         stop = world.kernel.watch(keep)
     for _ in range(2 * seconds):
-        world.kernel.advance(0.5)
+        world.kernel.spend(0.5)
         keep()
     with world.kernel.lock:
         stop()
@@ -42,7 +40,7 @@ def snapshots(world: World, seconds: int) -> list[dict[str, Any]]:
 
 def booted(kept: dict[str, Any]) -> Shell:
     """The host after the cut: reachable, with its network whole."""
-    again = new_world(clock=HandClock(), accounts=ACCOUNTS, state=durable.restore(copy.deepcopy(kept)))
+    again = hand_world(state=durable.restore(copy.deepcopy(kept)))
     assert check(again.state) == []
     assert again.state.lan.link.up
     assert again.network.has_gateway()
@@ -108,7 +106,7 @@ def test_a_restart_in_the_middle_ends_what_was_begun(work: str, after_s: float) 
     else:
         inject(world, "switch-outage", "LAB", value=120)
         shell("New-TalosSwitch", **NEW)
-    world.kernel.advance(after_s)
+    world.kernel.spend(after_s)
     world.reboot_host(10)
     settle(world, 11)
     assert world.network.has_gateway()

@@ -169,11 +169,11 @@ class AnyHost(RuleBasedStateMachine):
     @rule()
     def reboot(self) -> None:
         self.world.reboot_host()
-        self.world.kernel.advance(90)
+        self.world.kernel.spend(90)
 
     @rule(seconds=st.integers(1, 120))
     def time_passes(self, seconds: int) -> None:
-        self.world.kernel.advance(seconds)
+        self.world.kernel.spend(seconds)
 
     @invariant()
     def world_is_possible(self) -> None:

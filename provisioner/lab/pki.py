@@ -1,4 +1,4 @@
-"""Certificates as Talos' machines make them (siderolabs/crypto, x509). The lab's own: the client's code is what it judges.
+"""Certificates of the lab: as Talos' machines make them (siderolabs/crypto, x509), and those of the WinRM endpoint.
 
 All certificates are valid by the real date, not the world's: the client checks them with its own clock.
 """
@@ -62,66 +62,55 @@ def read_pair(certificate_pem: bytes, key_pem: bytes) -> Pair:
     return pair
 
 
+def named(common_name: str, organization: str = "") -> x509.Name:
+    parts = ((NameOID.ORGANIZATION_NAME, organization), (NameOID.COMMON_NAME, common_name))
+    return x509.Name([x509.NameAttribute(oid, text) for oid, text in parts if text])
+
+
+def places(hosts: Iterable[str]) -> list[x509.GeneralName]:
+    """Addresses and DNS names as a certificate has them."""
+    distinct = [host for host in dict.fromkeys(hosts) if host]
+    found: list[x509.GeneralName] = [
+        x509.IPAddress(ipaddress.ip_address(host)) for host in distinct if is_address(host)
+    ]
+    return found + [x509.DNSName(host) for host in distinct if not is_address(host)]
+
+
+def new_authority(subject: x509.Name, key: Key, life: timedelta) -> Pair:
+    return _signed(
+        subject,
+        key,
+        key,
+        subject,
+        life,
+        (x509.BasicConstraints(ca=True, path_length=None), True),
+        (_key_usage(key_cert_sign=True), True),
+        (x509.SubjectKeyIdentifier(secrets.token_bytes(20)), False),
+    )
+
+
 def new_maintenance_ca() -> Pair:
     """The throw-away CA of a boot: Ed25519, empty subject, 24 hours."""
-    key = ed25519.Ed25519PrivateKey.generate()
-    now = datetime.now(UTC) - BACKDATED
-    name = x509.Name([])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(_serial())
-        .not_valid_before(now)
-        .not_valid_after(now + LEAF_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(key_usage(digital_signature=True, key_cert_sign=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier(secrets.token_bytes(20)), critical=False)
-        .sign(key, None)
-    )
-    return Pair(certificate, key)
+    return new_authority(x509.Name([]), ed25519.Ed25519PrivateKey.generate(), LEAF_LIFE)
 
 
-def server_leaf(ca: Pair, *, common_name: str, addresses: Iterable[str], names: Iterable[str]) -> Pair:
+def server_leaf(ca: Pair, *, common_name: str, hosts: Iterable[str]) -> Pair:
     """What Talos' API presents: a key of its own, 24 hours, serverAuth."""
-    san: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(a)) for a in dict.fromkeys(addresses)]
-    san += [x509.DNSName(name) for name in dict.fromkeys(names) if name]
-    return leaf(
-        ca,
-        ed25519.Ed25519PrivateKey.generate(),
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]),
-        usage=ExtendedKeyUsageOID.SERVER_AUTH,
-        life=LEAF_LIFE,
-        san=san,
-    )
+    key = ed25519.Ed25519PrivateKey.generate()
+    return leaf(ca, key, named(common_name), usage=ExtendedKeyUsageOID.SERVER_AUTH, life=LEAF_LIFE, san=places(hosts))
 
 
 def kubernetes_admin(ca: Pair, life: timedelta) -> Pair:
     """The client certificate of a kubeconfig: ECDSA, CN=admin, O=system:masters."""
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:masters"),
-            x509.NameAttribute(NameOID.COMMON_NAME, "admin"),
-        ]
-    )
-    key = ec.generate_private_key(ec.SECP256R1())
+    key, subject = ec.generate_private_key(ec.SECP256R1()), named("admin", "system:masters")
     return leaf(ca, key, subject, usage=ExtendedKeyUsageOID.CLIENT_AUTH, life=life, key_encipherment=True)
 
 
-def kubernetes_server(ca: Pair, *, addresses: Iterable[str], names: Iterable[str]) -> Pair:
+def kubernetes_server(ca: Pair, hosts: Iterable[str]) -> Pair:
     """What an API server presents: ECDSA, CN=kube-apiserver, a year."""
-    san: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(a)) for a in dict.fromkeys(addresses)]
-    san += [x509.DNSName(name) for name in dict.fromkeys(names)]
-    return leaf(
-        ca,
-        ec.generate_private_key(ec.SECP256R1()),
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")]),
-        usage=ExtendedKeyUsageOID.SERVER_AUTH,
-        life=timedelta(days=365),
-        san=san,
-        key_encipherment=True,
-    )
+    key, usage = ec.generate_private_key(ec.SECP256R1()), ExtendedKeyUsageOID.SERVER_AUTH
+    life = timedelta(days=365)
+    return leaf(ca, key, named("kube-apiserver"), usage=usage, life=life, san=places(hosts), key_encipherment=True)
 
 
 def is_address(text: str) -> bool:
@@ -148,23 +137,41 @@ def leaf(
     key_encipherment: bool = False,
 ) -> Pair:
     """A certificate of that authority for one usage, and its key."""
+    return _signed(
+        ca.certificate.subject,
+        ca.key,
+        key,
+        subject,
+        life,
+        (_key_usage(key_encipherment=key_encipherment), True),
+        (x509.ExtendedKeyUsage([usage]), False),
+        (_authority(ca.certificate), False),
+        *([(x509.SubjectAlternativeName(san), False)] if san else []),
+    )
+
+
+def _signed(
+    issuer: x509.Name,
+    signer: Key,
+    key: Key,
+    subject: x509.Name,
+    life: timedelta,
+    *extensions: tuple[x509.ExtensionType, bool],
+) -> Pair:
     now = datetime.now(UTC) - BACKDATED
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(ca.certificate.subject)
+        .issuer_name(issuer)
         .public_key(key.public_key())
-        .serial_number(_serial())
+        .serial_number(secrets.randbits(127) | 1)
         .not_valid_before(now)
         .not_valid_after(now + life)
-        .add_extension(key_usage(digital_signature=True, key_encipherment=key_encipherment), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        .add_extension(_authority(ca.certificate), critical=False)
     )
-    if san:
-        builder = builder.add_extension(x509.SubjectAlternativeName(san), critical=False)
-    digest = None if isinstance(ca.key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    return Pair(builder.sign(ca.key, digest), key)
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    digest = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return Pair(builder.sign(signer, digest), key)
 
 
 def _authority(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
@@ -175,9 +182,9 @@ def _authority(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
-def key_usage(*, digital_signature: bool, key_cert_sign: bool = False, key_encipherment: bool = False) -> x509.KeyUsage:
+def _key_usage(*, key_cert_sign: bool = False, key_encipherment: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=digital_signature,
+        digital_signature=True,
         content_commitment=False,
         key_encipherment=key_encipherment,
         data_encipherment=False,
@@ -187,10 +194,6 @@ def key_usage(*, digital_signature: bool, key_cert_sign: bool = False, key_encip
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _serial() -> int:
-    return secrets.randbits(127) | 1
 
 
 def _spki(key: object) -> bytes:

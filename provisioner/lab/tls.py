@@ -1,13 +1,13 @@
-"""TLS as Talos' API speaks it: 1.2 at least, ALPN `h2`, no session tickets, the leaf alone on the wire (pkg/grpc/factory)."""
+"""TLS of the machines' servers, as Talos sets it up (pkg/grpc/factory): 1.2 at least, no session tickets, the leaf alone on the wire."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from provisioner.lab.machines.pki import Pair
+from provisioner.lab.pki import Pair
 
 
 class AlertingSSLObject(ssl.SSLObject):
@@ -31,16 +31,20 @@ class AlertingSSLObject(ssl.SSLObject):
             raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "an alert is to be sent first") from None
 
 
-def maintenance_context(leaf: Pair) -> ssl.SSLContext:
-    """No client is asked for a certificate, and none can verify ours."""
-    return _context(leaf)
-
-
-def secure_context(leaf: Pair, client_cas: list[bytes]) -> ssl.SSLContext:
-    """Clients must present a certificate of one of these CAs (PEM)."""
-    context = _context(leaf)
-    context.verify_mode = ssl.CERT_REQUIRED
-    for ca in client_cas:
+def server_context(
+    leaf: Pair, protocol: str, client_cas: Sequence[bytes] | None = None, *, required: bool = True
+) -> ssl.SSLContext:
+    """`client_cas`: certificates (PEM) of the authorities by which clients are known; None: no client is asked for a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
+    context.set_alpn_protocols([protocol])
+    context.sslobject_class = AlertingSSLObject
+    take_leaf(context, leaf)
+    if client_cas is not None:
+        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    for ca in client_cas or ():
         context.load_verify_locations(cadata=ca.decode("ascii"))
     return context
 
@@ -49,17 +53,6 @@ def take_leaf(context: ssl.SSLContext, leaf: Pair) -> None:
     """New connections get this certificate; those that stand keep theirs."""
     with _readable_path(leaf.certificate_pem) as certificate, _readable_path(leaf.key_pem) as key:
         context.load_cert_chain(certificate, key)
-
-
-def _context(leaf: Pair) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.num_tickets = 0
-    context.options |= ssl.OP_NO_TICKET
-    context.set_alpn_protocols(["h2"])
-    context.sslobject_class = AlertingSSLObject
-    take_leaf(context, leaf)
-    return context
 
 
 @contextlib.contextmanager
