@@ -82,12 +82,12 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/talos/secrets.py": ("tests/unit/talos/test_secrets.py",),
     "provisioner/talos/": ("tests/unit/talos",),
     "provisioner/kubernetes/": ("tests/unit/kubernetes",),
-    "provisioner/cli/commands/": (
-        "tests/unit/cli/test_confirmations.py",
-        "tests/unit/cli/test_surroundings.py",
+    "provisioner/cli/": (
+        "tests/unit/cli/test_commands.py",
+        "tests/unit/cli/test_parts.py",
         "tests/unit/cli/test_exit.py",
+        "tests/unit/cli",
     ),
-    "provisioner/cli/": ("tests/unit/cli",),
     "provisioner/store/": ("tests/unit/store",),
     "provisioner/credentials.py": ("tests/unit/test_credentials.py",),
     "provisioner/runlock.py": ("tests/unit/test_runlock.py", "tests/unit/cli/test_surroundings.py"),

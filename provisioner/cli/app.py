@@ -11,8 +11,10 @@ import typer
 from provisioner.cli import options as o
 from provisioner.cli.commands import config, lab
 from provisioner.cli.commands.completion import COMPLETE, completion
+from provisioner.cli.commands.config_machine import machine
 from provisioner.cli.commands.down import down
 from provisioner.cli.commands.explain import explain
+from provisioner.cli.commands.lab_fault import fault
 from provisioner.cli.commands.plan import plan
 from provisioner.cli.commands.rebuild import rebuild
 from provisioner.cli.commands.status import status
@@ -39,6 +41,8 @@ for command, heading in (
     (explain, o.LOOK),
 ):
     app.command(cls=Command, rich_help_panel=heading)(command)
+lab.app.command(cls=Command)(fault)
+config.app.command(cls=Command)(machine)
 app.add_typer(lab.app, name="lab", rich_help_panel=o.PREPARE)
 app.add_typer(config.app, name="config", rich_help_panel=o.PREPARE)
 app.command(cls=Command, rich_help_panel=o.PREPARE)(completion)

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import typer
 
+from provisioner.cli.options import ClusterOptions
 from provisioner.cli.settings import read_all_settings
 from provisioner.clusterfile import Loaded, Settings, find_cluster_file, list_clusters, load_cluster
 from provisioner.compose import Context, WorldClock, close_ports, new_configs, open_context, open_ports, open_store
@@ -55,11 +56,11 @@ def load(settings: Settings) -> Loaded:
     return load_cluster(cluster_file(settings), overrides=settings.overrides)
 
 
-def open_cluster(cluster: str, *, host: str = "", user: str = "", start_lab: bool, needs_name: bool = False) -> Context:
+def open_cluster(options: ClusterOptions, *, start_lab: bool, needs_name: bool = False) -> Context:
     """Everything a command needs for one cluster. With `needs_name` only a name that was typed will do. Raises a Fault."""
-    if needs_name and not cluster:  # `provision down "$EMPTY"` must not fall back on PROVISION_CLUSTER
+    if needs_name and not options.cluster:  # `provision down "$EMPTY"` must not fall back on PROVISION_CLUSTER
         raise Fault("P-FILE-NOTFOUND", "which cluster?", expected="a name or a path, typed", seen=("an empty name",))
-    settings = read_all_settings(cluster, host, user)
+    settings = read_all_settings(options.cluster, options.host, options.user)
     loaded = load(settings)
     check_configs(loaded)
     ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() else None

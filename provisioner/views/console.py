@@ -100,30 +100,6 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text)
 
 
-def wrap(text: str, width: int) -> list[str]:
-    """Words in lines of at most `width` columns; a word that is longer is cut. Never empty."""
-    if width <= 0 or cells(text) <= width:
-        return [text]
-    lines: list[str] = []
-    current = ""
-    for given in text.split(" "):
-        word = given
-        joined = f"{current} {word}" if current else word
-        if cells(joined) <= width:
-            current = joined
-            continue
-        if current.strip():
-            lines.append(current.rstrip())
-            word = word.lstrip()
-        while cells(word) > width:
-            head, word = _cut(word, width)
-            lines.append(head)
-        current = word
-    if current.strip() or not lines:
-        lines.append(current)
-    return lines
-
-
 _JOINTS = "/\\:,;=&?-_"
 """Behind one of these a long word is rather cut than within: addresses, paths and lists stay readable."""
 
@@ -227,12 +203,8 @@ class Console:
 
     def labelled(self, label: str, texts: Sequence[str], *, column: int, style: Style = Style.PLAIN) -> Iterator[Line]:
         """A label, and beside it texts that wrap within their column."""
-        room = self.width - column if self.width > 0 else 0
-        shown = pad(label, column)
-        for text in texts:
-            for part in wrap(printable(text), max(room, 8) if self.width > 0 else 0):
-                yield line(shown, Span(part, style))
-                shown = " " * column
+        for index, text in enumerate(texts):
+            yield from self.wrapped(line(pad("" if index else label, column), Span(text, style)), indent=column)
 
     def render(self, lines: Iterable[Line]) -> str:
         """The screen as text, each line ended, no spaces at the ends of lines."""

@@ -6,7 +6,7 @@ the clock port, which runs faster in a lab.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
@@ -14,7 +14,6 @@ from typing import TypeVar
 from provisioner.model.events import (
     ActionEnded,
     ActionStarted,
-    CallEnded,
     Event,
     FaultReported,
     Note,
@@ -135,7 +134,6 @@ class RunState:
     news: tuple[float, str] = (0.0, "")
     """The last announcement that belongs to no step, and when it was made."""
     faults: tuple[FaultReported, ...] = ()
-    calls: int = 0
 
     @property
     def rows(self) -> tuple[StepRow, ...]:
@@ -168,8 +166,6 @@ class RunState:
                 return replace(state, ended=event)
             case FaultReported():
                 return replace(state, faults=(*state.faults, event))
-            case CallEnded():
-                return replace(state, calls=state.calls + 1)
             case Note():
                 return state._noted(event)
             case StepStarted():
@@ -300,11 +296,3 @@ _AT_WORK: Mapping[str, str] = {
     Verb.ONCE: "starting",
     Verb.EJECT: "ejecting from",
 }
-
-
-def fold(events: Iterable[Event]) -> RunState:
-    """The picture after all of them."""
-    state = RunState()
-    for event in events:
-        state = state.apply(event)
-    return state

@@ -12,11 +12,12 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from provisioner.faults import Exit
 from provisioner.model.events import Event, RunStarted, StepEnded, from_json
+from provisioner.views.run_state import RunState
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = Path(__file__).with_name("up-lab.jsonl")
@@ -30,6 +31,14 @@ BOUND_S = 300
 def read(path: Path) -> list[Event]:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     return [event for event in map(from_json, lines) if event is not None]
+
+
+def fold(events: Iterable[Event]) -> RunState:
+    """The state of a run after all of these."""
+    state = RunState()
+    for event in events:
+        state = state.apply(event)
+    return state
 
 
 def record() -> None:

@@ -13,10 +13,10 @@ from provisioner.views.console import BLANK, Console
 from provisioner.views.error_panel import render_error_panel
 from provisioner.views.final import render_final
 from provisioner.views.plan import render_plan
-from provisioner.views.run_state import fold
 from provisioner.views.table import TableOptions, render_table
 from provisioner.workflows.up import plan_up
 from tests.docs import recording
+from tests.docs.recording import fold
 from tests.unit.steps.world import observed_of
 
 WIDTH = 96

@@ -37,11 +37,12 @@ def test_more_memory_for_machines_at_work(desk: Desk) -> None:
 REMOVE = """
 import asyncio, sys
 from provisioner.cli.loading import open_cluster
+from provisioner.cli.options import ClusterOptions
 from provisioner.compose import close_ports, open_ports
 from provisioner.operations.observe import observe_hosts
 
 async def remove(name):
-    context = open_cluster("lab", start_lab=False)
+    context = open_cluster(ClusterOptions(cluster="lab"), start_lab=False)
     ports = open_ports(context, on_call=lambda _info: None, on_away=lambda *_: None)
     seen = await observe_hosts(context.cluster, ports)
     (vm,) = (vm for vm in seen.hosts["hv01.lab"].vms if vm.name == name)

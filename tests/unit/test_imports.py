@@ -188,8 +188,9 @@ def test_time_and_processes_stay_outside_the_core(path: Path) -> None:
             assert node.func.id != "print", f"{path}:{node.lineno}: print"
 
 
-def test_help_loads_nothing_heavy() -> None:
-    code = f"import sys\ntry:\n    from provisioner.__main__ import main\n    sys.argv = ['provision', '--help']\n    main()\nexcept SystemExit:\n    pass\nprint([m for m in {HEAVY!r} if m in sys.modules])"
+@pytest.mark.parametrize("words", [("--help",), ("_complete", "--", "up", "")], ids=["help", "completion"])
+def test_help_and_completion_load_nothing_heavy(words: tuple[str, ...]) -> None:
+    code = f"import sys\ntry:\n    from provisioner.__main__ import main\n    sys.argv = {['provision', *words]!r}\n    main()\nexcept SystemExit:\n    pass\nprint([m for m in {(*HEAVY, 'asyncio')!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip().splitlines()[-1] == "[]", done.stdout
 

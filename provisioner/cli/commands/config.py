@@ -1,8 +1,8 @@
 """`provision config`: the cluster file's findings, effective values and schema, and the machine configs that come of it."""
 
 import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -24,15 +24,6 @@ app = typer.Typer(cls=Group, help="Check, show and describe cluster files.", no_
 @dataclass(frozen=True, kw_only=True)
 class Nothing:
     """What `config schema` takes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MachineOptions:
-    """What `config machine` takes."""
-
-    cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help="Name or path of a cluster file.")] = field()
-    machine: Annotated[str, typer.Argument(metavar="MACHINE", help="Name of a machine of that cluster.")] = field()
-    show_secrets: Annotated[bool, typer.Option("--show-secrets", help="Print keys and tokens too.")] = False
 
 
 @app.command(cls=Command)
@@ -141,33 +132,4 @@ def schema(_terminal: ConsoleOptions, _options: Nothing) -> int:
     from provisioner.clusterfile import json_schema
 
     print_json(json_schema(), indent=2)
-    return Exit.DONE
-
-
-@app.command(cls=Command)
-@command_of(MachineOptions)
-def machine(_terminal: ConsoleOptions, options: MachineOptions) -> int:
-    """Print the machine config that up would send to a machine, without its secrets.
-
-    provision config machine home home-worker-1
-
-    provision config machine home home-cp-1 --show-secrets
-    """
-    from provisioner.cli.loading import load, machine_config
-    from provisioner.cli.settings import read_all_settings
-    from provisioner.errors import Fault
-    from provisioner.views.machine_config import without_secrets
-
-    settings = read_all_settings(options.cluster)
-    cluster = load(settings).cluster
-    names = [each.name for each in cluster.machines]
-    if options.machine not in names:
-        raise Fault(
-            "P-RUN-UNKNOWN",
-            f"{cluster.name} has no machine {options.machine}",
-            expected="a machine of the cluster file",
-            seen=(f"there are {', '.join(names)}",),
-        )
-    text = machine_config(settings, cluster, cluster.machine(options.machine)).decode()
-    sys.stdout.write(text if options.show_secrets else without_secrets(text))
     return Exit.DONE

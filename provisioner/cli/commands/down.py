@@ -46,13 +46,13 @@ def down(terminal: ConsoleOptions, options: Options) -> int:
     from provisioner.views.down import render_down
     from provisioner.workflows.down import DOWN
 
-    context = open_cluster(options.cluster, host=options.host, user=options.user, start_lab=True, needs_name=True)
+    context = open_cluster(options, start_lab=True, needs_name=True)
     cluster = context.cluster
     plan = read(context, lambda ports: DOWN.planned(cluster, ports, options.for_workflow()))
     refuse_protected(cluster, plan)
     if options.dry_run and options.json:
         print_json(plan_object(plan, file=str(cluster.file), read_s=0.0))
-    elif not options.machine_readable:
+    elif not options.machine_readable and (terminal.verbosity >= 0 or not options.yes):
         sys.stderr.write(render_down(plan, cluster, console=terminal.err))
     if options.dry_run:
         return refusal_code(plan)

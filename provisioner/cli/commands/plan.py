@@ -39,7 +39,7 @@ def show(
     from provisioner.cli.loading import open_cluster, read
     from provisioner.workflows.up import UP
 
-    context = open_cluster(about.cluster, host=about.host, user=about.user, start_lab=True)
+    context = open_cluster(about, start_lab=True)
     cluster = context.cluster
 
     async def plan_it(ports: "Ports") -> tuple["Plan", float]:

@@ -22,13 +22,13 @@ def rebuild(terminal: ConsoleOptions, options: RemoveOptions) -> int:
     from provisioner.views.plan import render_plan
     from provisioner.workflows.rebuild import REBUILD
 
-    context = open_cluster(options.cluster, host=options.host, user=options.user, start_lab=True, needs_name=True)
+    context = open_cluster(options, start_lab=True, needs_name=True)
     cluster = context.cluster
 
     plan = read(context, lambda ports: REBUILD.planned(cluster, ports, options.for_workflow()))
     removing = plan.only(StepId.REMOVE)
     refuse_protected(cluster, removing)
-    if not options.machine_readable:
+    if not options.machine_readable and (terminal.verbosity >= 0 or not options.yes):
         sys.stderr.write(render_down(removing, cluster, console=terminal.err))
     if options.dry_run:
         if options.json:

@@ -27,7 +27,7 @@ def status(terminal: ConsoleOptions, options: Options) -> int:
     """
     from provisioner.cli.loading import open_cluster, read
 
-    context = open_cluster(options.cluster, host=options.host, user=options.user, start_lab=False)
+    context = open_cluster(options, start_lab=False)
 
     async def report_on(ports: "Ports") -> "StatusReport":
         from provisioner.operations.status import status as read_status  # while the host signs us in

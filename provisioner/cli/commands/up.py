@@ -26,5 +26,5 @@ def up(terminal: ConsoleOptions, options: Options) -> int:
     from provisioner.cli.runner import run
     from provisioner.workflows.up import UP
 
-    context = open_cluster(options.cluster, host=options.host, user=options.user, start_lab=True)
+    context = open_cluster(options, start_lab=True)
     return run(context, terminal, options, UP)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from provisioner.cli import runner
 from provisioner.cli.runner import _Run
 from provisioner.faults import FAULTS, Exit, exit_code
+from tests.conftest import ROOT
 from tests.unit.cli.conftest import Home
 from tests.unit.cli.over_fakes import FILE
 
@@ -299,6 +301,27 @@ def test_a_script_says_how_to_install_itself(home: Home, shell: str) -> None:
     assert "provision _complete -- " in done.out
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_bash_completes_by_the_script(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "provision"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m provisioner "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "script").write_text(home.run("completion", "bash").out)
+    typed = 'source ./script; COMP_WORDS=(provision up ho); COMP_CWORD=2; _provision; printf "%s " "${COMPREPLY[@]}"'
+    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", typed], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["home", "homelab"]
+
+
+def test_quiet_and_yes_show_the_result_alone(home: Home) -> None:
+    done = home.run("down", "home", "--yes", "-q")
+    assert (done.code, done.err) == (0, "")
+    assert "removed" in done.out
+
+
 # --- a run that is stopped, or read by no one ---------------------------------------------------------------------------
 
 
@@ -341,4 +364,3 @@ def test_another_run_is_at_work(home: Home) -> None:
     store = open_store(settings, load(settings).cluster, os.environ)
     with locked(store.folder, "home"):
         assert home.run("up", "home").code == exit_code("P-RUN-LOCKED")
-    assert runner.run is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -127,6 +128,39 @@ def test_a_lab_is_deleted_on_consent_alone(asked: list[dict[str, Any]], monkeypa
     assert deleted == []
     assert run("reset", "--yes").stdout == "lab deleted; provision up lab starts a new one\n"
     assert [folder.name for folder in deleted] == ["lab"]
+
+
+@pytest.mark.usefixtures("asked")
+def test_start_status_and_stop_say_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def status(_descriptor: Descriptor, do: str, **_: Any) -> dict[str, Any]:
+        assert do == "status"
+        return {"vms": 4, "now_s": 61.5}
+
+    monkeypatch.setattr(control, "running", lambda _folder: DESCRIPTOR)
+    monkeypatch.setattr(control, "ask", status)
+    monkeypatch.setattr(control, "stop", lambda _folder: True)
+    assert run("start").stdout.startswith("lab running: process 4711, 1 x real time, state in ")
+    assert "4 VMs on hv01.lab" in run("status").stdout
+    told = json.loads(run("status", "--json").stdout)
+    assert (told["schema"], told["running"], told["vms"]) == ("provision/lab-status/1", True, 4)
+    assert run("stop").stdout == "lab stopped\n"
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_lab_that_is_not_running_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "running", lambda _folder: None)
+    monkeypatch.setattr(control, "stop", lambda _folder: False)
+    for command in ("status", "stop"):
+        done = run(command)
+        assert (done.exit_code, done.stdout) == (0, "the lab of lab is not running\n")
+
+
+def test_a_fault_that_does_not_exist(asked: list[dict[str, Any]]) -> None:
+    fault = fault_of(run("fault", "disk-ful"))
+    assert (fault.id, fault.probable_cause) == ("P-RUN-UNKNOWN", "disk-full was meant")
+    assert asked == []
+    listed = json.loads(run("fault", "--json").stdout)
+    assert {row["name"] for row in listed["known"]} == set(FAULTS)
 
 
 # --- a lab that is not there ------------------------------------------------------------------------------------------

@@ -40,10 +40,11 @@ from provisioner.views.explain import render_explain, render_fault_list
 from provisioner.views.live import LiveView
 from provisioner.views.plain import REPEAT_S, PlainView
 from provisioner.views.plan import render_plan
-from provisioner.views.run_state import RunState, fold
+from provisioner.views.run_state import RunState
 from provisioner.views.status import render_status
 from provisioner.views.table import TableOptions, done_of, render_table
 from tests.docs import recording
+from tests.docs.recording import fold
 from tests.unit.views.streams import DOWN_STEPS, MACHINES, SECRETS, STREAMS, UP_STEPS, USUAL, cluster, fresh_plan
 
 WIDTHS = (80, 100, 140)
