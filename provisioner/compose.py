@@ -112,7 +112,8 @@ def _talos_id(secrets: bytes) -> str:
 
 def client_files() -> Mapping[str, ContextFile]:
     """How the user's own talosconfig and kubeconfig are edited."""
-    from provisioner.talos.contexts import KubeconfigFile, TalosconfigFile
+    from provisioner.talos.kubeconfigs import KubeconfigFile
+    from provisioner.talos.talosconfigs import TalosconfigFile
 
     return {"talosconfig": TalosconfigFile(), "kubeconfig": KubeconfigFile()}
 

@@ -111,25 +111,25 @@ class TalosConfigs:
 
     def access(self, bundle: Bundle) -> TalosAccess:
         """A fresh admin certificate; the key is labelled as OpenSSL reads it."""
-        from provisioner.talos import clientfiles, pki
+        from provisioner.talos import pki, talosconfigs
 
         ours = _ours(bundle)
-        admin = clientfiles.new_talos_admin(ours, self._clock.wall())
+        admin = talosconfigs.new_talos_admin(ours, self._clock.wall())
         key = pki.standard_key_pem(admin.key)
         hide((key,))
         return TalosAccess(ca=ours.os.crt, crt=admin.crt, key=key)
 
     def talosconfig(self, cluster: Cluster, bundle: Bundle, *, endpoints: Sequence[str], nodes: Sequence[str]) -> bytes:
-        from provisioner.talos import clientfiles
+        from provisioner.talos import talosconfigs
 
-        return clientfiles.talosconfig(
+        return talosconfigs.render(
             _ours(bundle), self._clock.wall(), context=cluster.name, endpoints=endpoints, nodes=nodes
         )
 
     def kubeconfig(self, cluster: Cluster, bundle: Bundle, *, server: str) -> bytes:
-        from provisioner.talos import clientfiles
+        from provisioner.talos import kubeconfigs
 
-        return clientfiles.kubeconfig(_ours(bundle), self._clock.wall(), cluster=cluster.name, server=server)
+        return kubeconfigs.render(_ours(bundle), self._clock.wall(), cluster=cluster.name, server=server)
 
 
 def _ours(bundle: Bundle) -> SecretsBundle:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from provisioner.talos import clientfiles, secrets
+from provisioner.talos import kubeconfigs, secrets, talosconfigs
 from tests.end_to_end.conftest import Desk
 
 
@@ -25,8 +25,8 @@ def test_another_clusters_entries_and_a_null_device_outlive_us(desk: Desk) -> No
     other = secrets.stand_in(now)
     kube, talos = desk.folder / ".kube" / "config", desk.folder / ".talos" / "config"
     for path, content in (
-        (kube, clientfiles.kubeconfig(other, now, cluster="lab", server="https://192.0.2.250:6443")),
-        (talos, clientfiles.talosconfig(other, now, context="lab", endpoints=["192.0.2.250"], nodes=[])),
+        (kube, kubeconfigs.render(other, now, cluster="lab", server="https://192.0.2.250:6443")),
+        (talos, talosconfigs.render(other, now, context="lab", endpoints=["192.0.2.250"], nodes=[])),
     ):
         path.parent.mkdir()
         path.write_bytes(content)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml as pyyaml
 
-from provisioner.talos import clientfiles, clienttext, secrets
+from provisioner.talos import clienttext, kubeconfigs, secrets, talosconfigs
 from tests.fuzz.budget import dice
 from tests.unit.talos.helpers import NOW
 from tests.unit.talos.test_clientfiles import CONTEXT, KUBE, KUBE_OURS, OTHERS, TALOS, TALOS_OURS, THEIRS
@@ -38,7 +38,7 @@ VALUES: tuple[Any, ...] = (
     "two\nlines\n",
     "\u202e",
 )
-SAME_NAME = clientfiles.kubeconfig(secrets.stand_in(NOW), NOW, cluster="home", server="https://192.0.2.98:6443")
+SAME_NAME = kubeconfigs.render(secrets.stand_in(NOW), NOW, cluster="home", server="https://192.0.2.98:6443")
 
 
 def kubeconfig(chance: Random) -> Data:
@@ -107,10 +107,10 @@ def test_nothing_of_theirs_changes() -> None:
     for name, chance in dice("kubeconfig", 30):
         data = kubeconfig(chance)
         before = encoded(chance.choice(WRITERS)(data, chance), chance)
-        merged = clientfiles.merge_kubeconfig(before, CONTEXT, KUBE)
-        assert clientfiles.merge_kubeconfig(merged, CONTEXT, KUBE) == merged, name
+        merged = kubeconfigs.merge(before, CONTEXT, KUBE)
+        assert kubeconfigs.merge(merged, CONTEXT, KUBE) == merged, name
         after = clienttext.read(merged).data
-        entries = clientfiles.KubeEntries(after, KUBE_OURS)
+        entries = kubeconfigs.Entries(after, KUBE_OURS)
         own, found = entries.find(CONTEXT)
         assert found is not None, name
         cluster, user = entries.used_by(found)
@@ -124,16 +124,16 @@ def test_nothing_of_theirs_changes() -> None:
             for item in data.get(section) or []:
                 assert there[item["name"]] == item or item["name"] == kept, (name, section, item["name"])
         assert after["current-context"] == (data.get("current-context") or own), name
-        left = clienttext.read(clientfiles.remove_from_kubeconfig(merged, CONTEXT, KUBE_OURS)).data
+        left = clienttext.read(kubeconfigs.remove(merged, CONTEXT, KUBE_OURS)).data
         assert own not in [item["name"] for item in left["contexts"]], name
     assert numbered
 
 
 EDITS: tuple[Callable[[bytes], bytes], ...] = (
-    lambda raw: clientfiles.merge_kubeconfig(raw, CONTEXT, KUBE),
-    lambda raw: clientfiles.merge_talosconfig(raw, "home", TALOS),
-    lambda raw: clientfiles.remove_from_kubeconfig(raw, CONTEXT, KUBE_OURS),
-    lambda raw: clientfiles.remove_from_talosconfig(raw, "home", TALOS_OURS),
+    lambda raw: kubeconfigs.merge(raw, CONTEXT, KUBE),
+    lambda raw: talosconfigs.merge(raw, "home", TALOS),
+    lambda raw: kubeconfigs.remove(raw, CONTEXT, KUBE_OURS),
+    lambda raw: talosconfigs.remove(raw, "home", TALOS_OURS),
 )
 
 
@@ -141,7 +141,7 @@ def words_of_refusal(edit: Callable[[bytes], bytes], text: bytes) -> str:
     """What the file is refused with; empty where it is taken, and taken the same again."""
     try:
         edited = edit(text)
-    except clientfiles.ClientFileError as error:
+    except clienttext.ClientFileError as error:
         return str(error) or "no words"
     assert edit(edited) == edited
     return ""
@@ -169,9 +169,7 @@ def test_kubectl_reads_what_was_merged(tmp_path: Path) -> None:
     for name, chance in dice("kubectl", 4):
         path = tmp_path / name
         path.write_bytes(
-            clientfiles.merge_kubeconfig(
-                encoded(chance.choice(WRITERS)(kubeconfig(chance), chance), chance), CONTEXT, KUBE
-            )
+            kubeconfigs.merge(encoded(chance.choice(WRITERS)(kubeconfig(chance), chance), chance), CONTEXT, KUBE)
         )
         read = subprocess.run(
             [kubectl, "config", "view", "--raw", "-o", "json", "--kubeconfig", str(path)],
@@ -181,6 +179,6 @@ def test_kubectl_reads_what_was_merged(tmp_path: Path) -> None:
         )
         assert read.returncode == 0, (name, read.stderr)
         found = {item["name"]: item["context"]["cluster"] for item in json.loads(read.stdout)["contexts"]}
-        own, context = clientfiles.KubeEntries(clienttext.read(path.read_bytes()).data, KUBE_OURS).find(CONTEXT)
+        own, context = kubeconfigs.Entries(clienttext.read(path.read_bytes()).data, KUBE_OURS).find(CONTEXT)
         assert context is not None
         assert found[own] == context["cluster"], name

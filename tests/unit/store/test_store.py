@@ -18,7 +18,7 @@ from provisioner.model import naming
 from provisioner.model.facts import ContextState
 from provisioner.model.hints import Hints, MachineHint
 from provisioner.store.cluster_folder import FileStore
-from provisioner.talos import clientfiles, secrets
+from provisioner.talos import kubeconfigs, secrets, talosconfigs
 
 KUBE = """apiVersion: v1
 kind: Config
@@ -222,8 +222,8 @@ def test_contexts_whose_certificate_runs_out_are_stale(store: FileStore, made_da
     made = datetime.now(UTC) - timedelta(days=made_days_ago)
     bundle = secrets.stand_in(made)
     store.write_client_files(
-        talosconfig=clientfiles.talosconfig(bundle, made, context="home", endpoints=["192.0.2.1"], nodes=[]),
-        kubeconfig=clientfiles.kubeconfig(bundle, made, cluster="home", server="https://192.0.2.1:6443"),
+        talosconfig=talosconfigs.render(bundle, made, context="home", endpoints=["192.0.2.1"], nodes=[]),
+        kubeconfig=kubeconfigs.render(bundle, made, cluster="home", server="https://192.0.2.1:6443"),
     )
     store.merge_contexts()
     assert states(store) == {"talosconfig": state, "kubeconfig": state}

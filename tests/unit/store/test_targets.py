@@ -23,7 +23,7 @@ from provisioner.store.files import (
     write_atomically,
     write_in_place,
 )
-from provisioner.talos import clientfiles, secrets
+from provisioner.talos import kubeconfigs, secrets, talosconfigs
 from tests.unit.store.test_store import KUBE, TALOS
 from tests.unit.talos.helpers import NOW
 
@@ -289,7 +289,7 @@ def test_kubeconfig_and_talosconfig_of_the_environment_are_heeded(home: Path) ->
 
 
 def test_another_clusters_context_of_our_name_is_told_before(home: Path) -> None:
-    theirs = clientfiles.kubeconfig(secrets.stand_in(NOW), NOW, cluster="home", server="https://192.0.2.99:6443")
+    theirs = kubeconfigs.render(secrets.stand_in(NOW), NOW, cluster="home", server="https://192.0.2.99:6443")
     config = home / ".kube" / "config"
     config.parent.mkdir(parents=True)
     config.write_bytes(theirs)
@@ -306,8 +306,8 @@ def test_down_knows_our_contexts_by_the_secrets_alone(home: Path) -> None:
     store = store_with(home)
     store.write_secrets(secrets.write_bundle(bundle))
     store.write_client_files(
-        talosconfig=clientfiles.talosconfig(bundle, NOW, context="home", endpoints=["192.0.2.1"], nodes=[]),
-        kubeconfig=clientfiles.kubeconfig(bundle, NOW, cluster="home", server="https://192.0.2.1:6443"),
+        talosconfig=talosconfigs.render(bundle, NOW, context="home", endpoints=["192.0.2.1"], nodes=[]),
+        kubeconfig=kubeconfigs.render(bundle, NOW, cluster="home", server="https://192.0.2.1:6443"),
     )
     store.merge_contexts()
     for name in ("kubeconfig", "talosconfig"):
