@@ -12,6 +12,7 @@ from typing import Any
 from provisioner.lab.functions.api import ErrorRecord, Streams, Terminating
 from provisioner.lab.world.hyperv import Caller, CmdletError, HyperV
 from provisioner.lab.world.hyperv.service import SECONDS, VmView
+from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.storage import FileFault, Storage
 from provisioner.lab.world.world import World
 
@@ -49,11 +50,19 @@ class Call:
     def what_if(self) -> bool:
         return self.streams.what_if
 
+    @property
+    def kernel(self) -> Kernel:
+        return self.world.kernel
+
+    @property
+    def storage(self) -> Storage:
+        return self.world.storage
+
     # -- reading
 
     def vms(self) -> list[VmView]:
         """All VMs. Hyper-V that does not answer is an error, never an empty list."""
-        self.world.kernel.spend(SECONDS["get"])
+        self.kernel.spend(SECONDS["get"])
         return self.hyperv.vms.get_vms()
 
     def vm(self, vm_id: str) -> VmView:
@@ -65,8 +74,7 @@ class Call:
 
     def now_utc(self) -> str:
         """What the host's clock shows, ISO 8601 in UTC."""
-        kernel = self.world.kernel
-        return iso(kernel.clock.wall() + timedelta(seconds=kernel.state.host.clock_skew_s))
+        return iso(self.kernel.clock.wall() + timedelta(seconds=self.kernel.state.host.clock_skew_s))
 
     # -- failing
 

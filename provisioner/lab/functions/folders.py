@@ -21,7 +21,7 @@ def get_folder(call: Call, arguments: Arguments) -> Iterator[Result]:
 
 def remove_folder(call: Call, arguments: Arguments) -> Iterator[Result]:
     path, vms = arguments["Path"], call.vms()
-    if not call.world.storage.is_folder(path):
+    if not call.storage.is_folder(path):
         return
     folder = _result(call, path)
     if folder is None or cluster_of(folder["Mark"]) != arguments["ClusterId"]:
@@ -43,7 +43,7 @@ def marked_folders(call: Call, vms: list[VmView], path: str = "") -> Iterator[Re
     for parent in dict.fromkeys(
         key(parent).rstrip("\\") for parent in parents if parent[1:2] == ":"
     ):  # on a drive, not a share
-        for child in call.world.storage.children(parent):
+        for child in call.storage.children(parent):
             folder = _result(call, child)
             if folder is not None:
                 yield folder
@@ -61,7 +61,7 @@ def users_of(vms: list[VmView], folder: str) -> list[str]:
 
 def delete_folder(call: Call, path: str, bound_s: float, *, keep_record: bool = False) -> bool:
     """Deletes a folder with all in it, its record last or not at all, or a file; tried again each second. Tells whether it is gone."""
-    kernel, storage = call.world.kernel, call.world.storage
+    kernel, storage = call.kernel, call.storage
     until = kernel.now() + bound_s
     while storage.exists(path):
         records = {key(ntpath.join(path, RECORD))}
@@ -76,7 +76,7 @@ def delete_folder(call: Call, path: str, bound_s: float, *, keep_record: bool = 
 
 def _deleted(call: Call, path: str) -> bool:
     try:
-        call.world.storage.delete(path, recurse=True)
+        call.storage.delete(path, recurse=True)
     except FileFault:
         return False
     return True
@@ -84,7 +84,7 @@ def _deleted(call: Call, path: str) -> bool:
 
 def _result(call: Call, path: str) -> Result | None:
     """A folder as a result, or None where it bears no mark."""
-    record, file = folder_record(call, path), call.world.storage.find(ntpath.join(path, RECORD))
+    record, file = folder_record(call, path), call.storage.find(ntpath.join(path, RECORD))
     mark = find_mark(str(record.get("mark", "")))
     if not mark or file is None:
         return None
@@ -99,8 +99,8 @@ def _result(call: Call, path: str) -> Result | None:
 
 def _files(call: Call, folder: str) -> Iterator[tuple[str, int]]:
     """Names and sizes of all files in a folder and below it."""
-    for child in call.world.storage.children(folder):
-        file = call.world.storage.find(child)
+    for child in call.storage.children(folder):
+        file = call.storage.find(child)
         if file is not None:
             yield ntpath.basename(file.path), file.size_bytes
         else:

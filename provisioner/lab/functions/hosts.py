@@ -13,7 +13,7 @@ WINDOWS_POWERSHELL = "5.1.26100.4202"
 
 
 def get_host(call: Call, _arguments: Arguments) -> Iterator[Result]:
-    kernel, host = call.world.kernel, call.world.state.host
+    kernel, host = call.kernel, call.world.state.host
     kernel.spend(0.5)
     with kernel.lock:
         knows_hyperv = host.hyperv_module and host.vmms == "Running" and call.caller.may_use_hyperv
@@ -41,7 +41,7 @@ def get_host(call: Call, _arguments: Arguments) -> Iterator[Result]:
             "Volumes": compact(
                 [
                     {"Root": f"{volume.root}\\", "SizeBytes": volume.size_bytes, "FreeBytes": volume.free_bytes}
-                    for volume in call.world.storage.volumes()
+                    for volume in call.storage.volumes()
                 ]
             ),
             "Adapters": compact([_adapter(call, adapter) for adapter in host.adapters]),

@@ -25,7 +25,7 @@ def get_image(call: Call, arguments: Arguments) -> Iterator[Result]:
     vms = call.vms()
     for given in arguments["Path"]:
         path = _full_path(call, given)
-        file = call.world.storage.find(path)
+        file = call.storage.find(path)
         digest = ""
         if file is not None:
             digest = _hash(call, file) if arguments["Verify"] else _recorded_hash(call, file)
@@ -36,7 +36,7 @@ def save_image(call: Call, arguments: Arguments) -> Iterator[Result]:
     path, uri = _full_path(call, arguments["Path"]), arguments["Uri"]
     wanted = arguments["Sha256"].lower()
     sums = "" if wanted else arguments["Sha256Uri"]
-    file = call.world.storage.find(path)
+    file = call.storage.find(path)
     if file is not None and not sums:
         there = _hash(call, file)
         if wanted in ("", there):
@@ -60,7 +60,7 @@ def save_image(call: Call, arguments: Arguments) -> Iterator[Result]:
 def _fetch(call: Call, uri: str, path: str, wanted: str, sums: str) -> tuple[str, bool]:
     """The hash of the image, which `sums` may publish, and whether it was downloaded now."""
     if sums:
-        wanted, file = _published_hash(call, sums, ntpath.basename(_name_of(uri))), call.world.storage.find(path)
+        wanted, file = _published_hash(call, sums, ntpath.basename(_name_of(uri))), call.storage.find(path)
         if file is not None and _hash(call, file) == wanted:
             return wanted, False
     return _download(call, uri, path, wanted)
@@ -70,7 +70,7 @@ def _download(call: Call, uri: str, path: str, wanted: str) -> tuple[str, bool]:
     """To a file of its own, hashed, renamed, recorded; gives the hash, and whether it was this download that brought the file. Whatever
     goes wrong leaves nothing behind.
     """
-    storage, activity = call.world.storage, f"Image {_name_of(uri)}"
+    storage, activity = call.storage, f"Image {_name_of(uri)}"
     partial, record = f"{path}.{uuid.uuid4().hex}.partial", f"{path}.provision.json"
     storage.make_folder(ntpath.dirname(path))
     _tidy(call, path)
@@ -97,7 +97,7 @@ def _download(call: Call, uri: str, path: str, wanted: str) -> tuple[str, bool]:
             "uri": uri,
             "sha256": digest,
             "sizeBytes": file.size_bytes,
-            "modifiedUtc": iso(call.world.kernel.date_of(file.modified)),
+            "modifiedUtc": iso(call.kernel.date_of(file.modified)),
         }
     )
     storage.write(record, text.encode())
@@ -110,28 +110,28 @@ def _parts(call: Call, path: str) -> list[HostFile]:
     pattern = re.compile(
         rf"{name}((\.[0-9a-f]{{32}})?\.(partial|sums)|\.provision\.json(\.[0-9a-f]{{32}})?\.new)", re.IGNORECASE
     )
-    files = (call.world.storage.find(child) for child in call.world.storage.children(ntpath.dirname(path)))
+    files = (call.storage.find(child) for child in call.storage.children(ntpath.dirname(path)))
     return [file for file in files if file is not None and pattern.fullmatch(ntpath.basename(file.path))]
 
 
 def _fresh(call: Call, file: HostFile) -> bool:
-    return call.world.kernel.now() - file.modified < FRESH_S
+    return call.kernel.now() - file.modified < FRESH_S
 
 
 def _tidy(call: Call, path: str) -> bool:
     """Deletes what killed downloads left; tells whether one is at work."""
     working = False
     for file in _parts(call, path):
-        if _fresh(call, file) or call.world.storage.locked(file.path):
+        if _fresh(call, file) or call.storage.locked(file.path):
             working = True
         else:
-            call.world.storage.delete(file.path)
+            call.storage.delete(file.path)
     return working
 
 
 def remove_image(call: Call, arguments: Arguments) -> Iterator[Result]:
     path = _full_path(call, arguments["Path"])
-    storage, record = call.world.storage, f"{path}.provision.json"
+    storage, record = call.storage, f"{path}.provision.json"
     there, ours = storage.find(path) is not None, storage.find(record) is not None
     if there:
         _check_removable(call, path, arguments["Path"], ours=ours)
@@ -175,8 +175,8 @@ def _name_of(uri: str) -> str:
 def _hash(call: Call, file: HostFile) -> str:
     """Counts the hash of a file, which takes its time."""
     seconds = file.size_bytes / HASH_BYTES_PER_S
-    call.world.kernel.spend(seconds)
-    call.world.kernel.note("image_hashed", file.path, seconds=seconds)
+    call.kernel.spend(seconds)
+    call.kernel.note("image_hashed", file.path, seconds=seconds)
     return sha256_of(file)
 
 
@@ -190,7 +190,7 @@ def _published_hash(call: Call, sums: str, name: str) -> str:
 
 def _record(call: Call, path: str) -> dict[str, object]:
     try:
-        found = json.loads(call.world.storage.read(f"{path}.provision.json"))
+        found = json.loads(call.storage.read(f"{path}.provision.json"))
     except (FileFault, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -200,7 +200,7 @@ def _recorded_hash(call: Call, file: HostFile) -> str:
     """Of the record beside the file, if size and time still fit."""
     record = _record(call, file.path)
     fits = record.get("sizeBytes") == file.size_bytes and record.get("modifiedUtc") == iso(
-        call.world.kernel.date_of(file.modified)
+        call.kernel.date_of(file.modified)
     )
     return str(record.get("sha256", "")) if fits else ""
 
@@ -212,7 +212,7 @@ def _holders(vms: list[VmView], path: str) -> list[str]:
 
 
 def _result(call: Call, path: str, digest: str, vms: list[VmView], *, changed: bool) -> Result:
-    file = call.world.storage.find(path)
+    file = call.storage.find(path)
     record = _record(call, path)
     parts = _parts(call, path)
     download = "Running" if any(_fresh(call, part) for part in parts) else "Left" if parts else ""

@@ -15,7 +15,7 @@ def mount_iso(call: Call, arguments: Arguments) -> Iterator[Result]:
 
     def work(vm_id: str) -> Iterator[Result]:
         view = call.vm(vm_id)
-        if call.world.storage.find(path) is None:
+        if call.storage.find(path) is None:
             raise refuse("VMIsoNotFound", "ObjectNotFound", f"There is no ISO '{path}'.", path)
         if not call.what_if:
             yield vm_again(call, view.id, changed=insert_iso(call, view, path))

@@ -13,7 +13,7 @@ PAUSE_S = 2.0
 
 
 def get_neighbor(call: Call, arguments: Arguments) -> Iterator[Result]:
-    kernel, network = call.world.kernel, call.world.network
+    kernel, network = call.kernel, call.world.network
     macs = list(dict.fromkeys(bare_mac(text) for text in arguments["MacAddress"]))
     until = kernel.now() + arguments["WaitSeconds"]
     known: dict[str, set[str]] = {}

@@ -15,7 +15,7 @@ CONFIRM_BOUND_S = 10.0
 
 
 def get_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
-    call.world.kernel.spend(SECONDS["get"])
+    call.kernel.spend(SECONDS["get"])
     name = arguments.get("Name")
     if name:
         yield _result(call, name, changed=False)
@@ -69,7 +69,7 @@ def confirm_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
         return
     if running:
         switch_job.confirm(call.world, name, job_id)
-        call.world.kernel.wait_for(lambda: not switch_job.runs(call.world, name), CONFIRM_BOUND_S)
+        call.kernel.wait_for(lambda: not switch_job.runs(call.world, name), CONFIRM_BOUND_S)
     yield _result(call, name, changed=running)
 
 

@@ -225,7 +225,7 @@ def start_one(call: Call, view: VmView, target: str) -> None:
         if error.id == "OutOfMemory" or "0x800705AA" in error.message:
             raise refuse("VMNoMemory", "ResourceUnavailable", error.message, target) from error
         for drive in view.vm.dvd_drives:
-            if drive.path and call.world.storage.find(drive.path) is None:
+            if drive.path and call.storage.find(drive.path) is None:
                 text = f"The mounted '{drive.path}' is not there."
                 raise refuse("VMIsoNotFound", "ObjectNotFound", text, target) from error
         raise
@@ -245,7 +245,7 @@ class _Asked:
 def stop_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
     """All are asked before the first is waited for, so that they shut down side by side; the bound is one for all."""
     asked = [_ask(call, vm_id, turn_off=arguments["TurnOff"]) for vm_id in arguments["Id"]]
-    until = call.world.kernel.now() + SHUTDOWN_BOUND_S
+    until = call.kernel.now() + SHUTDOWN_BOUND_S
     for item in asked:
         if call.streams.stopping.is_set():
             return
@@ -285,7 +285,7 @@ def _ask(call: Call, vm_id: str, *, turn_off: bool) -> _Asked:
 
 
 def _is_off(call: Call, vm_id: str, until: float) -> bool:
-    kernel = call.world.kernel
+    kernel = call.kernel
 
     def off() -> bool:
         vm = kernel.state.host.vms.get(vm_id)

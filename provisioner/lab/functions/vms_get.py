@@ -84,7 +84,7 @@ def folder_mark(call: Call, folder: str, vm_id: str = "") -> str:
 def folder_record(call: Call, folder: str) -> dict[str, str]:
     """provision.json of a folder; empty where there is none that can be read."""
     try:
-        found = json.loads(call.world.storage.read(ntpath.join(folder, RECORD)))
+        found = json.loads(call.storage.read(ntpath.join(folder, RECORD)))
     except (FileFault, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -97,7 +97,7 @@ def drive_rows(call: Call, view: VmView) -> list[Result]:
 
 
 def _disk_row(call: Call, drive: HardDrive) -> Result:
-    storage = call.world.storage
+    storage = call.storage
     file = storage.find(drive.path)
     vhd = file.vhd if file is not None else None
     row = _drive_row("disk", drive, vhd.size_bytes if vhd else 0)

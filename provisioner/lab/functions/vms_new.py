@@ -82,7 +82,7 @@ def _check_parts(call: Call, arguments: Arguments, vms: list[VmView], view: VmVi
     """What a new machine needs from the host must be there, and its MAC address free."""
     iso = arguments["IsoPath"]
     check_switch(call, arguments["SwitchName"])
-    if call.world.storage.find(iso) is None:
+    if call.storage.find(iso) is None:
         raise refuse("VMIsoNotFound", "ObjectNotFound", f"There is no ISO '{iso}'.", iso)
     check_mac(vms, arguments["MacAddress"], view.id if view else "")
 
@@ -107,7 +107,7 @@ def _make(call: Call, arguments: Arguments, vms: list[VmView], view: VmView | No
 
 def _prepare_folder(call: Call, vms: list[VmView], folder: str, disk: str, mark: str) -> bool:
     """The folder with its record, before there is a VM. Tells whether a disk of an earlier VM lies there and stays."""
-    storage = call.world.storage
+    storage = call.storage
     ours = folder_mark(call, folder) == mark
     kept = storage.find(disk) is not None and _keeps_disk(call, vms, folder, disk, ours=ours)
     if not kept and not ours and storage.is_folder(folder) and _files_in(call, folder):
@@ -131,7 +131,7 @@ def _keeps_disk(call: Call, vms: list[VmView], folder: str, disk: str, *, ours: 
         text = f"Beside the disk '{disk}' lie files of a checkpoint that was not merged."
         raise refuse("VMDiskExists", "ResourceExists", text, disk)
     if _never_written(call, disk):
-        call.world.storage.delete(disk)
+        call.storage.delete(disk)
         return False
     return True
 
@@ -147,7 +147,7 @@ def _never_written(call: Call, disk: str) -> bool:
 
 def _files_in(call: Call, folder: str) -> list[str]:
     """The files in the folder and below it."""
-    storage = call.world.storage
+    storage = call.storage
     return [
         path
         for child in storage.children(folder)
@@ -157,7 +157,7 @@ def _files_in(call: Call, folder: str) -> list[str]:
 
 def _write_record(call: Call, folder: str, mark: str, vm_id: str) -> None:
     text = compact({"mark": mark, "vmId": bare_id(vm_id)})
-    call.world.storage.write(ntpath.join(folder, RECORD), text.encode())
+    call.storage.write(ntpath.join(folder, RECORD), text.encode())
 
 
 def _new_vm(call: Call, arguments: Arguments, folder: str) -> VmView:
@@ -186,7 +186,7 @@ def _equip(call: Call, arguments: Arguments, vm_id: str, disk: str) -> None:
     )
     hyperv.vms.set_vm(vm_id, **ACTIONS)
     if not view.vm.hard_drives:
-        if call.world.storage.find(disk) is None:
+        if call.storage.find(disk) is None:
             hyperv.disks.new_vhd(disk, arguments["DiskBytes"])
         hyperv.disks.add_hard_drive(vm_id, disk, number=0, location=0)
     insert_iso(call, view, arguments["IsoPath"])

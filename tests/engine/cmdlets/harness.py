@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from provisioner.lab.world.hyperv.service import Caller
+from provisioner.lab.world.hyperv.service import SYSTEM, Caller
 from provisioner.lab.world.tasks import TERMINATED
 from provisioner.lab.world.world import World
-from tests.engine.cmdlets.behaviours import Behaviour, Surroundings
+from tests.engine.cmdlets.behaviours import Behaviour, Environment
 from tests.engine.cmdlets.behaviours.table import BEHAVIOURS
 from tests.engine.cmdlets.description import description
 from tests.engine.cmdlets.files import FileTree
@@ -48,8 +48,12 @@ class EngineHome:
         self.folder = folder
         self._stopped = False
         self.files = FileTree(world, folder / "drives")
-        self._tasks = TaskEngine(self, pwsh) if pwsh else None
-        self.server = CmdletServer(Surroundings(world, self.files, self._end_task), behaviours)
+        self._tasks = (
+            TaskEngine(lambda text: self.command(pwsh, text), lambda: self.environment(SYSTEM), self.sync)
+            if pwsh
+            else None
+        )
+        self.server = CmdletServer(Environment(world, self.files, self._end_task), behaviours)
         self.server.before_call = self.server.after_call = self.files.sync
         self.init_script = folder / "init.ps1"
         self._configuration = folder / "session.pssc"

@@ -26,7 +26,7 @@ from typing import Any
 
 from provisioner.lab.world.hyperv.errors import CmdletError
 from provisioner.lab.world.hyperv.service import Caller
-from tests.engine.cmdlets.behaviours import Behaviour, Surroundings
+from tests.engine.cmdlets.behaviours import Behaviour, Environment
 from tests.engine.cmdlets.call import Call, ShellError, Stopped
 from tests.engine.cmdlets.description import description
 
@@ -39,7 +39,7 @@ SLICE_S = 0.05
 class CmdletServer:
     """Runs the cmdlets of all engines that stand on one world."""
 
-    def __init__(self, surroundings: Surroundings, behaviours: Mapping[str, Behaviour]) -> None:
+    def __init__(self, surroundings: Environment, behaviours: Mapping[str, Behaviour]) -> None:
         self._surroundings = surroundings
         self._behaviours = behaviours
         self._callers: dict[str, Caller] = {}

@@ -8,13 +8,9 @@ import ntpath
 import shlex
 import subprocess
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from provisioner.lab.world.hyperv.service import SYSTEM
 from provisioner.lab.world.state import ScheduledTask
-
-if TYPE_CHECKING:
-    from tests.engine.cmdlets.harness import EngineHome
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +20,13 @@ PROGRAMS = ("powershell.exe", "powershell", "pwsh.exe", "pwsh")
 class TaskEngine:
     """Runs tasks whose command is PowerShell, as SYSTEM."""
 
-    def __init__(self, home: EngineHome, pwsh: str) -> None:
-        self._home = home
-        self._pwsh = pwsh
+    def __init__(
+        self, command: Callable[[str], list[str]], environment: Callable[[], dict[str, str]], sync: Callable[[], None]
+    ) -> None:
+        """`command` makes the arguments that run a text; `sync` brings what it did to files into the world."""
+        self._command = command
+        self._environment = environment
+        self._sync = sync
         self._lock = threading.Lock()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -35,8 +35,8 @@ class TaskEngine:
         if ntpath.basename(task.command).lower() not in PROGRAMS:
             raise FileNotFoundError(f"the lab's host has no {task.command}")
         done = subprocess.Popen(
-            self._home.command(self._pwsh, script_text(task.arguments)),
-            env=self._home.environment(SYSTEM),
+            self._command(script_text(task.arguments)),
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -46,7 +46,7 @@ class TaskEngine:
         said, _ = done.communicate()
         with self._lock:
             self._running.pop(task.name.lower(), None)
-        self._home.sync()
+        self._sync()
         if done.returncode:
             raise RuntimeError(f"exit status {done.returncode}: {said.decode(errors='replace').strip()[-2000:]}")
 

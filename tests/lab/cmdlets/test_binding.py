@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.cmdlets.behaviours import Behaviour, Surroundings
+from tests.engine.cmdlets.behaviours import Behaviour, Environment
 from tests.engine.cmdlets.call import Call
 from tests.engine.cmdlets.description import Cmdlet, CmdletParameter, description
 from tests.lab.cmdlets.helpers import Engine
@@ -13,7 +13,7 @@ from tests.lab.world.hand import hand_world
 BOUND: list[tuple[str, frozenset[str]]] = []
 
 
-def note(call: Call, _around: Surroundings) -> None:
+def note(call: Call, _around: Environment) -> None:
     BOUND.append((call.set_name, frozenset(call.arguments)))
 
 

@@ -15,7 +15,7 @@ from tests.engine.cmdlets.files import FileTree
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Environment:
     """What behaviours stand on."""
 
     world: World
@@ -40,7 +40,7 @@ class Surroundings:
         return self.world.hyperv.acting_as(call.caller)
 
 
-Act = Callable[[Call, Surroundings], None]
+Act = Callable[[Call, Environment], None]
 
 
 @dataclass(frozen=True)

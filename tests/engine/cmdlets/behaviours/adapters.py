@@ -12,14 +12,14 @@ from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.state import VirtualSwitch
 from tests.engine import hyperv as engine_hyperv
 from tests.engine.cmdlets import objects
-from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.behaviours.vms import selected
 from tests.engine.cmdlets.call import Call
 
 Act = Callable[[VmView, int], None]
 
 
-def _each_nic(call: Call, around: Surroundings, act: Act, name_parameter: str = "Name") -> None:
+def _each_nic(call: Call, around: Environment, act: Act, name_parameter: str = "Name") -> None:
     """Each adapter that was given as an object, or those of the VMs given, of that name if one was given (exact, no pattern)."""
     hyperv = around.hyperv_of(call)
 
@@ -44,7 +44,7 @@ def _each_nic(call: Call, around: Surroundings, act: Act, name_parameter: str = 
         call.each(selected(call, around, "VMName"), of_vm)
 
 
-def _own_switches(call: Call, around: Surroundings, name_parameter: str) -> list[VirtualSwitch]:
+def _own_switches(call: Call, around: Environment, name_parameter: str) -> list[VirtualSwitch]:
     """Switches with an adapter of the host on them; that adapter's name is the switch's."""
     name, switch_name = call.text(name_parameter), call.text("SwitchName")
     found = [
@@ -63,14 +63,14 @@ def _show(call: Call, view: VmView, index: int) -> None:
     call.out("VMNetworkAdapter", objects.nic_object(view, view.vm.nics[index]))
 
 
-def _show_own(call: Call, around: Surroundings, switch: VirtualSwitch) -> None:
+def _show_own(call: Call, around: Environment, switch: VirtualSwitch) -> None:
     if switch.vethernet is not None:
         shown = objects.management_nic_object(switch, switch.vethernet, around.host)
         call.out("VMInternalNetworkAdapter", shown)
 
 
 @behaviour("Get-VMNetworkAdapter", "VM VMName VMSnapshot Name All ManagementOS SwitchName IsLegacy")
-def get_vm_network_adapter(call: Call, around: Surroundings) -> None:
+def get_vm_network_adapter(call: Call, around: Environment) -> None:
     if call.switch("ManagementOS") or call.switch("All"):
         for switch in _own_switches(call, around, "Name"):
             _show_own(call, around, switch)
@@ -83,7 +83,7 @@ def get_vm_network_adapter(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Add-VMNetworkAdapter", "VM VMName Name SwitchName StaticMacAddress DynamicMacAddress Passthru")
-def add_vm_network_adapter(call: Call, around: Surroundings) -> None:
+def add_vm_network_adapter(call: Call, around: Environment) -> None:
     def add(view: VmView) -> None:
         if call.should(view.name):
             after = around.hyperv_of(call).adapters.add_adapter(
@@ -99,7 +99,7 @@ def add_vm_network_adapter(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Set-VMNetworkAdapter", "VM VMName VMNetworkAdapter Name StaticMacAddress DynamicMacAddress Passthru")
-def set_vm_network_adapter(call: Call, around: Surroundings) -> None:
+def set_vm_network_adapter(call: Call, around: Environment) -> None:
     hyperv = around.hyperv_of(call)
     if call.get("StaticMacAddress") and call.switch("DynamicMacAddress"):
         raise refused.bad_argument("-StaticMacAddress and -DynamicMacAddress exclude each other.")
@@ -116,7 +116,7 @@ def set_vm_network_adapter(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Connect-VMNetworkAdapter", "VMNetworkAdapter VMName Name SwitchName VMSwitch Passthru")
-def connect_vm_network_adapter(call: Call, around: Surroundings) -> None:
+def connect_vm_network_adapter(call: Call, around: Environment) -> None:
     hyperv = around.hyperv_of(call)
     switch_name = call.text("SwitchName")
     if "VMSwitch" in call:
@@ -133,7 +133,7 @@ def connect_vm_network_adapter(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Remove-VMNetworkAdapter", "VM VMName VMNetworkAdapter Name Passthru")
-def remove_vm_network_adapter(call: Call, around: Surroundings) -> None:
+def remove_vm_network_adapter(call: Call, around: Environment) -> None:
     found: list[tuple[VmView, int]] = []
     _each_nic(call, around, lambda view, index: found.append((view, index)))
     for view, index in reversed(found):  # the last one first: the others keep their places
@@ -147,7 +147,7 @@ def remove_vm_network_adapter(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Get-VMNetworkAdapterVlan", "VM VMName VMSnapshot VMNetworkAdapter VMNetworkAdapterName ManagementOS")
-def get_vm_network_adapter_vlan(call: Call, around: Surroundings) -> None:
+def get_vm_network_adapter_vlan(call: Call, around: Environment) -> None:
     def show(vlan_id: int) -> None:
         call.wire.say("out", objects.vlan_object(vlan_id))
 
@@ -169,7 +169,7 @@ def get_vm_network_adapter_vlan(call: Call, around: Surroundings) -> None:
     "Set-VMNetworkAdapterVlan",
     "VM VMName VMNetworkAdapter VMNetworkAdapterName ManagementOS Untagged Access VlanId Passthru",
 )
-def set_vm_network_adapter_vlan(call: Call, around: Surroundings) -> None:
+def set_vm_network_adapter_vlan(call: Call, around: Environment) -> None:
     hyperv = around.hyperv_of(call)
     vlan_id = call.get("VlanId", 0)
     if call.switch("Access") == call.switch("Untagged"):

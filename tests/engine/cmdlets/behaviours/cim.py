@@ -9,7 +9,7 @@ from typing import Any
 
 from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.state import Vm
-from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.behaviours.reach import answers
 from tests.engine.cmdlets.behaviours.system import services
 from tests.engine.cmdlets.call import Call, Object, ShellError, made
@@ -22,7 +22,7 @@ ENABLED_STATES = {"Running": 2, "Off": 3, "Saved": 6, "Paused": 9, "Starting": 1
 WMI_JOB, WMI_FAILED = 4096, 32768
 SHUTDOWN_GUID = "9F8233AC-BE49-4C79-8EE3-E7E1985B2077"
 
-Rows = Callable[[Call, Surroundings, Condition | None], list[Object]]
+Rows = Callable[[Call, Environment, Condition | None], list[Object]]
 
 
 def _error(code: str, category: str, text: str, target: str = "") -> ShellError:
@@ -32,7 +32,7 @@ def _error(code: str, category: str, text: str, target: str = "") -> ShellError:
 # -- root/cimv2
 
 
-def _operating_system(_call: Call, around: Surroundings, _where: Condition | None) -> list[Object]:
+def _operating_system(_call: Call, around: Environment, _where: Condition | None) -> list[Object]:
     host = around.host
     said = {
         "CSName": host.name.split(".")[0].upper(),
@@ -51,7 +51,7 @@ def _operating_system(_call: Call, around: Surroundings, _where: Condition | Non
     return [made("Win32_OperatingSystem", said)]
 
 
-def _computer_system(_call: Call, around: Surroundings, _where: Condition | None) -> list[Object]:
+def _computer_system(_call: Call, around: Environment, _where: Condition | None) -> list[Object]:
     host = around.host
     name = host.name.split(".")[0].upper()
     said = {
@@ -68,7 +68,7 @@ def _computer_system(_call: Call, around: Surroundings, _where: Condition | None
     return [made("Win32_ComputerSystem", said)]
 
 
-def _services(_call: Call, around: Surroundings, _where: Condition | None) -> list[Object]:
+def _services(_call: Call, around: Environment, _where: Condition | None) -> list[Object]:
     return [
         made(
             "Win32_Service",
@@ -85,7 +85,7 @@ def _services(_call: Call, around: Surroundings, _where: Condition | None) -> li
     ]
 
 
-def _logical_disks(_call: Call, around: Surroundings, _where: Condition | None) -> list[Object]:
+def _logical_disks(_call: Call, around: Environment, _where: Condition | None) -> list[Object]:
     return [
         made(
             "Win32_LogicalDisk",
@@ -105,7 +105,7 @@ def _logical_disks(_call: Call, around: Surroundings, _where: Condition | None) 
 PING_TIMEOUT_MS = 4000
 
 
-def _pings(call: Call, around: Surroundings, where: Condition | None) -> list[Object]:
+def _pings(call: Call, around: Environment, where: Condition | None) -> list[Object]:
     """One ping after the other for every address in the filter; one that nobody answers takes the whole Timeout."""
     if where is None or not (addresses := where.values("Address")):
         raise _error("80041017", "InvalidArgument", "Invalid query: Win32_PingStatus needs an Address.")
@@ -130,14 +130,14 @@ def _pings(call: Call, around: Surroundings, where: Condition | None) -> list[Ob
 # -- root/virtualization/v2
 
 
-def _vms(call: Call, around: Surroundings) -> list[VmView]:
+def _vms(call: Call, around: Environment) -> list[VmView]:
     """Who may not see VMs gets none here, without a word: so does WMI."""
     if not call.caller.may_use_hyperv or around.host.vmms != "Running":
         return []
     return around.world.hyperv.vms.get_vms()
 
 
-def _computer_systems(call: Call, around: Surroundings, _where: Condition | None) -> list[Object]:
+def _computer_systems(call: Call, around: Environment, _where: Condition | None) -> list[Object]:
     own = {"Caption": "Hosting Computer System", "EnabledState": 2, "HealthState": 5}
     found = [made("Msvm_ComputerSystem", {**own, "Name": around.host.name, "ElementName": around.host.name})]
     return [*found, *(_computer_system_of(view) for view in _vms(call, around))]
@@ -155,7 +155,7 @@ def _computer_system_of(view: VmView) -> Object:
     return made("Msvm_ComputerSystem", said)
 
 
-def _settings(call: Call, around: Surroundings, _where: Condition | None) -> list[Object]:
+def _settings(call: Call, around: Environment, _where: Condition | None) -> list[Object]:
     return [_settings_of(view.vm) for view in _vms(call, around)]
 
 
@@ -172,14 +172,14 @@ def _settings_of(vm: Vm) -> Object:
     return made("Msvm_VirtualSystemSettingData", said)
 
 
-def _management_service(_call: Call, around: Surroundings, _where: Condition | None) -> list[Object]:
+def _management_service(_call: Call, around: Environment, _where: Condition | None) -> list[Object]:
     if around.host.vmms != "Running":
         return []
     name = "Hyper-V Virtual System Management Service"
     return [made("Msvm_VirtualSystemManagementService", {"Name": "vmms", "ElementName": name, "Caption": name})]
 
 
-def _shutdown_components(call: Call, around: Surroundings, _where: Condition | None) -> list[Object]:
+def _shutdown_components(call: Call, around: Environment, _where: Condition | None) -> list[Object]:
     """There is one while the VM runs and its shutdown service is not disabled."""
     return [
         made(
@@ -209,7 +209,7 @@ CLASSES: dict[tuple[str, str], Rows] = {
 }
 
 
-def _instances(call: Call, around: Surroundings, query: Query) -> list[Object]:
+def _instances(call: Call, around: Environment, query: Query) -> list[Object]:
     namespace = re.sub(r"[\\/]+", "/", call.text("Namespace", CIMV2)).lower()
     known = {place for place, _name in CLASSES}
     if namespace not in known or (namespace == VIRTUALIZATION and around.host.vmms == "NotInstalled"):
@@ -224,7 +224,7 @@ def _instances(call: Call, around: Surroundings, query: Query) -> list[Object]:
 
 
 @behaviour("Get-CimInstance", "ClassName Namespace Filter Property Query QueryDialect InputObject OperationTimeoutSec")
-def get_cim_instance(call: Call, around: Surroundings) -> None:
+def get_cim_instance(call: Call, around: Environment) -> None:
     if "InputObject" in call:
         said = call.get("InputObject")
         name = _class_of(said)
@@ -245,7 +245,7 @@ def get_cim_instance(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Get-CimAssociatedInstance", "InputObject Association ResultClassName Namespace")
-def get_cim_associated_instance(call: Call, around: Surroundings) -> None:
+def get_cim_associated_instance(call: Call, around: Environment) -> None:
     """Between a VM's system and its settings, both ways."""
     said, wanted = call.get("InputObject"), call.text("ResultClassName").lower()
     if call.get("Association", "Msvm_SettingsDefineState") != "Msvm_SettingsDefineState":
@@ -270,7 +270,7 @@ def _class_of(said: dict[str, Any]) -> str:
 
 
 @behaviour("Invoke-CimMethod", "ClassName Namespace Query InputObject MethodName Arguments OperationTimeoutSec")
-def invoke_cim_method(call: Call, around: Surroundings) -> None:
+def invoke_cim_method(call: Call, around: Environment) -> None:
     method = call.text("MethodName")
     if "InputObject" in call:
         targets: list[dict[str, Any]] = [call.get("InputObject")]
@@ -285,7 +285,7 @@ def invoke_cim_method(call: Call, around: Surroundings) -> None:
             act(call, around, target)
 
 
-def _thumbnail(call: Call, around: Surroundings, _target: dict[str, Any]) -> None:
+def _thumbnail(call: Call, around: Environment, _target: dict[str, Any]) -> None:
     arguments = call.get("Arguments", {})
     settings = arguments.get("TargetSystem")
     if not isinstance(settings, dict) or _class_of(settings) != "Msvm_VirtualSystemSettingData":
@@ -296,13 +296,13 @@ def _thumbnail(call: Call, around: Surroundings, _target: dict[str, Any]) -> Non
     call.out("ThumbnailResult", {"ReturnValue": value, "ImageData": base64.b64encode(pixels).decode()})
 
 
-def _initiate_shutdown(call: Call, around: Surroundings, target: dict[str, Any]) -> None:
+def _initiate_shutdown(call: Call, around: Environment, target: dict[str, Any]) -> None:
     """A job does it where the guest takes it."""
     taken = around.hyperv_of(call).power.request_shutdown(str(target["SystemName"]))
     call.out("CimMethodResult", {"ReturnValue": WMI_JOB if taken else WMI_FAILED})
 
 
-METHODS: dict[tuple[str, str], Callable[[Call, Surroundings, dict[str, Any]], None]] = {
+METHODS: dict[tuple[str, str], Callable[[Call, Environment, dict[str, Any]], None]] = {
     ("Msvm_VirtualSystemManagementService", "getvirtualsystemthumbnailimage"): _thumbnail,
     ("Msvm_ShutdownComponent", "initiateshutdown"): _initiate_shutdown,
 }

@@ -11,7 +11,7 @@ from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.state import DvdDrive, HardDrive
 from tests.engine import hyperv as engine_hyperv
 from tests.engine.cmdlets import objects
-from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.behaviours.vms import owners, selected
 from tests.engine.cmdlets.call import Call
 
@@ -21,7 +21,7 @@ _Drive = TypeVar("_Drive", HardDrive, DvdDrive)
 
 
 @behaviour("New-VHD", "Path SizeBytes Dynamic Fixed BlockSizeBytes LogicalSectorSizeBytes PhysicalSectorSizeBytes")
-def new_vhd(call: Call, around: Surroundings) -> None:
+def new_vhd(call: Call, around: Environment) -> None:
     def make(path: str) -> None:
         where = around.files.windows_path(path)
         if call.should(where):
@@ -37,7 +37,7 @@ def new_vhd(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Get-VHD", "Path VMId")
-def get_vhd(call: Call, around: Surroundings) -> None:
+def get_vhd(call: Call, around: Environment) -> None:
     hyperv = around.hyperv_of(call)
 
     def show(path: str) -> None:
@@ -53,7 +53,7 @@ def get_vhd(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Resize-VHD", "Path SizeBytes Passthru")
-def resize_vhd(call: Call, around: Surroundings) -> None:
+def resize_vhd(call: Call, around: Environment) -> None:
     def resize(path: str) -> None:
         where = around.files.windows_path(path)
         if call.should(where):
@@ -67,7 +67,7 @@ def resize_vhd(call: Call, around: Surroundings) -> None:
 # -- drives
 
 
-def _owners(call: Call, around: Surroundings) -> list[VmView]:
+def _owners(call: Call, around: Environment) -> list[VmView]:
     """VMs by -VM, -VMName, or the controller that was given."""
     return (
         owners(call, around, "VMDriveController") if "VMDriveController" in call else selected(call, around, "VMName")
@@ -80,7 +80,7 @@ def _wanted(call: Call, drive: HardDrive | DvdDrive) -> bool:
 
 
 @behaviour("Get-VMScsiController", "VM VMName VMSnapshot ControllerNumber")
-def get_vm_scsi_controller(call: Call, around: Surroundings) -> None:
+def get_vm_scsi_controller(call: Call, around: Environment) -> None:
     for view in selected(call, around, "VMName"):
         if view.vm.generation != 1 and call.get("ControllerNumber", 0) == 0:
             call.out("VMScsiController", objects.controller_object(view.vm, 0))
@@ -89,7 +89,7 @@ def get_vm_scsi_controller(call: Call, around: Surroundings) -> None:
 @behaviour(
     "Get-VMHardDiskDrive", "VM VMName VMSnapshot VMDriveController ControllerNumber ControllerLocation ControllerType"
 )
-def get_vm_hard_disk_drive(call: Call, around: Surroundings) -> None:
+def get_vm_hard_disk_drive(call: Call, around: Environment) -> None:
     for view in _owners(call, around):
         for drive in view.vm.hard_drives:
             shown = objects.hard_drive_object(view.vm, drive)
@@ -101,7 +101,7 @@ def get_vm_hard_disk_drive(call: Call, around: Surroundings) -> None:
     "Add-VMHardDiskDrive",
     "VM VMName VMDriveController ControllerType ControllerNumber ControllerLocation Path Passthru",
 )
-def add_vm_hard_disk_drive(call: Call, around: Surroundings) -> None:
+def add_vm_hard_disk_drive(call: Call, around: Environment) -> None:
     def add(view: VmView) -> None:
         if view.vm.generation != 1 and call.get("ControllerType") == "IDE":
             raise refused.bad_argument("A Generation 2 virtual machine has no IDE controller.", view.name)
@@ -129,7 +129,7 @@ def _controller(call: Call) -> int | None:
 @behaviour(
     "Set-VMHardDiskDrive", "VMHardDiskDrive VMName ControllerType ControllerNumber ControllerLocation Path Passthru"
 )
-def set_vm_hard_disk_drive(call: Call, around: Surroundings) -> None:
+def set_vm_hard_disk_drive(call: Call, around: Environment) -> None:
     """Another file at the same place, while the VM is Off; a drive that moves is not modelled."""
     hyperv, path = around.hyperv_of(call), around.files.windows_path(call.text("Path"))
 
@@ -167,7 +167,7 @@ def set_vm_hard_disk_drive(call: Call, around: Surroundings) -> None:
 @behaviour(
     "Remove-VMHardDiskDrive", "VMHardDiskDrive VMName ControllerType ControllerNumber ControllerLocation Passthru"
 )
-def remove_vm_hard_disk_drive(call: Call, around: Surroundings) -> None:
+def remove_vm_hard_disk_drive(call: Call, around: Environment) -> None:
     def remove(view: VmView, number: int, location: int) -> None:
         place = {"ControllerNumber": number, "ControllerLocation": location}
         drive = _at(view.vm.hard_drives, place, view)
@@ -180,7 +180,7 @@ def remove_vm_hard_disk_drive(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Get-VMDvdDrive", "VM VMName VMSnapshot VMDriveController ControllerNumber ControllerLocation")
-def get_vm_dvd_drive(call: Call, around: Surroundings) -> None:
+def get_vm_dvd_drive(call: Call, around: Environment) -> None:
     for view in _owners(call, around):
         for drive in view.vm.dvd_drives:
             if _wanted(call, drive):
@@ -188,7 +188,7 @@ def get_vm_dvd_drive(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Add-VMDvdDrive", "VM VMName VMDriveController ControllerNumber ControllerLocation Path Passthru")
-def add_vm_dvd_drive(call: Call, around: Surroundings) -> None:
+def add_vm_dvd_drive(call: Call, around: Environment) -> None:
     def add(view: VmView) -> None:
         if call.should(view.name):
             drive = around.hyperv_of(call).disks.add_dvd(
@@ -204,7 +204,7 @@ def add_vm_dvd_drive(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Set-VMDvdDrive", "VMDvdDrive VMName ControllerNumber ControllerLocation Path Passthru")
-def set_vm_dvd_drive(call: Call, around: Surroundings) -> None:
+def set_vm_dvd_drive(call: Call, around: Environment) -> None:
     """With -Path another medium, or none for a null or an empty text; without it nothing. A drive that moves is not modelled."""
     hyperv, path = around.hyperv_of(call), around.files.windows_path(call.text("Path"))
 
@@ -237,7 +237,7 @@ def set_vm_dvd_drive(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Remove-VMDvdDrive", "VMDvdDrive VMName ControllerNumber ControllerLocation Passthru")
-def remove_vm_dvd_drive(call: Call, around: Surroundings) -> None:
+def remove_vm_dvd_drive(call: Call, around: Environment) -> None:
     def remove(view: VmView, number: int, location: int) -> None:
         place = {"ControllerNumber": number, "ControllerLocation": location}
         drive = _at(view.vm.dvd_drives, place, view)
@@ -249,7 +249,7 @@ def remove_vm_dvd_drive(call: Call, around: Surroundings) -> None:
     _each_place(call, around, "VMDvdDrive", remove)
 
 
-def _each_place(call: Call, around: Surroundings, parameter: str, act: Callable[[VmView, int, int], None]) -> None:
+def _each_place(call: Call, around: Environment, parameter: str, act: Callable[[VmView, int, int], None]) -> None:
     """Each drive that was given as an object, or the one at the numbers given."""
     hyperv = around.hyperv_of(call)
 
@@ -279,7 +279,7 @@ def _at(drives: list[_Drive], said: Mapping[str, Any], view: VmView) -> _Drive:
 
 
 @behaviour("Get-VMFirmware", "VM VMName VMSnapshot")
-def get_vm_firmware(call: Call, around: Surroundings) -> None:
+def get_vm_firmware(call: Call, around: Environment) -> None:
     def show(view: VmView) -> None:
         call.out("VMFirmware", objects.firmware_object(view, around.hyperv_of(call).firmware.get_firmware(view.id)))
 
@@ -289,7 +289,7 @@ def get_vm_firmware(call: Call, around: Surroundings) -> None:
 @behaviour(
     "Set-VMFirmware", "VM VMName VMFirmware BootOrder FirstBootDevice EnableSecureBoot SecureBootTemplate Passthru"
 )
-def set_vm_firmware(call: Call, around: Surroundings) -> None:
+def set_vm_firmware(call: Call, around: Environment) -> None:
     hyperv = around.hyperv_of(call)
 
     def change(view: VmView) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from provisioner.lab.world.state import NetAdapter
-from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.behaviours.network_rows import (
     ANYWHERE,
     IPV4,
@@ -64,13 +64,13 @@ def _require_administrator(call: Call, target: str) -> None:
 
 
 @behaviour("Get-NetAdapter", "Name InterfaceDescription InterfaceIndex Physical IncludeHidden")
-def get_net_adapter(call: Call, around: Surroundings) -> None:
+def get_net_adapter(call: Call, around: Environment) -> None:
     rows = [adapter_row(around, a) for a in adapters(around) if is_physical(around, a) or not call.switch("Physical")]
     _show(call, rows, ("Name", "InterfaceDescription", "InterfaceIndex"))
 
 
 @behaviour("Get-NetAdapterBinding", "Name InterfaceDescription DisplayName ComponentID AllBindings IncludeHidden")
-def get_net_adapter_binding(call: Call, around: Surroundings) -> None:
+def get_net_adapter_binding(call: Call, around: Environment) -> None:
     """vms_pp is the switch's protocol: an adapter that has it and no switch is an orphan."""
     rows = []
     for adapter in adapters(around):
@@ -93,30 +93,30 @@ def get_net_adapter_binding(call: Call, around: Surroundings) -> None:
 @behaviour(
     "Get-NetIPAddress", "IPAddress InterfaceIndex InterfaceAlias AddressFamily PrefixLength PrefixOrigin AddressState"
 )
-def get_net_ip_address(call: Call, around: Surroundings) -> None:
+def get_net_ip_address(call: Call, around: Environment) -> None:
     names = ("IPAddress", "InterfaceIndex", "InterfaceAlias", "AddressFamily", "PrefixLength", "PrefixOrigin")
     _show(call, address_rows(around), (*names, "AddressState"))
 
 
 @behaviour("Get-NetIPInterface", "InterfaceAlias InterfaceIndex AddressFamily Dhcp ConnectionState")
-def get_net_ip_interface(call: Call, around: Surroundings) -> None:
+def get_net_ip_interface(call: Call, around: Environment) -> None:
     names = ("InterfaceAlias", "InterfaceIndex", "AddressFamily", "Dhcp", "ConnectionState")
     _show(call, interface_rows(around), names)
 
 
 @behaviour("Get-NetRoute", "DestinationPrefix InterfaceIndex InterfaceAlias NextHop AddressFamily")
-def get_net_route(call: Call, around: Surroundings) -> None:
+def get_net_route(call: Call, around: Environment) -> None:
     names = ("DestinationPrefix", "InterfaceIndex", "InterfaceAlias", "NextHop", "AddressFamily")
     _show(call, route_rows(around), names)
 
 
 @behaviour("Get-NetNeighbor", "IPAddress InterfaceIndex InterfaceAlias LinkLayerAddress State AddressFamily")
-def get_net_neighbor(call: Call, around: Surroundings) -> None:
+def get_net_neighbor(call: Call, around: Environment) -> None:
     names = ("IPAddress", "InterfaceIndex", "InterfaceAlias", "LinkLayerAddress", "State", "AddressFamily")
     _show(call, neighbor_rows(around), names)
 
 
-def _one_adapter(call: Call, around: Surroundings) -> NetAdapter:
+def _one_adapter(call: Call, around: Environment) -> NetAdapter:
     for adapter in with_ip(around):
         if call.get("InterfaceIndex") == adapter.if_index or _matches(call.get("InterfaceAlias"), adapter.name):
             return adapter
@@ -125,7 +125,7 @@ def _one_adapter(call: Call, around: Surroundings) -> NetAdapter:
 
 
 @behaviour("New-NetIPAddress", "IPAddress InterfaceAlias InterfaceIndex PrefixLength DefaultGateway AddressFamily")
-def new_net_ip_address(call: Call, around: Surroundings) -> None:
+def new_net_ip_address(call: Call, around: Environment) -> None:
     address = call.text("IPAddress")
     _require_administrator(call, address)
     adapter = _one_adapter(call, around)
@@ -141,7 +141,7 @@ def new_net_ip_address(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("New-NetRoute", "DestinationPrefix InterfaceAlias InterfaceIndex NextHop RouteMetric AddressFamily")
-def new_net_route(call: Call, around: Surroundings) -> None:
+def new_net_route(call: Call, around: Environment) -> None:
     """The default route alone: the world has no others."""
     prefix, next_hop = call.text("DestinationPrefix"), call.text("NextHop")
     _require_administrator(call, prefix)
@@ -159,7 +159,7 @@ def new_net_route(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Get-NetIPConfiguration", "InterfaceAlias InterfaceIndex All Detailed")
-def get_net_ip_configuration(call: Call, around: Surroundings) -> None:
+def get_net_ip_configuration(call: Call, around: Environment) -> None:
     """Without -All only what is connected."""
     found = [
         adapter
@@ -196,7 +196,7 @@ def get_net_ip_configuration(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Get-NetConnectionProfile", "Name InterfaceAlias InterfaceIndex NetworkCategory IPv4Connectivity")
-def get_net_connection_profile(call: Call, around: Surroundings) -> None:
+def get_net_connection_profile(call: Call, around: Environment) -> None:
     names = ("Name", "InterfaceAlias", "InterfaceIndex", "NetworkCategory", "IPv4Connectivity")
     _show(call, profile_rows(around), names)
 
@@ -210,7 +210,7 @@ def _selected(call: Call, rows: list[Object], parameters: Sequence[str]) -> list
 
 
 @behaviour("Set-NetConnectionProfile", "Name InterfaceAlias InterfaceIndex InputObject NetworkCategory PassThru")
-def set_net_connection_profile(call: Call, around: Surroundings) -> None:
+def set_net_connection_profile(call: Call, around: Environment) -> None:
     category = call.text("NetworkCategory")
     _require_administrator(call, category)
     if category == "DomainAuthenticated":
@@ -224,7 +224,7 @@ def set_net_connection_profile(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Get-DnsClientServerAddress", "InterfaceAlias InterfaceIndex AddressFamily")
-def get_dns_client_server_address(call: Call, around: Surroundings) -> None:
+def get_dns_client_server_address(call: Call, around: Environment) -> None:
     rows = dns_rows(around)
     if call.get("AddressFamily"):
         families = {{"IPv4": IPV4, "IPv6": IPV6}[str(name)] for name in call.items("AddressFamily")}
@@ -236,7 +236,7 @@ def get_dns_client_server_address(call: Call, around: Surroundings) -> None:
     "Set-DnsClientServerAddress",
     "InterfaceAlias InterfaceIndex InputObject ServerAddresses ResetServerAddresses PassThru",
 )
-def set_dns_client_server_address(call: Call, around: Surroundings) -> None:
+def set_dns_client_server_address(call: Call, around: Environment) -> None:
     rows = [row for row in dns_rows(around) if row["AddressFamily"] == IPV4]
     for row in _selected(call, rows, ("InterfaceAlias", "InterfaceIndex")):
         _require_administrator(call, row["InterfaceAlias"])

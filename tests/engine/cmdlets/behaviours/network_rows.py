@@ -10,7 +10,7 @@ import ipaddress
 from typing import Any
 
 from provisioner.lab.world.state import NetAdapter
-from tests.engine.cmdlets.behaviours import Surroundings
+from tests.engine.cmdlets.behaviours import Environment
 from tests.engine.cmdlets.call import Object, made
 
 LOOPBACK, LOOPBACK_INDEX = "Loopback Pseudo-Interface 1", 1
@@ -23,17 +23,17 @@ def dashed_mac(bare: str) -> str:
     return "-".join(bare[i : i + 2] for i in range(0, len(bare), 2))
 
 
-def adapters(around: Surroundings) -> list[NetAdapter]:
+def adapters(around: Environment) -> list[NetAdapter]:
     """Copies, as the host has them at this moment."""
     with around.kernel.lock:
         return copy.deepcopy(around.world.network.adapters())
 
 
-def is_physical(around: Surroundings, adapter: NetAdapter) -> bool:
+def is_physical(around: Environment, adapter: NetAdapter) -> bool:
     return around.world.network.physical(adapter.guid) is not None
 
 
-def with_ip(around: Surroundings) -> list[NetAdapter]:
+def with_ip(around: Environment) -> list[NetAdapter]:
     """Adapters that IP is bound to: not those that an External switch has taken."""
     return [adapter for adapter in adapters(around) if around.world.network.switch_on(adapter) is None]
 
@@ -42,7 +42,7 @@ def place(adapter: NetAdapter) -> dict[str, Any]:
     return {"InterfaceAlias": adapter.name, "InterfaceIndex": adapter.if_index, "ifIndex": adapter.if_index}
 
 
-def adapter_row(around: Surroundings, adapter: NetAdapter) -> Object:
+def adapter_row(around: Environment, adapter: NetAdapter) -> Object:
     physical, up = is_physical(around, adapter), adapter.status == "Up"
     return made(
         "MSFT_NetAdapter",
@@ -72,7 +72,7 @@ def adapter_row(around: Surroundings, adapter: NetAdapter) -> Object:
     )
 
 
-def address_rows(around: Surroundings) -> list[Object]:
+def address_rows(around: Environment) -> list[Object]:
     def row(where: dict[str, Any], interface: str, origin: str) -> Object:
         address, prefix = interface.split("/")
         return made(
@@ -98,7 +98,7 @@ def address_rows(around: Surroundings) -> list[Object]:
     return [*rows, row(loopback, "127.0.0.1/8", "WellKnown")]
 
 
-def interface_rows(around: Surroundings) -> list[Object]:
+def interface_rows(around: Environment) -> list[Object]:
     def row(where: dict[str, Any], *, dhcp: bool, connected: bool) -> Object:
         return made(
             "MSFT_NetIPInterface",
@@ -117,7 +117,7 @@ def interface_rows(around: Surroundings) -> list[Object]:
     return [*rows, row(loopback, dhcp=False, connected=True)]
 
 
-def route_rows(around: Surroundings) -> list[Object]:
+def route_rows(around: Environment) -> list[Object]:
     def row(where: dict[str, Any], prefix: str, next_hop: str) -> Object:
         return made(
             "MSFT_NetRoute",
@@ -142,7 +142,7 @@ def route_rows(around: Surroundings) -> list[Object]:
     return [*rows, row(loopback, "127.0.0.0/8", "0.0.0.0")]
 
 
-def neighbor_rows(around: Surroundings) -> list[Object]:
+def neighbor_rows(around: Environment) -> list[Object]:
     rows = [
         made(
             "MSFT_NetNeighbor",
@@ -162,7 +162,7 @@ def neighbor_rows(around: Surroundings) -> list[Object]:
     return [*rows, *(made("MSFT_NetNeighbor", {**group, **place(adapter)}) for adapter in with_ip(around))]
 
 
-def profile_rows(around: Surroundings) -> list[Object]:
+def profile_rows(around: Environment) -> list[Object]:
     """Only what has a network has a profile."""
     return [
         made(
@@ -181,7 +181,7 @@ def profile_rows(around: Surroundings) -> list[Object]:
     ]
 
 
-def dns_rows(around: Surroundings) -> list[Object]:
+def dns_rows(around: Environment) -> list[Object]:
     def row(adapter: NetAdapter, family: int) -> Object:
         where = place(adapter)
         del where["ifIndex"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from provisioner.lab.world.network import ROUTER_MAC
-from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.behaviours.network_rows import with_ip
 from tests.engine.cmdlets.call import Call
 
@@ -14,7 +14,7 @@ PING_S, TCP_FAILS_S = 1.0, 20.0
 TALOS_PORT = 50000
 
 
-def answers(around: Surroundings, addresses: Iterable[str]) -> set[str]:
+def answers(around: Environment, addresses: Iterable[str]) -> set[str]:
     """Sends a packet to each address; which of them answered. The host's table learns from it."""
     asked = set(addresses)
     around.world.network.touch(asked)
@@ -29,7 +29,7 @@ def answers(around: Surroundings, addresses: Iterable[str]) -> set[str]:
 
 
 @behaviour("Test-Connection", "TargetName Count TimeoutSeconds Quiet TcpPort")
-def test_connection(call: Call, around: Surroundings) -> None:
+def test_connection(call: Call, around: Environment) -> None:
     for target in (str(name) for name in call.items("TargetName")):
         if "TcpPort" in call:
             call.out_plain(_tcp(around, target, int(call.get("TcpPort"))))
@@ -48,7 +48,7 @@ def test_connection(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Test-NetConnection", "ComputerName Port CommonTCPPort InformationLevel")
-def test_net_connection(call: Call, around: Surroundings) -> None:
+def test_net_connection(call: Call, around: Environment) -> None:
     target = call.text("ComputerName", "internetbeacon.msedge.net")
     port = call.get("Port") or {"HTTP": 80, "RDP": 3389, "SMB": 445, "WINRM": 5985}.get(call.text("CommonTCPPort"), 0)
     pinged = bool(answers(around, [target]))
@@ -77,7 +77,7 @@ def test_net_connection(call: Call, around: Surroundings) -> None:
     )
 
 
-def _tcp(around: Surroundings, address: str, port: int) -> bool:
+def _tcp(around: Environment, address: str, port: int) -> bool:
     """Of the LAN the world knows one open port: that of Talos' API."""
     if not answers(around, [address]) or port != TALOS_PORT:
         return False

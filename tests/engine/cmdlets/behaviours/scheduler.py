@@ -8,7 +8,7 @@ from typing import Any
 from provisioner.lab.world.hyperv.service import matches
 from provisioner.lab.world.state import ScheduledTask
 from provisioner.lab.world.tasks import RUNNING
-from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.call import Call, Object, ShellError, made
 
 
@@ -22,7 +22,7 @@ def _parts(uri: str) -> tuple[str, str]:
     return name, path + "\\"
 
 
-def _task(call: Call, around: Surroundings) -> ScheduledTask:
+def _task(call: Call, around: Environment) -> ScheduledTask:
     """The task that the call names; not found reads as the scheduler's own HRESULT."""
     said: Mapping[str, Any] = call.get("InputObject") or {}
     name, path = said.get("TaskName", call.text("TaskName")), said.get("TaskPath", call.text("TaskPath", "\\"))
@@ -54,13 +54,13 @@ def _task_object(task: ScheduledTask) -> Object:
 
 
 @behaviour("New-ScheduledTaskAction", "Execute Argument WorkingDirectory Id")
-def new_action(call: Call, _around: Surroundings) -> None:
+def new_action(call: Call, _around: Environment) -> None:
     said = {"Execute": call.text("Execute"), "Arguments": call.text("Argument"), "Id": call.text("Id")}
     call.out("MSFT_TaskAction", {**said, "WorkingDirectory": call.text("WorkingDirectory")})
 
 
 @behaviour("New-ScheduledTaskPrincipal", "UserId GroupId LogonType RunLevel Id")
-def new_principal(call: Call, _around: Surroundings) -> None:
+def new_principal(call: Call, _around: Environment) -> None:
     said = {name: call.text(name) for name in ("UserId", "GroupId", "Id")}
     levels = {"LogonType": call.text("LogonType", "None"), "RunLevel": call.text("RunLevel", "Limited")}
     call.out("MSFT_TaskPrincipal", {**said, **levels})
@@ -71,7 +71,7 @@ def new_principal(call: Call, _around: Surroundings) -> None:
     "AllowStartIfOnBatteries DontStopIfGoingOnBatteries ExecutionTimeLimit StartWhenAvailable Hidden Priority"
     " MultipleInstances Compatibility RestartCount RestartInterval",
 )
-def new_settings(call: Call, _around: Surroundings) -> None:
+def new_settings(call: Call, _around: Environment) -> None:
     call.out(
         "MSFT_TaskSettings",
         {
@@ -87,7 +87,7 @@ def new_settings(call: Call, _around: Surroundings) -> None:
 
 
 @behaviour("New-ScheduledTaskTrigger", "Once Daily AtStartup At DaysInterval")
-def new_trigger(call: Call, _around: Surroundings) -> None:
+def new_trigger(call: Call, _around: Environment) -> None:
     said = {"Enabled": True, "Kind": call.set_name, "StartBoundary": call.text("At")}
     call.out("MSFT_TaskTrigger", said)
 
@@ -98,7 +98,7 @@ def new_trigger(call: Call, _around: Surroundings) -> None:
 @behaviour(
     "Register-ScheduledTask", "TaskName TaskPath Action Trigger Settings User RunLevel Principal Description Force"
 )
-def register(call: Call, around: Surroundings) -> None:
+def register(call: Call, around: Environment) -> None:
     """One action, run as SYSTEM; it starts when somebody starts it: the lab has no calendar."""
     uri = _uri(call.text("TaskName"), call.text("TaskPath"))
     user = str((call.get("Principal") or {}).get("UserId") or call.text("User"))
@@ -114,7 +114,7 @@ def register(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Get-ScheduledTask", "TaskName TaskPath")
-def get_task(call: Call, around: Surroundings) -> None:
+def get_task(call: Call, around: Environment) -> None:
     names, paths = call.items("TaskName") or ["*"], call.items("TaskPath") or ["*"]
     with around.kernel.lock:
         tasks = list(around.host.tasks.values()) if call.caller.administrator else []
@@ -132,24 +132,24 @@ def get_task(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Get-ScheduledTaskInfo", "TaskName TaskPath InputObject")
-def get_task_info(call: Call, around: Surroundings) -> None:
+def get_task_info(call: Call, around: Environment) -> None:
     task = _task(call, around)
     name, path = _parts(task.name)
     call.out("MSFT_TaskDynamicInfo", {"TaskName": name, "TaskPath": path, "LastTaskResult": task.last_result})
 
 
 @behaviour("Start-ScheduledTask", "TaskName TaskPath InputObject")
-def start_task(call: Call, around: Surroundings) -> None:
+def start_task(call: Call, around: Environment) -> None:
     around.world.tasks.start(_task(call, around).name)
 
 
 @behaviour("Stop-ScheduledTask", "TaskName TaskPath InputObject")
-def stop_task(call: Call, around: Surroundings) -> None:
+def stop_task(call: Call, around: Environment) -> None:
     around.end_task(_task(call, around).name)
 
 
 @behaviour("Unregister-ScheduledTask", "TaskName TaskPath InputObject")
-def unregister(call: Call, around: Surroundings) -> None:
+def unregister(call: Call, around: Environment) -> None:
     if "InputObject" in call:
         found = [_uri(str(said["TaskName"]), str(said["TaskPath"])) for said in call.items("InputObject")]
     else:

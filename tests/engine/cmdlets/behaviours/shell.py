@@ -6,7 +6,7 @@ import fnmatch
 import ntpath
 
 from provisioner.lab.world.storage import key
-from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.call import Call, ShellError
 from tests.engine.cmdlets.dates import host_now
 
@@ -15,7 +15,7 @@ _DATE_PARTS = "Year Month Day Hour Minute Second Millisecond DisplayHint Format 
 
 
 @behaviour("Get-Date", "Date " + _DATE_PARTS)
-def get_date(call: Call, around: Surroundings) -> None:
+def get_date(call: Call, around: Environment) -> None:
     genuine = "Microsoft.PowerShell.Utility\\Get-Date"
     if "Date" in call:
         call.genuine(genuine)
@@ -24,12 +24,12 @@ def get_date(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Start-Sleep", "Seconds Milliseconds")
-def start_sleep(call: Call, _around: Surroundings) -> None:
+def start_sleep(call: Call, _around: Environment) -> None:
     call.spend(call.get("Milliseconds") / 1000 if "Milliseconds" in call else call.get("Seconds"))
 
 
 @behaviour("Get-FileHash", "Path LiteralPath Algorithm")
-def get_file_hash(call: Call, around: Surroundings) -> None:
+def get_file_hash(call: Call, around: Environment) -> None:
     """SHA256 is the world's; the hash of a large file by another algorithm nobody knows, and it is not made up."""
     algorithm = call.text("Algorithm", "SHA256")
     if algorithm != "SHA256":
@@ -54,7 +54,7 @@ HASH_BYTES_PER_S = 150e6
 
 
 @behaviour("Remove-Item", "Path LiteralPath Filter Include Exclude Recurse Force Credential")
-def remove_item(call: Call, around: Surroundings) -> None:
+def remove_item(call: Call, around: Environment) -> None:
     """The engine's own, but for files that Windows would not let go: a Linux file system would.
 
     With a locked file in a folder the files go one by one in the order of their names, as on Windows: with -ErrorAction Stop those
@@ -91,7 +91,7 @@ def _in_use(path: str) -> ShellError:
     )
 
 
-def _files(around: Surroundings, pattern: str) -> list[str]:
+def _files(around: Environment, pattern: str) -> list[str]:
     """Files at that path, which may be a pattern, or below it, by name."""
     wanted = key(pattern)
     with around.kernel.lock:
@@ -101,7 +101,7 @@ def _files(around: Surroundings, pattern: str) -> list[str]:
     )
 
 
-def _held(around: Surroundings, pattern: str) -> bool:
+def _held(around: Environment, pattern: str) -> bool:
     return any(around.storage.locked(path) for path in _files(around, pattern))
 
 

@@ -8,17 +8,17 @@ from provisioner.lab.world.hyperv import errors as refused
 from provisioner.lab.world.hyperv.service import is_pattern
 from provisioner.lab.world.state import VirtualSwitch
 from tests.engine.cmdlets import objects
-from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.call import Call
 
 
-def switch_out(call: Call, around: Surroundings, switch: VirtualSwitch) -> None:
+def switch_out(call: Call, around: Environment, switch: VirtualSwitch) -> None:
     adapter = around.world.network.physical(switch.adapter_guid) if switch.adapter_guid else None
     call.out("VMSwitch", objects.switch_object(switch, adapter, around.host))
 
 
 @behaviour("Get-VMSwitch", "Id Name SwitchType")
-def get_vm_switch(call: Call, around: Surroundings) -> None:
+def get_vm_switch(call: Call, around: Environment) -> None:
     hyperv, kinds = around.hyperv_of(call), call.items("SwitchType")
 
     def show(switches: list[VirtualSwitch]) -> None:
@@ -35,7 +35,7 @@ def get_vm_switch(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("New-VMSwitch", "Name SwitchType AllowManagementOS NetAdapterName NetAdapterInterfaceDescription Notes")
-def new_vm_switch(call: Call, around: Surroundings) -> None:
+def new_vm_switch(call: Call, around: Environment) -> None:
     """One adapter: several would make a team, and the lab has none."""
     names, descriptions = call.items("NetAdapterName"), call.items("NetAdapterInterfaceDescription")
     if len(names) + len(descriptions) > 1:
@@ -53,7 +53,7 @@ def new_vm_switch(call: Call, around: Surroundings) -> None:
     switch_out(call, around, switch)
 
 
-def _selected(call: Call, around: Surroundings, parameter: str) -> list[VirtualSwitch]:
+def _selected(call: Call, around: Environment, parameter: str) -> list[VirtualSwitch]:
     hyperv = around.hyperv_of(call)
     found: list[VirtualSwitch] = []
 
@@ -74,7 +74,7 @@ def _selected(call: Call, around: Surroundings, parameter: str) -> list[VirtualS
 
 
 @behaviour("Set-VMSwitch", "VMSwitch Name Notes Passthru")
-def set_vm_switch(call: Call, around: Surroundings) -> None:
+def set_vm_switch(call: Call, around: Environment) -> None:
     if call.get("Notes") is None:
         raise refused.bad_argument("At least one setting of the switch has to be given.")
 
@@ -88,7 +88,7 @@ def set_vm_switch(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Remove-VMSwitch", "Name VMSwitch Force")
-def remove_vm_switch(call: Call, around: Surroundings) -> None:
+def remove_vm_switch(call: Call, around: Environment) -> None:
     def remove(switch: VirtualSwitch) -> None:
         if call.should(switch.name):
             around.hyperv_of(call).switches.remove_switch(switch.id)

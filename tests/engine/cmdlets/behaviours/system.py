@@ -6,7 +6,7 @@ import ntpath
 from dataclasses import dataclass
 
 from provisioner.lab.world.hyperv.service import is_pattern, matches
-from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.call import Call, ShellError
 
 
@@ -18,7 +18,7 @@ class WindowsService:
     start_type: str = "Automatic"
 
 
-def services(around: Surroundings) -> list[WindowsService]:
+def services(around: Environment) -> list[WindowsService]:
     """Those of Windows that matter here; Hyper-V's only where it is installed."""
     found = [
         WindowsService("NlaSvc", "Network Location Awareness", "Running"),
@@ -36,7 +36,7 @@ def services(around: Surroundings) -> list[WindowsService]:
 
 
 @behaviour("Get-Service", "Name DisplayName")
-def get_service(call: Call, around: Surroundings) -> None:
+def get_service(call: Call, around: Environment) -> None:
     by_display = "DisplayName" in call
     for wanted in (str(name) for name in call.items("DisplayName" if by_display else "Name") or ["*"]):
         found = [s for s in services(around) if matches(wanted, s.display_name if by_display else s.name)]
@@ -65,7 +65,7 @@ def get_service(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Get-Volume", "DriveLetter FilePath FileSystemLabel")
-def get_volume(call: Call, around: Surroundings) -> None:
+def get_volume(call: Call, around: Environment) -> None:
     letters = [str(letter).upper() for letter in call.items("DriveLetter")]
     if "FilePath" in call:
         letters = [ntpath.splitdrive(around.files.windows_path(call.text("FilePath")))[0][:1].upper()]
@@ -104,7 +104,7 @@ FEATURES = (
 
 
 @behaviour("Get-WindowsOptionalFeature", "Online FeatureName")
-def get_windows_optional_feature(call: Call, around: Surroundings) -> None:
+def get_windows_optional_feature(call: Call, around: Environment) -> None:
     """A feature that Windows does not know writes nothing."""
     if not call.caller.administrator:
         raise ShellError(

@@ -11,12 +11,12 @@ from provisioner.lab.world.hyperv.service import VmView, is_pattern, matches
 from provisioner.lab.world.hyperv.vms import VmSettings
 from tests.engine import hyperv as engine_hyperv
 from tests.engine.cmdlets import objects
-from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.call import Call
 from tests.engine.cmdlets.dates import iso
 
 
-def selected(call: Call, around: Surroundings, name: str = "Name") -> list[VmView]:
+def selected(call: Call, around: Environment, name: str = "Name") -> list[VmView]:
     """The VMs that -VM or a list of names means. A name that fits nothing is an error of its own; the others go on."""
     hyperv = around.hyperv_of(call)
     found: list[VmView] = []
@@ -39,13 +39,13 @@ def selected(call: Call, around: Surroundings, name: str = "Name") -> list[VmVie
     return found
 
 
-def vm_out(call: Call, around: Surroundings, view: VmView) -> None:
+def vm_out(call: Call, around: Environment, view: VmView) -> None:
     services = engine_hyperv.integration_services(around.hyperv_of(call), view.id) if view.id in around.host.vms else []
     call.out("VirtualMachine", objects.vm_object(view, services, around.host, iso(around, view.vm.created)))
 
 
 @behaviour("Get-VMHost")
-def get_vm_host(call: Call, around: Surroundings) -> None:
+def get_vm_host(call: Call, around: Environment) -> None:
     hyperv = around.hyperv_of(call)
     hyperv.vms.get_vms()  # whoever may not see VMs may not see this either
     host = around.host
@@ -53,7 +53,7 @@ def get_vm_host(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Set-VMHost", "VirtualHardDiskPath VirtualMachinePath Passthru")
-def set_vm_host(call: Call, around: Surroundings) -> None:
+def set_vm_host(call: Call, around: Environment) -> None:
     around.hyperv_of(call).vms.get_vms()
     host = around.host
     if not call.should(host.name):
@@ -67,7 +67,7 @@ def set_vm_host(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Get-VM", "Name Id")
-def get_vm(call: Call, around: Surroundings) -> None:
+def get_vm(call: Call, around: Environment) -> None:
     hyperv = around.hyperv_of(call)
 
     def show(views: list[VmView]) -> None:
@@ -86,7 +86,7 @@ def get_vm(call: Call, around: Surroundings) -> None:
     "New-VM",
     "Name MemoryStartupBytes BootDevice NoVHD SwitchName NewVHDPath NewVHDSizeBytes VHDPath Path Generation Force",
 )
-def new_vm(call: Call, around: Surroundings) -> None:
+def new_vm(call: Call, around: Environment) -> None:
     name = call.text("Name") or "New Virtual Machine"
     if not call.should(name):
         return
@@ -118,7 +118,7 @@ _SET_VM: dict[str, str] = {
 
 
 @behaviour("Set-VM", "VM Name DynamicMemory StaticMemory Passthru " + " ".join(_SET_VM))
-def set_vm(call: Call, around: Surroundings) -> None:
+def set_vm(call: Call, around: Environment) -> None:
     settings: dict[str, Any] = {field: call.get(name) for name, field in _SET_VM.items() if call.get(name) is not None}
     if call.switch("DynamicMemory") and call.switch("StaticMemory"):
         raise refused.bad_argument("-DynamicMemory and -StaticMemory exclude each other.")
@@ -136,7 +136,7 @@ def set_vm(call: Call, around: Surroundings) -> None:
     call.each(selected(call, around), change)
 
 
-def _set(around: Surroundings, call: Call, view: VmView, settings: dict[str, Any]) -> VmView:
+def _set(around: Environment, call: Call, view: VmView, settings: dict[str, Any]) -> VmView:
     """Only what differs: a setting that stays may be given while the VM runs."""
     changed = {field: value for field, value in settings.items() if getattr(view.vm, field) != value}
     return around.hyperv_of(call).vms.set_vm(view.id, **VmSettings(**changed)) if changed else view  # type: ignore[typeddict-item]
@@ -147,16 +147,16 @@ def already(call: Call, view: VmView) -> None:
 
 
 @behaviour("Start-VM", "VM Name Passthru")
-def start_vm(call: Call, around: Surroundings) -> None:
+def start_vm(call: Call, around: Environment) -> None:
     _bring_up(call, around, around.hyperv_of(call).power.start_vm)
 
 
 @behaviour("Resume-VM", "VM Name Passthru")
-def resume_vm(call: Call, around: Surroundings) -> None:
+def resume_vm(call: Call, around: Environment) -> None:
     _bring_up(call, around, around.hyperv_of(call).power.resume_vm)
 
 
-def _bring_up(call: Call, around: Surroundings, how: Callable[[str], bool]) -> None:
+def _bring_up(call: Call, around: Environment, how: Callable[[str], bool]) -> None:
     def bring_up(view: VmView) -> None:
         if not call.should(view.name):
             return
@@ -169,7 +169,7 @@ def _bring_up(call: Call, around: Surroundings, how: Callable[[str], bool]) -> N
 
 
 @behaviour("Stop-VM", "VM Name Save TurnOff Force Passthru")
-def stop_vm(call: Call, around: Surroundings) -> None:
+def stop_vm(call: Call, around: Environment) -> None:
     hyperv = around.hyperv_of(call)
 
     def stop(view: VmView) -> None:
@@ -187,7 +187,7 @@ def stop_vm(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Remove-VM", "VM Name Force Passthru")
-def remove_vm(call: Call, around: Surroundings) -> None:
+def remove_vm(call: Call, around: Environment) -> None:
     hyperv = around.hyperv_of(call)
 
     def remove(view: VmView) -> None:
@@ -215,29 +215,29 @@ def remove_vm(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Get-VMProcessor", "VM VMName VMSnapshot")
-def get_vm_processor(call: Call, around: Surroundings) -> None:
+def get_vm_processor(call: Call, around: Environment) -> None:
     for view in selected(call, around, "VMName"):
         call.out("VMProcessor", objects.processor_object(view))
 
 
 @behaviour("Set-VMProcessor", "VM VMName VMProcessor Count Passthru")
-def set_vm_processor(call: Call, around: Surroundings) -> None:
+def set_vm_processor(call: Call, around: Environment) -> None:
     _set_part(call, around, "VMProcessor", {"cpus": call.get("Count")})
 
 
 @behaviour("Get-VMMemory", "VM VMName VMSnapshot")
-def get_vm_memory(call: Call, around: Surroundings) -> None:
+def get_vm_memory(call: Call, around: Environment) -> None:
     for view in selected(call, around, "VMName"):
         call.out("VMMemory", objects.memory_object(view))
 
 
 @behaviour("Set-VMMemory", "VM VMName VMMemory StartupBytes DynamicMemoryEnabled Passthru")
-def set_vm_memory(call: Call, around: Surroundings) -> None:
+def set_vm_memory(call: Call, around: Environment) -> None:
     wanted = {"memory_bytes": call.get("StartupBytes"), "dynamic_memory": call.get("DynamicMemoryEnabled")}
     _set_part(call, around, "VMMemory", wanted)
 
 
-def _set_part(call: Call, around: Surroundings, part: str, wanted: dict[str, Any]) -> None:
+def _set_part(call: Call, around: Environment, part: str, wanted: dict[str, Any]) -> None:
     settings = {field: value for field, value in wanted.items() if value is not None}
     show = objects.processor_object if part == "VMProcessor" else objects.memory_object
 
@@ -250,7 +250,7 @@ def _set_part(call: Call, around: Surroundings, part: str, wanted: dict[str, Any
     call.each(owners(call, around, part) if part in call else selected(call, around, "VMName"), change)
 
 
-def owners(call: Call, around: Surroundings, parameter: str) -> list[VmView]:
+def owners(call: Call, around: Environment, parameter: str) -> list[VmView]:
     """The VMs of objects that belong to one."""
     hyperv = around.hyperv_of(call)
     found: list[VmView] = []
@@ -262,7 +262,7 @@ def owners(call: Call, around: Surroundings, parameter: str) -> list[VmView]:
 
 
 @behaviour("Get-VMIntegrationService", "VM VMName VMSnapshot Name")
-def get_vm_integration_service(call: Call, around: Surroundings) -> None:
+def get_vm_integration_service(call: Call, around: Environment) -> None:
     def show(view: VmView) -> None:
         for name in call.items("Name") or ["*"]:
             _show_services(call, around, view, name)
@@ -270,7 +270,7 @@ def get_vm_integration_service(call: Call, around: Surroundings) -> None:
     call.each(selected(call, around, "VMName"), show)
 
 
-def _show_services(call: Call, around: Surroundings, view: VmView, name: str) -> None:
+def _show_services(call: Call, around: Environment, view: VmView, name: str) -> None:
     found = [s for s in engine_hyperv.integration_services(around.hyperv_of(call), view.id) if matches(name, s.name)]
     if not found:
         raise refused.no_device(f"an integration service with name '{name}'", name)
@@ -279,16 +279,16 @@ def _show_services(call: Call, around: Surroundings, view: VmView, name: str) ->
 
 
 @behaviour("Enable-VMIntegrationService", "VM VMName VMIntegrationService Name Passthru")
-def enable_vm_integration_service(call: Call, around: Surroundings) -> None:
+def enable_vm_integration_service(call: Call, around: Environment) -> None:
     _switch_service(call, around, enabled=True)
 
 
 @behaviour("Disable-VMIntegrationService", "VM VMName VMIntegrationService Name Passthru")
-def disable_vm_integration_service(call: Call, around: Surroundings) -> None:
+def disable_vm_integration_service(call: Call, around: Environment) -> None:
     _switch_service(call, around, enabled=False)
 
 
-def _switch_service(call: Call, around: Surroundings, *, enabled: bool) -> None:
+def _switch_service(call: Call, around: Environment, *, enabled: bool) -> None:
     hyperv = around.hyperv_of(call)
 
     def change(view: VmView, name: str) -> None:
@@ -306,7 +306,7 @@ def _switch_service(call: Call, around: Surroundings, *, enabled: bool) -> None:
 
 
 @behaviour("Get-VMSnapshot", "VM VMName Id Name ChildOf ParentOf SnapshotType")
-def get_vm_snapshot(call: Call, around: Surroundings) -> None:
+def get_vm_snapshot(call: Call, around: Environment) -> None:
     """The world's VMs have no checkpoints: the product turns them off, and nobody else makes one here."""
     if call.get("Id"):
         raise refused.no_device("the checkpoint", call.text("Id"))

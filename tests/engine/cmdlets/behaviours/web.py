@@ -6,7 +6,7 @@ import ntpath
 
 from provisioner.lab.world.downloads import DownloadFailed
 from provisioner.lab.world.storage import FileFault
-from tests.engine.cmdlets.behaviours import Surroundings, behaviour
+from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.call import Call, ShellError
 
 NO_LOGON = 0x800704DD - (1 << 32)
@@ -14,7 +14,7 @@ HRESULTS = {"no-space": 0x80070070, "in-use": 0x80070020, "no-folder": 0x8007000
 SYSTEM = "SYSTEM"
 
 
-def _download(call: Call, around: Surroundings, url: str, path: str, activity: str) -> None:
+def _download(call: Call, around: Environment, url: str, path: str, activity: str) -> None:
     """What has come stays in the file when the pipeline is stopped or the connection breaks."""
 
     def progress(done: int, whole: int) -> None:
@@ -26,7 +26,7 @@ def _download(call: Call, around: Surroundings, url: str, path: str, activity: s
 
 
 @behaviour("Invoke-WebRequest", "Uri OutFile UseBasicParsing Headers TimeoutSec Method")
-def invoke_web_request(call: Call, around: Surroundings) -> None:
+def invoke_web_request(call: Call, around: Environment) -> None:
     url = call.text("Uri")
     if not call.get("OutFile"):
         text = "The lab downloads to -OutFile only."
@@ -62,7 +62,7 @@ def invoke_web_request(call: Call, around: Surroundings) -> None:
 
 
 @behaviour("Start-BitsTransfer", "Source Destination Priority DisplayName Description RetryInterval RetryTimeout")
-def start_bits_transfer(call: Call, around: Surroundings) -> None:
+def start_bits_transfer(call: Call, around: Environment) -> None:
     """BITS wants a user who is logged on: in a session of WinRM there is none (fact 35)."""
     sources = [str(source) for source in call.items("Source")]
     if call.caller.user != SYSTEM:
