@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -16,15 +15,6 @@ def load_client_certificate(context: ssl.SSLContext, crt: bytes, key: bytes) -> 
     """
     with _as_path(crt) as crt_path, _as_path(key.replace(b"ED25519 PRIVATE KEY", b"PRIVATE KEY")) as key_path:
         context.load_cert_chain(crt_path, key_path)
-
-
-_INSIDES = re.compile(r"^\w+\(.*?\): |\[SSL: \w+\] ?| ?\(_ssl\.c:\d+\)|_ssl\.c:\d+: ")
-"""What libraries put into their words that is no word: urllib3 its connection object, OpenSSL its codes and lines of source."""
-
-
-def plain_words(text: str) -> str:
-    """The text of a library's error as a person would say it."""
-    return _INSIDES.sub("", text).strip() or text
 
 
 def is_alert(error: BaseException) -> bool:

@@ -19,12 +19,12 @@ from provisioner.model import versions
 from provisioner.model.cluster import Role
 from provisioner.model.naming import is_windows_device, spaced_mac
 from provisioner.model.networks import IpAddress, network_of, network_problems, parsed_address
+from provisioner.model.units import LEAST_DISK_GIB
 
 ALLOWANCE_MIB = 150
 """What Talos tolerates: firmware and kernel take a part of a VM's memory before it can be counted."""
 LEAST_MEMORY_MIB = {Role.CONTROL_PLANE: 1848 - ALLOWANCE_MIB, Role.WORKER: 1024 - ALLOWANCE_MIB}
 GOOD_MEMORY_MIB = {Role.CONTROL_PLANE: 4096, Role.WORKER: 2048}
-LEAST_DISK_GIB = 6
 GOOD_DISK_GIB = 10
 DEFAULT_SWITCH = "Default Switch"
 RESERVED_NAMES = frozenset({"clusters", "bugs"})

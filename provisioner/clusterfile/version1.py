@@ -37,6 +37,7 @@ from provisioner.clusterfile.values import (
     meant,
     wrong,
 )
+from provisioner.model.units import HTTPS_PORT
 
 FORM = "\0"
 """Begins the tags of values that may be written in two forms. pydantic puts them into a value's path; no key of a file can
@@ -79,7 +80,7 @@ class Host(Fields):
 
     address: HostName | None = None
     """DNS name or address; default: the host's name in this file."""
-    port: Port = 5986
+    port: Port = HTTPS_PORT
     """Port of WinRM over HTTPS."""
     user: User | None = None
     r"""Account on the host, as `hv01\provision`. The password never stands in this file."""

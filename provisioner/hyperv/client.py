@@ -12,7 +12,7 @@ from provisioner.hyperv import functions, parse
 from provisioner.hyperv.batching import CallBatch, PendingCall, PerItemBatch, Result, SingleCall, StatementBatch
 from provisioner.hyperv.module import HOST_TYPE, MODULE, script_module
 from provisioner.hyperv.pool import SessionPool
-from provisioner.model.cluster import HTTP_PORT, HostSpec
+from provisioner.model.cluster import HostSpec
 from provisioner.model.facts import (
     ConsoleFacts,
     HostFacts,
@@ -23,6 +23,7 @@ from provisioner.model.facts import (
     SwitchJobFacts,
     VmFacts,
 )
+from provisioner.model.units import HTTP_PORT
 from provisioner.ports import (
     CallInfo,
     Clock,

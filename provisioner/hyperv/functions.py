@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from provisioner.hyperv.module import GET_HOST
+from provisioner.model.units import GIB, MIB
 from provisioner.ports import VmChange, VmRequest
 from provisioner.winrm.transport import Int64, Statement
-
-MIB = 2**20
-GIB = 2**30
 
 
 def get_host() -> Statement:

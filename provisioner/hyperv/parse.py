@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from provisioner.errors import Malformed
-from provisioner.hyperv.functions import MIB
 from provisioner.hyperv.module import MODULE
 from provisioner.model.facts import (
     AdapterFacts,
@@ -27,6 +26,7 @@ from provisioner.model.facts import (
     VolumeFacts,
 )
 from provisioner.model.naming import Mark, find_mark
+from provisioner.model.units import MIB
 from provisioner.wire import clipped, shown
 
 _TEXT_CHARS = 4_096

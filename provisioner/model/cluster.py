@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.errors import SourceLocation
+from provisioner.model.units import HTTPS_PORT
 from provisioner.model.versions import INSTALLER
 
 
@@ -36,17 +37,13 @@ class LabSpec:
     seed: int = 1
 
 
-HTTP_PORT = 5985
-"""WinRM's own port for HTTP, where it encrypts the messages itself. Any other port is taken for HTTPS."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class HostSpec:
     """A Windows machine with Hyper-V and how to sign in there."""
 
     name: str
     address: str
-    port: int = 5986
+    port: int = HTTPS_PORT
     user: str = ""
     transport: str = "psrp"
     """`psrp` or `winrs`."""

@@ -113,3 +113,8 @@ def is_windows_device(name: str) -> bool:
     Source: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
     """
     return bool(_WINDOWS_DEVICES.fullmatch(name.partition(".")[0].rstrip()))
+
+
+def kube_context(cluster: str) -> str:
+    """The name of a cluster's context, and of its user, in a kubeconfig; Talos calls them so too."""
+    return f"admin@{cluster}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def listed(names: Sequence[str], *, at_most: int = 4) -> str:
+def listed(names: Sequence[str], *, at_most: int = 6) -> str:
     """`a, b, c`, and how many more."""
     shown = ", ".join(names[:at_most])
     return f"{shown} and {len(names) - at_most} more" if len(names) > at_most else shown

@@ -8,6 +8,7 @@ from provisioner.errors import Fault, TransportError
 from provisioner.model.cluster import Cluster
 from provisioner.model.endpoint import endpoint_of
 from provisioner.model.facts import ContextFacts, ContextState, Observed
+from provisioner.model.naming import kube_context
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import WriteAccess
@@ -19,7 +20,7 @@ from provisioner.steps.waiting import Pending, Ready, TimedOut
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     facts = {name: seen.access.get(name, _MISSING) for name in ("talosconfig", "kubeconfig")}
     kube = facts["kubeconfig"]
-    context = kube.name or f"admin@{cluster.name}"
+    context = kube.name or kube_context(cluster.name)
     broken = tuple(found.problem for found in facts.values() if found.state is ContextState.UNUSABLE)
     if broken:
         fault = Fault(

@@ -13,10 +13,9 @@ from provisioner.model.naming import Mark, spaced_mac
 from provisioner.model.ownership import claims, namesakes
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.units import GIB, MIB
 from provisioner.steps.host_faults import hyperv_fault
 from provisioner.steps.vm import FIRST_DISK_BYTES, find_vm
-
-GIB = 1024**3
 
 SPARE_MEMORY_BYTES = 2 * GIB
 """What Windows itself needs; Hyper-V refuses VM by VM, so without a sum beforehand three start and the fourth fails."""
@@ -113,7 +112,7 @@ def _clock(subject: Subject) -> Iterator[Fault]:
 def _memory(subject: Subject) -> Iterator[Fault]:
     spec, state = subject.spec, subject.state
     more = {m.name: _more_memory_mib(m, find_vm(m, state, subject.seen.secrets)) for m in subject.machines}
-    asked = sum(more.values()) * 1024**2
+    asked = sum(more.values()) * MIB
     free = state.host.memory_free_bytes - SPARE_MEMORY_BYTES
     if asked and asked > free:
         yield Fault(

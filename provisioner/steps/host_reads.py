@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from provisioner.errors import Fault, TransportError, Unreachable
-from provisioner.model.cluster import HTTP_PORT, Cluster, HostSpec
+from provisioner.model.cluster import Cluster, HostSpec
 from provisioner.model.facts import HostState
+from provisioner.model.units import HTTP_PORT
 from provisioner.ports import Clock, Host, ObserveQuery
 from provisioner.steps.host_faults import fault_of, hyperv_fault
 from provisioner.steps.waiting import TimedOut, bounded

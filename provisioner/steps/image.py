@@ -9,14 +9,13 @@ from provisioner.model.cluster import Cluster
 from provisioner.model.facts import HostState, ImageFacts, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.units import MIB
 from provisioner.model.work import FetchImage, VerifyImage
 from provisioner.ports import Progress
 from provisioner.steps.host_faults import on_host
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waiting import Pending, Ready
-
-MIB = 1024**2
 
 DOWNLOAD_TRIES = 3
 """A server that resets a connection is asked again; one that has no such file says so three times within seconds."""

@@ -13,10 +13,9 @@ from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import FolderFacts, HostState, Observed
 from provisioner.model.naming import Mark
 from provisioner.model.ownership import left_folders
+from provisioner.model.units import GIB, MIB
 
-GIB = 1024**3
-
-BLOCK_BYTES = 32 * 1024**2
+BLOCK_BYTES = 32 * MIB
 """Block of a dynamic VHDX, as New-VHD makes it: one that takes less on its volume was never written to. Source: New-VHD's reference."""
 
 

@@ -14,11 +14,12 @@ from provisioner.errors import Fault
 from provisioner.model import ownership
 from provisioner.model.cluster import Cluster
 from provisioner.model.facts import HostState, Observed, SwitchFacts, VmFacts
-from provisioner.model.naming import Mark
+from provisioner.model.naming import Mark, kube_context
 from provisioner.model.options import RemovalScope
 from provisioner.model.ownership import OnHost
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.units import GIB, MIB
 from provisioner.model.work import (
     ForgetEtcd,
     HandOverSwitch,
@@ -31,8 +32,6 @@ from provisioner.model.work import (
 )
 from provisioner.steps.copies import fault_of_copies
 from provisioner.steps.image import image_path
-
-GIB, MIB = 1024**3, 1024**2
 
 
 def our_vms(state: HostState, seen: Observed) -> tuple[VmFacts, ...]:
@@ -137,7 +136,7 @@ def _folders(host: str, state: HostState, seen: Observed) -> Iterator[Action]:
 def _contexts(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     """Ours go; what cannot be changed stays as it is, and is told."""
     kube = seen.access.get("kubeconfig")
-    context = kube.name if kube is not None and kube.name else f"admin@{cluster.name}"
+    context = kube.name if kube is not None and kube.name else kube_context(cluster.name)
     broken = [found.problem for found in seen.access.values() if found.problem]
     if broken:
         yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=context, why="; ".join(broken))

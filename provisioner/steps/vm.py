@@ -13,6 +13,7 @@ from provisioner.model.naming import Mark, spaced_mac
 from provisioner.model.ownership import vm_of
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.units import GIB, LEAST_DISK_GIB
 from provisioner.model.work import ChangeVm, CreateVm, StartVm
 from provisioner.ports import VmChange, VmRequest
 from provisioner.steps.actions import for_machine, refuse
@@ -21,10 +22,10 @@ from provisioner.steps.etcd_life import lost
 from provisioner.steps.host_faults import fault_of, on_host
 from provisioner.steps.left_disks import fault_of_left_disks, to_attach
 from provisioner.steps.run_context import Run
-from provisioner.steps.vm_policy import GIB, differences, disk_of, start_delay_s, unchangeable
+from provisioner.steps.vm_policy import differences, disk_of, start_delay_s, unchangeable
 from provisioner.steps.waiting import Pending, Ready, TimedOut
 
-FIRST_DISK_BYTES = 6 * GIB
+FIRST_DISK_BYTES = LEAST_DISK_GIB * GIB
 """What a Talos disk takes in its first hour; Talos' own minimum. Disks are thin, so this is checked, not their full size."""
 
 CRITICAL = "Critical"

@@ -15,8 +15,7 @@ from typing import Any
 from provisioner.model.cluster import Cluster, MachineSpec, Role
 from provisioner.model.facts import DriveFacts, VmFacts
 from provisioner.model.naming import spaced_mac
-
-GIB = 1024**3
+from provisioner.model.units import GIB
 
 WORKER_DELAY_S = 20
 """After a reboot of the host control planes go first: etcd and the API are up when workers ask for them."""

@@ -17,8 +17,10 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
+from provisioner.model.units import MIB
+
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
-READ_LIMIT = 16 * 1024**2
+READ_LIMIT = 16 * MIB
 """Bytes of a file of ours that are read at most; the largest that we write are journals of some hundred kilobytes."""
 
 
@@ -143,7 +145,7 @@ def read_plain(path: Path, limit: int = READ_LIMIT) -> bytes | None:
             raise NotPlain("not a file", path)
         content = stream.read(limit + 1)
     if len(content) > limit:
-        raise OSError(errno.EFBIG, f"larger than {limit / 1024**2:g} MiB", str(path))
+        raise OSError(errno.EFBIG, f"larger than {limit / MIB:g} MiB", str(path))
     return content
 
 

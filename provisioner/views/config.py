@@ -8,9 +8,10 @@ from typing import Any
 
 from provisioner.errors import Finding
 from provisioner.model.cluster import Cluster, Origin
+from provisioner.model.wording import count
 from provisioner.views.console import Console, Glyph, Line, Span, Style, line, pad
 from provisioner.views.error_panel import found, render_findings
-from provisioner.views.formatting import count, shown_path
+from provisioner.views.formatting import shown_path
 
 _WIDEST = 36
 """Columns at most for names and for values; one that is longer pushes its own row only."""

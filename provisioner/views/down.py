@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from provisioner.model.cluster import Cluster
 from provisioner.model.plan import Action, Plan, Verb
 from provisioner.model.steps import StepId
+from provisioner.model.wording import count, listed
 from provisioner.model.work import RemoveFolder
 from provisioner.views.console import Console, Line, Span, Style, cells, line, pad
-from provisioner.views.formatting import count, listed
 
 _WIDEST = 34
 """Columns at most for names; one that is longer pushes its own text only."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from provisioner import faults
 from provisioner.errors import FailureReport, Finding, SourceLocation
 from provisioner.model.redaction import HIDDEN
+from provisioner.model.wording import count
 from provisioner.views.console import Console, Glyph, Line, Span, Style, line
-from provisioner.views.formatting import count
 from provisioner.views.machine_config import SECRET_KEYS
 
 _LABELS = 11

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from provisioner.model.events import RunEnded, RunStarted
+from provisioner.model.naming import kube_context
 from provisioner.model.steps import StepId
+from provisioner.model.wording import count
 from provisioner.views.console import BLANK, Console, Glyph, Line, Span, Style, line
-from provisioner.views.formatting import count, duration
+from provisioner.views.formatting import duration
 from provisioner.views.run_state import RunState, State
 
 
@@ -93,4 +95,4 @@ def _kubectl(state: RunState, run: RunStarted) -> str:
     """With the context as the plan names it, or with the cluster's own file where none of the user's is written."""
     planned = state.plan.actions if state.plan else ()
     access = next((action for action in planned if action["step"] == StepId.ACCESS), {})
-    return str(access.get("command") or f"kubectl --context {access.get('object') or f'admin@{run.cluster}'}")
+    return str(access.get("command") or f"kubectl --context {access.get('object') or kube_context(run.cluster)}")

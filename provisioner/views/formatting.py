@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -37,17 +37,6 @@ def gib(mib: float) -> str:
     if mib < 1024:
         return f"{mib:.0f} MiB"
     return f"{mib / 1024:.1f}".removesuffix(".0") + " GiB"
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """`1 VM`, `3 VMs`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def listed(names: Sequence[str], *, at_most: int = 6) -> str:
-    """`a, b, c`, and how many more."""
-    shown = ", ".join(names[:at_most])
-    return f"{shown} and {len(names) - at_most} more" if len(names) > at_most else shown
 
 
 def counted(numbers: Mapping[str, int]) -> str:

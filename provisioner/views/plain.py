@@ -26,10 +26,11 @@ from provisioner.model.events import (
 )
 from provisioner.model.status import FinalObject
 from provisioner.model.steps import StepId
+from provisioner.model.wording import count
 from provisioner.views.console import Console, Span, Style, line
 from provisioner.views.error_panel import render_error_panel
 from provisioner.views.final import render_final
-from provisioner.views.formatting import clock_time, count, duration
+from provisioner.views.formatting import clock_time, duration
 from provisioner.views.run_state import RunState, StepRow, Wait, in_wall_time
 from provisioner.views.table import call_words, done_of, elapsed_of, run_titles
 from provisioner.views.ticking import Ticker

@@ -10,9 +10,10 @@ from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import AS_THE_FILE_SAYS, Action, Plan, Verb
 from provisioner.model.steps import STEP, Scope, StepId
+from provisioner.model.wording import count, listed
 from provisioner.model.work import CreateVm
 from provisioner.views.console import BLANK, Console, Line, Span, Style, cells, line, pad
-from provisioner.views.formatting import about, count, counted, duration, gib, lab_words, listed, shown_path
+from provisioner.views.formatting import about, counted, duration, gib, lab_words, shown_path
 from provisioner.views.table import RUN
 
 _TITLE = max(len(step.title) for step in STEP.values()) + 2

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from provisioner.model.status import MachineStatus, StatusReport
+from provisioner.model.wording import count, listed
 from provisioner.views.console import BLANK, Console, Glyph, Line, Span, Style, cells, line, pad
-from provisioner.views.formatting import count, gib, lab_words, listed
+from provisioner.views.formatting import gib, lab_words
 
 _STATES = {
     "healthy": (Glyph.DONE, Style.GOOD),

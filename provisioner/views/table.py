@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from provisioner.model.events import CallEnded, RunStarted
 from provisioner.model.steps import STEP
+from provisioner.model.wording import count
 from provisioner.views.console import BLANK, Console, Glyph, Line, Span, Style, cells, line, pad
-from provisioner.views.formatting import about, count, duration, lab_words
+from provisioner.views.formatting import about, duration, lab_words
 from provisioner.views.run_state import Lane, RunState, State, StepRow, Wait
 
 RUN = "run"

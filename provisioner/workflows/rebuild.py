@@ -10,6 +10,7 @@ from provisioner.model.options import RemovalScope, RunOptions
 from provisioner.model.ownership import copies_of, our_ids
 from provisioner.model.plan import Plan
 from provisioner.model.steps import StepId
+from provisioner.model.units import MIB
 from provisioner.operations.observe import observe
 from provisioner.steps import removal, removing
 from provisioner.workflows import tables
@@ -61,7 +62,7 @@ def without_machines(seen: Observed) -> Observed:
     hosts = {}
     for name, state in seen.hosts.items():
         ours = removal.our_vms(state, seen)
-        freed = sum(vm.memory_mib for vm in ours if vm.state == "Running") * 1024**2
+        freed = sum(vm.memory_mib for vm in ours if vm.state == "Running") * MIB
         ids = our_ids(seen.secrets)
         others = tuple(
             folder

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 from provisioner.hyperv.client import HyperVHost
-from provisioner.model.cluster import HTTP_PORT, HostSpec
+from provisioner.model.cluster import HostSpec
+from provisioner.model.units import HTTP_PORT, HTTPS_PORT
 from provisioner.ports import Endpoint
 from tests.fakes.clock import FakeClock
 
@@ -129,7 +130,7 @@ async def host_at(
     spec = HostSpec(
         name="hv01.lan",
         address="192.0.2.10",
-        port=5986 if https else HTTP_PORT,
+        port=HTTPS_PORT if https else HTTP_PORT,
         user="Administrator",
         transport=transport,
     )
