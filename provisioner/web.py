@@ -105,26 +105,8 @@ def explain(error: BaseException, *, at: str, expected: str, within_s: float | N
     """What an error of requests, of what it stands on, or of reading an answer means. `at`: the place asked for, `host:port`."""
     chain = list(inner_errors(error))
     for inner in chain:
-        if isinstance(inner, TransportError):
-            return inner
-        if isinstance(inner, ssl.SSLCertVerificationError):
-            return NotTrusted(f"its certificate is not the one expected: {tls_reason(inner)}")
-        if is_alert(inner):
-            assert isinstance(inner, ssl.SSLError)
-            return Rejected(f"it ends the TLS handshake: {tls_reason(inner)}")
-        if isinstance(inner, ssl.SSLError) and not is_tls_cut(inner):
-            return Malformed(f"no TLS ({tls_reason(inner)})", expected=expected)
-        if isinstance(inner, InvalidChunkLength):
-            return Malformed("the length of a part of its answer is no number", expected=expected)
-    if any(isinstance(inner, http.client.IncompleteRead) for inner in chain):
-        return Unreachable(f"the answer from {at} broke off")
-    for inner in chain:
-        if isinstance(inner, http.client.RemoteDisconnected):
-            return Unreachable(f"the connection was closed without an answer at {at}")
-        if isinstance(inner, http.client.BadStatusLine):
-            return Malformed(f"no HTTP: {excerpt(str(inner.args[0] if inner.args else ''))}", expected=expected)
-        if isinstance(inner, http.client.HTTPException):
-            return Malformed("headers that cannot be read", expected=expected)
+        if found := _of_answer(inner, at, expected):
+            return found
     if any(isinstance(inner, ReadTimeoutError) for inner in chain):
         bound = f" within {within_s:g} s" if within_s is not None else ""
         return Unreachable(f"no answer{bound} from {at}, where connections are accepted")
@@ -132,8 +114,36 @@ def explain(error: BaseException, *, at: str, expected: str, within_s: float | N
         return Unreachable(f"no answer from {at}")
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return Unreachable(f"the answer from {at} broke off")
-    of_the_network = requests.exceptions.Timeout | requests.exceptions.ConnectionError
-    of_the_form = isinstance(error, requests.exceptions.RequestException | ValueError)
-    if isinstance(error, of_the_network) or (isinstance(error, OSError) and not of_the_form):
+    if _is_of_the_network(error):
         return Unreachable(failure_words(error, at=at))
     return Malformed(f"an answer that cannot be read ({type(error).__name__})", expected=expected)
+
+
+def _is_of_the_network(error: BaseException) -> bool:
+    if isinstance(error, requests.exceptions.RequestException):  # an OSError, all of them
+        return isinstance(error, requests.exceptions.Timeout | requests.exceptions.ConnectionError)
+    return isinstance(error, OSError) and not isinstance(error, ValueError)
+
+
+def _of_answer(error: BaseException, at: str, expected: str) -> TransportError | None:
+    """What one error of the chain says of the peer's answer, its TLS or its HTTP; None for one that is of the network."""
+    match error:
+        case TransportError():
+            return error
+        case ssl.SSLCertVerificationError():
+            return NotTrusted(f"its certificate is not the one expected: {tls_reason(error)}")
+        case ssl.SSLError() if is_alert(error):
+            return Rejected(f"it ends the TLS handshake: {tls_reason(error)}")
+        case ssl.SSLError() if not is_tls_cut(error):
+            return Malformed(f"no TLS ({tls_reason(error)})", expected=expected)
+        case InvalidChunkLength():
+            return Malformed("the length of a part of its answer is no number", expected=expected)
+        case http.client.IncompleteRead():
+            return Unreachable(f"the answer from {at} broke off")
+        case http.client.RemoteDisconnected():
+            return Unreachable(f"the connection was closed without an answer at {at}")
+        case http.client.BadStatusLine():
+            return Malformed(f"no HTTP: {excerpt(str(error.args[0] if error.args else ''))}", expected=expected)
+        case http.client.HTTPException():
+            return Malformed("headers that cannot be read", expected=expected)
+    return None

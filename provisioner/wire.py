@@ -1,4 +1,4 @@
-"""What the clients of this package share about peers: failures in plain words, and what others write cut to what a screen bears.
+"""What the clients of this package share about peers: failures in plain words, and the texts of others cut to a readable length.
 
 A failure's words name the place that was asked for, never the one that a lab's dialer put in its stead, and nothing of Python's.
 """
@@ -16,14 +16,8 @@ TEXT_LINES = 40
 EXCERPT_CHARS = 80
 """Of what cannot be read: enough to see that it is HTML, SSH or the answer of another program."""
 
-_PLAIN = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.ECONNRESET: "connection reset",
-    errno.ECONNABORTED: "connection reset",
-    errno.EPIPE: "connection reset",
+_PLAIN = {  # what Python has no class of its own for
     errno.ENOTCONN: "connection reset",
-    errno.ESHUTDOWN: "connection reset",
-    errno.ETIMEDOUT: "no answer",
     errno.EHOSTUNREACH: "no route to the host",
     errno.ENETUNREACH: "no route to the network",
     errno.EHOSTDOWN: "the host is down",
@@ -66,24 +60,27 @@ def failure_words(error: BaseException, *, at: str = "", within_s: float | None 
 
 
 def _words(error: BaseException, at: str, within_s: float | None) -> str:
-    if isinstance(error, socket.gaierror):
-        host = at.rpartition(":")[0] or at
-        known = "the name server does not answer" if error.errno == socket.EAI_AGAIN else "name not known"
-        return f"{known}: {host}" if host else known
-    if isinstance(error, ssl.SSLError):
-        if is_tls_cut(error):
-            return f"the connection was closed{_at(at)}"
-        return f"TLS failed{_at(at)}: {tls_reason(error)}"
-    if isinstance(error, TimeoutError) or (isinstance(error, OSError) and error.errno == errno.ETIMEDOUT):
-        bound = f" within {within_s:g} s" if within_s is not None else ""
-        return f"no answer{bound}{_from(at)}"
-    if isinstance(error, ConnectionRefusedError):
-        return f"connection refused{_at(at)}"
-    if isinstance(error, ConnectionError):
-        return f"connection reset{_at(at)}"
-    if isinstance(error, OSError) and error.errno is not None:
-        return (_PLAIN.get(error.errno) or (error.strerror or "no connection").lower()) + _at(at)
+    match error:
+        case socket.gaierror():
+            return _name_words(error, at)
+        case ssl.SSLError():
+            closed = "the connection was closed"
+            return f"{closed}{_at(at)}" if is_tls_cut(error) else f"TLS failed{_at(at)}: {tls_reason(error)}"
+        case TimeoutError():
+            return f"no answer{'' if within_s is None else f' within {within_s:g} s'}{_at(at, 'from')}"
+        case ConnectionRefusedError():
+            return f"connection refused{_at(at)}"
+        case ConnectionError():
+            return f"connection reset{_at(at)}"
+        case OSError(errno=int(number)):
+            return (_PLAIN.get(number) or (error.strerror or "no connection").lower()) + _at(at)
     return ""
+
+
+def _name_words(error: socket.gaierror, at: str) -> str:
+    host = at.rpartition(":")[0] or at
+    known = "the name server does not answer" if error.errno == socket.EAI_AGAIN else "name not known"
+    return f"{known}: {host}" if host else known
 
 
 def is_tls_cut(error: ssl.SSLError) -> bool:
@@ -105,12 +102,8 @@ def _reason(error: ssl.SSLError) -> str:
     return str(getattr(error, "reason", None) or "").upper()
 
 
-def _at(place: str) -> str:
-    return f" at {place}" if place else ""
-
-
-def _from(place: str) -> str:
-    return f" from {place}" if place else ""
+def _at(place: str, preposition: str = "at") -> str:
+    return f" {preposition} {place}" if place else ""
 
 
 def excerpt(came: bytes | str, chars: int = EXCERPT_CHARS) -> str:

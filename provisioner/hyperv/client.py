@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from provisioner.errors import HostRefused, Malformed, TransportError
 from provisioner.hyperv import functions, parse
@@ -38,6 +39,9 @@ from provisioner.ports import (
 from provisioner.winrm.connection import Connection
 from provisioner.winrm.transport import ModuleState, SignIn, Statement, WinRmSession
 
+Facts = TypeVar("Facts")
+Read = Callable[[Mapping[str, Any], str], Facts]
+"""Makes facts of an object that the function of that name wrote."""
 _OF_HYPERV = "HyperV."
 """Begins the ids of what no function has an id for: failures of cmdlets."""
 
@@ -91,44 +95,29 @@ class HyperVHost:
     # --- host ---
 
     async def observe(self, query: ObserveQuery) -> HostState:
-        """Everything by one pipeline. Where Hyper-V itself is not running, or is not for this account, there is no more to read than
-        the host's own facts: then the state is not whole, whatever the other functions wrote, and the facts say why.
-        """
         statements = [functions.get_host()]
         if query.switch:
             statements.append(functions.get_switch(query.switch, marked=True))
         if image := query.image_path or query.image_name:
             statements.append(functions.get_image([image]))
         statements += [functions.get_vm(), functions.get_folder(query.folder)]
-        batch = SingleCall(statements, changes=False)
-        caller = PendingCall(statements[0])
+        call = PendingCall(statements[0])
         try:
-            results = await self._sessions().ask(batch, caller)
-            host = _host(results)
+            await self._sessions().ask(SingleCall(statements, changes=False), call)
+            host = _host(call.results)
         except HostRefused as refusal:
-            host = _host(caller.results)
+            host = _host(call.results)
+            if host is not None and _can_be_read(host):  # it may have stopped in between
+                host = await self._unavailable(refusal)
             if host is None:
                 raise
-            if _can_be_read(host):  # it may have stopped in between
-                host = await self._unavailable(refusal)
-                if host is None:
-                    raise
         if host is None:
             raise _no_answer("Get-TalosHost")
         # Where PowerShell is constrained, text does not do: an installed module may, so the next run asks for it.
         self._on_module(self._module.text_needed is True and host.language_mode == "FullLanguage")
         if not _can_be_read(host):
             return HostState(host=host, switch=None, images=(), vms=(), read_utc=self._clock.wall(), whole=False)
-        switches = [parse.switch_facts(v, "Get-TalosSwitch") for t, v in results if t == "TalosHyperV.Switch"]
-        return HostState(
-            host=host,
-            switch=switches[0] if switches else None,
-            marked_switches=tuple(switches[1:]),
-            images=tuple(parse.image_facts(v, "Get-TalosImage") for t, v in results if t == "TalosHyperV.Image"),
-            vms=tuple(parse.vm_facts(v, "Get-TalosVM") for t, v in results if t == "TalosHyperV.VM"),
-            folders=tuple(parse.folder_facts(v) for t, v in results if t == "TalosHyperV.Folder"),
-            read_utc=self._clock.wall(),
-        )
+        return _state(host, call.results, read_utc=self._clock.wall())
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -157,23 +146,23 @@ class HyperVHost:
             watchdog_s=watchdog_s,
             retry=retry,
         )
-        return parse.switch_job_facts(await self._one(statement, changes=True), statement.function)
+        return await self._one(parse.switch_job_facts, statement, changes=True)
 
     async def confirm_switch(self, *, name: str, job_id: str) -> SwitchFacts:
         statement = functions.confirm_switch(name=name, job_id=job_id)
-        return parse.switch_facts(await self._one(statement, changes=True), statement.function)
+        return await self._one(parse.switch_facts, statement, changes=True)
 
     async def remove_switch(self, *, name: str, cluster_id: str) -> SwitchJobFacts:
         statement = functions.remove_switch(name=name, cluster_id=cluster_id)
-        return parse.switch_job_facts(await self._one(statement, changes=True), statement.function)
+        return await self._one(parse.switch_job_facts, statement, changes=True)
 
     async def hand_over_switch(self, *, name: str, cluster_id: str, mark: str) -> SwitchFacts:
         statement = functions.set_switch(name=name, cluster_id=cluster_id, mark=mark)
-        return parse.switch_facts(await self._one(statement, changes=True), statement.function)
+        return await self._one(parse.switch_facts, statement, changes=True)
 
     async def find_switch(self, name: str) -> SwitchFacts:
         statement = functions.get_switch(name)
-        return parse.switch_facts(await self._one(statement, changes=False), statement.function)
+        return await self._one(parse.switch_facts, statement, changes=False)
 
     # --- image ---
 
@@ -181,19 +170,18 @@ class HyperVHost:
         self, *, url: str, sha256: str, sha256_url: str, path: str, progress: Callable[[Progress], None]
     ) -> ImageFacts:
         statement = functions.save_image(url=url, path=path, sha256=sha256, sha256_url=sha256_url)
-        batch = SingleCall(
-            [statement], changes=True, long=True, stoppable=True
-        )  # it leaves a .partial that nobody takes for whole
+        # Stopped it leaves a file with the suffix .partial, which is never taken for the image.
+        batch = SingleCall([statement], changes=True, long=True, stoppable=True)
         results = await self._ask(batch, PendingCall(statement, progress=progress))
-        return parse.image_facts(_only(results, statement.function), statement.function)
+        return _only(results, parse.image_facts, statement)
 
     async def find_image(self, path: str, *, verify: bool) -> ImageFacts:
         statement = functions.get_image([path], verify=verify)
-        return parse.image_facts(await self._one(statement, changes=False), statement.function)
+        return await self._one(parse.image_facts, statement, changes=False)
 
     async def remove_image(self, path: str) -> ImageFacts:
         statement = functions.remove_image(path)
-        return parse.image_facts(await self._one(statement, changes=True), statement.function)
+        return await self._one(parse.image_facts, statement, changes=True)
 
     # --- VMs ---
 
@@ -230,9 +218,8 @@ class HyperVHost:
         return await self._by_id(id, functions.dismount_iso)
 
     async def console(self, id: str, *, width: int, height: int) -> ConsoleFacts:
-        return parse.console_facts(
-            await self._one(functions.get_console(id, width=width, height=height), changes=False)
-        )
+        statement = functions.get_console(id, width=width, height=height)
+        return await self._one(parse.console_facts, statement, changes=False)
 
     # --- neighbours ---
 
@@ -259,21 +246,20 @@ class HyperVHost:
 
     # --- how calls go out ---
 
-    async def _one(self, statement: Statement, *, changes: bool) -> Mapping[str, Any]:
-        return _only(
-            await self._ask(SingleCall([statement], changes=changes), PendingCall(statement)), statement.function
-        )
+    async def _one(self, read: Read[Facts], statement: Statement, *, changes: bool) -> Facts:
+        """One statement that writes one object."""
+        return _only(await self._ask(SingleCall([statement], changes=changes), PendingCall(statement)), read, statement)
 
     async def _by_id(self, id: str, make: Callable[[Sequence[str]], Statement], *, long: bool = False) -> VmFacts:
         statement = make([id])
         results = await self._ask(
             PerItemBatch(make, named="Id", changes=True, long=long), PendingCall(statement, items=(id,))
         )
-        return parse.vm_facts(_only(results, statement.function), statement.function)
+        return _only(results, parse.vm_facts, statement)
 
     async def _by_statement(self, statement: Statement, *, named: str) -> VmFacts:
         results = await self._ask(StatementBatch(statement.function, named=named), PendingCall(statement))
-        return parse.vm_facts(_only(results, statement.function), statement.function)
+        return _only(results, parse.vm_facts, statement)
 
     async def _ask(self, batch: CallBatch, caller: PendingCall) -> list[Result]:
         """Where Hyper-V refuses, the host is asked whether it is there at all: what a stopped service answers has no id of its own."""
@@ -323,6 +309,24 @@ class HyperVHost:
         return lambda connection: PsrpSession(self._sign_in, connection, module, self._module)
 
 
+def _state(host: HostFacts, results: Sequence[Result], *, read_utc: datetime) -> HostState:
+    """A host whose Hyper-V can be read: then all functions have written all there is."""
+
+    def each(type_name: str) -> list[Mapping[str, Any]]:
+        return [values for found, values in results if found == type_name]
+
+    switches = [parse.switch_facts(values, "Get-TalosSwitch") for values in each("TalosHyperV.Switch")]
+    return HostState(
+        host=host,
+        switch=switches[0] if switches else None,
+        marked_switches=tuple(switches[1:]),
+        images=tuple(parse.image_facts(values, "Get-TalosImage") for values in each("TalosHyperV.Image")),
+        vms=tuple(parse.vm_facts(values, "Get-TalosVM") for values in each("TalosHyperV.VM")),
+        folders=tuple(parse.folder_facts(values) for values in each("TalosHyperV.Folder")),
+        read_utc=read_utc,
+    )
+
+
 def _host(results: Sequence[Result]) -> HostFacts | None:
     return next((parse.host_facts(values) for type_name, values in results if type_name == HOST_TYPE), None)
 
@@ -335,10 +339,10 @@ def _can_be_read(host: HostFacts) -> bool:
     return runs and (host.is_administrator or host.is_hyperv_administrator)
 
 
-def _only(results: Sequence[Result], function: str) -> Mapping[str, Any]:
+def _only(results: Sequence[Result], read: Read[Facts], statement: Statement) -> Facts:
     if len(results) != 1:
-        raise _no_answer(function, len(results))
-    return results[0][1]
+        raise _no_answer(statement.function, len(results))
+    return read(results[0][1], statement.function)
 
 
 def _no_answer(function: str, count: int = 0) -> Malformed:

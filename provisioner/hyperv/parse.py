@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from provisioner.errors import Malformed
 from provisioner.hyperv.module import MODULE
@@ -29,6 +29,10 @@ from provisioner.model.naming import Mark, find_mark
 from provisioner.model.units import MIB
 from provisioner.wire import clipped, shown
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 _TEXT_CHARS = 4_096
 """Of one field: names are shorter, and so are paths."""
 _LONG_CHARS = 200_000
@@ -128,158 +132,99 @@ class _Fields:
         return Malformed(came, expected=MODULE)
 
 
+_READERS: Mapping[str, Callable[[_Fields, str], Any]] = {
+    "str": _Fields.text,
+    "int": _Fields.number,
+    "bool": _Fields.flag,
+    "bytes": _Fields.binary,
+    "tuple[str, ...]": _Fields.texts,
+    "datetime": _Fields.moment,
+    "datetime | None": _Fields.moment_or_none,
+    "Mark": _Fields.mark,
+}
+"""By the type of the model's field, as it is written there."""
+_WORDS = {"os": "OS", "ps": "PS", "vm": "VM", "hyperv": "HyperV"}
+_NAMES = {
+    "address": "IPAddress",
+    "mac": "MacAddress",
+    "start_delay_s": "StartDelaySeconds",
+    "uptime_s": "UptimeSeconds",
+    "url": "Uri",
+}
+"""Fields that the contract calls otherwise."""
+
+
+def _contract_name(field: str) -> str:
+    """`vm_names` -> `VMNames`."""
+    return _NAMES.get(field) or "".join(_WORDS.get(word, word.capitalize()) for word in field.split("_"))
+
+
+def _filled(kind: type[T], got: _Fields, *, prefix: str = "", **given: Any) -> T:
+    """The model's record: all its fields but those given are read by the contract's names, with the reader of their types."""
+    read = {
+        each.name: _READERS[str(each.type)](got, prefix + _contract_name(each.name))
+        for each in fields(kind)
+        if each.name not in given
+    }
+    return kind(**read, **given)
+
+
 def host_facts(values: Mapping[str, Any]) -> HostFacts:
     got = _Fields(values, "Get-TalosHost")
-    return HostFacts(
-        computer_name=got.text("ComputerName"),
-        os_caption=got.text("OSCaption"),
-        os_build=got.text("OSBuild"),
-        is_server=got.flag("IsServer"),
-        ps_version=got.text("PSVersion"),
-        ps_edition=got.text("PSEdition"),
-        module_version=got.text("ModuleVersion"),
-        language_mode=got.text("LanguageMode"),
-        hyperv_module=got.flag("HyperVModule"),
-        hypervisor_present=got.flag("HypervisorPresent"),
-        vmms_status=got.text("VmmsStatus"),
-        is_administrator=got.flag("IsAdministrator"),
-        is_hyperv_administrator=got.flag("IsHyperVAdministrator"),
-        processors=got.number("Processors"),
-        memory_total_bytes=got.number("MemoryTotalBytes"),
-        memory_free_bytes=got.number("MemoryFreeBytes"),
-        time_utc=got.moment("TimeUtc"),
-        booted_utc=got.moment("BootedUtc"),
-        disk_folder=got.text("DiskFolder"),
-        image_folder=got.text("ImageFolder"),
-        volumes=tuple(
-            VolumeFacts(
-                root=item.text("Root"), size_bytes=item.number("SizeBytes"), free_bytes=item.number("FreeBytes")
-            )
-            for item in got.objects("Volumes")
-        ),
-        adapters=tuple(
-            AdapterFacts(
-                name=item.text("Name"),
-                description=item.text("Description"),
-                mac=item.text("MacAddress"),
-                status=item.text("Status"),
-                media=item.text("Media"),
-                interface_guid=item.text("InterfaceGuid"),
-                addresses=item.texts("Addresses"),
-                has_default_route=item.flag("HasDefaultRoute"),
-                link_speed=item.text("LinkSpeed"),
-            )
-            for item in got.objects("Adapters")
-        ),
+    return _filled(
+        HostFacts,
+        got,
+        volumes=tuple(_filled(VolumeFacts, item) for item in got.objects("Volumes")),
+        adapters=tuple(_filled(AdapterFacts, item) for item in got.objects("Adapters")),
     )
 
 
 def switch_facts(values: Mapping[str, Any], function: str) -> SwitchFacts:
     got = _Fields(values, function)
-    return SwitchFacts(
-        name=got.text("Name"),
-        exists=got.flag("Exists"),
-        id=got.text("Id"),
-        kind=got.text("Kind"),
-        adapter=got.text("Adapter"),
-        adapter_description=got.text("AdapterDescription"),
-        allow_management_os=got.flag("AllowManagementOS"),
-        mark=find_mark(got.text("Notes", most=_LONG_CHARS)),
-        addresses=got.texts("Addresses"),
-        gateway=got.text("Gateway"),
-        dns_servers=got.texts("DnsServers"),
-        network_category=got.text("NetworkCategory"),
-        vm_names=got.texts("VMNames"),
-        job=switch_job_facts(values, function) if got.text("JobId") else None,
-    )
+    mark = find_mark(got.text("Notes", most=_LONG_CHARS))
+    job = switch_job_facts(values, function) if got.text("JobId") else None
+    return _filled(SwitchFacts, got, mark=mark, job=job)
 
 
 def switch_job_facts(values: Mapping[str, Any], function: str) -> SwitchJobFacts:
     got = _Fields(values, function)
-    return SwitchJobFacts(
-        id=got.text("JobId"),
-        kind=got.text("JobKind"),
-        state=got.text("JobState"),
-        error_id=got.text("JobErrorId"),
-        message=got.words("JobMessage"),
-        started_utc=got.moment_or_none("JobStartedUtc"),
-        ended_utc=got.moment_or_none("JobEndedUtc"),
-    )
+    return _filled(SwitchJobFacts, got, prefix="Job", message=got.words("JobMessage"))
 
 
 def image_facts(values: Mapping[str, Any], function: str) -> ImageFacts:
-    got = _Fields(values, function)
-    return ImageFacts(
-        path=got.text("Path"),
-        exists=got.flag("Exists"),
-        size_bytes=got.number("SizeBytes"),
-        sha256=got.text("Sha256"),
-        ours=got.flag("Ours"),
-        url=got.text("Uri"),
-        download=got.text("Download"),
-        vm_names=got.texts("VMNames"),
-    )
+    return _filled(ImageFacts, _Fields(values, function))
 
 
 def vm_facts(values: Mapping[str, Any], function: str) -> VmFacts:
     got = _Fields(values, function)
-    return VmFacts(
-        id=got.text("Id"),
-        name=got.text("Name"),
-        state=got.text("State"),
-        generation=got.number("Generation"),
-        cpus=got.number("Cpus"),
+    return _filled(
+        VmFacts,
+        got,
         memory_mib=got.number("MemoryBytes") // MIB,
-        dynamic_memory=got.flag("DynamicMemory"),
-        mac=got.text("MacAddress"),
-        static_mac=got.flag("StaticMac"),
-        switch=got.text("Switch"),
         vlan=got.number("VlanId") or None,
-        connected=got.flag("Connected"),
-        addresses=got.texts("Addresses"),
-        drives=tuple(
-            DriveFacts(
-                kind=item.text("Kind"),
-                path=item.text("Path"),
-                controller_number=item.number("ControllerNumber"),
-                controller_location=item.number("ControllerLocation"),
-                size_bytes=item.number("SizeBytes"),
-                file_bytes=item.number("FileBytes") if "FileBytes" in item.values else None,
-                exists=item.flag("Exists") if "Exists" in item.values else True,
-            )
-            for item in got.objects("Drives")
-        ),
-        boot_order=got.texts("BootOrder"),
-        secure_boot=got.flag("SecureBoot"),
-        automatic_checkpoints=got.flag("AutomaticCheckpoints"),
-        checkpoint_type=got.text("CheckpointType"),
-        start_action=got.text("StartAction"),
-        stop_action=got.text("StopAction"),
-        start_delay_s=got.number("StartDelaySeconds"),
-        heartbeat=got.text("Heartbeat"),
-        uptime_s=got.number("UptimeSeconds"),
-        bios_uuid=got.text("BiosUuid"),
+        drives=tuple(map(_drive, got.objects("Drives"))),
         notes=got.text("Notes", most=_LONG_CHARS),
         mark=find_mark(got.text("Mark")),
-        folder=got.text("Folder"),
-        complete=got.flag("Complete"),
+    )
+
+
+def _drive(item: _Fields) -> DriveFacts:
+    return _filled(
+        DriveFacts,
+        item,
+        file_bytes=item.number("FileBytes") if "FileBytes" in item.values else None,
+        exists=item.flag("Exists") if "Exists" in item.values else True,
     )
 
 
 def folder_facts(values: Mapping[str, Any]) -> FolderFacts:
-    got = _Fields(values, "Get-TalosFolder")
-    return FolderFacts(
-        path=got.text("Path"), mark=got.mark("Mark"), vm_id=got.text("VMId"), disk_bytes=got.number("DiskBytes")
-    )
+    return _filled(FolderFacts, _Fields(values, "Get-TalosFolder"))
 
 
 def neighbor_facts(values: Mapping[str, Any]) -> NeighborFacts:
-    got = _Fields(values, "Get-TalosNeighbor")
-    return NeighborFacts(mac=got.text("MacAddress"), address=got.text("IPAddress"), state=got.text("State"))
+    return _filled(NeighborFacts, _Fields(values, "Get-TalosNeighbor"))
 
 
-def console_facts(values: Mapping[str, Any]) -> ConsoleFacts:
-    got = _Fields(values, "Get-TalosConsole")
-    return ConsoleFacts(
-        vm_id=got.text("Id"), width=got.number("Width"), height=got.number("Height"), pixels=got.binary("Pixels")
-    )
+def console_facts(values: Mapping[str, Any], function: str = "Get-TalosConsole") -> ConsoleFacts:
+    got = _Fields(values, function)
+    return _filled(ConsoleFacts, got, vm_id=got.text("Id"))

@@ -2,7 +2,7 @@
 
 Two workers at most, the second only when both have something to do and the first has signed in: a wrong password is tried
 once. A call that may take minutes leaves the other worker free. Threads are daemons, so leaving never waits for a host that
-is away (python-stack, concurrency).
+is away.
 """
 
 from __future__ import annotations
@@ -273,20 +273,23 @@ class SessionPool:
             )
         )
 
-    async def _cancel(self, caller: PendingCall) -> None:
-        """A caller is cancelled. What has not begun never will; a read is stopped; a change gets the grace to end."""
+    async def _cancel(self, call: PendingCall) -> None:
+        """The one who waits is gone. What has not begun never will; a read is stopped; a change gets the grace to end."""
         for waiting in self._waiting:
-            if caller in waiting.callers:
-                waiting.callers.remove(caller)
-        worker = next((w for w in self._workers if w.batch is not None and caller in w.batch.callers), None)
-        batch = worker.batch if worker is not None else None
-        if batch is not None and not batch.stoppable:
-            with contextlib.suppress(TimeoutError, TransportError):
-                async with asyncio.timeout(GRACE_S):
-                    await asyncio.shield(caller.future)
-        caller.future.cancel()
-        if worker is not None and batch is not None and batch.stoppable and not batch.wanted:
-            worker.stop()
+            if call in waiting.callers:
+                waiting.callers.remove(call)
+        for worker in self._workers:
+            batch = worker.batch
+            if batch is None or call not in batch.callers:
+                continue
+            if not batch.stoppable:
+                with contextlib.suppress(TimeoutError, TransportError):
+                    async with asyncio.timeout(GRACE_S):
+                        await asyncio.shield(call.future)
+            call.future.cancel()
+            if batch.stoppable and not batch.wanted:
+                worker.stop()
+        call.future.cancel()
 
     # --- from the workers' threads ---
 
