@@ -1,4 +1,4 @@
-"""The cluster file: found, read, checked, explained. What cannot be read is told in one go, each finding with its place.
+"""The cluster file: found, read, checked, explained. All findings are reported at once, each with its place.
 
     find_cluster_file   a name or a path -> the file
     load_cluster        the file -> a `Cluster`, or the Fault that carries all findings

@@ -1,4 +1,4 @@
-"""From checked fields to the `Cluster` that everybody else speaks of: defaults filled in, the origin of every value kept."""
+"""From checked fields to the `Cluster` that the rest of the package uses: defaults filled in, the origin of every value kept."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class _Builder:
     def _note(
         self, path: str, value: Any, at: KeyPath, *, computed: bool = False, override: Setting | None = None
     ) -> None:
-        """Keeps where a value came from; `computed` says that it is no constant when the file is silent."""
+        """Keeps where a value came from; `computed` says that its default depends on other fields."""
         if override:
             self._origins.append(Origin(path=path, value=value, source=override.source))
         elif self._checked.given(at) and at not in self._checked.dropped:

@@ -35,7 +35,7 @@ def read_patches(
 
 
 def patch_of(text: str, place: SourceLocation) -> PatchSpec:
-    """A patch from the text of a file. Raises ValueError for what is no YAML."""
+    """A patch from the text of a file. Raises ValueError for what is not YAML."""
     trees = read_trees(text.encode(), place.file, several=True)
     found = [finding for tree in trees for finding in tree.findings]
     spec = _spec([(tree, ()) for tree in trees], place, found, alone=len(trees) == 1)

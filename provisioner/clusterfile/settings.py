@@ -46,7 +46,7 @@ class Settings:
 def read_settings(
     environment: Mapping[str, str], *, cwd: Path | None, cluster: str = "", host: str = "", user: str = ""
 ) -> Settings:
-    """Merges options and environment; an empty text is no value. Raises a Fault P-LOCAL-HOME where there is no home.
+    """Merges options and environment; an empty string counts as not given. Raises a Fault P-LOCAL-HOME where there is no home.
 
     `cwd` is None where the working folder is gone: then only the home is looked in.
     """

@@ -103,7 +103,7 @@ def _host_name(value: Any) -> str:
 
 
 def host_problem(text: str) -> str:
-    """Why nobody can connect to a host that is called so; empty where one could. Loopback is a host too: of a tunnel."""
+    """Why no one can connect to a host of that name; empty where one could. Loopback is a host too: of a tunnel."""
     address = _parsed_address(text)
     if address is None:
         if not _NAME.fullmatch(text):
@@ -248,7 +248,7 @@ def _disk(value: Any) -> int:
 
 
 def _host_of(url: str) -> str:
-    """The host of a URL; empty for one that has none or is none (a lone bracket raises in urlsplit)."""
+    """The host of a URL; empty for one without a host, and for what is not a URL (a lone bracket raises in urlsplit)."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

@@ -95,7 +95,7 @@ class Host(Fields):
 
 
 class Switch(Fields):
-    """The virtual switch that all machines hang on."""
+    """The virtual switch of all machines."""
 
     name: Filled = "LAB"
     """Its name on the host."""
@@ -261,7 +261,7 @@ class ClusterFile(Fields):
     ) = None
     """Hosts by name."""
     switch: Switch = Switch()
-    """The virtual switch that all machines hang on."""
+    """The virtual switch of all machines."""
     talos: Version | None = None
     """Talos release of the machines."""
     kubernetes: Version | None = None

@@ -1,4 +1,4 @@
-"""Whose entries of a client file are ours: told by the cluster's certificate authority, never by a name.
+"""Which entries of a client file are ours: told by the cluster's certificate authority, never by a name.
 
 `lab` and `admin@lab` are what talosctl and other tools call theirs too. Where another cluster has a name of ours it keeps it, and ours
 gets the next one with a number.
@@ -81,6 +81,7 @@ def expiry(certificate: object) -> datetime | None:
 
 
 def picked(values: dict[str, Any], keys: tuple[str, ...]) -> tuple[Any, ...]:
+    """The values of those keys, to compare entries by."""
     return tuple(values.get(key) for key in keys)
 
 

@@ -52,7 +52,7 @@ def cel_problem(expression: str, variables: Mapping[str, frozenset[str]]) -> str
 
 
 def _tokens(text: str) -> list[str] | None:
-    """Strings are emptied; None when something is no token."""
+    """Strings are emptied; None when something is not a token."""
     tokens: list[str] = []
     position = 0
     while position < len(text):

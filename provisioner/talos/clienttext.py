@@ -1,5 +1,5 @@
 """A client file of the user as text: how it is encoded, where its lines end, whether it is JSON, and what it holds. Bounded in size, depth and
-aliases, since anybody may have written it. An edited file keeps its encoding, its line ends and its form.
+aliases, since any program may have written it. An edited file keeps its encoding, its line ends and its form.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 class ClientFileError(ValueError):
-    """A file of the user that is no talosconfig or kubeconfig; it is left as it is."""
+    """A file of the user that is not a talosconfig or kubeconfig; it is left as it is."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def changed(raw: bytes, change: Callable[[dict[str, Any]], None], *, empty: dict
 
 
 def _from_json(text: str) -> Any:
-    """What a file in JSON holds; None for one that is no JSON, or that says the same key twice."""
+    """What a file in JSON holds; None for one that is not JSON, or has a key twice."""
     if not text.lstrip("\ufeff \t\r\n").startswith("{"):
         return None
     try:
@@ -137,7 +137,7 @@ def _from_yaml(text: str) -> Any:
 
 
 def _check_bounds(text: str) -> None:
-    """Counts what the file would hold with every alias written out, without building it. What is no YAML is for the reader to say."""
+    """Counts what the file would hold with every alias written out, without building it. What is not YAML is left to the reader."""
     loader = getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)
     anchors: dict[str, int] = {}
     open_: list[tuple[str | None, int]] = []

@@ -32,6 +32,7 @@ class TalosConfigs:
         """Of that cluster, by machine and endpoint: a run asks often, and always for the same."""
 
     def new_bundle(self, cluster: Cluster, mark_id: str) -> Bundle:
+        """Fresh secrets, hidden from all output from here on."""
         from provisioner.talos import secrets
 
         made = secrets.new_bundle(self._clock.wall(), talos_id_for(cluster.name, mark_id, os.urandom(32)))
@@ -60,6 +61,7 @@ class TalosConfigs:
         return self._last[1]
 
     def write_bundle(self, bundle: Bundle) -> bytes:
+        """The text of `secrets.yaml`; `read_bundle` reads it back."""
         from provisioner.talos import secrets
 
         return secrets.write_bundle(_ours(bundle))
@@ -99,6 +101,7 @@ class TalosConfigs:
         return tuple(dict.fromkeys(found))
 
     def effective(self, cluster: Cluster, machine: MachineSpec, *, endpoint: str = "") -> EffectiveConfig:
+        """Remembered for one cluster at a time. Never fails: where a patch cannot be merged, the values are the file's."""
         from provisioner.talos import effective
 
         if self._asked_for is not cluster:
@@ -120,6 +123,7 @@ class TalosConfigs:
         return TalosAccess(ca=ours.os.crt, crt=admin.crt, key=key)
 
     def talosconfig(self, cluster: Cluster, bundle: Bundle, *, endpoints: Sequence[str], nodes: Sequence[str]) -> bytes:
+        """With a fresh admin certificate, valid for a year. `endpoints` and `nodes` are as a client must dial them."""
         from provisioner.talos import talosconfigs
 
         return talosconfigs.render(
@@ -127,6 +131,7 @@ class TalosConfigs:
         )
 
     def kubeconfig(self, cluster: Cluster, bundle: Bundle, *, server: str) -> bytes:
+        """With a fresh admin certificate, valid for a year. `server` is the URL as a client must dial it."""
         from provisioner.talos import kubeconfigs
 
         return kubeconfigs.render(_ours(bundle), self._clock.wall(), cluster=cluster.name, server=server)

@@ -68,6 +68,7 @@ def _is_given(parent: Mapping[str, Any], key: str) -> bool:
 
 
 def required(value: Any) -> str:
+    """A value must be given, and not be empty."""
     return "" if value else "is required"
 
 
@@ -77,6 +78,7 @@ def present(value: Any) -> str:
 
 
 def unsupported(_value: Any) -> str:
+    """Talos knows the field, and takes no value of it."""
     return "is not supported by Talos"
 
 
@@ -87,6 +89,7 @@ def one_of(*words: str) -> Check:
 
 
 def network(value: str) -> str:
+    """An address with the length of its network."""
     return "" if is_network(value) else f"{value!r} is not a network in CIDR notation"
 
 
@@ -97,6 +100,7 @@ def subnet(value: str) -> str:
 
 
 def address(value: str | None) -> str:
+    """An IP address, alone."""
     return "" if is_address(value or "") else f"{value or ''!r} is not an IP address"
 
 
@@ -107,6 +111,7 @@ def interface_address(value: str) -> str:
 
 
 def wireguard_key(value: str | None) -> str:
+    """A Curve25519 key. Source: https://www.wireguard.com/protocol/"""
     try:
         is_key = len(base64.b64decode(value or "", validate=True)) == _WIREGUARD_KEY
     except (binascii.Error, ValueError):

@@ -105,7 +105,7 @@ class Entries:
         return self._one("clusters", context.get("cluster")) or {}, self._one("users", context.get("user")) or {}
 
     def free(self, section: str, plain: str, context: str, number: int) -> str:
-        """The first of the numbered names that is ours already, or nobody's; what only contexts of others use stays theirs."""
+        """The first of the numbered names that is ours already, or free; an entry that only other contexts use stays theirs."""
         inner = _SECTIONS[section]
         mine = (self._one("contexts", context) or {}).get(inner)
         used = {item["context"].get(inner) for item in self._contexts() if item["name"] != context}
@@ -244,27 +244,33 @@ class KubeconfigFile:
     """Compared by what reaches the cluster and signs in there; what a user added to our entries is theirs."""
 
     def context_of(self, cluster: str) -> str:
+        """`admin@CLUSTER`."""
         return context_of(cluster)
 
     def merge(self, existing: bytes, ours: bytes, others: Sequence[bytes]) -> bytes:
+        """The user's file with our context, new or renewed. Raises ClientFileError."""
         return merge(existing, str(clienttext.read(ours).data["current-context"]), ours, others)
 
     def remove(self, existing: bytes, context: str, own: bytes | None, secrets: bytes | None) -> bytes:
+        """The user's file without our context and what only it used. Raises ClientFileError."""
         return remove(existing, context, self._authority(own, secrets))
 
     def find(
         self, existing: bytes, context: str, own: bytes | None, secrets: bytes | None, others: Sequence[bytes]
     ) -> FoundContext:
+        """Our context in the user's file, with what `entry` compares. Raises ClientFileError."""
         beside = [clienttext.read(other).data for other in others]
         entries = Entries(clienttext.read(existing).data, self._authority(own, secrets), beside)
         name, found = entries.find(context)
         return FoundContext(name=name, entry=None if found is None else _kube_entry(*entries.used_by(found)))
 
     def entry(self, own: bytes) -> object | None:
+        """What `find` gives when the user's file says the same as our own."""
         found = _current(own)
         return None if found is None else _kube_entry(*found)
 
     def expires(self, own: bytes) -> datetime | None:
+        """Until when the client certificate of our own file is valid, UTC; None when it cannot be read."""
         _, user = _current(own) or ({}, {})
         return expiry(user.get("client-certificate-data"))
 

@@ -39,6 +39,8 @@ _PKCS8_LABEL = b"PRIVATE KEY"
 
 
 class KeyType(Enum):
+    """Kinds of keys that Talos' authorities have."""
+
     ED25519 = "Ed25519"
     ECDSA_P256 = "ECDSA P-256"
 
@@ -51,7 +53,7 @@ class CertificateAndKey:
     key: bytes = field(repr=False)
 
     def problem(self) -> str:
-        """Why this is no usable pair; empty when it is one."""
+        """Why this pair cannot be used; empty when it can."""
         try:
             certificate = x509.load_pem_x509_certificate(self.crt)
         except ValueError:
@@ -101,7 +103,7 @@ def new_client_certificate(
     try:
         identifier = ca_certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     except x509.ExtensionNotFound:
-        pass  # a CA made by somebody else may have none
+        pass  # a CA from elsewhere may have none
     else:
         builder = builder.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
@@ -111,7 +113,7 @@ def new_client_certificate(
 
 
 def is_admin_of(crt: bytes, ca: bytes, group: str) -> bool:
-    """Whether the client certificate was signed by that authority for a member of the group. False for what is no certificate."""
+    """Whether the client certificate was signed by that authority for a member of the group. False for what is not a certificate."""
     try:
         certificate = x509.load_pem_x509_certificate(crt)
         certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(ca))
@@ -145,7 +147,7 @@ def load_key(pem: bytes) -> PrivateKey:
     """A private key in any of the forms that Talos reads. Raises ValueError; its text never holds key material."""
     try:
         # An RSA key of 4096 bits takes 0.1 s to be checked for consistency, a tenth of a whole `status`. Damage to its text is found
-        # without that; a key that is whole and wrong is found by whoever uses it.
+        # without that; a key that is whole and wrong fails when it is used.
         key = load_pem_private_key(standard_key_pem(pem), None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError("not a readable private key") from None

@@ -22,7 +22,7 @@ _TOKEN_ALPHABET = string.digits + string.ascii_lowercase
 
 
 class BundleError(ValueError):
-    """A file that is no complete secrets bundle; `problems` names everything that is missing or broken."""
+    """A file that is not a complete secrets bundle; `problems` names everything that is missing or broken."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -133,7 +133,7 @@ def read_bundle(text: bytes) -> SecretsBundle:
 
 
 def cluster_id_in(text: bytes) -> str:
-    """The cluster's id in a bundle, be the rest of it damaged or not; empty when there is none."""
+    """The cluster's id in a bundle, even where the rest of it is damaged; empty when there is none."""
     try:
         found = yaml.load(text)["cluster"]["id"]
     except (yaml.YamlError, KeyError, TypeError):
@@ -142,7 +142,7 @@ def cluster_id_in(text: bytes) -> str:
 
 
 def secret_values(bundle: SecretsBundle) -> Iterator[str | bytes]:
-    """All that must never be told: keys as PEM and as files hold them, tokens, and the id by which machines find each other."""
+    """All that must never be shown: keys as PEM and as files hold them, tokens, and the id by which machines find each other."""
     yield bundle.cluster_id
     yield bundle.cluster_secret
     yield bundle.bootstrap_token
@@ -221,7 +221,7 @@ def _base64(data: bytes) -> str:
 
 
 def _decoded(value: Any) -> bytes:
-    """Base64 of a file's value; nothing when it is none, which then shows as a key that cannot be read."""
+    """Base64 of a file's value; empty for what is not base64, which then shows as a key that cannot be read."""
     try:
         return base64.b64decode(str(value or ""), validate=True)
     except (binascii.Error, ValueError):

@@ -85,12 +85,15 @@ class TalosconfigFile:
     """Talosctl's own name for a context is the cluster's."""
 
     def context_of(self, cluster: str) -> str:
+        """The cluster's name."""
         return cluster
 
     def merge(self, existing: bytes, ours: bytes, others: Sequence[bytes]) -> bytes:  # noqa: ARG002 - talosctl reads one file
+        """The user's file with our context, new or renewed. Raises ClientFileError."""
         return merge(existing, str(clienttext.read(ours).data["context"]), ours)
 
     def remove(self, existing: bytes, context: str, own: bytes | None, secrets: bytes | None) -> bytes:
+        """The user's file without our context and what only it used. Raises ClientFileError."""
         return remove(existing, context, self._authority(own, secrets))
 
     def find(
@@ -101,14 +104,17 @@ class TalosconfigFile:
         secrets: bytes | None,
         others: Sequence[bytes],  # noqa: ARG002
     ) -> FoundContext:
+        """Our context in the user's file, with what `entry` compares. Raises ClientFileError."""
         name, entry = find(clienttext.read(existing).data, context, self._authority(own, secrets))
         return FoundContext(name=name, entry=None if entry is None else picked(entry, _COMPARED))
 
     def entry(self, own: bytes) -> object | None:
+        """What `find` gives when the user's file says the same as our own."""
         found = _current(own)
         return None if found is None else picked(found, _COMPARED)
 
     def expires(self, own: bytes) -> datetime | None:
+        """Until when the client certificate of our own file is valid, UTC; None when it cannot be read."""
         return expiry((_current(own) or {}).get("crt"))
 
     def _authority(self, own: bytes | None, secrets: bytes | None) -> Authority:

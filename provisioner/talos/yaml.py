@@ -1,7 +1,7 @@
 """YAML as Talos means it: read by the core schema of YAML 1.2, written as Talos' own encoder writes.
 
 PyYAML follows YAML 1.1, where an unquoted `off` is a boolean, `10:20:30` a number in base 60 and `2026-01-01` a date; host
-names, MAC addresses and versions would be bent on the way. Here a plain scalar is something else than text only when it is
+names, MAC addresses and versions would be changed on the way. Here a plain scalar is something else than a string only when it is
 beyond doubt: null, true, false, a canonical whole number, or a decimal fraction (whose spelling is kept).
 
 Two documents that mean the same are also written the same, so that a file can be compared with what `talosctl gen config`
@@ -29,7 +29,7 @@ _DOUBTFUL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])*(?:\.[0-9_]*)?|[yYnN]
 
 
 class YamlError(ValueError):
-    """Text that is no YAML, or not what the core schema allows. `line` and `column` are one-based, 0 when not known."""
+    """Text that is not YAML, or not what the core schema allows. `line` and `column` are one-based, 0 when not known."""
 
     def __init__(self, problem: str, line: int = 0, column: int = 0) -> None:
         super().__init__(f"line {line}, column {column}: {problem}" if line else problem)

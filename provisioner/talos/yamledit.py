@@ -1,4 +1,4 @@
-"""Changes a YAML file of somebody else so that it holds other data, and touches no line that holds what stays.
+"""Edits a user's YAML file so that it holds other data, and changes only the lines that differ.
 
 A round trip through a YAML library lays the whole file out anew and moves comments when an entry goes. Here the file's node
 graph, which knows lines and columns, is compared with the data wanted, and only the lines that differ are cut, replaced or
@@ -19,7 +19,7 @@ from provisioner.talos import yaml
 
 
 def edit(text: str, wanted: Mapping[str, Any]) -> str:
-    """The text, changed so that it reads as `wanted`. Raises YamlError when it is no YAML.
+    """The text, changed so that it reads as `wanted`. Raises YamlError when it is not YAML.
 
     Keys of mappings that stay keep their place, new ones come last. Items of lists are told apart by their `name`.
     """
@@ -122,7 +122,7 @@ class _LineEditor:
         for key_node, value_node in node.value:
             key = key_node.value
             if key not in current:
-                raise _NotByLines  # a merged key, or one that is no text
+                raise _NotByLines  # a merged key, or one that is not a string
             if key in wanted:
                 self.compare(value_node, current[key], wanted[key], key_node)
             else:

@@ -7,7 +7,7 @@
 - A GOAWAY without an error means "draining": calls in flight end as they should, the next call dials anew.
 - Why a connection was lost is kept.
 - What a peer sends is counted, before anything reads it: a call lets in so many bytes, and a peer that sends more loses its connection.
-- Whatever is no gRPC becomes `Malformed` here, in one place: of HTTP/2, of its headers, of a message, or of what is made of it.
+- Whatever is not gRPC becomes `Malformed` here, in one place: of HTTP/2, of its headers, of a message, or of what is made of it.
 
 grpclib's and h2's names used here are private; each is covered by a test that fails when it vanishes.
 """
@@ -72,6 +72,7 @@ class TalosProtocol(H2Protocol):
         self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: Any) -> None:
+        """Refuses a peer without HTTP/2, and takes a GOAWAY without an error as draining."""
         super().connection_made(transport)
         self.transport = transport
         secured = transport.get_extra_info("ssl_object")
@@ -111,12 +112,13 @@ class TalosProtocol(H2Protocol):
                 self.processor.process(event)
             if not self.connection.is_closing():
                 self.connection.flush()
-        except Exception:  # noqa: BLE001 - whatever h2 and grpclib make of it, it is no HTTP/2 as gRPC uses it
+        except Exception:  # noqa: BLE001 - whatever h2 and grpclib raise, it is not HTTP/2 as gRPC uses it
             self._refuse("it broke the rules of HTTP/2")
         if not self.accepted.done():
             self.accepted.set_result(None)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        """Keeps the reason: an earlier one of ours comes first."""
         self.lost = self.lost or exc
         self.gone.set()
         super().connection_lost(exc)
@@ -246,6 +248,7 @@ class TalosChannel(Channel):
 
 
 def malformed(came: str) -> Malformed:
+    """The error for a peer that does not answer as Talos does; `came` is what it sent instead."""
     return Malformed(came, expected="Talos")
 
 

@@ -63,6 +63,7 @@ class Resource:
         return clipped(self.text(*path, most=SPEC_CHARS))
 
     def flag(self, *path: str) -> bool:
+        """False when it is not there."""
         found = self.text(*path)
         if found not in ("true", "false", *_NOTHING):
             raise self._wrong(path, "true or false", found)
@@ -87,6 +88,7 @@ class Resource:
         return tuple(Resource(id=self.id, spec=item, kind=self.kind) for item in found)
 
     def at(self, *path: str) -> Any:
+        """Whatever stands at that place, None when nothing does."""
         found = self.spec
         for number, key in enumerate(path):
             if not isinstance(found, dict):

@@ -17,8 +17,8 @@ from provisioner.ports import TalosAccess
 
 
 def spki_fingerprint(der: bytes) -> str:
-    """base64(SHA-256(SubjectPublicKeyInfo)) of a certificate: the form that talosctl prints and takes. Raises ssl.SSLError for what is no
-    certificate, or has a key of a kind that nobody knows: OpenSSL takes more than that.
+    """base64(SHA-256(SubjectPublicKeyInfo)) of a certificate: the form that talosctl prints and takes. Raises ssl.SSLError for what is not a
+    certificate, or has a key of an unknown kind: OpenSSL takes more than that.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -41,7 +41,7 @@ def secure_context(access: TalosAccess) -> ssl.SSLContext:
 
 def maintenance_context(pin: str = "", on_peer: Callable[[str], None] = lambda _fingerprint: None) -> ssl.SSLContext:
     """For a machine in maintenance: its authority was made at boot and is never shown, so nothing can be verified but the
-    server's key against a pin. The check runs before a byte of HTTP/2 is sent; `on_peer` hears the key's fingerprint.
+    server's key against a pin. The check runs before a byte of HTTP/2 is sent; `on_peer` receives the key's fingerprint.
     """
     context = _client_context()
     context.check_hostname = False

@@ -50,7 +50,7 @@ _MOST_NS = (1 << 63) - 1
 
 
 def read_duration(value: Any) -> int:
-    """Nanoseconds of a Go duration, as `1h30m` or `2.5s`. A number has no unit and is none."""
+    """Nanoseconds of a Go duration, as `1h30m` or `2.5s`. A number without a unit is not a duration."""
     if not isinstance(value, str):
         _fail()
     if value in ("0", "+0", "-0"):
