@@ -14,9 +14,7 @@ from provisioner.views import View
 
 
 class DetachableView:
-    """The view of a run as long as somebody reads it. When the reader has left (`| head`) the run stops as at Ctrl-C: in order, and
-    without a word.
-    """
+    """The view of a run as long as it is read. When the reader has left (`| head`), the run stops as at Ctrl-C, and says nothing more."""
 
     def __init__(self, view: View, stop: asyncio.Event) -> None:
         self._view = view

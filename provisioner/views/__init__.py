@@ -15,7 +15,7 @@ KINDS = ("auto", "live", "plain", "json", "none")
 
 
 class View(Protocol):
-    """Hears every event of a run."""
+    """Receives every event of a run."""
 
     def emit(self, event: Event) -> None: ...
     def close(self, final: FinalObject | None = None) -> None:

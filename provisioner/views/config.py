@@ -30,7 +30,7 @@ def render_good(path: Path, cluster: Cluster, warnings: Sequence[Finding], conso
 
 
 def render_values(origins: Sequence[Origin], console: Console) -> Iterator[Line]:
-    """`path   value   origin`, the origin dim where nobody chose the value."""
+    """`path   value   origin`, the origin dim where the value is a default or computed."""
     names = min(_WIDEST, max(len(origin.path) for origin in origins))
     values = min(_WIDEST, max(len(_shown(origin.value)) for origin in origins))
     for origin in origins:

@@ -1,4 +1,4 @@
-"""What `down` would remove and what it keeps, before anybody is asked."""
+"""What `down` would remove and what it keeps, before the question."""
 
 from __future__ import annotations
 

@@ -53,20 +53,22 @@ def _stopped(state: RunState, run: RunStarted, ended: RunEnded, console: Console
         return
     yield from console.wrapped(line(said), indent=0)
     if ended.left:
-        yield from console.wrapped(line(f"  left     {', '.join(_by_step(ended.left))}"), indent=11)
+        yield from console.wrapped(line(f"  left     {', '.join(_by_step(ended.left, list(state.steps)))}"), indent=11)
     yield line(f"  go on    {ended.resume_command or f'provision {run.command} {run.cluster}'}")
     last = f"  undo     provision down {run.cluster}" if run.command != "down" else ""
     yield from console.between(line(last), exit_words)
 
 
-def _by_step(left: Sequence[str]) -> list[str]:
-    """`vm: a` and `vm: b` as `vm (2)`; one alone keeps its name."""
-    steps: dict[str, list[str]] = {}
+def _by_step(left: Sequence[str], order: Sequence[str]) -> list[str]:
+    """`vm: a` and `vm: b` as `vm (2)`, in the order of the steps; one alone keeps its name."""
+    steps: dict[str, list[str]] = {step: [] for step in order}
     for item in left:
         step, _, name = item.partition(": ")
         steps.setdefault(step, []).append(name)
     return [
-        f"{step} {names[0]}".rstrip() if len(names) == 1 else f"{step} ({len(names)})" for step, names in steps.items()
+        f"{step} {names[0]}".rstrip() if len(names) == 1 else f"{step} ({len(names)})"
+        for step, names in steps.items()
+        if names
     ]
 
 

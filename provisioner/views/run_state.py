@@ -253,7 +253,8 @@ def _moved(lane: Lane, event: ActionStarted | ActionEnded | WaitStarted | WaitPr
             return replace(lane, waits={**lane.waits, event.what: wait})
         case WaitProgressed():
             began = event.at_s - event.elapsed_s
-            wait = Wait(what=event.what, begun_s=began, bound_s=event.bound_s, reason=event.reason, tries=event.tries)
+            reason = event.reason.removeprefix(f"{event.machine}: ")  # the lane has the name already
+            wait = Wait(what=event.what, begun_s=began, bound_s=event.bound_s, reason=reason, tries=event.tries)
             return replace(lane, waits={**lane.waits, event.what: wait})
         case WaitEnded():
             return _settled(replace(lane, waits=_without(lane.waits, event.what), seen=event.seen or lane.seen), event)

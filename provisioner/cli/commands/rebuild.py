@@ -37,7 +37,7 @@ def rebuild(terminal: ConsoleOptions, options: RemoveOptions) -> int:
             sys.stdout.write(render_plan(plan, cluster, read_s=0.0, console=terminal.out, verbosity=terminal.verbosity))
         return refusal_code(plan)
     for action in plan.refusals:
-        if action.fault is not None:  # before anybody is asked to give up what could not be made again
+        if action.fault is not None:  # before the question: what cannot be created again is not given up
             raise action.fault
     if removing.destroys:
         confirm(cluster, "rebuild", command="rebuild", yes=options.yes)
