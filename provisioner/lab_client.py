@@ -44,7 +44,7 @@ class LabDialer:
                 routes = json.loads(self._path.read_bytes())["routes"]
                 self._seen = (written, routes)
         except (OSError, ValueError, KeyError) as error:
-            raise Unreachable("the lab does not run") from error
+            raise Unreachable("the lab is not running") from error
         return routes
 
 
@@ -87,7 +87,7 @@ def open_lab(folder: Path, cluster: Cluster, *, start: bool) -> LabAccess:
     if descriptor is None or password is None:
         raise Fault(
             "P-LAB-START",
-            f"the lab of {cluster.name} does not run",
+            f"lab {cluster.name} is not running",
             expected="a lab started by provision up or provision lab start",
             next_steps=(f"provision lab start {cluster.name}",),
         )

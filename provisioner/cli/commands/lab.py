@@ -64,7 +64,7 @@ def status(_terminal: ConsoleOptions, options: LabOptions) -> int:
     folder, cluster = lab_of(options.cluster)
     lab = find_lab(folder, cluster, start=False)
     if lab is None:
-        return _tell(options, f"the lab of {options.cluster} is not running", {"running": False, "folder": str(folder)})
+        return _tell(options, f"lab {options.cluster} is not running", {"running": False, "folder": str(folder)})
     inside = ask_lab(lab, "status")
     line = (
         f"lab running: process {lab.pid}, {lab.rate:g} x real time, {inside['now_s']:.0f} s of its time passed\n"
@@ -83,7 +83,7 @@ def stop(_terminal: ConsoleOptions, options: LabOptions) -> int:
     from provisioner.lab_client import stop_lab
 
     stopped = stop_lab(lab_of(options.cluster)[0])
-    line = "lab stopped" if stopped else f"the lab of {options.cluster} is not running"
+    line = "lab stopped" if stopped else f"lab {options.cluster} is not running"
     return _tell(options, line, {"running": False, "stopped": stopped})
 
 

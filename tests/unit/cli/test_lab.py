@@ -152,7 +152,7 @@ def test_a_lab_that_is_not_running_is_no_failure(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(control, "stop", lambda _folder: False)
     for command in ("status", "stop"):
         done = run(command)
-        assert (done.exit_code, done.stdout) == (0, "the lab of lab is not running\n")
+        assert (done.exit_code, done.stdout) == (0, "lab lab is not running\n")
 
 
 def test_a_fault_that_does_not_exist(asked: list[dict[str, Any]]) -> None:
