@@ -82,7 +82,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     where = find_pwsh()
     terminalreporter.write_line(
         f"PowerShell engine: {len(_RAN)} tests ran under it, {len(_SKIPPED)} skipped"
-        + ("" if where else " (none on this machine)")
+        + ("" if where else " (none on this machine: the host's module did not run; install pwsh 7.3 or newer)"),
+        yellow=bool(_SKIPPED),
+        bold=bool(_SKIPPED),
     )
     if _JUDGED or _NOT_JUDGED:
         terminalreporter.write_line(

@@ -1,6 +1,6 @@
 """The cmd shell of WinRS, as far as the second transport of this product and like-minded clients go.
 
-Known is one program, `powershell` (or `powershell.exe`, by any path), with `-EncodedCommand` or `-Command`, and of scripts only the
+Known is one program, `powershell` (or `powershell.exe`, by any path), with `-EncodedCommand`, and of scripts only the
 module's bootstrap, recognised by its shape: a script that reads standard input, parses it by ConvertFrom-Json, and uses the members
 `.module`, `.command` and `.args` of it. It is served as that script would be:
 
@@ -29,7 +29,7 @@ from provisioner.lab.winrm.shells import Opening, Shell, command_id_of, command_
 from provisioner.lab.winrm.soap import RSP, Request
 
 COMMAND_LINE_LIMIT = 8191
-"""Characters that cmd.exe takes; CreateProcess alone takes 32767."""
+"""Characters that cmd.exe takes."""
 STOPPED_EXIT_CODE = -1073741510
 """STATUS_CONTROL_C_EXIT"""
 
@@ -37,7 +37,6 @@ _POWERSHELL = re.compile(
     r'(?:cmd(?:\.exe)?\s+/c\s+)?"?(?:[^"]*\\)?powershell(?:\.exe)?"?(?:\s+(?P<rest>.*))?', re.IGNORECASE | re.DOTALL
 )
 _ENCODED = re.compile(r"[-/]e(?:c|nc?|ncodedc\w*)?\s+(?P<text>[A-Za-z0-9+/=]+)", re.IGNORECASE)
-_PLAIN = re.compile(r"[-/]c(?:ommand)?\s+(?P<text>.*)", re.IGNORECASE | re.DOTALL)
 _BOOTSTRAP = (
     re.compile(r"\[Console\]::In|\$input\b|OpenStandardInput", re.IGNORECASE),
     re.compile(r"ConvertFrom-Json", re.IGNORECASE),
@@ -77,11 +76,9 @@ class CmdShell(Shell):
         line = request.find("CommandLine")
         parts = [line.findtext(f"{{{RSP}}}Command"), *(each.text for each in line.iterfind(f"{{{RSP}}}Arguments"))]
         text = " ".join(part for part in parts if part).strip()
-        skips_cmd = request.options.get("WINRS_SKIP_CMD_SHELL", "").upper() == "TRUE"
         process = Process(self.new_channel(command_id))
         self._processes[command_id] = process
-        arguments = (process, text, 32767 if skips_cmd else COMMAND_LINE_LIMIT)
-        threading.Thread(target=self._run, args=arguments, name="winrm-command", daemon=True).start()
+        threading.Thread(target=self._run, args=(process, text), name="winrm-command", daemon=True).start()
         return command_response(command_id)
 
     def send(self, request: Request) -> str:
@@ -115,11 +112,11 @@ class CmdShell(Shell):
 
     # -- the programs
 
-    def _run(self, process: Process, line: str, limit: int) -> None:
+    def _run(self, process: Process, line: str) -> None:
         exit_code = 1
         try:
             match = _POWERSHELL.fullmatch(line)
-            if len(line) > limit:
+            if len(line) > COMMAND_LINE_LIMIT:
                 self._say(process, "stderr", "The command line is too long.\r\n")
             elif match is None:
                 program = line.split(maxsplit=1)[0] if line else ""
@@ -195,8 +192,7 @@ def script_of(options: str) -> str:
             return base64.b64decode(encoded["text"]).decode("utf-16-le")
         except ValueError:
             return ""
-    plain = _PLAIN.search(options)
-    return plain["text"].strip('"') if plain else options
+    return options
 
 
 def _clixml_error(message: str) -> str:

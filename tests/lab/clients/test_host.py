@@ -17,6 +17,7 @@ from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Injection
 from provisioner.ports import ObserveQuery, Progress, VmChange
 from tests.lab.clients.helpers import CONTRACT, Client, ScriptedHost, host_row, refused, request, row, vm_row
+from tests.lab.winrm.doubles import client_certificate
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -306,7 +307,7 @@ def test_over_http_messages_are_encrypted(endpoint: WinRmEndpoint) -> None:
 
 
 def test_a_client_certificate_signs_in(endpoint: WinRmEndpoint) -> None:
-    pem = endpoint.certificates.client("Administrator")
+    pem = client_certificate(endpoint, "Administrator")
 
     async def test() -> None:
         async with Client(endpoint, certificate=(pem, pem), password="", spec={"user": ""}) as host:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
 from provisioner.lab.functions.api import ErrorRecord, Function, Parameter, Streams, Terminating
+from provisioner.lab.pki import leaf, named, read_pair
 from provisioner.lab.winrm import WinRmEndpoint
 
 USER, PASSWORD = "Administrator", "Pa:ss w0rd!ä"
@@ -107,6 +112,16 @@ def wsman(endpoint: WinRmEndpoint, **given: Any) -> WSMan:
         "no_proxy": True,
     }
     return WSMan(**settings | given)
+
+
+def client_certificate(endpoint: WinRmEndpoint, user: str) -> Path:
+    """Path of a certificate of the endpoint's own authority, with its key."""
+    ca = read_pair(endpoint.ca_path.read_bytes(), endpoint.ca_path.with_suffix(".key").read_bytes())
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = leaf(ca, key, named(user), usage=ExtendedKeyUsageOID.CLIENT_AUTH, life=timedelta(days=1))
+    path = endpoint.ca_path.with_name(f"client-{user}.pem")
+    path.write_bytes(made.certificate_pem + made.key_pem)
+    return path
 
 
 def load(pool: RunspacePool, text: str = MODULE, *, local: bool = False) -> PowerShell:

@@ -17,7 +17,7 @@ from winrm.protocol import Protocol
 
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.kernel import Kernel
-from tests.lab.winrm.doubles import PASSWORD, USER, TableOfFunctions, call, load, wsman
+from tests.lab.winrm.doubles import PASSWORD, USER, TableOfFunctions, call, client_certificate, load, wsman
 
 WAYS: dict[str, dict[str, Any]] = {
     "basic over TLS": {"auth": "basic"},
@@ -87,7 +87,7 @@ def test_who_is_no_administrator_gets_no_powershell(endpoint: WinRmEndpoint) -> 
 
 
 def test_a_client_certificate_signs_in(endpoint: WinRmEndpoint, functions: TableOfFunctions) -> None:
-    pem = str(endpoint.certificates.client(USER))
+    pem = str(client_certificate(endpoint, USER))
     certificate = {
         "auth": "certificate",
         "certificate_pem": pem,
@@ -102,7 +102,7 @@ def test_a_client_certificate_signs_in(endpoint: WinRmEndpoint, functions: Table
 
 
 def test_a_certificate_of_nobody_is_refused(endpoint: WinRmEndpoint) -> None:
-    pem = str(endpoint.certificates.client("nobody"))
+    pem = str(client_certificate(endpoint, "nobody"))
     with pytest.raises(AuthenticationError):
         RunspacePool(
             wsman(
