@@ -35,9 +35,10 @@ from provisioner.store.files import (
     make_private_folder,
     read_plain,
     target_of,
+    words_of,
     write_atomically,
 )
-from provisioner.store.user_contexts import KUBECONFIG, TALOSCONFIG, UserContexts, words_of
+from provisioner.store.user_contexts import KUBECONFIG, TALOSCONFIG, UserContexts
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """What an id in a mark may look like."""
@@ -69,9 +70,9 @@ class FileStore:
             cluster,
             edits,
             environment,
-            own=self._client_file_if_readable,
+            own=lambda name: _if_readable(lambda: self.read_client_file(name)),
             own_problem=self._client_file_problem,
-            secrets=self._secrets_if_readable,
+            secrets=lambda: _if_readable(self.read_secrets),
         )
         self._opened: tuple[str, ...] = ()
         """Files with keys that others could read until now."""
@@ -140,12 +141,6 @@ class FileStore:
         path = str(self._secrets)
         return SecretsFacts(exists=exists, cluster_id=known, former_ids=former, path=path, opened=self._opened)
 
-    def _secrets_if_readable(self) -> bytes | None:
-        try:
-            return self.read_secrets()
-        except Fault:
-            return None
-
     def ensure_cluster_id(self) -> str:
         known = self._known_id() or naming.new_id(os.urandom(8))
         if self._kept_id() != known:
@@ -166,7 +161,7 @@ class FileStore:
         return found if _ID.fullmatch(found) else ""
 
     def _id_of_secrets(self) -> str:
-        text = self._secrets_if_readable()
+        text = _if_readable(self.read_secrets)
         return naming.id_from_secrets(self._cluster, self._talos_id(text)) if text else ""
 
     def forget_cluster(self, *, keep_id: str = "") -> None:
@@ -196,12 +191,6 @@ class FileStore:
 
     def read_client_file(self, name: str) -> bytes | None:
         return self._unkept.get(name) or _read(self.folder / name)
-
-    def _client_file_if_readable(self, name: str) -> bytes | None:
-        try:
-            return self.read_client_file(name)
-        except Fault:
-            return None
 
     def _client_file_problem(self, name: str) -> str:
         """Why our own file can be neither read nor replaced; empty where it can."""
@@ -292,6 +281,13 @@ def _ours(path: Path) -> Iterator[None]:
             seen=(words_of(error),),
             next_steps=("free space, take ownership of the folder (sudo chown -R $USER), or set PROVISION_HOME",),
         ) from error
+
+
+def _if_readable(read: Callable[[], bytes | None]) -> bytes | None:
+    try:
+        return read()
+    except Fault:
+        return None
 
 
 def _read(path: Path) -> bytes | None:

@@ -40,25 +40,19 @@ def usual_times(cluster_folder: Path, *, command: str) -> Mapping[str, float]:
 
 def _times(run_folder: Path, command: str) -> dict[str, float]:
     """Of one run; empty for a run that did not do the whole of the command."""
-    took: dict[str, float] = {}
-    whole = good = False
-    last = ""
-    for event in read_run(run_folder):
-        match event:
-            case RunStarted():
-                whole = event.command == command
-                last = event.steps[-1]["id"] if event.steps else ""
-            case PlanMade():
-                whole = whole and (command == "down" or _makes_all(event, last))
-            case StepEnded(outcome="done"):
-                took[str(event.step)] = event.elapsed_s
-            case RunEnded(outcome="ok"):
-                took[RUN] = event.elapsed_s
-                good = True
-            case _:
-                pass
+    events = list(read_run(run_folder))
+    begun = next((event for event in events if isinstance(event, RunStarted)), None)
+    ended = next((event for event in events if isinstance(event, RunEnded) and event.outcome == "ok"), None)
+    if begun is None or ended is None or begun.command != command:
+        return {}
+    last = begun.steps[-1]["id"] if begun.steps else ""
+    plans = [event for event in events if isinstance(event, PlanMade)]
+    if command != "down" and not all(_makes_all(plan, last) for plan in plans):
+        return {}
+    done = [event for event in events if isinstance(event, StepEnded) and event.outcome == "done"]
+    took = {str(event.step): event.elapsed_s for event in done} | {RUN: ended.elapsed_s}
     sound = all(isinstance(seconds, int | float) and isfinite(seconds) for seconds in took.values())
-    return took if whole and good and sound else {}
+    return took if sound else {}
 
 
 def _makes_all(plan: PlanMade, last: str) -> bool:

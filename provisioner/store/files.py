@@ -192,6 +192,11 @@ def write_in_place(path: Path, content: bytes) -> None:
         stream.write(content)
 
 
+def words_of(error: Exception) -> str:
+    """What the system says, without number and path."""
+    return str(getattr(error, "strerror", "") or error)
+
+
 def sync_folder(folder: Path) -> None:
     """Makes a rename in the folder last over a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)

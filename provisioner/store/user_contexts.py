@@ -15,7 +15,7 @@ from provisioner.data import home_folder
 from provisioner.errors import Fault
 from provisioner.model.facts import ContextFacts, ContextState
 from provisioner.ports import ContextFile, FoundContext
-from provisioner.store.files import Target, make_private_folder, read_plain, target_of, write_atomically
+from provisioner.store.files import Target, make_private_folder, read_plain, target_of, words_of, write_atomically
 
 KUBECONFIG, TALOSCONFIG = "kubeconfig", "talosconfig"
 
@@ -98,7 +98,7 @@ class UserContexts:
                 merged = edit.merge(place.content, ours, place.others)
                 if merged == place.content:
                     continue
-                check_writable(path)
+                _check_writable(path)
                 make_private_folder(path.parent)
                 closed = ", closed to others: it holds a key now" if _mode(path) & 0o077 else ""
                 write_atomically(path, merged, mode=_mode(path) & 0o700)
@@ -212,7 +212,7 @@ def _at(error: ValueError, contents: Mapping[Path, bytes], edit: ContextFile, wa
     return OSError(errno.EINVAL, str(error), str(next(iter(contents))))
 
 
-def check_writable(path: Path) -> None:
+def _check_writable(path: Path) -> None:
     """Raises OSError where the file cannot be changed, or where its owner has said that it shall not be."""
     problem = _write_problem(path)
     if problem:
@@ -249,10 +249,6 @@ def _unusable(path: Path, error: Exception) -> Fault:
         seen=(words_of(error),),
         next_steps=(f"fix or move {where}",),
     )
-
-
-def words_of(error: Exception) -> str:
-    return str(getattr(error, "strerror", "") or error)
 
 
 def _mode(path: Path) -> int:
