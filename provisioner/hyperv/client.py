@@ -33,6 +33,7 @@ from provisioner.ports import (
     HyperVUnavailable,
     ObserveQuery,
     Progress,
+    SwitchRequest,
     VmChange,
     VmRequest,
 )
@@ -126,27 +127,8 @@ class HyperVHost:
 
     # --- switch ---
 
-    async def new_switch(
-        self,
-        *,
-        name: str,
-        adapter: str,
-        allow_management_os: bool,
-        vlan: int | None,
-        mark: str,
-        watchdog_s: int,
-        retry: bool,
-    ) -> SwitchJobFacts:
-        statement = functions.new_switch(
-            name=name,
-            adapter=adapter,
-            allow_management_os=allow_management_os,
-            vlan=vlan,
-            mark=mark,
-            watchdog_s=watchdog_s,
-            retry=retry,
-        )
-        return await self._one(parse.switch_job_facts, statement, changes=True)
+    async def new_switch(self, request: SwitchRequest) -> SwitchJobFacts:
+        return await self._one(parse.switch_job_facts, functions.new_switch(request), changes=True)
 
     async def confirm_switch(self, *, name: str, job_id: str) -> SwitchFacts:
         statement = functions.confirm_switch(name=name, job_id=job_id)

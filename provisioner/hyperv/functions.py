@@ -10,7 +10,7 @@ from typing import Any
 
 from provisioner.hyperv.module import GET_HOST
 from provisioner.model.units import GIB, MIB
-from provisioner.ports import VmChange, VmRequest
+from provisioner.ports import SwitchRequest, VmChange, VmRequest
 from provisioner.winrm.transport import Int64, Statement
 
 
@@ -23,18 +23,16 @@ def get_switch(name: str, *, marked: bool = False) -> Statement:
     return _statement("Get-TalosSwitch", Name=name, Marked=marked or None)
 
 
-def new_switch(
-    *, name: str, adapter: str, allow_management_os: bool, vlan: int | None, mark: str, watchdog_s: int, retry: bool
-) -> Statement:
+def new_switch(request: SwitchRequest) -> Statement:
     return _statement(
         "New-TalosSwitch",
-        Name=name,
-        NetAdapterName=adapter,
-        AllowManagementOS=allow_management_os,
-        VlanId=vlan,
-        Mark=mark,
-        WatchdogSeconds=watchdog_s,
-        Retry=retry or None,
+        Name=request.name,
+        NetAdapterName=request.adapter,
+        AllowManagementOS=request.allow_management_os,
+        VlanId=request.vlan,
+        Mark=request.mark,
+        WatchdogSeconds=request.watchdog_s,
+        Retry=request.retry or None,
     )
 
 

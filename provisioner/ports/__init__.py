@@ -18,6 +18,7 @@ from provisioner.ports.host import (
     HyperVUnavailable,
     ObserveQuery,
     Progress,
+    SwitchRequest,
     VmChange,
     VmRequest,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "SecretsStore",
     "Services",
     "Store",
+    "SwitchRequest",
     "TalosAccess",
     "VmChange",
     "VmRequest",

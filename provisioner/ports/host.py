@@ -33,6 +33,21 @@ class ObserveQuery:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SwitchRequest:
+    """An External switch as it shall be: what `New-TalosSwitch` takes."""
+
+    name: str
+    adapter: str
+    allow_management_os: bool
+    vlan: int | None
+    mark: str
+    watchdog_s: int
+    """Seconds of the host until its watchdog undoes a switch that took the network away."""
+    retry: bool
+    """Also where the watchdog undid an earlier one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class VmRequest:
     """A VM as it shall be: what `New-TalosVM` takes."""
 
@@ -126,21 +141,11 @@ class Host(Protocol):
     async def observe(self, query: ObserveQuery) -> HostState:
         """Everything by one call. Where Hyper-V does not run or is not for this account, only the host's own facts: `whole` is False."""
 
-    async def new_switch(
-        self,
-        *,
-        name: str,
-        adapter: str,
-        allow_management_os: bool,
-        vlan: int | None,
-        mark: str,
-        watchdog_s: int,
-        retry: bool,
-    ) -> SwitchJobFacts:
+    async def new_switch(self, request: SwitchRequest) -> SwitchJobFacts:
         """Starts the detached job that makes an External switch. The host's network drops soon after; `find_switch` tells how it went.
 
-        Idempotent: a switch of that name on that adapter is kept. After `watchdog_s` without a default gateway and without
-        `confirm_switch` the host undoes the switch; then the call is refused until `retry`. Raises `HostRefused`: SwitchAdapterNotFound,
+        Idempotent: a switch of that name on that adapter is kept. Without a default gateway and
+        without `confirm_switch` the watchdog undoes the switch; then the call is refused until `retry`. Raises `HostRefused`: SwitchAdapterNotFound,
         SwitchAdapterBound, SwitchOnOtherAdapter, SwitchOtherKind, SwitchAdapterWifi, SwitchUndone, SwitchJobRunning, NotAdministrator.
         """
 

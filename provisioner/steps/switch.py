@@ -12,6 +12,7 @@ from provisioner.model.facts import AdapterFacts, HostState, Observed, SwitchFac
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import CreateSwitch
+from provisioner.ports import SwitchRequest
 from provisioner.steps.host_faults import on_host
 from provisioner.steps.run_context import Run
 from provisioner.steps.waiting import Pending, Ready
@@ -206,13 +207,15 @@ class _Making:
         run, want = self.run, self.run.cluster.switch
         try:
             job = await self.host.new_switch(
-                name=want.name,
-                adapter=want.adapter,
-                allow_management_os=want.allow_management_os,
-                vlan=want.vlan,
-                mark=run.mark_of(f"switch:{want.name}"),
-                watchdog_s=WATCHDOG_S,
-                retry=run.options.retry_switch,
+                SwitchRequest(
+                    name=want.name,
+                    adapter=want.adapter,
+                    allow_management_os=want.allow_management_os,
+                    vlan=want.vlan,
+                    mark=run.mark_of(f"switch:{want.name}"),
+                    watchdog_s=WATCHDOG_S,
+                    retry=run.options.retry_switch,
+                )
             )
             self.job_id = job.id
         except (Dropped, Unreachable):

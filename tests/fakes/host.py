@@ -23,7 +23,7 @@ from provisioner.model.facts import (
     VmFacts,
 )
 from provisioner.model.naming import find_mark
-from provisioner.ports import Host, ObserveQuery, Progress, VmChange, VmRequest
+from provisioner.ports import Host, ObserveQuery, Progress, SwitchRequest, VmChange, VmRequest
 from tests.fakes.script import Scripted
 from tests.unit.steps.world import uuid_of
 
@@ -127,31 +127,13 @@ class FakeHost(Scripted):
 
     # -- the switch
 
-    async def new_switch(
-        self,
-        *,
-        name: str,
-        adapter: str,
-        allow_management_os: bool,
-        vlan: int | None,
-        mark: str,
-        watchdog_s: int,
-        retry: bool,
-    ) -> SwitchJobFacts:
-        async with self._asked(
-            "new_switch",
-            name=name,
-            adapter=adapter,
-            allow_management_os=allow_management_os,
-            vlan=vlan,
-            mark=mark,
-            watchdog_s=watchdog_s,
-            retry=retry,
-        ):
+    async def new_switch(self, request: SwitchRequest) -> SwitchJobFacts:
+        name, adapter = request.name, request.adapter
+        async with self._asked("new_switch", request=request):
             function, there = "New-TalosSwitch", self._switch(name)
             if there.job is not None and there.job.state == "Running":
                 raise _refused("SwitchJobRunning", function, name)
-            if there.job is not None and there.job.state == "Undone" and not retry:
+            if there.job is not None and there.job.state == "Undone" and not request.retry:
                 raise _refused("SwitchUndone", function, name)
             if there.exists and there.kind != "External":
                 raise _refused("SwitchOtherKind", function, name)
@@ -170,11 +152,11 @@ class FakeHost(Scripted):
                 kind="External",
                 adapter=adapter,
                 adapter_description=physical.description,
-                allow_management_os=allow_management_os,
-                mark=find_mark(mark),
-                addresses=("192.168.1.10/24",) if allow_management_os else (),
+                allow_management_os=request.allow_management_os,
+                mark=find_mark(request.mark),
+                addresses=("192.168.1.10/24",) if request.allow_management_os else (),
                 gateway="192.168.1.1",
-                dns_servers=("192.168.1.1",) if allow_management_os else (),
+                dns_servers=("192.168.1.1",) if request.allow_management_os else (),
                 network_category="Private",
                 job=job,
             )

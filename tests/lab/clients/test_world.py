@@ -25,7 +25,7 @@ from provisioner.lab.world.kube import LabKube
 from provisioner.lab.world.state import Account
 from provisioner.lab.world.world import World
 from provisioner.model.cluster import HostSpec
-from provisioner.ports import CallInfo, Endpoint, ObserveQuery, VmRequest
+from provisioner.ports import CallInfo, Endpoint, ObserveQuery, SwitchRequest, VmRequest
 from provisioner.talos.api.client import TalosMachines
 from tests.lab.clients.helpers import PASSWORD, USER, RealClock, fetched_kubeconfig
 from tests.lab.clients.test_host import run
@@ -164,13 +164,15 @@ async def make_switch(host: HyperVHost) -> None:
     assert seen.switch is not None
     assert not seen.switch.exists
     job = await host.new_switch(
-        name="LAB",
-        adapter="Ethernet",
-        allow_management_os=True,
-        vlan=None,
-        mark=f"{MARK}switch:LAB",
-        watchdog_s=90,
-        retry=False,
+        SwitchRequest(
+            name="LAB",
+            adapter="Ethernet",
+            allow_management_os=True,
+            vlan=None,
+            mark=f"{MARK}switch:LAB",
+            watchdog_s=90,
+            retry=False,
+        )
     )
     assert job.state in ("Running", "Done")
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from provisioner.hyperv import functions
-from provisioner.ports import VmChange, VmRequest
+from provisioner.ports import SwitchRequest, VmChange, VmRequest
 from provisioner.winrm.transport import Int64, Statement
 from tests.conftest import ROOT
 
@@ -26,7 +26,9 @@ FULL: list[Statement] = [
     functions.get_host(),
     functions.get_switch("LAB", marked=True),
     functions.new_switch(
-        name="LAB", adapter="Ethernet", allow_management_os=False, vlan=3, mark="m", watchdog_s=90, retry=True
+        SwitchRequest(
+            name="LAB", adapter="Ethernet", allow_management_os=False, vlan=3, mark="m", watchdog_s=90, retry=True
+        )
     ),
     functions.confirm_switch(name="LAB", job_id="j"),
     functions.remove_switch(name="LAB", cluster_id="c"),
@@ -98,7 +100,15 @@ def test_a_verb_says_all_its_parameters_with_their_types(statement: Statement) -
     "statement",
     [
         functions.new_switch(
-            name="LAB", adapter="Ethernet", allow_management_os=True, vlan=None, mark="m", watchdog_s=90, retry=False
+            SwitchRequest(
+                name="LAB",
+                adapter="Ethernet",
+                allow_management_os=True,
+                vlan=None,
+                mark="m",
+                watchdog_s=90,
+                retry=False,
+            )
         ),
         functions.get_image(["a"]),
         functions.save_image(url="u", path="p", sha256="", sha256_url=""),

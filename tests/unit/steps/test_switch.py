@@ -97,7 +97,7 @@ async def test_the_host_watches_itself_for_a_minute_and_a_half() -> None:
     world = fresh()
     await made(world)
     (call,) = world.host.made("new_switch")
-    assert call["watchdog_s"] == 90
+    assert call["request"].watchdog_s == 90
 
 
 @pytest.mark.parametrize(("ends", "fault"), [("Failed", "P-SWITCH-FAILED"), ("Undone", "P-SWITCH-UNDONE")])
