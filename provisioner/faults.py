@@ -464,6 +464,13 @@ FAULTS: dict[str, FaultKind] = {
             "Remove that line, then run the command again.",
         ),
         _kind(
+            "P-VM-ABSENT",
+            Exit.NOT_READY,
+            "the machine has no VM",
+            "The machine is in the cluster file, and no VM on its host bears its mark.",
+            "Run provision up CLUSTER to create it.",
+        ),
+        _kind(
             "P-RUN-UNKNOWN",
             Exit.USAGE,
             "no such name",

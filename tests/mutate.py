@@ -69,7 +69,7 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/workflows/down.py": (f"{_FLOW}/test_down.py", _WHOLE, _CASES),
     "provisioner/workflows/engine.py": (f"{_FLOW}/test_engine.py",),
     "provisioner/workflows/session.py": (f"{_FLOW}/test_session.py", f"{_FLOW}/test_down.py", _WHOLE),
-    "provisioner/operations/": (_OPS, _FLOW),
+    "provisioner/operations/": (_OPS, f"{_STEPS}/test_several_hosts.py", _FLOW),
     "provisioner/workflows/": (_FLOW, f"{_STEPS}/test_several_hosts.py", _CASES),
     "provisioner/model/naming.py": ("tests/unit/model", "tests/unit/clusterfile/test_cluster.py"),
     "provisioner/model/redaction.py": ("tests/unit/model/test_redaction.py",),

@@ -12,6 +12,7 @@ from provisioner.cli import options as o
 from provisioner.cli.commands import config, lab
 from provisioner.cli.commands.completion import COMPLETE, completion
 from provisioner.cli.commands.config_machine import machine
+from provisioner.cli.commands.console import console
 from provisioner.cli.commands.down import down
 from provisioner.cli.commands.explain import explain
 from provisioner.cli.commands.lab_fault import fault
@@ -38,6 +39,7 @@ for command, heading in (
     (rebuild, o.MAKE),
     (plan, o.LOOK),
     (status, o.LOOK),
+    (console, o.LOOK),
     (explain, o.LOOK),
 ):
     app.command(cls=Command, rich_help_panel=heading)(command)

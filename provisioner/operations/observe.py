@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from provisioner.errors import Fault, NotTrusted, Rejected, TransportError
+from provisioner.errors import Fault, TransportError
 from provisioner.model.cluster import Cluster
 from provisioner.model.endpoint import endpoint_of
-from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, NodeFacts, Observed, SecretsFacts, VmFacts
+from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, NodeFacts, Observed, SecretsFacts
 from provisioner.model.hints import Hints
 from provisioner.model.ownership import OnHost, namesakes, our_vms
+from provisioner.operations.machine import Unread, proven, read_keys, read_machine
 from provisioner.ports import Bundle, Ports, TalosAccess
 from provisioner.steps.discovery import same_uuid
 from provisioner.steps.host_reads import READ_BOUND_S, read_host
@@ -74,7 +74,7 @@ class _Looks:
 
     def __init__(self) -> None:
         self._all: list[asyncio.Future[Any]] = []
-        self.machines: dict[str, asyncio.Future[MachineFacts | _Unread]] = {}
+        self.machines: dict[str, asyncio.Future[MachineFacts | Unread]] = {}
         """At the addresses where they are expected; one that is elsewhere is found by the run itself, by its MAC."""
         self.asked = ""
         """Where the first control plane is expected: what is asked about the cluster is asked there, or at the first that answers."""
@@ -110,7 +110,7 @@ class _Looks:
         self.hints = ports.store.read_hints()
         addresses = _known_addresses(cluster, self.hints)
         for name, places in addresses.items():
-            self.machines[name] = self.begin(_read_machine(ports, places, access))
+            self.machines[name] = self.begin(read_machine(ports, places, access))
         first, *_ = addresses.get(cluster.control_planes[0].name, ("",))
         if access is not None and first:
             self.at_control_plane(cluster, ports, bundle, access, first)
@@ -176,7 +176,7 @@ async def _lost_ids(
     running = [one for one in namesakes(hosts, secrets, names) if one.vm.state == "Running"]
     found: dict[str, list[str]] = {}
     for one, places in await _places(ports, running, looks) if running and looks.access is not None else ():
-        facts = await looks.begin(_read_machine(ports, places, looks.access))
+        facts = await looks.begin(read_machine(ports, places, looks.access))
         mark = one.vm.mark
         if (
             isinstance(facts, MachineFacts)
@@ -215,15 +215,6 @@ def _placed(cluster: Cluster, hosts: Mapping[str, HostState], secrets: SecretsFa
     return found
 
 
-def read_keys(ports: Ports) -> tuple[Bundle | None, TalosAccess | None]:
-    """The bundle on the disk and an admin certificate made of it, or nothing."""
-    text = ports.store.read_secrets()
-    if text is None:
-        return None, None
-    bundle = ports.configs.read_bundle(text)
-    return bundle, ports.configs.access(bundle)
-
-
 def _known_addresses(cluster: Cluster, hints: Hints) -> dict[str, tuple[str, ...]]:
     """Machine -> where it was in an earlier run, and where the file says; both are hints. Machines that the file named once come too."""
     in_file = {machine.name: machine.address for machine in cluster.machines}
@@ -242,7 +233,7 @@ async def _machines(
         own, look = placed.get(name), looks.machines.get(name)
         if (own is None and name in known) or (own is not None and own.vm.state != "Running"):
             continue  # there is nothing that could answer
-        result = _judged(name, await look, own.vm if own else None) if look is not None else NO_ADDRESS
+        result = proven(name, await look, own.vm if own else None) if look is not None else NO_ADDRESS
         if isinstance(result, str):
             unread[name] = result
         else:
@@ -276,63 +267,19 @@ async def _look_elsewhere(
         for row in rows:
             if row.mac in lost:
                 places.setdefault(lost[row.mac], []).append(row.address)
-        reads = {who: looks.begin(_read_machine(ports, found, looks.access)) for who, found in places.items()}
+        reads = {who: looks.begin(read_machine(ports, found, looks.access)) for who, found in places.items()}
         for who, read in reads.items():
             answer = await read
-            result = _judged(who, answer, placed[who].vm)
+            result = proven(who, answer, placed[who].vm)
             if isinstance(result, MachineFacts):
                 machines[who] = result
                 del unread[who]
                 continue
             if unread[who] == NO_ADDRESS:
                 unread[who] = result
-            if isinstance(answer, _Unread) and answer.other_authority:
+            if isinstance(answer, Unread) and answer.other_authority:
                 not_ours[who] = places[who][0]
     return not_ours
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Unread:
-    """Why a machine could not be read at any of its addresses."""
-
-    reason: str
-    other_authority: bool
-    """At all of them a machine answers that has a config, of another authority than ours."""
-
-
-async def _read_machine(ports: Ports, addresses: Sequence[str], access: TalosAccess | None) -> MachineFacts | _Unread:
-    """Its facts by the first address where it answers, or why there are none."""
-    reading = [_secure_or_maintenance(ports, address, access) for address in addresses]
-    answers = await asyncio.gather(*reading, return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, MachineFacts):
-            return answer
-        if not isinstance(answer, TransportError):
-            raise answer
-    return _Unread(
-        reason="; ".join(f"{address}: {answer}" for address, answer in zip(addresses, answers, strict=True)),
-        other_authority=access is not None and all(isinstance(answer, NotTrusted | Rejected) for answer in answers),
-    )
-
-
-def _judged(machine: str, facts: MachineFacts | _Unread, vm: VmFacts | None) -> MachineFacts | str:
-    """The machine's facts when it is that VM, else the reason. Without a VM to compare with, our own authority must vouch for it, and the
-    host name that its config gave it.
-    """
-    if isinstance(facts, _Unread):
-        return facts.reason
-    named = facts.mode == "secure" and facts.hostname in ("", machine)
-    ours = named if vm is None else same_uuid(facts.uuid, vm.bios_uuid)
-    return facts if ours else f"another machine answers at {facts.address}"
-
-
-async def _secure_or_maintenance(ports: Ports, address: str, access: TalosAccess | None) -> MachineFacts:
-    if access is not None:
-        try:
-            return await ports.machines.read(address, access)
-        except NotTrusted:
-            pass  # not under our authority: perhaps in maintenance
-    return await ports.machines.read(address, None)
 
 
 async def _or_why(reading: Awaitable[T]) -> tuple[T | None, str]:

@@ -249,6 +249,7 @@ class FileStore:
 
         path = run_folder / f"{machine}.png"
         with _ours(path):
+            make_private_folder(run_folder)
             write_atomically(path, png_of(console), mode=0o600)
         return path
 

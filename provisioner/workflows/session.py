@@ -17,20 +17,17 @@ from provisioner.model.options import RunOptions
 from provisioner.model.plan import Plan, Verb
 from provisioner.model.steps import STEP, StepId
 from provisioner.model.wording import listed
-from provisioner.operations.observe import read_keys
+from provisioner.operations import screen
+from provisioner.operations.machine import read_keys
 from provisioner.ports import Ports
 from provisioner.steps.begin import new_run
 from provisioner.steps.run_context import Run
-from provisioner.steps.waiting import Waiter, bounded
+from provisioner.steps.waiting import Waiter
 from provisioner.workflows.engine import Engine, Outcome
 from provisioner.workflows.recorder import Recorder
 from provisioner.workflows.workflow import Result, Workflow
 
 T = TypeVar("T")
-
-PICTURE_SIZE = (1024, 768)
-"""Generation 2 firmware's own resolution; more than the native one is refused."""
-PICTURE_S = 30.0
 
 
 @dataclass(kw_only=True)
@@ -232,11 +229,8 @@ class Session:
         vm = run.of(machine).vm if run else None
         if run is None or vm is None:
             return ""
-        width, height = PICTURE_SIZE
-        looking = run.host_of(self.cluster.machine(machine)).console(vm.id, width=width, height=height)
         try:
-            console = await bounded(self.ports.clock, looking, what=f"screen of {machine}", bound_s=PICTURE_S)
-            return str(self.ports.store.save_picture(self.run_folder, machine, console))
+            return str(await screen.save(self.ports, self.cluster.machine(machine), vm.id, self.run_folder))
         except (TransportError, Fault, ValueError):  # ValueError: pixels that make no picture
             return ""
 

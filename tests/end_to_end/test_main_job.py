@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from pathlib import Path
 
 from tests.docs import recording
 from tests.end_to_end.conftest import Desk
@@ -103,3 +104,14 @@ def test_rebuild_keeps_what_is_kept(desk: Desk) -> None:
     assert "admin@lab" in kubeconfig
     assert desk.kubectl("get", "nodes").out.count(" Ready ") == 4
     assert desk.good("status", "lab", "--json").json["healthy"]
+
+
+def test_the_screen_of_one_machine(whole: Desk) -> None:
+    shown = whole.good("console", "lab", "worker-2", "--json").json
+    assert (shown["machine"], shown["vm"], shown["stage"]) == ("lab-worker-2", "Running", "running")
+    picture = Path(shown["picture"])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert stat.S_IMODE(picture.stat().st_mode) == 0o600
+    wrong = whole.run("console", "lab", "worker-9")
+    assert wrong.code == 2
+    assert "lab-worker-1" in wrong.err
