@@ -38,7 +38,7 @@ def console(terminal: ConsoleOptions, options: Options) -> int:
     from provisioner.operations.machine import named
     from provisioner.operations.screen import picture_of
 
-    context = open_cluster(options.cluster, host=options.host, user=options.user, start_lab=False)
+    context = open_cluster(options, start_lab=False)
     machine = named(context.cluster, options.machine)
 
     async def look(ports: "Ports") -> tuple["Located", "Path"]:

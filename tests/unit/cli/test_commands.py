@@ -216,6 +216,17 @@ def test_status_of_nothing_differs(home: Home) -> None:
     assert "provision up home" in done.out
 
 
+def test_console(home: Home) -> None:
+    """The picture is where it says; a machine is named by the end of its name."""
+    told = json.loads(home.run("console", "home", "cp-1", "--json").out)
+    assert (told["machine"], told["vm"], told["stage"]) == ("home-cp-1", "Running", "running")
+    assert told["picture"].endswith("console/home-cp-1.png")
+    assert "home-cp-1 on hv01: VM Running" in home.run("console", "home", "cp-1").out
+    unknown = home.run("console", "home", "cp-7")
+    assert unknown.code == Exit.USAGE
+    assert "P-RUN-UNKNOWN" in unknown.err
+
+
 def test_explain(home: Home) -> None:
     assert FAULTS["P-BOOT-NOMAINT"].title in home.run("explain", "p-boot-nomaint").out
     assert len(home.run("explain").out.splitlines()) == len(FAULTS)
@@ -275,7 +286,18 @@ def completed(home: Home, *words: str) -> list[str]:
 
 
 def test_commands_options_and_clusters_are_completed(home: Home) -> None:
-    assert completed(home, "") == ["completion", "config", "down", "explain", "lab", "plan", "rebuild", "status", "up"]
+    assert completed(home, "") == [
+        "completion",
+        "config",
+        "console",
+        "down",
+        "explain",
+        "lab",
+        "plan",
+        "rebuild",
+        "status",
+        "up",
+    ]
     assert completed(home, "config", "sh") == ["show"]
     assert "home" in completed(home, "up", "")
     assert completed(home, "status", "ho") == ["home", "homelab"]
