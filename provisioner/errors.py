@@ -181,7 +181,6 @@ class HostRefused(Answered):
 
     id: str
     message: str
-    category: str = ""
     target: str = ""
     function: str = ""
 

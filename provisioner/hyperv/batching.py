@@ -16,7 +16,7 @@ from typing import Any
 from provisioner.errors import HostRefused, Malformed
 from provisioner.hyperv.module import MODULE
 from provisioner.ports import Progress
-from provisioner.winrm.transport import Int64, Statement, same_name
+from provisioner.winrm.transport import Statement, same_name
 
 MAX_STATEMENTS = 20
 """Statements in one pipeline. One takes about 6 KB on the wire, and a pipeline must fit into one envelope (see `psrp.py`)."""
@@ -131,7 +131,7 @@ class SingleCall(CallBatch):
     def key(self) -> Hashable:
         if self.changes or self.long:
             return None
-        return tuple(_hashable(statement) for statement in self._statements)
+        return repr(self._statements)
 
     def statements(self) -> tuple[Statement, ...]:
         return self._statements
@@ -160,7 +160,7 @@ class PerItemBatch(CallBatch):
 
     @property
     def key(self) -> Hashable:
-        return _hashable(self._make(()))
+        return repr(self._make(()))
 
     def statements(self) -> tuple[Statement, ...]:
         return (self._make(self._order()),)
@@ -260,12 +260,3 @@ class StatementBatch(CallBatch):
         rest = StatementBatch(self._function, named=self._named)
         rest.callers = silent
         return rest
-
-
-def _hashable(statement: Statement) -> Hashable:
-    def plain(value: Any) -> Hashable:
-        if isinstance(value, list):
-            return tuple(value)
-        return value.value if isinstance(value, Int64) else value
-
-    return statement.function, tuple(sorted((name, plain(value)) for name, value in statement.arguments.items()))

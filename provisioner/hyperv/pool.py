@@ -11,18 +11,19 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from provisioner.errors import Dropped, HostRefused, Rejected, TransportError, Unreachable
+from provisioner.errors import Dropped, Rejected, TransportError, Unreachable
 from provisioner.hyperv.batching import CallBatch, ConnectOnly, PendingCall, Result
-from provisioner.ports import CallInfo, Clock, Endpoint, Progress
+from provisioner.ports import CallInfo, Clock, Endpoint
 from provisioner.winrm.connection import Connection, Reachability, probe
 from provisioner.winrm.transport import (
     FIRST_CONTACT_S,
     OUTAGE_TOLERANCE_S,
     Invocation,
     InvocationCancelled,
+    Records,
     WinRmSession,
 )
 
@@ -78,37 +79,28 @@ class _Worker:
             self._loop.call_soon_threadsafe(self.closed.set)
 
 
-class _ThreadsafeSink:
-    """Takes a call's records from the worker's thread to its batch on the loop's."""
+def threadsafe_sink(batch: CallBatch, resume: Callable[[CallBatch], None]) -> Records:
+    """Takes a call's records from the worker's thread to its batch on the loop's; `resume` gets what a batch leaves to be run again."""
+    loop = asyncio.get_running_loop()
 
-    def __init__(self, batch: CallBatch, resume: Callable[[CallBatch], None]) -> None:
-        self._batch = batch
-        self._resume = resume
-        self._loop = asyncio.get_running_loop()
+    def on_loop(hook: Callable[..., None]) -> Callable[..., None]:
+        def tell(*args: Any) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is gone
+                loop.call_soon_threadsafe(hook, *args)
 
-    def restart(self) -> None:
-        self._tell(self._batch.restart)
+        return tell
 
-    def result(self, type_name: str, values: Mapping[str, Any]) -> None:
-        self._tell(self._batch.result, type_name, values)
+    def done(cut_short: bool) -> None:
+        if (rest := batch.done(cut_short=cut_short)) is not None:
+            resume(rest)
 
-    def error(self, refused: HostRefused) -> None:
-        self._tell(self._batch.error, refused)
-
-    def progress(self, progress: Progress) -> None:
-        self._tell(self._batch.progress, progress)
-
-    def done(self, cut_short: bool) -> None:
-        self._tell(self._done, cut_short)
-
-    def _done(self, cut_short: bool) -> None:
-        rest = self._batch.done(cut_short=cut_short)
-        if rest is not None:
-            self._resume(rest)
-
-    def _tell(self, hook: Callable[..., None], *args: Any) -> None:
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(hook, *args)
+    return Records(
+        restart=on_loop(batch.restart),
+        result=on_loop(batch.result),
+        error=on_loop(batch.error),
+        progress=on_loop(batch.progress),
+        done=on_loop(done),
+    )
 
 
 class SessionPool:
@@ -231,7 +223,7 @@ class SessionPool:
             statements=batch.statements(),
             changes=batch.changes,
             outage_tolerance_s=max(FIRST_CONTACT_S, OUTAGE_TOLERANCE_S / self._clock.rate),
-            records=_ThreadsafeSink(batch, self._resume),
+            records=threadsafe_sink(batch, self._resume),
         )
         began = self._clock.now()
         probing = self._loop.create_task(

@@ -120,7 +120,6 @@ class HyperVUnavailable(HostRefused):
         super().__init__(
             id=refusal.id,
             message=refusal.message,
-            category=refusal.category,
             target=refusal.target,
             function=refusal.function,
         )

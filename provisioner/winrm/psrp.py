@@ -8,7 +8,6 @@ and change only what differs (contract).
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,17 +18,16 @@ from pypsrp.messages import MessageType
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
-from provisioner.errors import HostRefused, Malformed, ProvisionError, Rejected, TransportError
+from provisioner.errors import HostRefused, Malformed, ProvisionError, Rejected
 from provisioner.ports import Progress
 from provisioner.web import size
 from provisioner.winrm import retry
 from provisioner.winrm.connection import Connection
-from provisioner.winrm.http import HostTransport
+from provisioner.winrm.session import HostSession
 from provisioner.winrm.transport import (
     IDLE_S,
     OBJECT_BYTES,
     OPERATION_S,
-    DiscardRecords,
     Invocation,
     InvocationCancelled,
     ModuleState,
@@ -41,17 +39,6 @@ from provisioner.winrm.transport import (
 )
 from provisioner.winrm.values import from_ps, to_ps
 from provisioner.wire import TEXT_CHARS, clipped, shown
-
-# The words of System.Management.Automation.ErrorCategory, by number.
-# fmt: off
-_CATEGORIES = (
-    "NotSpecified", "OpenError", "CloseError", "DeviceError", "DeadlockDetected", "InvalidArgument", "InvalidData",
-    "InvalidOperation", "InvalidResult", "InvalidType", "MetadataError", "NotImplemented", "NotInstalled",
-    "ObjectNotFound", "OperationStopped", "OperationTimeout", "SyntaxError", "ParserError", "PermissionDenied",
-    "ResourceBusy", "ResourceExists", "ResourceUnavailable", "ReadError", "WriteError", "FromStdErr", "SecurityError",
-    "ProtocolError", "ConnectionError", "AuthenticationError", "LimitsExceeded", "QuotaExceeded", "NotEnabled",
-)
-# fmt: on
 
 LINE = 200
 """Characters of a name, an id or a line of progress."""
@@ -74,58 +61,34 @@ class _ModuleMissing(Exception):
     """The runspace does not know our functions, or knows another version of them."""
 
 
-class PsrpSession:
-    """One worker's session (see `transport.WinRmSession`)."""
+class PsrpSession(HostSession):
+    """One worker's session: one shell with one runspace."""
 
     def __init__(self, sign_in: SignIn, connection: Connection, module: ScriptModule, state: ModuleState) -> None:
-        self._sign_in = sign_in
-        self._connection = connection
-        self._module = module
+        super().__init__(sign_in, connection, module)
         self._state = state
-        self._transport = HostTransport(sign_in, connection)
         self._pool: RunspacePool | None = None
         self._ready = False
         self._loaded = False
 
-    # --- what the worker calls ---
-
-    def run(self, call: Invocation) -> None:
-        self._transport.call = call
-        try:
-            self._run(call)
-        except TransportError as error:
-            failure = retry.failure_of(call, error)
-            if failure is error:
-                raise
-            raise failure from error
-
-    def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            self._transport.call = Invocation()
-            with contextlib.suppress(Exception):  # a host that is away drops the shell by itself, after IDLE_S
-                pool.close()
-        self._transport.reset()
-
     # --- one call ---
 
     def _run(self, call: Invocation) -> None:
-        for attempt in itertools.count(1):
-            try:
-                self._make_ready(call)
-                if call.statements:
-                    self._run_statements(call)
-            except (retry.ShellGone, retry.OutcomeUnknown) as error:
-                self._pool = None
-                call.records.restart()
-                if retry.is_over(
-                    error,
-                    attempt,
-                    within_outage_tolerance=self._connection.within_outage_tolerance(call.outage_tolerance_s),
-                ):
-                    raise retry.given_up(error, attempt) from error
-            else:
-                return
+        def attempt() -> None:
+            call.records.restart()
+            self._make_ready(call)
+            if call.statements:
+                self._run_statements(call)
+
+        self._persist(call, attempt)
+
+    def _forget_session(self) -> None:
+        self._pool = None
+
+    def _end_session(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
 
     def _run_statements(self, call: Invocation) -> None:
         try:
@@ -154,7 +117,7 @@ class PsrpSession:
                 return
         if self._state.text_needed is None and call.statements and call.statements[0] != self._module.question:
             try:
-                self._pipeline(call, (self._module.question,), DiscardRecords())
+                self._pipeline(call, (self._module.question,), Records())
             except _ModuleMissing:
                 self._load(call)
         self._ready = bool(call.statements)
@@ -177,7 +140,7 @@ class PsrpSession:
                 message=f"the endpoint {self._sign_in.endpoint} has no {module.name} {module.version}, and takes no text",
                 function=module.question.function,
             )
-        self._pipeline(call, module.text(), DiscardRecords())
+        self._pipeline(call, module.text(), Records())
         self._loaded = self._ready = self._state.text_needed = True
 
     # --- one pipeline ---
@@ -204,7 +167,7 @@ class PsrpSession:
                 self._end(ps)
                 raise
             except Malformed:
-                self._pool = None  # what else of it is wrong nobody knows
+                self._pool = None  # more of it may be wrong
                 raise
         records.done(ps.state == PSInvocationState.FAILED)
         self._end(ps)
@@ -310,14 +273,12 @@ def _progress(said: Any) -> Progress:
 def _refused(record: ErrorRecord) -> HostRefused:
     """An error record by its ids; its words are for people, and in the host's language."""
     error_id, _, function = _text(record.fq_error, TEXT_CHARS).partition(",")
-    number = record.category
     target = getattr(record, "target_object", None)  # set by the deserializer alone
     if not isinstance(target, str):
         target = record.target_name
     return HostRefused(
         id=error_id[:LINE],
         message=clipped(str(record)),
-        category=_CATEGORIES[number] if type(number) is int and 0 <= number < len(_CATEGORIES) else "",
         target=_text(target, TEXT_CHARS),
         function=function[:LINE] or _text(record.activity, LINE),
     )

@@ -95,31 +95,24 @@ class InvocationCancelled(Exception):
     """Nobody waits for the call any more; the pipeline was stopped."""
 
 
-class Records(Protocol):
-    """Where the records of a call go, in the order in which the host wrote them. Called on the worker's thread."""
-
-    def restart(self) -> None:
-        """Records so far are void: the host lost the call, and it is run anew."""
-
-    def result(self, type_name: str, values: Mapping[str, Any]) -> None:
-        """An object: its PSTypeName, and its fields by the contract's names."""
-
-    def error(self, refused: HostRefused) -> None: ...
-    def progress(self, progress: Progress) -> None: ...
-    def done(self, cut_short: bool) -> None:
-        """All records are there; `cut_short` when a terminating error kept later statements from running."""
+def _raise(refused: HostRefused) -> None:
+    raise refused
 
 
-class DiscardRecords:
-    """Records of our own preparations: nobody reads them, and any error ends the call."""
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """Where the records of a call go, in the order in which the host wrote them; called on the worker's thread. What is not given is
+    discarded, but for an error, which ends the call.
+    """
 
-    def restart(self) -> None: ...
-    def result(self, type_name: str, values: Mapping[str, Any]) -> None: ...
-    def error(self, refused: HostRefused) -> None:
-        raise refused
-
-    def progress(self, progress: Progress) -> None: ...
-    def done(self, cut_short: bool) -> None: ...
+    restart: Callable[[], None] = lambda: None
+    """Records so far are void: the call is begun, or begun anew since the host lost it."""
+    result: Callable[[str, Mapping[str, Any]], None] = lambda _type_name, _values: None
+    """An object: its PSTypeName, and its fields by the contract's names."""
+    error: Callable[[HostRefused], None] = _raise
+    progress: Callable[[Progress], None] = lambda _progress: None
+    done: Callable[[bool], None] = lambda _cut_short: None
+    """All records are there; True when a terminating error kept later statements from running."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -130,7 +123,7 @@ class Invocation:
     changes: bool = False
     outage_tolerance_s: float = 0.0
     """Real seconds."""
-    records: Records = field(default_factory=DiscardRecords)
+    records: Records = field(default_factory=Records)
     cancelled: threading.Event = field(default_factory=threading.Event)
     """Set by the loop when nobody waits any more."""
     requests: int = 0

@@ -23,10 +23,11 @@ from winrm.exceptions import WinRMOperationTimeoutError, WinRMTransportError, WS
 from winrm.protocol import Protocol
 from winrm.transport import Transport
 
-from provisioner.errors import HostRefused, Malformed, ProvisionError, Rejected, TransportError, Unreachable
+from provisioner.errors import HostRefused, Malformed, ProvisionError, Rejected, Unreachable
 from provisioner.winrm import retry
 from provisioner.winrm.connection import Connection
 from provisioner.winrm.http import HostTransport
+from provisioner.winrm.session import HostSession
 from provisioner.winrm.transport import (
     IDLE_S,
     OPERATION_S,
@@ -66,14 +67,11 @@ _MILLISECONDS_DIGITS = 14
 _DATE = re.compile(r"/Date\((-?\d+)(?:[+-]\d{4})?\)/")
 
 
-class WinrsSession:
-    """One worker's session (see `transport.WinRmSession`)."""
+class WinrsSession(HostSession):
+    """One worker's session: one shell, and a process in it for each statement."""
 
     def __init__(self, sign_in: SignIn, connection: Connection, module: ScriptModule) -> None:
-        self._at = sign_in.at
-        self._connection = connection
-        self._module = module
-        self._transport = HostTransport(sign_in, connection, most=OUTPUT_BYTES)
+        super().__init__(sign_in, connection, module, most=OUTPUT_BYTES)
         self._protocol = Protocol(
             "https://host.invalid/wsman",  # the transport knows where the host is
             transport="ntlm",
@@ -85,62 +83,40 @@ class WinrsSession:
         self._protocol.transport = cast("Transport", _Bridge(self._transport))
         self._shell = ""
 
-    def run(self, call: Invocation) -> None:
-        self._transport.call = call
-        try:
-            for statement in call.statements:
-                self._run(call, statement)
-        except TransportError as error:
-            failure = retry.failure_of(call, error)
-            if failure is error:
-                raise
-            raise failure from error
-        call.records.done(cut_short=False)
+    def _run(self, call: Invocation) -> None:
+        for statement in call.statements:
+            self._run_statement(call, statement)
+        call.records.done(False)
 
-    def close(self) -> None:
+    def _forget_session(self) -> None:
+        self._shell = ""
+
+    def _end_session(self) -> None:
         shell, self._shell = self._shell, ""
         if shell:
-            self._transport.call = Invocation()
-            with contextlib.suppress(Exception):  # a host that is away drops the shell by itself, after IDLE_S
-                self._protocol.close_shell(shell, close_session=False)
-        self._transport.reset()
+            self._protocol.close_shell(shell, close_session=False)
 
     # --- one statement ---
 
-    def _run(self, call: Invocation, statement: Statement) -> None:
+    def _run_statement(self, call: Invocation, statement: Statement) -> None:
         """Hands on its results, or its error; a list that failed is asked for item by item."""
         try:
-            results = self._ask(call, statement)
+            results = self._persist(call, lambda: _read_answer(statement, *self._execute(call, statement)))
         except HostRefused as refused:
             pieces = list(_pieces(statement))
             if len(pieces) < 2:
                 call.records.error(refused)
                 return
             for piece in pieces:
-                self._run(call, piece)
+                self._run_statement(call, piece)
             return
         type_name, fields = self._module.output(statement.function)
         for values in results:
             call.records.result(type_name, from_json(values, fields, expected=self._module.expected))
 
-    def _ask(self, call: Invocation, statement: Statement) -> list[Any]:
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                return _read_answer(statement, *self._execute(call, statement))
-            except (retry.ShellGone, retry.OutcomeUnknown) as error:
-                self._shell = ""
-                if retry.is_over(
-                    error,
-                    tries,
-                    within_outage_tolerance=self._connection.within_outage_tolerance(call.outage_tolerance_s),
-                ):
-                    raise retry.given_up(error, tries) from error
-
     def _execute(self, call: Invocation, statement: Statement) -> tuple[bytes, bytes]:
         """Standard output and error of one process."""
-        with _faults(self._at):
+        with _faults(self._sign_in.at):
             if not self._shell:
                 self._transport.locate()
                 self._shell = self._protocol.open_shell(codepage=UTF8, noprofile=True, idle_timeout=f"PT{IDLE_S}S")

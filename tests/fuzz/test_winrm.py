@@ -28,7 +28,7 @@ from provisioner.lab.world.state import Account, State, WindowsHost
 from provisioner.winrm.connection import Connection
 from provisioner.winrm.psrp import PsrpSession
 from provisioner.winrm.retry import action_of
-from provisioner.winrm.transport import DiscardRecords, Invocation, ModuleState, SignIn
+from provisioner.winrm.transport import Invocation, ModuleState, Records, SignIn
 from provisioner.winrm.winrs import WinrsSession
 from tests.fuzz.bend import bend_bytes, bend_text
 from tests.fuzz.budget import dice
@@ -45,21 +45,15 @@ Answers = dict[str, list[bytes]]
 """By action, in the order in which they came."""
 
 
-class Results(DiscardRecords):
+class Results:
     """Turns each result into facts, as the port does."""
 
     def __init__(self) -> None:
         self.seen: list[object] = []
         self.taken: list[tuple[str, Any]] = []
-
-    def restart(self) -> None:
-        self.taken.clear()
-
-    def result(self, type_name: str, values: Any) -> None:
-        self.taken.append((type_name, values))
-
-    def error(self, refused: Any) -> None:
-        raise refused
+        self.records = Records(
+            restart=self.taken.clear, result=lambda type_name, values: self.taken.append((type_name, values))
+        )
 
     def read(self) -> None:
         for type_name, values in self.taken:
@@ -104,7 +98,7 @@ def record(endpoint: WinRmEndpoint, make: Make, patch: pytest.MonkeyPatch) -> An
         session = make(
             SignIn(user=USER, password=PASSWORD, ca_path=endpoint.ca_path), OnePlace(endpoint.https_port, "127.0.0.1")
         )
-        session.run(Invocation(statements=STATEMENTS, records=results))
+        session.run(Invocation(statements=STATEMENTS, records=results.records))
         session.close()
     results.read()
     assert len(results.seen) == 3, "the talk was a good one"
@@ -165,7 +159,7 @@ def test_a_host_that_answers_anything(
 
         def talk(results: Results = results) -> None:
             session = MAKE[transport](SignIn(user=USER, password=PASSWORD), OnePlace(1))
-            session.run(Invocation(statements=STATEMENTS, records=results))
+            session.run(Invocation(statements=STATEMENTS, records=results.records))
             results.read()
             session.close()
 

@@ -160,7 +160,6 @@ def test_each_caller_gets_its_own_error_or_result(endpoint: WinRmEndpoint, scrip
             assert [getattr(answer, "id", "") for answer in answers] == ["a", "VMNotFound", "b", "VMNotFound"]
             assert isinstance(answers[3], HostRefused)
             assert answers[3].target == "gone-2"
-            assert answers[3].category == "ObjectNotFound"
             assert answers[3].function == "Start-TalosVM"
             assert answers[3].message == "仮 VMNotFound gone-2"
             names = ["m1", "taken", "m2", "m3"]
