@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from provisioner.model.status import MachineStatus, StatusReport
 from provisioner.model.wording import count, listed
@@ -58,24 +58,21 @@ def _head(report: StatusReport, console: Console) -> Iterator[Line]:
 
 def _table(report: StatusReport, console: Console) -> Iterator[Line]:
     rows = [_cells(machine) for machine in report.machines]
-    columns = list(_COLUMNS)
-    widths = _widths(columns, rows)
-    for dropped in _DROPPED:
-        if console.width <= 0 or sum(widths) + 2 * (len(columns) - 1) <= console.width:
-            break
-        columns.remove(dropped)
-        widths = _widths(columns, rows)
-    yield from console.wrapped(
-        line(Span(_joined([pad(c, w) for c, w in zip(columns, widths, strict=True)]), Style.KEPT)), indent=2
-    )
+    widths = _widths(rows, console.width)
+    yield from console.wrapped(line(Span(_row({name: name for name in widths}, widths), Style.KEPT)), indent=2)
     for machine, row in zip(report.machines, rows, strict=True):
-        text = _joined([pad(row[c], w) for c, w in zip(columns, widths, strict=True)])
         style = Style.PLAIN if machine.ready or not machine.unmet else Style.SLOW
-        yield from console.wrapped(line(Span(text, style)), indent=4)
-        for label, words in (("unmet", machine.unmet), ("drift", machine.drift), ("unread", (machine.unread,))):
-            for said in words:
-                if said:
-                    yield from console.wrapped(line("    ", Span(f"{label}: ", Style.SLOW), said), indent=6)
+        yield from console.wrapped(line(Span(_row(row, widths), style)), indent=4)
+        unread = (machine.unread,) if machine.unread else ()
+        yield from _remarks(console, "    ", unmet=machine.unmet, drift=machine.drift, unread=unread)
+
+
+def _remarks(console: Console, margin: str, **said: Sequence[str]) -> Iterator[Line]:
+    """`unmet: ...`, each below the other."""
+    for label, texts in said.items():
+        for text in texts:
+            remark = line(margin, Span(f"{label}: ", Style.SLOW), text)
+            yield from console.wrapped(remark, indent=len(margin) + 2)
 
 
 def _cells(machine: MachineStatus) -> dict[str, str]:
@@ -94,18 +91,22 @@ def _cells(machine: MachineStatus) -> dict[str, str]:
     }
 
 
-def _widths(columns: Sequence[str], rows: Sequence[dict[str, str]]) -> list[int]:
-    return [max([len(column), *(cells(row[column]) for row in rows)]) for column in columns]
+def _widths(rows: Sequence[Mapping[str, str]], room: int) -> dict[str, int]:
+    """The columns that fit, with their widths."""
+    widths = {name: max([len(name), *(cells(row[name]) for row in rows)]) for name in _COLUMNS}
+    for dropped in _DROPPED:
+        if room <= 0 or sum(widths.values()) + 2 * (len(widths) - 1) <= room:
+            break
+        del widths[dropped]
+    return widths
 
 
-def _joined(parts: Sequence[str]) -> str:
-    return "  ".join(parts).rstrip()
+def _row(row: Mapping[str, str], widths: Mapping[str, int]) -> str:
+    return "  ".join(pad(row[name], width) for name, width in widths.items()).rstrip()
 
 
 def _foot(report: StatusReport, console: Console) -> Iterator[Line]:
-    for label, words in (("unmet", report.unmet), ("unread", report.unread), ("drift", report.drift)):
-        for said in words:
-            yield from console.wrapped(line(Span(f"{label}: ", Style.SLOW), said), indent=2)
+    yield from _remarks(console, "", unmet=report.unmet, unread=report.unread, drift=report.drift)
     etcd = "etcd not read" if report.etcd_members is None else f"etcd {report.etcd_members} of {report.control_planes}"
     isos = f"ISO in {listed(report.isos_mounted)}" if report.isos_mounted else "no ISO mounted"
     configs = "configs not compared" if report.uncompared else ""

@@ -21,6 +21,7 @@ from provisioner.model.events import (
     ActionEnded,
     Event,
     FaultReported,
+    Note,
     StepEnded,
     StepStarted,
     WaitEnded,
@@ -33,7 +34,7 @@ from provisioner.model.status import FinalObject, MachineStatus, StatusReport
 from provisioner.model.steps import STEP, StepId
 from provisioner.model.work import RemoveFolder, RemoveVm
 from provisioner.views import make_view
-from provisioner.views.console import NARROWEST, Console, cells
+from provisioner.views.console import NARROWEST, Console, Span, cells, line
 from provisioner.views.down import render_down
 from provisioner.views.error_panel import render_error_panel
 from provisioner.views.explain import render_explain, render_fault_list
@@ -696,3 +697,30 @@ def test_an_interrupt_between_two_steps_says_before_which() -> None:
     begun = [event for event in STREAMS["good"]() if getattr(event, "step", None) in done]
     shown = plain([*events[:2], *begun, *events[2:]])
     assert "Stopped before step 6 of 12 after 22.0 s." in shown
+
+
+def test_an_announcement_that_belongs_to_no_step_does_not_stay() -> None:
+    begun = STREAMS["good"]()[0]
+    told = Note(level="info", message="hv01.lan answers again", t=begun.t, at_s=2.0)
+    picture, console = fold([begun, told]), Console(width=100)
+
+    def shown(now_s: float) -> str:
+        return console.render(render_table(picture, console, TableOptions(now_s=now_s)))
+
+    assert "answers again" in shown(5.0)
+    assert "answers again" not in shown(15.0)
+
+
+def test_long_words_are_cut_at_their_joints() -> None:
+    address = "https://github.com/siderolabs/talos/releases/download/v1.11.5/metal-amd64.iso"
+    lines = [each.text.strip() for each in Console(width=60).wrapped(line(address), indent=4)]
+    assert "".join(lines) == address
+    assert [each[-1] for each in lines[:-1]] == ["/"]
+    assert [len(each.text) for each in Console(width=60).wrapped(line("x" * 100), indent=4)] == [60, 44]
+
+
+def test_parts_stand_beside_each_other_as_far_as_they_fit() -> None:
+    parts = [Span("one" * 5), Span("two" * 5), Span("three" * 5)]
+    assert [each.text for each in Console(width=0).joined(parts, indent=2)] == ["    ".join(p.text for p in parts)]
+    assert len(Console(width=40).joined(parts, indent=2)) == 2
+    assert Console().joined([], indent=0)[0].text == ""
