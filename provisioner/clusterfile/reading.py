@@ -9,14 +9,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, Tag, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from provisioner.clusterfile import version1
 from provisioner.clusterfile.tree import KeyPath, Tree, dotted
 from provisioner.clusterfile.values import kind_of
-from provisioner.clusterfile.version1 import FORM, ClusterFile
+from provisioner.clusterfile.version1 import FORM, ClusterFile, Fields
 from provisioner.errors import Finding
 
 PATCHES = "patches"
@@ -178,7 +179,7 @@ def _in_file(loc: KeyPath, moved: Mapping[KeyPath, tuple[int, ...]]) -> KeyPath:
 def _words(kind: str, value: Any, context: Mapping[str, Any], loc: KeyPath) -> tuple[str, str, str]:
     """Problem, expectation, and what was probably meant."""
     if kind == "extra_forbidden":
-        known = _fields_at(loc[:-1])
+        known = _names_of(_model_at(loc[:-1]))
         word = str(loc[-1])
         meant = _FOREIGN.get(word, "") if word in _PARTS or _FOREIGN.get(word) in known else did_you_mean(word, known)
         return "unknown field", f"one of {', '.join(known)}", meant
@@ -215,7 +216,7 @@ def _no_bool(value: Any, _context: Mapping[str, Any], _loc: KeyPath) -> tuple[st
 
 
 def _no_int(value: Any, _context: Mapping[str, Any], loc: KeyPath) -> tuple[str, str, str]:
-    if isinstance(value, dict | list) and len(loc) > 1 and loc[-1] == f"{FORM}count":
+    if isinstance(value, dict | list) and len(loc) > 1 and loc[-1] == version1.COUNT_FORM:
         return "a whole number", f"{kind_of(value)}; single machines are listed under machines:, each with its role", ""
     digits = isinstance(value, str) and value.strip().isdigit()
     return "a whole number", f"the string '{value}'" if digits else as_shown(value), value.strip() if digits else ""
@@ -229,9 +230,10 @@ def _no_list(value: Any, _context: Mapping[str, Any], _loc: KeyPath) -> tuple[st
     return "a list", kind_of(value), ""
 
 
-def _no_mapping(value: Any, _context: Mapping[str, Any], loc: KeyPath) -> tuple[str, str, str]:
-    known = _fields_at(loc)
-    return f"a mapping with {', '.join(known)}" if known else "a mapping", kind_of(value), ""
+def _no_mapping(value: Any, context: Mapping[str, Any], _loc: KeyPath) -> tuple[str, str, str]:
+    model = context.get("class_name")
+    known = f" with {', '.join(_names_of(getattr(version1, model)))}" if model else ""
+    return f"a mapping{known}", kind_of(value), ""
 
 
 _WRONG_TYPES: Mapping[str, WrongType] = {
@@ -256,51 +258,26 @@ def as_shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."  # a finding stays one line
 
 
-def _fields_at(loc: KeyPath) -> Sequence[str]:
-    """Names of the fields that the mapping at that place can have."""
-    here: Any = ClusterFile
-    for part in loc:
-        here = _step(here, part)
-    here = _bare(here)
-    if not (isinstance(here, type) and issubclass(here, BaseModel)):
-        return []
-    own = [name for name in here.model_fields if name in here.__annotations__]
-    return [*own, *(name for name in here.model_fields if name not in own)]
+def _model_at(loc: KeyPath) -> type[Fields]:
+    """The mapping that an unknown field stands in: the last part of pydantic's place that only one of them can have."""
+    return next((_MODELS[part] for part in reversed(loc) if isinstance(part, str) and part in _MODELS), ClusterFile)
 
 
-def _step(here: Any, part: str | int) -> Any:
-    if isinstance(part, str) and part.startswith(FORM):
-        forms = [form for form in _forms(here) if any(isinstance(m, Tag) and m.tag == part for m in _metadata(form))]
-        return forms[0] if forms else None
-    here = _bare(here)
-    if isinstance(here, type) and issubclass(here, BaseModel):
-        field = here.model_fields.get(str(part))
-        return field.annotation if field else None
-    arguments = get_args(here)
-    return arguments[-1] if get_origin(here) in (list, dict) else None
+def _names_of(model: type[Fields]) -> Sequence[str]:
+    """Its fields, its own before those that it shares with others."""
+    own = [name for name in model.model_fields if name in model.__annotations__]
+    return [*own, *(name for name in model.model_fields if name not in own)]
 
 
-def _forms(here: Any) -> list[Any]:
-    """The members of a union, however deep it lies in annotations."""
-    if get_origin(here) is Annotated and not any(isinstance(m, Tag) for m in _metadata(here)):
-        return _forms(get_args(here)[0])
-    if get_origin(here) is Union or type(here).__name__ == "UnionType":
-        return [form for member in get_args(here) for form in _forms(member)]
-    return [here]
-
-
-def _metadata(here: Any) -> tuple[Any, ...]:
-    return get_args(here)[1:] if get_origin(here) is Annotated else ()
-
-
-def _bare(here: Any) -> Any:
-    """Without annotations, and without `| None`."""
-    while True:
-        if get_origin(here) is Annotated:
-            here = get_args(here)[0]
-            continue
-        members = [member for member in _forms(here) if member is not type(None)]
-        if len(members) == 1 and members[0] is not here:
-            here = members[0]
-            continue
-        return here
+_MODELS: Mapping[str, type[Fields]] = {
+    "switch": version1.Switch,
+    "image": version1.Image,
+    "network": version1.ClusterNetwork,
+    "lab": version1.Lab,
+    "patches": version1.PatchGroups,
+    version1.HOST_FORM: version1.Host,
+    version1.FILE_FORM: version1.PatchFile,
+    version1.LIST_FORM: version1.Machine,
+    version1.COUNTS_FORM: version1.Counts,
+    version1.GROUP_FORM: version1.Group,
+}

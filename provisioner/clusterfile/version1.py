@@ -42,9 +42,9 @@ from provisioner.model.units import HTTPS_PORT
 FORM = "\0"
 """Begins the tags of values that may be written in two forms. pydantic puts them into a value's path; no key of a file can
 begin with it, since the reader refuses control characters there."""
-_HOST, _NAME, _FILE = FORM + "host", FORM + "name", FORM + "file"
-_INLINE, _OPERATIONS = FORM + "inline", FORM + "operations"
-_LIST, _COUNTS, _GROUP, _COUNT = FORM + "list", FORM + "counts", FORM + "group", FORM + "count"
+HOST_FORM, NAME_FORM, FILE_FORM = FORM + "host", FORM + "name", FORM + "file"
+INLINE_FORM, OPERATIONS_FORM = FORM + "inline", FORM + "operations"
+LIST_FORM, COUNTS_FORM, GROUP_FORM, COUNT_FORM = FORM + "list", FORM + "counts", FORM + "group", FORM + "count"
 
 
 class Fields(BaseModel):
@@ -149,8 +149,8 @@ def _inline(value: Any) -> Any:
 
 def _form_of_patch(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return _OPERATIONS
-    return _FILE if isinstance(value, dict | PatchFile) and _keys(value) == {"file"} else _INLINE
+        return OPERATIONS_FORM
+    return FILE_FORM if isinstance(value, dict | PatchFile) and _keys(value) == {"file"} else INLINE_FORM
 
 
 def _keys(value: dict[str, Any] | PatchFile) -> set[str]:
@@ -158,9 +158,9 @@ def _keys(value: dict[str, Any] | PatchFile) -> set[str]:
 
 
 Patch = Annotated[
-    Annotated[PatchFile, Tag(_FILE)]
-    | Annotated[dict[str, Any], BeforeValidator(_inline), Tag(_INLINE)]
-    | Annotated[list[dict[str, Any]], Tag(_OPERATIONS)],
+    Annotated[PatchFile, Tag(FILE_FORM)]
+    | Annotated[dict[str, Any], BeforeValidator(_inline), Tag(INLINE_FORM)]
+    | Annotated[list[dict[str, Any]], Tag(OPERATIONS_FORM)],
     Discriminator(_form_of_patch),
 ]
 Patches = list[Patch]
@@ -220,8 +220,8 @@ class Group(Hardware):
 
 
 Count = Annotated[
-    Annotated[Group, Tag(_GROUP)] | Annotated[int, Field(ge=0, le=1000), meant, Tag(_COUNT)],
-    by_kind(mapping=_GROUP, other=_COUNT),
+    Annotated[Group, Tag(GROUP_FORM)] | Annotated[int, Field(ge=0, le=1000), meant, Tag(COUNT_FORM)],
+    by_kind(mapping=GROUP_FORM, other=COUNT_FORM),
 ]
 
 
@@ -243,8 +243,8 @@ class ClusterFile(Fields):
     """Name of the cluster; default: the name of the file."""
     host: (
         Annotated[
-            Annotated[Host, Tag(_HOST)] | Annotated[HostName, Tag(_NAME)],
-            by_kind(mapping=_HOST, other=_NAME),
+            Annotated[Host, Tag(HOST_FORM)] | Annotated[HostName, Tag(NAME_FORM)],
+            by_kind(mapping=HOST_FORM, other=NAME_FORM),
         ]
         | None
     ) = None
@@ -253,8 +253,8 @@ class ClusterFile(Fields):
         dict[
             HostName,
             Annotated[
-                Annotated[Host, Tag(_HOST)] | Annotated[HostName, Tag(_NAME)],
-                by_kind(mapping=_HOST, other=_NAME),
+                Annotated[Host, Tag(HOST_FORM)] | Annotated[HostName, Tag(NAME_FORM)],
+                by_kind(mapping=HOST_FORM, other=NAME_FORM),
             ],
         ]
         | None
@@ -285,8 +285,8 @@ class ClusterFile(Fields):
     schedule_on_control_planes: Bool = False
     """Let ordinary pods run on control planes."""
     machines: Annotated[
-        Annotated[list[Machine], Tag(_LIST)] | Annotated[Counts, Tag(_COUNTS)],
-        by_kind(list=_LIST, other=_COUNTS),
+        Annotated[list[Machine], Tag(LIST_FORM)] | Annotated[Counts, Tag(COUNTS_FORM)],
+        by_kind(list=LIST_FORM, other=COUNTS_FORM),
     ] = Counts()
     """A list of machines, or counts by role."""
     patches: PatchGroups = PatchGroups()
