@@ -86,55 +86,58 @@ def dotted(path: KeyPath) -> str:
 
 def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
     """The documents of a file; exactly one unless `several`. An unreadable file gives one tree that has the finding."""
+    found: list[Finding] = []
+    nodes = _compose(raw, file, found)
+    if not nodes and not found:
+        found.append(_finding(file, 1, 1, "the file is empty", "a YAML mapping"))
+    if len(nodes) > 1 and not several:
+        mark = nodes[1].start_mark
+        found.append(_finding(file, mark.line + 1, mark.column + 1, "there is a second document", "one document"))
     start = SourceLocation(file=file, line=1, column=1)
-    failed = Tree(places={(): start})
+    return [Tree(places={(): start}, findings=found)] if found else [_build(node, file) for node in nodes]
+
+
+def _compose(raw: bytes, file: str, found: list[Finding]) -> list[yaml.Node]:
+    """The root of each document. What keeps the text from being read is added to `found`."""
     if len(raw) > MAX_BYTES:
-        failed.findings.append(
-            Finding(place=start, path="", problem="the file is larger than 1 MiB", expected="a small YAML file")
-        )
-        return [failed]
+        found.append(_finding(file, 1, 1, "the file is larger than 1 MiB", "a small YAML file"))
+        return []
+    text = ""
     try:
         text = raw.decode("utf-8-sig")
+        return [node for node in yaml.compose_all(text, Loader=_Loader) if node is not None]
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        place = SourceLocation(file=file, line=line, column=error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1)
-        failed.findings.append(Finding(place=place, path="", problem="the file is not UTF-8", expected="text in UTF-8"))
-        return [failed]
-    try:
-        nodes = [node for node in yaml.compose_all(text, Loader=_Loader) if node is not None]
+        line, column = _line_and_column(raw[: error.start].decode("latin-1"))
+        found.append(_finding(file, line, column, "the file is not UTF-8", "text in UTF-8"))
     except yaml.MarkedYAMLError as error:
-        failed.findings += _syntax(error, text, file)
-        return [failed]
+        found += _syntax(error, text, file)
     except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        place = SourceLocation(
-            file=file, line=before.count("\n") + 1, column=len(before) - (before.rfind("\n") + 1) + 1
-        )
-        problem = f"the character U+{error.character:04X} is not allowed in YAML"
-        failed.findings.append(Finding(place=place, path="", problem=problem))
-        return [failed]
+        line, column = _line_and_column(text[: error.position])
+        found.append(_finding(file, line, column, f"the character U+{error.character:04X} is not allowed in YAML"))
     except RecursionError:
-        failed.findings.append(Finding(place=start, path="", problem="is nested too deeply"))
-        return [failed]
-    if not nodes:
-        failed.findings.append(Finding(place=start, path="", problem="the file is empty", expected="a YAML mapping"))
-        return [failed]
-    if len(nodes) > 1 and not several:
-        place = _place(nodes[1], file)
-        failed.findings.append(
-            Finding(place=place, path="", problem="there is a second document", expected="one document")
-        )
-        return [failed]
-    trees = []
-    for node in nodes:
-        tree = Tree()
-        try:
-            tree.value = _Builder(tree, file).build(node, (), frozenset())
-        except RecursionError:
-            tree.findings.append(Finding(place=start, path="", problem="is nested too deeply"))
-        tree.places.setdefault((), start)
-        trees.append(tree)
-    return trees
+        found.append(_finding(file, 1, 1, "is nested too deeply"))
+    return []
+
+
+def _build(node: yaml.Node, file: str) -> Tree:
+    start = SourceLocation(file=file, line=1, column=1)
+    tree = Tree()
+    try:
+        tree.value = _Builder(tree, file).build(node, (), frozenset())
+    except RecursionError:
+        tree.findings.append(_finding(file, 1, 1, "is nested too deeply"))
+    tree.places.setdefault((), start)
+    return tree
+
+
+def _finding(file: str, line: int, column: int, problem: str, expected: str = "") -> Finding:
+    place = SourceLocation(file=file, line=line, column=column)
+    return Finding(place=place, path="", problem=problem, expected=expected)
+
+
+def _line_and_column(before: str) -> tuple[int, int]:
+    """Where the text after this one begins, counted from 1."""
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
 
 
 def _place(node: yaml.Node, file: str) -> SourceLocation:
@@ -150,15 +153,13 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> Iterator[Findi
         if "\t" in line[: len(line) - len(line.lstrip())]
     ]
     mark = error.problem_mark or error.context_mark
-    row = mark.line + 1 if mark else 1
+    row, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     if any(number == row for number, _ in tabs) or "\\t" in (error.problem or ""):
-        for number, column in tabs or [(row, mark.column + 1 if mark else 1)]:
-            place = SourceLocation(file=file, line=number, column=column)
-            yield Finding(place=place, path="", problem="there is a tab in the indentation", expected="spaces")
+        for tab in tabs or [(row, column)]:
+            yield _finding(file, *tab, "there is a tab in the indentation", "spaces")
         return
-    place = SourceLocation(file=file, line=row, column=mark.column + 1 if mark else 1)
     words = ", ".join(part for part in (error.context, error.problem) if part)
-    yield Finding(place=place, path="", problem=f"is not YAML: {words}")
+    yield _finding(file, row, column, f"is not YAML: {words}")
 
 
 class _Builder:

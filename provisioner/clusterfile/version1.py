@@ -94,6 +94,12 @@ class Host(Fields):
     """The embedded lab plays this host; no address is needed."""
 
 
+HostOrName = Annotated[
+    Annotated[Host, Tag(HOST_FORM)] | Annotated[HostName, Tag(NAME_FORM)],
+    by_kind(mapping=HOST_FORM, other=NAME_FORM),
+]
+
+
 class Switch(Fields):
     """The virtual switch of all machines."""
 
@@ -241,24 +247,9 @@ class ClusterFile(Fields):
     """Version of this format."""
     name: Label | None = None
     """Name of the cluster; default: the name of the file."""
-    host: (
-        Annotated[
-            Annotated[Host, Tag(HOST_FORM)] | Annotated[HostName, Tag(NAME_FORM)],
-            by_kind(mapping=HOST_FORM, other=NAME_FORM),
-        ]
-        | None
-    ) = None
+    host: HostOrName | None = None
     """The only host: its address, or a mapping as in `hosts:`."""
-    hosts: (
-        dict[
-            HostName,
-            Annotated[
-                Annotated[Host, Tag(HOST_FORM)] | Annotated[HostName, Tag(NAME_FORM)],
-                by_kind(mapping=HOST_FORM, other=NAME_FORM),
-            ],
-        ]
-        | None
-    ) = None
+    hosts: dict[HostName, HostOrName] | None = None
     """Hosts by name."""
     switch: Switch = Switch()
     """The virtual switch of all machines."""
