@@ -49,13 +49,8 @@ def _spec(
 ) -> PatchSpec:
     """A patch of the documents that stand there; `alone` when the only one may be a JSON patch."""
     values = [tree.at(at) for tree, at in roots]
-    places = [tree.places_below(at) for tree, at in roots]
     if alone and values and isinstance(values[0], list):
-        (tree, at), operations = roots[0], values[0]
-        if not operations or not all(_is_operation(operation) for operation in operations):
-            found.append(_finding(tree, at, "a list here must hold JSON patch operations"))
-        each = tuple(tree.places_below((*at, i)) for i in range(len(operations)))
-        return PatchSpec(documents=tuple(operations), place=place, json=True, places=each)
+        return _json_patch(*roots[0], values[0], place, found)
     for (tree, at), value in zip(roots, values, strict=True):
         if _is_operation(value):
             meant = f"[{{op: {value['op']}, ...}}]"
@@ -64,7 +59,16 @@ def _spec(
             found.append(_finding(tree, at, "a JSON patch must be the only document of its file"))
         elif not isinstance(value, dict) or not value:
             found.append(_finding(tree, at, "a patch is a mapping" if value else "the patch is empty"))
-    return PatchSpec(documents=tuple(values), place=place, places=tuple(places))
+    return PatchSpec(documents=tuple(values), place=place, places=tuple(tree.places_below(at) for tree, at in roots))
+
+
+def _json_patch(
+    tree: Tree, at: KeyPath, operations: list[Any], place: SourceLocation, found: list[Finding]
+) -> PatchSpec:
+    if not operations or not all(_is_operation(operation) for operation in operations):
+        found.append(_finding(tree, at, "a list here must hold JSON patch operations"))
+    places = tuple(tree.places_below((*at, i)) for i in range(len(operations)))
+    return PatchSpec(documents=tuple(operations), place=place, json=True, places=places)
 
 
 def _finding(tree: Tree, at: KeyPath, problem: str, *, meant: str = "") -> Finding:

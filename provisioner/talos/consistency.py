@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -148,7 +148,13 @@ def _check_networks(legacy: Mapping[str, Any], cluster: Cluster) -> Iterator[Pro
     nodes = len(cluster.machines) if flannel and arguments.get("allocate-node-cidrs") != "false" else 0
     for found in network_problems(pods, services, nodes=nodes, node_prefix=_node_prefixes(arguments)):
         yield Problem(f"cluster.network.{_NETWORKS[found.key]}[{found.index}]", found.problem)
-    for whose, text in _addresses(legacy, cluster):
+    yield from _check_overlaps(_addresses(legacy, cluster), pods, services)
+
+
+def _check_overlaps(
+    addresses: Iterable[tuple[str, str]], pods: Sequence[str], services: Sequence[str]
+) -> Iterator[Problem]:
+    for whose, text in addresses:
         address = parsed_address(text)
         if address is not None and (inside := network_of(address, pods, services)):
             kind = "podSubnets" if inside[1] == "pods" else "serviceSubnets"

@@ -115,11 +115,14 @@ def _check_cluster(config: Mapping[str, Any]) -> Iterator[Problem]:
     if provider.get("manifests") and not provider.get("enabled"):
         yield Problem("cluster.externalCloudProvider.manifests", "need enabled: true")
     yield from _check_discovery(config.get("cluster") or {})
-    server = at(config, "cluster", "apiServer") or {}
+    yield from _check_authorization(at(config, "cluster", "apiServer") or {})
+    yield from _check_resources(config)
+
+
+def _check_authorization(server: Mapping[str, Any]) -> Iterator[Problem]:
     for name in sorted(server.get("extraArgs") or {}) if server.get("authorizationConfig") is not None else ():
         if name == "authorization-mode" or name.startswith("authorization-webhook-"):
             yield Problem(f"cluster.apiServer.extraArgs[{name!r}]", "cannot be combined with authorizationConfig")
-    yield from _check_resources(config)
 
 
 def _check_resources(config: Mapping[str, Any]) -> Iterator[Problem]:

@@ -254,27 +254,31 @@ def malformed(came: str) -> Malformed:
 
 def _explained(error: Exception, lost: BaseException | None, *, sent: bool, within_s: float | None) -> TransportError:
     """What a call that failed means; `lost`: why its connection was lost, if it was."""
+    lost_answer = Dropped if sent else Unreachable
     if isinstance(error, GRPCError):
         words = clipped(error.message or "")
         if error.status is not Status.UNAVAILABLE:
             return TalosRefused(status=error.status.name, message=words)
-        return (Dropped if sent else Unreachable)(
-            words or "unavailable"
-        )  # it goes down, or what stands behind apid does
+        return lost_answer(words or "unavailable")  # it goes down, or what stands behind apid does
     cause = lost if isinstance(error, StreamTerminatedError) and lost is not None else error
     if isinstance(cause, TransportError):
         return cause
     secured = next((each for each in inner_errors(cause) if isinstance(each, ssl.SSLError)), None)
-    if isinstance(secured, ssl.SSLCertVerificationError):
-        return NotTrusted(f"the machine's certificate is not the one expected: {tls_reason(secured)}")
-    if secured is not None and is_alert(secured):
-        return Rejected(f"the machine refuses our certificate: {tls_reason(secured)}")
-    if secured is not None and not is_tls_cut(secured):
-        return malformed(f"no TLS ({tls_reason(secured)})")
+    if secured is not None and (explained := _explained_tls(secured)) is not None:
+        return explained
     if isinstance(cause, OSError | StreamTerminatedError):  # TimeoutError is an OSError
         words = failure_words(cause, within_s=within_s) if isinstance(cause, OSError) else "the call was cut off"
-        return (Dropped if sent else Unreachable)(words)
+        return lost_answer(words)
     return malformed(f"its answer cannot be read ({type(error).__name__})")
+
+
+def _explained_tls(error: ssl.SSLError) -> TransportError | None:
+    """None for a connection that was merely cut."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NotTrusted(f"the machine's certificate is not the one expected: {tls_reason(error)}")
+    if is_alert(error):
+        return Rejected(f"the machine refuses our certificate: {tls_reason(error)}")
+    return None if is_tls_cut(error) else malformed(f"no TLS ({tls_reason(error)})")
 
 
 def _keep_alive(connection: socket.socket) -> None:
