@@ -22,7 +22,7 @@ NOT_YET = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Base: when it happened. Whoever tells of it leaves the times out: the run's recorder sets them."""
+    """Base: when it happened. The run's recorder sets the times."""
 
     type: ClassVar[str] = ""
     t: datetime = NOT_YET

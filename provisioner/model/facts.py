@@ -127,7 +127,7 @@ class ImageFacts:
     """We downloaded it: its record lies beside it."""
     url: str = ""
     download: str = ""
-    """`Running`: somebody is bringing it now; `Left`: a download of it was killed; or empty."""
+    """`Running`: a download of it is at work; `Left`: a download of it was killed; or empty."""
     vm_names: tuple[str, ...] = ()
     """VMs whose DVD drive holds it."""
 
@@ -237,7 +237,7 @@ class HostState:
     switch: SwitchFacts | None
     """That of the cluster file."""
     marked_switches: tuple[SwitchFacts, ...] = ()
-    """Others that bear a mark of ours or of another cluster: made before the file, or somebody at the host, gave the switch another name."""
+    """Others that bear a mark of ours or of another cluster: made before the file, or the switch was renamed at the host."""
     images: tuple[ImageFacts, ...]
     vms: tuple[VmFacts, ...]
     """All VMs of the host, ours and others'."""

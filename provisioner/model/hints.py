@@ -25,7 +25,7 @@ class MachineHint:
 
 @dataclass(frozen=True, kw_only=True)
 class Hints:
-    """Never proof: whoever uses one looks again. Pure; a store reads and writes them."""
+    """Never proof: what a hint says is always read again. Pure; a store reads and writes them."""
 
     machines: Mapping[str, MachineHint] = field(default_factory=dict)
     """By name; also machines that the cluster file does not name any more."""

@@ -53,7 +53,7 @@ def id_from_secrets(cluster: str, talos_id: str) -> str:
         known = base64.urlsafe_b64decode(talos_id)
     except ValueError:
         known = b""
-    if len(known) < _ID_BYTES:  # one that somebody made up
+    if len(known) < _ID_BYTES:  # one that was typed by hand
         known = hashlib.sha256(talos_id.encode()).digest()
     return _mixed(cluster, known[:_ID_BYTES]).hex()
 

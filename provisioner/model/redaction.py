@@ -161,7 +161,7 @@ _ALL = Redactor()
 
 
 def hide(values: Iterable[str | bytes]) -> None:
-    """These values are secrets: whoever reads or makes them says so, before they go anywhere."""
+    """Registers secrets: called where they are read or made, before they go anywhere."""
     _ALL.learn(values)
 
 

@@ -129,7 +129,7 @@ def _date(text: str) -> dt.date | None:
     year, month, day, *clock = (int(part) if part else 0 for part in found.groups())
     hour, minute, second = clock[:3] if found[4] else clock[3:]
     try:
-        return dt.datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - nobody asks when it was
+        return dt.datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - the moment itself is never used
     except ValueError:
         return None
 

@@ -57,6 +57,6 @@ def differences(cluster: Cluster, seen: Observed) -> Iterator[Difference]:
 
 
 def uncompared(cluster: Cluster, seen: Observed) -> tuple[str, ...]:
-    """Machines that run with a config, which nobody compares with the file's."""
+    """Machines that run with a config, which is not compared with the file's."""
     found = (machine.name for machine in cluster.machines if machine.name in seen.machines)
     return tuple(name for name in found if seen.machines[name].mode == "secure")

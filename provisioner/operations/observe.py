@@ -70,7 +70,7 @@ async def observe_what_answers(cluster: Cluster, ports: Ports) -> tuple[Observed
 
 
 class _Looks:
-    """Reads on their way. Whoever leaves before they have ended gives them up: an address that nobody has any more answers late."""
+    """Reads on their way. Leaving cancels those that have not ended: an address that is not in use any more answers late."""
 
     def __init__(self) -> None:
         self._all: list[asyncio.Future[Any]] = []
@@ -170,7 +170,7 @@ async def _lost_ids(
     cluster: Cluster, ports: Ports, hosts: Mapping[str, HostState], secrets: SecretsFacts, looks: _Looks
 ) -> dict[str, tuple[str, ...]]:
     """`Observed.lost_ids`: VMs with the names of our machines and another's mark are asked whether they know our keys. An API that our
-    authority vouches for, with the UUID of that VM, is ours: nobody else can have it.
+    authority vouches for, with the UUID of that VM, is ours: no other machine can have it.
     """
     names = {machine.name for machine in cluster.machines}
     running = [one for one in namesakes(hosts, secrets, names) if one.vm.state == "Running"]
@@ -249,7 +249,7 @@ async def _look_elsewhere(
     looks: _Looks,
 ) -> dict[str, str]:
     """Machines that did not answer where they were expected are looked for once more by their MAC addresses, in the hosts' own neighbour
-    tables: a lease moves, and the notes of earlier runs may be lost. Nothing is asked without keys: nobody could be proven then.
+    tables: a lease moves, and the notes of earlier runs may be lost. Nothing is asked without keys: nothing could be proven then.
 
     Returns those that answer under another authority, at all addresses that the host maps to them.
     """

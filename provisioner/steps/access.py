@@ -28,7 +28,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
             f"the context {context} cannot be added to a file of yours",
             expected="a kubeconfig and a talosconfig of yours that can be read and changed, or none",
             seen=broken,
-            next_steps=("mend or move the file named", f"or first: provision up {cluster.name} --until health"),
+            next_steps=("fix or move the file named", f"or first: provision up {cluster.name} --until health"),
         )
         yield Action(step=StepId.ACCESS, verb=Verb.REFUSE, object=context, why=fault.message, fault=fault)
         return

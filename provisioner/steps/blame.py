@@ -60,7 +60,7 @@ def vm_stopped(machine: MachineSpec, vm: VmFacts | None, *, expected: str) -> Fa
         f"{machine.name} does not run: " + (f"its VM is {vm.state}" if vm is not None else "its VM is gone"),
         expected=expected,
         seen=(seen, "it ran when this step began"),
-        probable_cause="somebody, or the host itself, stopped or removed the VM meanwhile",
+        probable_cause="someone, or the host itself, stopped or removed the VM",
         machine=machine.name,
     )
 

@@ -1,6 +1,6 @@
 """Step 9: etcd, exactly once, on the first control plane. Talos' call is not idempotent; its effect is read back from the member list.
 
-Once is meant for the life of the cluster (`etcd_life` says what that is). A first control plane that was made anew joins the others: told
+Once is meant for the life of the cluster (`etcd_life` says what that is). A first control plane that was recreated joins the others: told
 to bootstrap, it would begin a second etcd beside theirs, and Talos would let it, for its own disk is empty. Where there are no others
 whose data it could join, the life is over, and the step refuses. A machine whose etcd is known to have run is waited for, and never asked
 again.
@@ -114,7 +114,7 @@ class _Bootstrap:
         name = self.run.cluster.name
         return (
             f"look at it: talosctl --nodes {self.run.address_of(self.machine)} service etcd",
-            f"only if its data is gone for good, to begin anew with an empty cluster: provision rebuild {name}",
+            f"only if its data is gone for good, to start over with an empty cluster: provision rebuild {name}",
         )
 
     async def probe(self) -> Ready[None] | Pending:

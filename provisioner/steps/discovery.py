@@ -29,7 +29,7 @@ PAUSE_S = 10.0
 
 @dataclass(kw_only=True)
 class AddressDiscovery:
-    """The search on one host. Runs a background task while somebody wants an address."""
+    """The search on one host. Runs a background task while an address is searched."""
 
     host: Host
     clock: Clock

@@ -9,7 +9,7 @@ removes the machines. What says that a life has begun:
 
 Talos refuses Bootstrap over data that is on the disk, so a control plane that runs from the disk that it had is never harmed. Harm
 comes from an empty one: a VM that is not there and left no disk, or a machine that is in maintenance. Where every control plane is such a
-one and a life has begun, what was in etcd is gone, and only the user can decide to begin anew: P-ETCD-LOST, in the plan, before a VM
+one and a life has begun, what was in etcd is gone, and only the user can decide to start over: P-ETCD-LOST, in the plan, before a VM
 is made, so that no `--until` leads around it.
 """
 
@@ -35,7 +35,7 @@ def lost(cluster: Cluster, seen: Observed) -> Fault | None:
 def fault_of_loss(cluster: Cluster, seen: Observed, what_was_seen: tuple[str, ...]) -> Fault:
     first = cluster.control_planes[0]
     ours, names = our_vms(seen.hosts, seen.secrets), {machine.name for machine in cluster.machines}
-    anew = f"provision rebuild {cluster.name}" if ours else f"provision down {cluster.name}, then the same command"
+    restart = f"provision rebuild {cluster.name}" if ours else f"provision down {cluster.name}, then the same command"
     unnamed = [one for one in ours if one.vm.mark is not None and one.vm.mark.machine not in names]
     if unnamed:
         return Fault(
@@ -48,7 +48,7 @@ def fault_of_loss(cluster: Cluster, seen: Observed, what_was_seen: tuple[str, ..
             ),
             next_steps=(
                 f"put the names of the machines back into {cluster.file.name}",
-                f"to begin anew, with an empty cluster: {anew}",
+                f"to start over with an empty cluster: {restart}",
             ),
             machine=first.name,
         )
@@ -59,7 +59,7 @@ def fault_of_loss(cluster: Cluster, seen: Observed, what_was_seen: tuple[str, ..
         seen=what_was_seen,
         next_steps=(
             f"from a backup: put the folder {folder_of(cluster, first, seen)} back as it was, disk and provision.json; it is attached again",
-            f"to begin anew, with an empty cluster: {anew}",
+            f"to start over with an empty cluster: {restart}",
         ),
         machine=first.name,
     )

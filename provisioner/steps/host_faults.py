@@ -66,7 +66,7 @@ _CONSTRAINED = "ConstrainedLanguage"
 
 
 def fault_of(error: TransportError, *, host: str, machine: str = "", user: str = "") -> Fault:
-    """The fault that ends an action on a host. For an outage that is not borne any longer it is P-HOST-LOST."""
+    """The fault that ends an action on a host. For an outage that is not tolerated any longer it is P-HOST-LOST."""
     if isinstance(error, HyperVUnavailable) and (fault := hyperv_fault(host, error.host, user=user)):
         return replace(fault, machine=machine)
     if isinstance(error, HostRefused):

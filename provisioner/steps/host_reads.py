@@ -11,7 +11,7 @@ from provisioner.steps.host_faults import fault_of, hyperv_fault
 from provisioner.steps.waiting import TimedOut, bounded
 
 READ_BOUND_S = 180.0
-"""For one reading of a host, an outage as long as it is borne included."""
+"""For one reading of a host, including an outage as long as it is tolerated."""
 
 
 async def read_host(cluster: Cluster, name: str, host: Host, clock: Clock) -> HostState:

@@ -94,7 +94,7 @@ def _other_iso(path: str, host: str, pinned: str, sha256: str) -> Fault:
         f"{path} on {host} is not the ISO that the file pins",
         expected=f"SHA-256 {pinned}",
         seen=(f"SHA-256 {sha256}",),
-        next_steps=("delete the file on the host, or mend sha256: in the cluster file",),
+        next_steps=("delete the file on the host, or fix sha256: in the cluster file",),
     )
 
 

@@ -125,7 +125,7 @@ class _Return:
         return Ready(facts, f"{facts.talos} runs from {facts.system_disk} at {address}")
 
     async def _why_not_trusted(self, address: str) -> Pending:
-        """Not our authority: still, or again, in maintenance; or installed by somebody else."""
+        """Not our authority: still, or again, in maintenance; or installed by someone else."""
         try:
             facts = await self.run.ports.machines.read(address, None)
         except Malformed as error:  # not Talos: it says nothing about our machine

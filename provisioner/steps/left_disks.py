@@ -1,4 +1,4 @@
-"""Disks that earlier VMs left: whoever removes a VM in Hyper-V Manager keeps its disk, and a control plane's holds etcd.
+"""Disks that earlier VMs left: a VM that is removed in Hyper-V Manager keeps its disk, and a control plane's holds etcd.
 
 `up` deletes none. The new VM takes the disk that lies where its own would be made, in a folder with the machine's mark, as long as this
 cluster's secrets open what is on it. Any other one is the user's to decide about: P-VM-LEFTOVER names it.

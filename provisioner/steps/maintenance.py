@@ -19,7 +19,7 @@ from provisioner.steps.vm import find_vm, restart_from_disk
 from provisioner.steps.waiting import Pending, Ready, TimedOut
 
 HALTED_AFTER_S = 90.0
-"""A machine that was installed before and still answers nobody after this long, with an ISO in its drive, is taken to have halted."""
+"""A machine that was installed before and still does not answer after this long, with an ISO in its drive, is taken to have halted."""
 
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
@@ -89,12 +89,12 @@ async def apply(action: Action, run: Run) -> str:
 
 
 class _Search:
-    """What is remembered between two looks: strangers met, and whether the machine may have halted."""
+    """What is remembered between two looks: machines of others that answered, and whether the machine may have halted."""
 
     def __init__(self, run: Run, machine: MachineSpec) -> None:
         self.run = run
         self.machine = machine
-        self.strangers: dict[str, str] = {}
+        self.others: dict[str, str] = {}
         self.silent_since = run.ports.clock.now()
         self.revived = False
         before = find_vm(machine, run.seen.hosts[machine.host], run.seen.secrets)
@@ -106,7 +106,7 @@ class _Search:
         run, machine = self.run, self.machine
         vm, finder = run.vm_of(machine.name), run.finder_of(machine)
         await give_up_on_lost_host(run, machine)
-        self.strangers = {}  # what answered earlier says nothing about now
+        self.others = {}  # what answered earlier says nothing about now
         first = run.cluster.control_planes[0].name
         if run.of(first).failed and self.left_by_earlier_run:
             raise Abandoned(f"{machine.name} may wait for bootstrap, and {first} failed")
@@ -156,8 +156,8 @@ class _Search:
         return Ready(facts, f"runs with our config at {address}")
 
     def _another(self, address: str, what: str) -> Pending:
-        """Somebody else's machine answers there. In a lab it is one that the lab has for that, and nothing to worry about."""
-        self.strangers[address] = what
+        """A third-party machine answers there. In a lab it is one that the lab has for that, and nothing to worry about."""
+        self.others[address] = what
         whose = ", which is part of the lab" if self.run.cluster.lab is not None else ""
         return Pending(f"another machine answers{whose}: {what}")
 
@@ -188,12 +188,12 @@ class _Search:
         picture = await run.picture(machine.name)
         facts = self._facts_of_vm(vm, late)
         if self._only_strangers(vm):
-            address = next(iter(self.strangers))
+            address = next(iter(self.others))
             return Fault(
                 "P-BOOT-FOREIGN",
                 f"another machine answers at {address}, where {machine.name} should",
                 expected=f"MAC {spaced_mac(machine.mac)} and UUID {run.vm_of(machine.name).bios_uuid}, {bound}",
-                seen=(*self.strangers.values(), "no config was sent to it", *facts),
+                seen=(*self.others.values(), "no config was sent to it", *facts),
                 next_steps=(f"find out which machine it is, or set mac: for {machine.name} in the cluster file",),
                 picture=picture,
                 machine=machine.name,
@@ -213,7 +213,7 @@ class _Search:
             "P-BOOT-NOMAINT",
             f"{machine.name} runs, but no Talos API of it answers",
             expected=f"the machine in stage maintenance, {bound}",
-            seen=(*facts, *(said for said in self.strangers.values() if said not in late.reason)),
+            seen=(*facts, *(said for said in self.others.values() if said not in late.reason)),
             probable_cause=self._likely(vm),
             next_steps=self._then(vm),
             picture=picture,
@@ -225,7 +225,7 @@ class _Search:
         which nothing runs is silent by itself, whoever else has its MAC address.
         """
         known = self.run.finder_of(self.machine).addresses(self.machine.mac)
-        return bool(self.strangers) and guest_runs(vm) and all(address in self.strangers for address in known)
+        return bool(self.others) and guest_runs(vm) and all(address in self.others for address in known)
 
     def _facts_of_vm(self, vm: VmFacts, late: TimedOut) -> tuple[str, ...]:
         return (
@@ -254,7 +254,7 @@ class _Search:
             return "nothing runs in it: its disk does not boot, and there is no ISO in its drive"
         if not guest_runs(vm):
             return "nothing runs in it: it hangs in its firmware, or does not boot what is in its drives"
-        if self.strangers:
+        if self.others:
             return "another machine has its MAC address, and may hold its lease"
         run, machine = self.run, self.machine
         others = [m for m in run.cluster.machines if m.name != machine.name and m.host == machine.host]

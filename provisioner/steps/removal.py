@@ -1,5 +1,5 @@
 """What `down` removes: VMs with our mark, their disks and folders, our contexts. What it keeps, unless told otherwise: switch,
-image, secrets; and each of them only if we made it and nobody else uses it.
+image, secrets; and each of them only if we made it and nothing else uses it.
 
 What bears our mark and cannot be proven to be ours is kept as a refusal: the run ends with its fault, never as if nothing were left.
 """
@@ -188,7 +188,7 @@ def _switch(name: str, switch: SwitchFacts | None, seen: Observed, *, host: str,
         verb=Verb.REMOVE,
         object=name,
         host=host,
-        why="we made it, and nobody else uses it",
+        why="we made it, and nothing else uses it",
         work=RemoveSwitch(cluster_id=switch.mark.cluster_id),
         warning="the host's link drops for up to a minute",
     )
@@ -243,7 +243,7 @@ def _image(cluster: Cluster, host: str, state: HostState, seen: Observed, extent
         verb=Verb.REMOVE,
         object=name,
         host=host,
-        why="we downloaded it, and nobody else uses it" if found.exists else "what a killed download left",
+        why="we downloaded it, and nothing else uses it" if found.exists else "what a killed download left",
         work=RemoveImage(path=path),
     )
 

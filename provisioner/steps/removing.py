@@ -104,7 +104,7 @@ async def _remove_image(work: RemoveImage, action: Action, run: Run) -> str:
         if not isinstance(refusal, HostRefused) or refusal.id != "ImageInUse":
             raise
         run.note("warning", f"{action.object} is kept: {refusal.message}", step=StepId.IMAGE)
-        return f"kept: {refusal.message}"  # somebody took it since it was planned
+        return f"kept: {refusal.message}"  # another cluster took it since it was planned
     return "gone"
 
 
@@ -165,8 +165,8 @@ async def _remove_secrets(run: Run) -> str:
             expected="no VM and no folder with its mark on any host",
             seen=left,
         )
-    borne = ownership.ids_left(hosts, secrets)
-    keep = secrets.cluster_id if secrets.cluster_id in borne else next(iter(sorted(borne)), "")
+    in_use = ownership.ids_left(hosts, secrets)
+    keep = secrets.cluster_id if secrets.cluster_id in in_use else next(iter(sorted(in_use)), "")
     store.remove_secrets()
     store.forget_cluster(keep_id=keep)
     return "moved aside" + (f"; the id {keep} stays, for a switch bears it" if keep else "")

@@ -59,7 +59,7 @@ def _of_another(cluster: Cluster, seen: Observed, others: Mapping[str, str]) -> 
         f"the machines of {cluster.name} do not answer under the secrets that are here",
         expected=f"certificates signed by the authority in {seen.secrets.path}",
         seen=tuple(f"{name} answers at {address}, under another authority" for name, address in others.items()),
-        probable_cause="the file is another cluster's, or of this cluster before it was made anew",
+        probable_cause="the file is another cluster's, or of this cluster before it was recreated",
         next_steps=(
             f"put the right secrets.yaml back at {seen.secrets.path}",
             f"or remove the machines: provision down {cluster.name}",

@@ -87,21 +87,19 @@ def _elsewhere(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action
 
 def _missing(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action:
     state, secrets = seen.hosts[machine.host], seen.secrets
-    stranger = next((vm for vm in state.vms if vm.name.lower() == machine.name.lower()), None)
-    if stranger is None:
+    other = next((vm for vm in state.vms if vm.name.lower() == machine.name.lower()), None)
+    if other is None:
         return _new(cluster, machine, seen)
-    marked = f"marked {stranger.mark}" if stranger.mark else "without a mark of ours"
+    marked = f"marked {other.mark}" if other.mark else "without a mark of ours"
     then = ["rename the VM on the host, or give the machine another name in the cluster file"]
-    if stranger.mark and stranger.mark.machine == machine.name:
+    if other.mark and other.mark.machine == machine.name:
         place = Path(secrets.path).with_name("cluster-id")
-        then.insert(
-            0, f"if it is this cluster's, whose id was lost here: write {stranger.mark.cluster_id} into {place}"
-        )
+        then.insert(0, f"if it is this cluster's, whose id was lost here: write {other.mark.cluster_id} into {place}")
     fault = Fault(
         "P-VM-FOREIGN",
         f"a VM named {machine.name} is on {machine.host}, and it is not ours",
         expected="no VM of that name, or one with this cluster's mark",
-        seen=(f"VM {stranger.name} ({stranger.id}), {stranger.state}, {marked}",),
+        seen=(f"VM {other.name} ({other.id}), {other.state}, {marked}",),
         next_steps=then,
         machine=machine.name,
     )
@@ -148,7 +146,7 @@ def _existing(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Action:
 
 
 def _fault_of_disk(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Fault | None:
-    """The disk was taken away or deleted: what is lost with it, and how this one machine is made anew."""
+    """The disk was taken away or deleted: what is lost with it, and how this one machine is recreated."""
     disk = disk_of(vm)
     if disk is not None and disk.exists:
         return None
@@ -160,7 +158,7 @@ def _fault_of_disk(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Fault
             if only
             else "its copy of etcd; the other control planes have theirs"
         )
-    anew = f"on {machine.host} remove the VM {vm.name} in Hyper-V Manager, then: provision up {cluster.name}"
+    recreate = f"on {machine.host} remove the VM {vm.name} in Hyper-V Manager, then: provision up {cluster.name}"
     return Fault(
         "P-VM-NODISK",
         f"{machine.name} has lost its disk, and with it {lost_with_it}",
@@ -171,9 +169,9 @@ def _fault_of_disk(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Fault
         ),
         next_steps=(
             "put the file back where it was, from a backup" if disk else "attach its disk again in Hyper-V Manager",
-            f"to begin anew, with an empty cluster: provision rebuild {cluster.name}"
+            f"to start over with an empty cluster: provision rebuild {cluster.name}"
             if only
-            else f"or let it be made anew: {anew}",
+            else f"or have it recreated: {recreate}",
         ),
         machine=machine.name,
     )
@@ -303,7 +301,7 @@ async def _do_create(work: CreateVm, machine: MachineSpec, run: Run) -> str:
 
 def _check(cluster: Cluster, machine: MachineSpec, vm: VmFacts, done: str, *, but: Container[str] = ()) -> None:
     """What was read back must be what was asked for: it decides whether Talos boots, and boots again; a change that a host forgets would
-    stop the node with every run, and nobody would see why. `but`: fields of the change that are not looked at.
+    stop the node with every run, without a visible reason. `but`: fields of the change that are not looked at.
     """
     wrong = [str(one) for one in differences(cluster, machine, vm) if not all(name in but for name in one.change)]
     if vm.state != "Running":

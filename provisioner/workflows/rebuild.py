@@ -35,7 +35,7 @@ def plan_rebuild(cluster: Cluster, seen: Observed, options: RunOptions) -> Plan:
 
 
 async def rebuild(session: Session, shown: Plan | None) -> Result:
-    """Down and up as one run; the second half is planned anew from what is there after the first."""
+    """Down and up as one run; the second half is planned again from what is there after the first."""
     seen = await session.read(observe(session.cluster, session.ports))
     plan = plan_rebuild(session.cluster, seen, session.options)
     if plan.refusals:

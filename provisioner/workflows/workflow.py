@@ -44,7 +44,7 @@ class Workflow:
     plan: Callable[[Cluster, Observed, RunOptions], Plan]
     """Pure: what it would do."""
     apply: Mapping[StepId, Apply]
-    """Who does the actions of a step; a step that only checks has nobody."""
+    """What applies the actions of a step; a step that only checks has no entry."""
     story: Callable[[Session, Plan | None], Awaitable[Result]]
     """The run from its first reading to its last word. Gets the plan that the user confirmed, where one was asked for. May raise a Fault,
     which then ends the run.
