@@ -17,7 +17,7 @@ import yaml
 from provisioner.lab.descriptor import Refused
 from provisioner.lab.world import by_hand
 from provisioner.lab.world.hyperv.service import DYNAMIC_MAC
-from provisioner.lab.world.state import ForeignMachine, Injection, Vm, VmNic
+from provisioner.lab.world.state import Failure, ForeignMachine, Injection, Vm, VmNic
 
 if TYPE_CHECKING:
     from provisioner.lab.world.world import World
@@ -141,9 +141,10 @@ def _foreign_vm(world: World, place: str, _value: float) -> None:
 
 
 def _link_drop(world: World, place: str, seconds: float) -> None:
-    if place not in ("", "reset", "silence"):
+    ways: dict[str, Failure] = {"": "reset", "reset": "reset", "silence": "silence"}
+    if place not in ways:
         raise Refused(f"link-drop happens by reset or silence, not by {place!r}")
-    world.network.cut(seconds, place or "reset")
+    world.network.cut(seconds, ways[place])
 
 
 def _foreign_machine(world: World, place: str, octet: float) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.registry import Registry
-from provisioner.lab.world.state import STANDS_STILL, NetAdapter, VirtualSwitch, Vm
+from provisioner.lab.world.state import STANDS_STILL, Failure, NetAdapter, NetworkCategory, VirtualSwitch, Vm
 
 OUTAGE_S = (5.0, 15.0)
 """How long binding or releasing an adapter takes the host off the network."""
@@ -81,7 +81,7 @@ class Network:
         with self._kernel.lock:
             return any(a.gateway and a.addresses and a.status == "Up" for a in self.adapters()) and not self._outages
 
-    def set_category(self, name: str, category: str) -> None:
+    def set_category(self, name: str, category: NetworkCategory) -> None:
         """Network profile of an interface: a Public one closes WinRM in the firewall."""
         with self._kernel.lock:
             adapter = self.by_name(name)
@@ -105,8 +105,8 @@ class Network:
 
     # -- the link
 
-    def cut(self, seconds: float, failure: str = "reset") -> None:
-        """The host cannot be reached from outside for a while. `failure`: `reset` or `silence`."""
+    def cut(self, seconds: float, failure: Failure = "reset") -> None:
+        """The host cannot be reached from outside for a while."""
         with self._kernel.lock:
             self._begin_outage(seconds, failure)
             self._later(seconds, "link back", self._end_outage)
@@ -116,7 +116,7 @@ class Network:
         boot = self._boots
         self._kernel.after(seconds, name, lambda: act() if boot == self._boots else None)
 
-    def _begin_outage(self, seconds: float, failure: str) -> None:
+    def _begin_outage(self, seconds: float, failure: Failure) -> None:
         self._outages += 1
         link = self._kernel.state.lan.link
         link.failure, link.until = failure, max(link.until, self._kernel.now() + seconds)

@@ -7,7 +7,7 @@ switches, the host's settings. What runs in memory (guests, jobs at work, connec
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 
 class _WithBytes:
@@ -15,6 +15,19 @@ class _WithBytes:
 
     __pydantic_config__: ClassVar = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}
 
+
+VmState = Literal[
+    "Off", "Saved", "Starting", "Running", "Stopping", "ForceShutdown", "Saving", "Paused", "PausedCritical"
+]
+SwitchKind = Literal["External", "Internal", "Private"]
+NetworkCategory = Literal["Public", "Private", "DomainAuthenticated"]
+Failure = Literal["reset", "silence"]
+"""How connections to a host fail that cannot be reached: reset and refused, or packets vanish."""
+Medium = Literal["iso", "disk"]
+Stage = Literal["booting", "maintenance", "installing", "running", "rebooting", "shutting down", "resetting"]
+"""Talos' own words."""
+Api = Literal["closed", "maintenance", "apid"]
+"""What answers at port 50000."""
 
 # --- disks and files ------------------------------------------------------------------------------------------------
 
@@ -86,7 +99,7 @@ class NetAdapter:
     """With prefix length, as 192.0.2.10/24; moved to the vEthernet while bound to a switch."""
     gateway: str = ""
     dns_servers: list[str] = field(default_factory=list)
-    category: str = "Private"
+    category: NetworkCategory = "Private"
     dhcp: bool = True
 
 
@@ -94,8 +107,7 @@ class NetAdapter:
 class VirtualSwitch:
     id: str
     name: str
-    kind: str
-    """External, Internal, Private."""
+    kind: SwitchKind
     adapter_guid: str = ""
     allow_management_os: bool = False
     notes: str = ""
@@ -146,7 +158,7 @@ class Vm:
     created: float
     path: str
     version: str = "12.0"
-    state: str = "Off"
+    state: VmState = "Off"
     state_since: float = 0.0
     cpus: int = 1
     memory_bytes: int = 512 * 1024 * 1024
@@ -245,8 +257,7 @@ class Link:
     """Whether the host can be reached at this moment, and how it fails when not."""
 
     up: bool = True
-    failure: str = "reset"
-    """`reset`: connections are reset and new ones refused. `silence`: packets vanish."""
+    failure: Failure = "reset"
     until: float = 0.0
 
 
@@ -300,22 +311,20 @@ class Guest:
 
     owner: str
     """VM id, or `foreign:<name>`."""
-    booted_from: str
-    """`iso` or `disk`."""
+    booted_from: Medium
     version: str
     boot_id: str
     booted: float
     mac: str
     uuid: str
-    stage: str = "booting"
+    stage: Stage = "booting"
     address: str = ""
     """On the LAN; empty before DHCP answered."""
     hostname: str = ""
     """Without a domain."""
     domainname: str = ""
     registers_with_domain: bool = False
-    api: str = "closed"
-    """What answers at port 50000: `closed`, `maintenance`, `apid`."""
+    api: Api = "closed"
     config: bytes | None = None
     cmdline: str = ""
     disk_bytes: int = 0

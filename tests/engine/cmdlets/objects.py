@@ -361,7 +361,7 @@ def switch_object(switch: VirtualSwitch, adapter: NetAdapter | None, host: Windo
             "Name": switch.name,
             "Id": switch.id,
             "Notes": switch.notes,
-            "SwitchType": "Internal" if switch.kind == "NAT" else switch.kind,
+            "SwitchType": switch.kind,
             "AllowManagementOS": switch.allow_management_os,
             "NetAdapterInterfaceDescription": adapter.description if adapter else "",
             "NetAdapterInterfaceDescriptions": [adapter.description] if adapter else [],

@@ -14,7 +14,7 @@ from provisioner.hyperv import pool
 from provisioner.lab.functions.api import Terminating
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.state import Injection
+from provisioner.lab.world.state import Failure, Injection
 from provisioner.ports import ObserveQuery, Progress, VmChange
 from tests.lab.clients.helpers import CONTRACT, Client, ScriptedHost, host_row, refused, request, row, vm_row
 from tests.lab.winrm.doubles import client_certificate
@@ -33,7 +33,7 @@ def inject(kernel: Kernel, name: str, place: str = "", times: int = 1, value: fl
         kernel.state.injections.append(Injection(name, place, times, value))
 
 
-def link(kernel: Kernel, *, up: bool, failure: str = "reset") -> None:
+def link(kernel: Kernel, *, up: bool, failure: Failure = "reset") -> None:
     with kernel.lock:
         kernel.state.lan.link.up, kernel.state.lan.link.failure = up, failure
         kernel.changed("link", "")
@@ -379,7 +379,7 @@ def test_who_leaves_at_once_leaves_no_session(endpoint: WinRmEndpoint) -> None:
 @pytest.mark.parametrize("port", [5986, 5985], ids=["https", "http encrypted"])
 @pytest.mark.parametrize("failure", ["reset", "silence"])
 def test_an_outage_within_a_call_is_outlived(
-    endpoint: WinRmEndpoint, kernel: Kernel, scripted: ScriptedHost, failure: str, port: int
+    endpoint: WinRmEndpoint, kernel: Kernel, scripted: ScriptedHost, failure: Failure, port: int
 ) -> None:
     scripted.behaviours["New-TalosVM"] = scripted.waiting
 

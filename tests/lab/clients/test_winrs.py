@@ -10,6 +10,7 @@ import pytest
 from provisioner.errors import HostRefused, NotTrusted, Rejected
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.state import Failure
 from provisioner.ports import ObserveQuery
 from tests.lab.clients.helpers import Client, ScriptedHost, refused, request, row, vm_row
 from tests.lab.clients.test_host import inject, link, run
@@ -85,7 +86,7 @@ def test_who_is_there_and_who_are_we(endpoint: WinRmEndpoint) -> None:
 
 @pytest.mark.parametrize("failure", ["reset", "silence"])
 def test_an_outage_within_a_call_is_outlived(
-    endpoint: WinRmEndpoint, kernel: Kernel, scripted: ScriptedHost, failure: str
+    endpoint: WinRmEndpoint, kernel: Kernel, scripted: ScriptedHost, failure: Failure
 ) -> None:
     scripted.behaviours["New-TalosVM"] = scripted.waiting
 

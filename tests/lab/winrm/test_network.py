@@ -14,7 +14,7 @@ from pypsrp.powershell import PowerShell, RunspacePool
 
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.state import Injection
+from provisioner.lab.world.state import Failure, Injection
 from tests.lab.winrm.doubles import TableOfFunctions, call, load, until, wsman
 from tests.lab.winrm.test_shells import begin, numbers
 
@@ -50,7 +50,7 @@ def stubborn(pool: RunspacePool) -> list[Exception]:
     return failures
 
 
-def link(kernel: Kernel, *, up: bool, failure: str = "reset") -> None:
+def link(kernel: Kernel, *, up: bool, failure: Failure = "reset") -> None:
     with kernel.lock:
         kernel.state.lan.link.up = up
         kernel.state.lan.link.failure = failure

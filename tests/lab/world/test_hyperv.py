@@ -140,7 +140,7 @@ def test_who_may_do_what(hyperv: HyperV, caller: Caller) -> None:
         assert (error.id, error.category) == ("Unspecified", "NotSpecified")
         return
     vm = asked.vms.new_vm("cp-1", generation=2, path="D:\\VMs")
-    asked.switches.new_switch("inside", switch_type="Internal")
+    asked.switches.new_switch("inside", kind="Internal")
     if caller is OPERATOR:
         assert refusal(asked.switches.new_switch, "LAB2", adapter_name="Ethernet 2").id == "Unspecified"
         asked.power.start_vm(vm.id)

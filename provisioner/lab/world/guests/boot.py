@@ -12,6 +12,7 @@ from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.events import Phase, Sequence, Task
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.guests.process import Steps, UntilWoken
+from provisioner.lab.world.state import Medium
 
 Next = Callable[[Machine], Steps]
 
@@ -57,7 +58,7 @@ def fail(machine: Machine, sequence: str, error: str) -> Steps:
     restart(machine, cold)
 
 
-def _talos(machine: Machine, booted_from: str, version: str) -> Steps:
+def _talos(machine: Machine, booted_from: Medium, version: str) -> Steps:
     """Sequence `initialize`."""
     yield times.KERNEL.draw(machine.kernel)
     machine.begin(booted_from, version)

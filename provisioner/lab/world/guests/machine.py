@@ -19,7 +19,7 @@ from provisioner.lab.world.guests.hardware import Hardware, installed
 from provisioner.lab.world.guests.process import Process, Steps
 from provisioner.lab.world.interfaces import KubeRules
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.state import Guest, InstalledSystem, Service
+from provisioner.lab.world.state import Guest, InstalledSystem, Medium, Service, Stage
 
 ISO_ARGUMENTS = (
     "talos.platform=metal console=tty0 init_on_alloc=1 slab_nomerge= pti=on consoleblank=0 "
@@ -150,7 +150,7 @@ class Machine:
 
     # -- what happens to it
 
-    def begin(self, booted_from: str, version: str) -> Guest:
+    def begin(self, booted_from: Medium, version: str) -> Guest:
         """A kernel starts: everything of the boot before is forgotten."""
         boot_id = str(uuid.UUID(int=self.kernel.random.getrandbits(128), version=4))
         self.guest = Guest(
@@ -186,7 +186,7 @@ class Machine:
         if self.guest is not None:
             self.guest.screen.append(line)
 
-    def stage(self, stage: str, actor: str = "") -> None:
+    def stage(self, stage: Stage, actor: str = "") -> None:
         if self.talos.stage != stage:
             self.talos.stage = stage
             self.say(f"[talos] stage: {stage}")

@@ -10,6 +10,7 @@ from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.events import Phase, Sequence, Task
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.guests.process import Steps
+from provisioner.lab.world.state import Stage
 
 
 class Refused(Exception):
@@ -87,7 +88,7 @@ def _take_back(machine: Machine, seconds: float) -> Steps:
         change_config(machine, MachineConfig(machine.system.config), persist=False)
 
 
-def _stop_services(machine: Machine, sequence: str, stage: str, actor: str) -> Steps:
+def _stop_services(machine: Machine, sequence: str, stage: Stage, actor: str) -> Steps:
     machine.event(Sequence(sequence, "START"), actor)
     machine.stage(stage, actor)
     machine.event(Phase("cleanup", "START"), actor)

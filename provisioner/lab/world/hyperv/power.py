@@ -9,7 +9,7 @@ from functools import partial
 
 from provisioner.lab.world.hyperv import errors as refused
 from provisioner.lab.world.hyperv.service import SECONDS, ManagementService
-from provisioner.lab.world.state import STANDS_STILL, STOPPED, Vm
+from provisioner.lab.world.state import STANDS_STILL, STOPPED, Vm, VmState
 from provisioner.lab.world.storage import drives_of, key
 
 FORCE_GRACE_S = 300.0
@@ -105,7 +105,7 @@ class Power:
     def cut_power(self, vm_id: str) -> None:
         self._power_cut(self._service.vm(vm_id))
 
-    def set_state(self, vm_id: str, state: str) -> None:
+    def set_state(self, vm_id: str, state: VmState) -> None:
         self._set_state(self._service.vm(vm_id), state)
 
     def request_shutdown(self, vm_id: str) -> bool:
@@ -223,7 +223,7 @@ class Power:
         if vm.automatic_checkpoints:
             self._service.storage.lock_disks(vm, MERGE_S)
 
-    def _set_state(self, vm: Vm, state: str) -> None:
+    def _set_state(self, vm: Vm, state: VmState) -> None:
         before, vm.state = vm.state, state
         if (
             state in ("Off", "Saved", "Starting", "Running") and before not in STANDS_STILL

@@ -9,17 +9,17 @@ from typing import TypedDict, Unpack
 from provisioner.lab.world.hyperv import errors as refused
 from provisioner.lab.world.hyperv.errors import CmdletError
 from provisioner.lab.world.hyperv.service import DEFAULT_SWITCH_ID, SECONDS, ManagementService, named
-from provisioner.lab.world.state import STOPPED, NetAdapter, VirtualSwitch
+from provisioner.lab.world.state import STOPPED, NetAdapter, SwitchKind, VirtualSwitch
 
 SETTLE_BOUND_S = 600.0
 
 
 class NewSwitch(TypedDict, total=False):
-    """What New-VMSwitch takes beside the name: an adapter makes it External, a type Internal or Private."""
+    """What New-VMSwitch takes beside the name: an External one needs an adapter."""
 
     adapter_name: str
     adapter_description: str
-    switch_type: str
+    kind: SwitchKind
     allow_management_os: bool
     vlan_id: int
     notes: str
@@ -59,9 +59,7 @@ class Switches:
     ) -> VirtualSwitch:
         """The same without waiting; called with the lock held. Refusals are raised at once, later ones are given to `done`."""
         with self._service.reading("New-VMSwitch"):
-            kind = wanted.get("switch_type") or "External"
-            if wanted.get("switch_type") and kind not in ("Internal", "Private"):
-                raise refused.bad_argument("SwitchType is Internal or Private.", kind)
+            kind = wanted.get("kind", "External")
             shared = wanted.get("allow_management_os", True) if kind == "External" else kind == "Internal"
             switch = VirtualSwitch(
                 id=self._network.new_guid(),

@@ -218,7 +218,7 @@ def set_net_connection_profile(call: Call, around: Environment) -> None:
         raise ShellError("Windows System Error 87", "InvalidArgument", text, category)
     for row in _selected(call, profile_rows(around), ("Name", "InterfaceAlias", "InterfaceIndex")):
         if category and call.should(row["InterfaceAlias"]):
-            around.world.network.set_category(row["InterfaceAlias"], category)
+            around.world.network.set_category(row["InterfaceAlias"], "Public" if category == "Public" else "Private")
         if call.switch("PassThru"):
             call.wire.say("out", {**row, "NetworkCategory": category or row["NetworkCategory"]})
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from provisioner.lab.world.hyperv import errors as refused
 from provisioner.lab.world.hyperv.service import is_pattern
-from provisioner.lab.world.state import VirtualSwitch
+from provisioner.lab.world.state import SwitchKind, VirtualSwitch
 from tests.engine.cmdlets import objects
 from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.call import Call
@@ -34,6 +34,10 @@ def get_vm_switch(call: Call, around: Environment) -> None:
         show(hyperv.switches.get_switches())
 
 
+KINDS: dict[str, SwitchKind] = {"": "External", "Internal": "Internal", "Private": "Private"}
+"""By -SwitchType."""
+
+
 @behaviour("New-VMSwitch", "Name SwitchType AllowManagementOS NetAdapterName NetAdapterInterfaceDescription Notes")
 def new_vm_switch(call: Call, around: Environment) -> None:
     """One adapter: several would make a team, and the lab has none."""
@@ -46,7 +50,7 @@ def new_vm_switch(call: Call, around: Environment) -> None:
         call.text("Name"),
         adapter_name=str(names[0]) if names else "",
         adapter_description=str(descriptions[0]) if descriptions else "",
-        switch_type=call.text("SwitchType"),
+        kind=KINDS[call.text("SwitchType")],
         allow_management_os=call.get("AllowManagementOS", True),
         notes=call.text("Notes"),
     )
