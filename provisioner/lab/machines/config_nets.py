@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from provisioner.lab.machines.config_documents import contains_port
@@ -27,6 +27,22 @@ _WORDS = {
     "adSelect": ("ad_select mode", "stable bandwidth count"),
 }
 _BALANCED = ("balance-alb", "balance-tlb")
+_NEVER, _NOT, _ONLY = "not supported", "not available in {} mode", "only available in 802.3ad mode"
+_BY_MODE: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
+    ("arpIPTarget", _NEVER, lambda _mode: False),
+    ("lacpRate", _ONLY, lambda mode: mode == "802.3ad"),
+    ("adActorSystem", _NEVER, lambda _mode: False),
+    ("arpValidate", _NOT, lambda mode: mode not in ("802.3ad", *_BALANCED)),
+    ("primary", _NOT, lambda mode: mode in ("active-backup", *_BALANCED)),
+    ("arpInterval", _NOT, lambda mode: mode not in ("802.3ad", *_BALANCED)),
+    ("packetsPerSlave", _NOT, lambda mode: mode == "balance-rr"),
+    ("tlbDynamicLb", _NOT, lambda mode: mode in _BALANCED),
+    ("adActorSysPrio", _ONLY, lambda mode: mode == "802.3ad"),
+    ("adUserPortKey", _ONLY, lambda mode: mode == "802.3ad"),
+)
+"""Fields of a bond, and the modes in which each works."""
+_SPELLED = {"tlbDynamicLb": "tlbDynamicTLB"}
+"""As Talos' messages name them, where that is not the field."""
 
 
 def findings(machine: Mapping[str, Any]) -> Findings:
@@ -117,7 +133,6 @@ def _bond(bond: Device) -> Findings:
     for key, (what, words) in _WORDS.items():
         if bond.get(key) and bond[key] not in words.split():
             yield f"invalid {what} {bond[key]}"
-    mode = bond.get("mode") or "balance-rr"
     interval = bond.get("miimon", 0)
     for key, word in (("updelay", "upDelay"), ("downdelay", "downDelay")):
         delay = bond.get(key, 0)
@@ -125,31 +140,12 @@ def _bond(bond: Device) -> Findings:
             yield f"bond.{word} can't be set if miiMon is zero"
         elif interval and delay % interval:
             yield f"bond.{word} should be a multiple of miiMon"
-    refused = (
-        (bond.get("arpIPTarget"), "bond.arpIPTarget is not supported"),
-        (bond.get("lacpRate") and mode != "802.3ad", "bond.lacpRate is only available in 802.3ad mode"),
-        (bond.get("adActorSystem"), "bond.adActorSystem is not supported"),
-        (
-            bond.get("arpValidate") and mode in ("802.3ad", *_BALANCED),
-            f"bond.arpValidate is not available in {mode} mode",
-        ),
-        (
-            bond.get("primary") and mode not in ("active-backup", *_BALANCED),
-            f"bond.primary is not available in {mode} mode",
-        ),
-        (
-            bond.get("arpInterval") and mode in ("802.3ad", *_BALANCED),
-            f"bond.arpInterval is not available in {mode} mode",
-        ),
-        (
-            bond.get("packetsPerSlave", 0) > 1 and mode != "balance-rr",
-            f"bond.packetsPerSlave is not available in {mode} mode",
-        ),
-        (bond.get("tlbDynamicLb") and mode not in _BALANCED, f"bond.tlbDynamicTLB is not available in {mode} mode"),
-        (bond.get("adActorSysPrio") and mode != "802.3ad", "bond.adActorSysPrio is only available in 802.3ad mode"),
-        (bond.get("adUserPortKey") and mode != "802.3ad", "bond.adUserPortKey is only available in 802.3ad mode"),
-    )
-    yield from (text for wrong, text in refused if wrong)
+    mode = bond.get("mode") or "balance-rr"
+    for key, why, works in _BY_MODE:
+        least = 1 if key == "packetsPerSlave" else 0
+        value = bond.get(key)
+        if value and (not isinstance(value, int) or value > least) and not works(mode):
+            yield f"bond.{_SPELLED.get(key, key)} is {why.format(mode)}"
 
 
 def _wireguard(wireguard: Device) -> Findings:

@@ -165,33 +165,35 @@ class _Decoder:
     def value(self, node: yaml.Node, kind: str) -> Any:
         """The value, or None for null and for what does not fit."""
         kind = _bare(kind)
-        if scalars.is_null(node):
+        if scalars.is_null(node) or (isinstance(node, yaml.MappingNode) and kind in _OPAQUE):
             return None
-        if kind == "any":
-            return self._free(node) if isinstance(node, yaml.MappingNode) else self._mismatch(node, kind)
-        if kind.startswith("[]"):
-            if not isinstance(node, yaml.SequenceNode):
-                return self._mismatch(node, kind)
+        if isinstance(node, yaml.SequenceNode) and kind.startswith("[]"):
             items = [self.value(item, kind[2:]) for item in node.value]
             return items if kind[2:].startswith("*") else [item for item in items if item is not None]
-        if kind.startswith("{}"):
-            if not isinstance(node, yaml.MappingNode):
-                return self._mismatch(node, kind)
-            values = {key: self.value(item, kind[2:]) for key, item in self._pairs(node)}
-            empty = "" if kind[2:] == "string" else None
-            return {key: empty if value is None else value for key, value in values.items()}
-        if kind in self._structures:
-            if not isinstance(node, yaml.MappingNode):
-                return self._mismatch(node, kind)
-            return self._structure(node, self._structures[kind])
-        if isinstance(node, yaml.MappingNode) and kind in _OPAQUE:
-            return None
-        if not isinstance(node, yaml.ScalarNode):
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, kind)
+        if (
+            not isinstance(node, yaml.ScalarNode)
+            or kind == "any"
+            or kind[:2] in ("[]", "{}")
+            or kind in self._structures
+        ):
             return self._mismatch(node, kind)
         try:
             return scalars.read(node, kind)
         except Mismatch as error:
             return self._mismatch(node, error.into or kind)
+
+    def _mapping(self, node: yaml.MappingNode, kind: str) -> Any:
+        if kind == "any":
+            return self._free(node)
+        if kind in self._structures:
+            return self._structure(node, self._structures[kind])
+        if not kind.startswith("{}"):
+            return self._mismatch(node, kind)
+        values = {key: self.value(item, kind[2:]) for key, item in self._pairs(node)}
+        empty = "" if kind[2:] == "string" else None
+        return {key: empty if value is None else value for key, value in values.items()}
 
     def _structure(self, node: yaml.MappingNode, fields: Mapping[str, str]) -> dict[str, Any]:
         found = {key: self.value(item, fields[key]) for key, item in self._pairs(node) if key in fields}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from provisioner.lab.world.interfaces import PowerSwitch
@@ -102,7 +101,7 @@ class Hardware:
         return [self._iso(drive.path) for drive in self._vm.dvd_drives]
 
     def boot_options(self) -> list[BootOption]:
-        return [option for entry in self._vm.boot_order for option in self._option(entry)]
+        return [self._option(entry) for entry in self._vm.boot_order]
 
     def put_efi_entry_first(self) -> None:
         """The installer writes a boot entry for the installed system and puts it first."""
@@ -130,23 +129,24 @@ class Hardware:
         file = self._file(path)
         return file.talos_iso if file is not None else ""
 
-    def _option(self, entry: str) -> Iterator[BootOption]:
+    def _option(self, entry: str) -> BootOption:
         kind, _, place = entry.partition(":")
         if kind == "file":
             system = installed(self)
-            version = system.version if system is not None and system.efi_entry else ""
-            yield BootOption(entry, kind, "talos" if version else "", version)
-        elif kind == "disk":
-            vhd = next((self._vhd(d.path) for d in self._vm.hard_drives if _at(d) == place), None)
-            if vhd is not None and vhd.system is not None:
-                yield BootOption(entry, kind, "talos", vhd.system.version)
-            else:
-                yield BootOption(entry, kind, "other" if vhd is not None and vhd.other_system else "")
-        elif kind == "dvd":
-            version = next((self._iso(d.path) for d in self._vm.dvd_drives if _at(d) == place), "")
-            yield BootOption(entry, kind, "iso" if version else "", version)
-        elif kind == "network":
-            yield BootOption(entry, kind)
+            return _option(entry, kind, "talos", system.version if system is not None and system.efi_entry else "")
+        if kind == "dvd":
+            paths = [drive.path for drive in self._vm.dvd_drives if _at(drive) == place]
+            return _option(entry, kind, "iso", self._iso(paths[0]) if paths else "")
+        disks = [self._vhd(drive.path) for drive in self._vm.hard_drives if kind == "disk" and _at(drive) == place]
+        vhd = disks[0] if disks else None
+        if vhd is not None and vhd.system is None and vhd.other_system:
+            return BootOption(entry, kind, "other")
+        return _option(entry, kind, "talos", vhd.system.version if vhd is not None and vhd.system is not None else "")
+
+
+def _option(entry: str, kind: str, medium: str, version: str) -> BootOption:
+    """Nothing boots from there without a version."""
+    return BootOption(entry, kind, medium if version else "", version)
 
 
 def _at(drive: HardDrive | DvdDrive) -> str:

@@ -30,6 +30,10 @@ _SIZES = {"": 1, "b": 1} | {
     for power, letter in enumerate("kmgtpe", 1)
     for end, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
 }
+_BOOLEANS = dict.fromkeys(["y", "Y", "yes", "Yes", "YES", "on", "On", "ON"], True) | dict.fromkeys(
+    ["n", "N", "no", "No", "NO", "off", "Off", "OFF"], False
+)
+"""Words that count where a field is a boolean, though YAML 1.2 has them as texts."""
 _ENUMS = {"accept": "DefaultAction", "icmp": "Protocol", "luks2": "EncryptionProviderType", "xfs": "FilesystemType"}
 """Go's name of an enumeration, by a value of it."""
 
@@ -114,13 +118,9 @@ def read(node: yaml.Node, kind: str) -> Any:
     if kind == "string":
         return text
     if kind == "bool":
-        if tag == "!!bool":
-            return value
-        if tag == "!!str" and text in ("y", "Y", "yes", "Yes", "YES", "on", "On", "ON"):
-            return True
-        if tag == "!!str" and text in ("n", "N", "no", "No", "NO", "off", "Off", "OFF"):
-            return False
-        raise Mismatch
+        if tag not in ("!!bool", "!!str") or (tag == "!!str" and text not in _BOOLEANS):
+            raise Mismatch
+        return value if tag == "!!bool" else _BOOLEANS[text]
     if kind in _BITS or kind == "mode":
         return _number(tag, value, "uint32" if kind == "mode" else kind)
     if kind == "duration":

@@ -131,13 +131,13 @@ def _reset(machine: Machine, actor: str, wiping: Wiping, *, graceful: bool, then
 def _wipe(machine: Machine, wiping: Wiping) -> None:
     system, labels = machine.system, wiping.labels
     for disk in machine.hardware.disks():
-        is_system = disk.vhd.system is not None and disk.vhd.system is system
-        if not is_system and f"/dev/{disk.device}" in wiping.user_disks:
+        if disk.vhd.system is not None and disk.vhd.system is system:
+            if wiping.system_disk and not labels:
+                disk.vhd.system = None
+            elif wiping.system_disk:
+                system.config = b"" if "STATE" in labels else system.config
+                system.etcd = None if "EPHEMERAL" in labels else system.etcd
+        elif f"/dev/{disk.device}" in wiping.user_disks:
             disk.vhd.system, disk.vhd.other_system = None, ""
-        elif is_system and wiping.system_disk and not labels:
-            disk.vhd.system = None
-        elif is_system and system is not None and wiping.system_disk:
-            system.config = b"" if "STATE" in labels else system.config
-            system.etcd = None if "EPHEMERAL" in labels else system.etcd
     if wiping.system_disk and (not labels or "EPHEMERAL" in labels):
         machine.environment.kube.forget_disk(machine.owner)
