@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,26 +80,24 @@ class Asked:
 
 def target_of(path: str) -> Target:
     """Raises KubeError 404 for a path that is none of the API's."""
-    lost = KubeError(404, "NotFound", "the server could not find the requested resource")
-    parts = path.strip("/").split("/")
-    if parts[:2] == ["api", "v1"]:
-        group, rest = "", parts[2:]
-    elif parts[0] == "apis" and len(parts) > 3:
-        group, rest = parts[1], parts[3:]
-        if not any((r.group, r.version) == (group, parts[2]) for r in BY_PLURAL.values()):
-            raise lost
-    else:
-        raise lost
-    namespace = ""
-    if len(rest) > 2 and rest[0] == "namespaces" and rest[2] != "status":
-        namespace, rest = rest[1], rest[2:]
-    resource = BY_PLURAL.get(rest[0]) if rest else None
-    if resource is None or resource.group != group or len(rest) > 3 or (namespace and not resource.namespaced):
-        raise lost
-    name, subresource = (*rest[1:], "", "")[:2]
-    if resource.namespaced and name and not namespace:
-        raise lost
-    return Target(resource, namespace, name, subresource)
+    found = _PATH.fullmatch(path.rstrip("/"))
+    resource = BY_PLURAL.get(found["plural"]) if found else None
+    if found is None or resource is None or found["api"] != _root(resource):
+        raise KubeError(404, "NotFound", "the server could not find the requested resource")
+    namespace, name = found["namespace"] or "", found["name"] or ""
+    if (namespace and not resource.namespaced) or (resource.namespaced and name and not namespace):
+        raise KubeError(404, "NotFound", "the server could not find the requested resource")
+    return Target(resource, namespace, name, found["part"] or "")
+
+
+_PATH = re.compile(
+    r"/(?P<api>api/v1|apis/[^/]+/[^/]+)(/namespaces/(?P<namespace>[^/]+)(?!/status$)(?=/))?"
+    r"/(?P<plural>[^/]+)(/(?P<name>[^/]+)(/(?P<part>[^/]+))?)?"
+)
+
+
+def _root(resource: Resource) -> str:
+    return f"apis/{resource.api_version}" if resource.group else f"api/{resource.version}"
 
 
 def authorize(user: User, asked: Asked) -> None:

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
+from provisioner.lab.world.guests.config import dig
 from provisioner.lab.world.kube.store import Json, KubeError
 
 Match = Callable[[Json], bool]
 
 _SET = re.compile(r"^(?P<key>\S+)\s+(?P<word>notin|in)\s*\((?P<values>[^)]*)\)$")
 _EQUAL = re.compile(r"^(?P<key>[^=!]+?)\s*(?P<sign>==|!=|=)\s*(?P<value>.*)$")
-_FIELDS: dict[str, tuple[str, ...]] = {
-    "metadata.name": ("metadata", "name"),
-    "metadata.namespace": ("metadata", "namespace"),
-    "spec.nodeName": ("spec", "nodeName"),
-    "spec.unschedulable": ("spec", "unschedulable"),
-    "status.phase": ("status", "phase"),
-    "involvedObject.name": ("involvedObject", "name"),
-    "involvedObject.namespace": ("involvedObject", "namespace"),
-    "involvedObject.kind": ("involvedObject", "kind"),
-    "involvedObject.uid": ("involvedObject", "uid"),
-    "reason": ("reason",),
-    "type": ("type",),
-}
+_FIELDS = frozenset(
+    [
+        "metadata.name",
+        "metadata.namespace",
+        "spec.nodeName",
+        "spec.unschedulable",
+        "status.phase",
+        "involvedObject.name",
+        "involvedObject.namespace",
+        "involvedObject.kind",
+        "involvedObject.uid",
+        "reason",
+        "type",
+    ]
+)
 
 
 def matcher(labels: str, fields: str) -> Match:
@@ -86,16 +88,14 @@ def _field_tests(text: str) -> list[Match]:
         found = _EQUAL.match(term)
         if found is None or found["key"] not in _FIELDS:
             raise KubeError(400, "BadRequest", f"field label not supported: {found['key'] if found else term}")
-        tests.append(_field_test(_FIELDS[found["key"]], found["sign"] != "!=", found["value"]))
+        tests.append(_field_test(found["key"], found["sign"] != "!=", found["value"]))
     return tests
 
 
-def _field_test(path: tuple[str, ...], equal: bool, value: str) -> Match:
+def _field_test(field: str, equal: bool, value: str) -> Match:
     def test(body: Json) -> bool:
-        found: Any = body
-        for key in path:
-            found = found.get(key) or {}
-        if path == ("spec", "unschedulable"):
+        found = dig(body, *field.split("."))
+        if field == "spec.unschedulable":
             found = bool(found)
         text = str(found).lower() if isinstance(found, bool) else str(found or "")
         return (text == value) == equal

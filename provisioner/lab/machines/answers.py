@@ -14,6 +14,7 @@ from grpclib.exceptions import GRPCError
 from provisioner.lab.machines import apply, event_messages, kubeconfig_file
 from provisioner.lab.machines.calls import Answerer, as_grpc
 from provisioner.lab.world.guests import clusters, sequences
+from provisioner.lab.world.guests.events import MachineEvent
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.guests.sequences import Refused
 from provisioner.lab.world.state import KubeCluster
@@ -270,16 +271,7 @@ async def events(answerer: Answerer, request: pb.EventsRequest) -> AsyncIterator
     """An empty event as a hello, then the history asked for, then each new one, until the machine goes or the client hangs up."""
     yield pb.Event()
     with answerer.kernel.lock:
-        ring = list(answerer.require_alive().ring)
-        last = ring[-1].number if ring else 0
-        since = answerer.kernel.now() - request.tail_seconds
-    if request.tail_events:
-        count = len(ring) if request.tail_events < 0 else request.tail_events
-        last -= min(count, len(ring))
-    elif request.tail_id:
-        last = next((e.number for e in reversed(ring) if event_messages.event_id(e) <= request.tail_id), 0)
-    elif request.tail_seconds:
-        last = next((e.number for e in reversed(ring) if e.at < since), 0)
+        last = _last_known(list(answerer.require_alive().ring), request, answerer.kernel.now())
     while True:
         bell = answerer.bell.listen()
         with answerer.kernel.lock:
@@ -289,6 +281,18 @@ async def events(answerer: Answerer, request: pb.EventsRequest) -> AsyncIterator
             if not request.with_actor_id or event.actor == request.with_actor_id:
                 yield event_messages.message(event)
         await answerer.wait(bell)
+
+
+def _last_known(ring: list[MachineEvent], request: pb.EventsRequest, now: float) -> int:
+    """The number of the last event that the client does not ask for."""
+    last = ring[-1].number if ring else 0
+    if request.tail_events:
+        return last - (len(ring) if request.tail_events < 0 else min(request.tail_events, len(ring)))
+    if request.tail_id:
+        return next((e.number for e in reversed(ring) if event_messages.event_id(e) <= request.tail_id), 0)
+    if request.tail_seconds:
+        return next((e.number for e in reversed(ring) if e.at < now - request.tail_seconds), 0)
+    return last
 
 
 def _running_cluster(machine: Machine, what: str) -> KubeCluster:

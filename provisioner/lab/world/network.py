@@ -79,7 +79,7 @@ class Network:
     def has_gateway(self) -> bool:
         """Whether the host has a default route over an adapter that works."""
         with self._kernel.lock:
-            return any(a.gateway and a.addresses and a.status == "Up" for a in self.adapters()) and not self._outages
+            return bool(self._routed()) and not self._outages
 
     def set_category(self, name: str, category: NetworkCategory) -> None:
         """Network profile of an interface: a Public one closes WinRM in the firewall."""
@@ -129,18 +129,21 @@ class Network:
     def _settle(self) -> None:
         """Works out whether the host is reachable, and at which address, after any change."""
         host, link = self._kernel.state.host, self._kernel.state.lan.link
-        reachable = [a for a in self.adapters() if a.addresses and a.gateway and a.status == "Up"]
-        private = [a for a in reachable if a.category != "Public"]
+        open_to_lan = [a for a in self._routed() if a.category != "Public"]
         was, before = link.up, host.address
-        link.up = not self._outages and bool(private) and self._powered
-        if not self._powered or (not self._outages and not private):
+        link.up = not self._outages and bool(open_to_lan) and self._powered
+        if not self._powered or (not self._outages and not open_to_lan):
             link.failure = "silence"  # a firewall drops, and an address that is not there answers nothing
-        if private:
-            host.address = private[0].addresses[0].split("/")[0]
+        if open_to_lan:
+            host.address = open_to_lan[0].addresses[0].split("/")[0]
         if was != link.up or before != host.address:
             self._kernel.note("link", host.name, up=link.up, failure=link.failure, address=host.address)
             self._kernel.changed("link")
         self._kernel.changed("host")
+
+    def _routed(self) -> list[NetAdapter]:
+        """Adapters that work and have a default route."""
+        return [a for a in self.adapters() if a.gateway and a.addresses and a.status == "Up"]
 
     def power(self, *, on: bool) -> None:
         """The host itself goes down or comes up, with its network as Windows finds it then: a switch that was half-made or
@@ -155,17 +158,16 @@ class Network:
 
     def _recover(self) -> None:
         host = self._kernel.state.host
-        for switch in [s for s in host.switches if s.kind == "External" and s.allow_management_os and not s.vethernet]:
-            host.switches.remove(switch)
-            adapter = self.physical(switch.adapter_guid)
-            if adapter is not None:
-                self._give_back(switch, adapter)
-        for switch in host.switches:
-            if switch.kind == "External" and switch.vethernet and switch.adapter_before:
+        shared = [s for s in host.switches if s.kind == "External" and s.allow_management_os]
+        for switch in shared:
+            if switch.vethernet is None:  # half-made or half-removed
+                host.switches.remove(switch)
+                self._give_back(switch)
+            elif switch.adapter_before:
                 switch.vethernet.category = switch.adapter_before.category
         for adapter in host.adapters:
             carrier = self.carrier(adapter)
-            if carrier is not None and adapter.status == "Up" and "802.11" not in adapter.media and carrier.dhcp:
+            if carrier is not None and carrier.dhcp and adapter.status == "Up" and "802.11" not in adapter.media:
                 self._ask_for_address(carrier)
 
     def _ask_for_address(self, carrier: NetAdapter) -> None:
@@ -228,9 +230,7 @@ class Network:
         def settle() -> None:
             switches = self._kernel.state.host.switches
             switches[:] = [other for other in switches if other.id != switch.id]
-            adapter = self.physical(switch.adapter_guid)
-            if adapter is not None:
-                self._give_back(switch, adapter)
+            self._give_back(switch)
             self._end_outage()
             self._kernel.note("switch_settled", switch.name)
             self._kernel.changed("switch", switch.id)
@@ -246,9 +246,10 @@ class Network:
         self._begin_outage(seconds, "silence" if silent else "reset")
         return seconds
 
-    def _give_back(self, switch: VirtualSwitch, adapter: NetAdapter) -> None:
-        before = switch.adapter_before
-        if before is not None:
+    def _give_back(self, switch: VirtualSwitch) -> None:
+        """The adapter of a switch that is gone gets its settings back."""
+        adapter, before = self.physical(switch.adapter_guid), switch.adapter_before
+        if adapter is not None and before is not None:
             adapter.addresses, adapter.gateway = list(before.addresses), before.gateway
             adapter.dns_servers, adapter.category = list(before.dns_servers), before.category
 
