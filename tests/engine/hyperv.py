@@ -10,6 +10,7 @@ from provisioner.lab.world.hyperv import errors as refused
 from provisioner.lab.world.hyperv.devices import nic_of
 from provisioner.lab.world.hyperv.service import matches, off
 from provisioner.lab.world.state import DvdDrive, HardDrive, Vm
+from provisioner.lab.world.world import World
 
 INTEGRATION_SERVICES: Final = {
     "Guest Service Interface": "6C09BB55-D683-4DA0-8931-C9BF705F6480",
@@ -106,3 +107,12 @@ def _take_out(vm: Vm, drives: list[_Drive], kind: str, number: int, location: in
             vm.boot_order[:] = [entry for entry in vm.boot_order if entry != f"{kind}:{number}:{location}"]
             return
     raise refused.no_device("a drive at that location", f"{number}:{location}")
+
+
+def set_address(world: World, name: str, addresses: list[str], gateway: str) -> None:
+    """New-NetIPAddress and New-NetRoute, on an adapter of the host."""
+    with world.kernel.lock:
+        adapter = world.network.by_name(name)
+        assert adapter is not None
+        adapter.addresses, adapter.gateway = list(addresses), gateway
+        world.network.set_category(adapter.name, adapter.category)  # it is worked out anew who reaches the host

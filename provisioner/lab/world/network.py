@@ -96,13 +96,6 @@ class Network:
                 adapter.dns_servers = list(servers)
                 self._kernel.changed("host")
 
-    def set_address(self, name: str, addresses: list[str], gateway: str) -> None:
-        with self._kernel.lock:
-            adapter = self.by_name(name)
-            if adapter is not None:
-                adapter.addresses, adapter.gateway = list(addresses), gateway
-                self._settle()
-
     # -- the link
 
     def cut(self, seconds: float, failure: Failure = "reset") -> None:

@@ -41,28 +41,19 @@ def node_ready(node: Json) -> bool:
 def from_template(owner: Json, template: Json, name: str, node: str = "") -> Json:
     """A pod of a controller, on a node or waiting for one."""
     metadata = owner["metadata"]
-    spec = copy.deepcopy(template["spec"])
-    if node:
-        spec["nodeName"] = node
-    return {
-        "metadata": {
-            "name": name,
-            "namespace": metadata["namespace"],
-            "labels": dict(template["metadata"].get("labels") or {}),
-            "ownerReferences": [
-                {
-                    "apiVersion": owner["apiVersion"],
-                    "kind": owner["kind"],
-                    "name": metadata["name"],
-                    "uid": metadata["uid"],
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
-        },
-        "spec": spec,
-        "status": {"phase": "Pending"},
-    }
+    spec = copy.deepcopy(template["spec"]) | ({"nodeName": node} if node else {})
+    labels = dict(template["metadata"].get("labels") or {})
+    return manifests.made(
+        "owned_pod",
+        name=name,
+        namespace=metadata["namespace"],
+        labels=labels,
+        owner_version=owner["apiVersion"],
+        owner_kind=owner["kind"],
+        owner=metadata["name"],
+        owner_uid=metadata["uid"],
+        spec=spec,
+    )
 
 
 def tolerates(pod: Json, taints: Iterable[Json]) -> bool:

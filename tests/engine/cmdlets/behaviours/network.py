@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from provisioner.lab.world.state import NetAdapter
+from tests.engine import hyperv as engine_hyperv
 from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.behaviours.network_rows import (
     ANYWHERE,
@@ -134,7 +135,7 @@ def new_net_ip_address(call: Call, around: Environment) -> None:
     if call.should(address):
         added = f"{address}/{call.get('PrefixLength', 32)}"
         gateway = call.text("DefaultGateway", adapter.gateway)
-        around.world.network.set_address(adapter.name, [*adapter.addresses, added], gateway)
+        engine_hyperv.set_address(around.world, adapter.name, [*adapter.addresses, added], gateway)
         for row in address_rows(around):
             if row["IPAddress"] == address:
                 call.wire.say("out", row)
@@ -152,7 +153,7 @@ def new_net_route(call: Call, around: Environment) -> None:
         text = "The object already exists."
         raise ShellError("Windows System Error 5010", "ResourceExists", text, prefix)
     if call.should(f"{prefix} by {next_hop}"):
-        around.world.network.set_address(adapter.name, adapter.addresses, next_hop)
+        engine_hyperv.set_address(around.world, adapter.name, adapter.addresses, next_hop)
         for row in route_rows(around):
             if row["DestinationPrefix"] == prefix and row["InterfaceIndex"] == adapter.if_index:
                 call.wire.say("out", row)
