@@ -67,7 +67,7 @@ class BoundedAdapter(HTTPAdapter):
         super().close()
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> BoundedResponse:
-        """Raises Malformed for a redirect, and for a compressed answer: nobody asked for one."""
+        """Raises Malformed for a redirect, and for a compressed answer: none is asked for."""
         answer = BoundedResponse()
         answer.__dict__.update(super().build_response(req, resp).__dict__)
         answer.expected = self.expected
@@ -98,6 +98,7 @@ def http_status(code: int, reason: str = "") -> str:
 
 
 def size(count: int) -> str:
+    """`512 KiB`, `32 MiB`."""
     return f"{count / 2**20:g} MiB" if count >= 2**20 else f"{count / 2**10:g} KiB"
 
 

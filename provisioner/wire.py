@@ -5,6 +5,7 @@ A failure's words name the place that was asked for, never the one that a lab's 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import ssl
@@ -104,6 +105,13 @@ def _reason(error: ssl.SSLError) -> str:
 
 def _at(place: str, preposition: str = "at") -> str:
     return f" {preposition} {place}" if place else ""
+
+
+def break_connection(connection: socket.socket) -> None:
+    """Ends a connection under the thread that uses it, from any other: what that thread waits for fails at once."""
+    with contextlib.suppress(OSError):
+        # not ssl's own shutdown, which would take the TLS state from under the thread that reads
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def excerpt(came: bytes | str, chars: int = EXCERPT_CHARS) -> str:

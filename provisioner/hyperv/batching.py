@@ -1,7 +1,7 @@
-"""Calls that wait for a worker, and who waits for them. Lives on the loop's thread.
+"""Calls that wait for a session, and those who wait for them. Lives on the loop's thread.
 
 Several lanes often ask for the same thing in the same moment: four machines are started, four screens are closed. Such calls
-travel as one pipeline, and each caller gets its own result or error. What belongs to whom is told by the contract's rules:
+travel as one pipeline, and each caller gets its own result or error. Which record is whose follows from the contract's rules:
 a function that takes a list writes one object or one error per item, in the order of the items; errors name the item.
 """
 
@@ -27,18 +27,19 @@ Result = tuple[str, Mapping[str, Any]]
 
 @dataclass(eq=False)
 class PendingCall:
-    """One who waits: for the results of its items, or of its statement."""
+    """A call that someone waits for: for the results of its items, or of its statement."""
 
     statement: Statement
     items: tuple[str, ...] = ()
     progress: Callable[[Progress], None] = lambda _progress: None
     arrived: Callable[[str, Mapping[str, Any]], None] = lambda _type, _values: None
-    """Told of each result as it comes, for those who do not want to wait for the end."""
+    """Receives each result as it comes."""
     future: asyncio.Future[list[Result]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     results: list[Result] = field(default_factory=list)
     errors: list[HostRefused] = field(default_factory=list)
 
     def resolve(self) -> None:
+        """The wait ends, with the first error if there is one, else with the results."""
         if self.future.done():
             return
         if self.errors:
@@ -47,12 +48,13 @@ class PendingCall:
             self.future.set_result(self.results)
 
     def fail(self, error: BaseException) -> None:
+        """The wait ends with that error, if it has not ended yet."""
         if not self.future.done():
             self.future.set_exception(error)
 
 
 class CallBatch(ABC):
-    """One pipeline to be, and its callers."""
+    """One pipeline that is not sent yet, and the calls that it is for."""
 
     def __init__(self, *, changes: bool, long: bool = False, stoppable: bool | None = None) -> None:
         self.changes = changes
@@ -69,22 +71,28 @@ class CallBatch(ABC):
 
     @property
     def full(self) -> bool:
+        """Whether no further call may join."""
         return False
 
     @property
     def wanted(self) -> bool:
+        """Whether someone still waits for any of it."""
         return any(not caller.future.done() for caller in self.callers)
 
     @abstractmethod
-    def statements(self) -> tuple[Statement, ...]: ...
+    def statements(self) -> tuple[Statement, ...]:
+        """What to run, in this order."""
 
     @abstractmethod
-    def result(self, type_name: str, values: Mapping[str, Any]) -> None: ...
+    def result(self, type_name: str, values: Mapping[str, Any]) -> None:
+        """An object that the host wrote, for the calls it is of."""
 
     @abstractmethod
-    def error(self, refused: HostRefused) -> None: ...
+    def error(self, refused: HostRefused) -> None:
+        """An error record, for the calls it is of."""
 
     def restart(self) -> None:
+        """Records so far are void."""
         for caller in self.callers:
             caller.results.clear()
             caller.errors.clear()

@@ -19,7 +19,7 @@ def get_host() -> Statement:
 
 
 def get_switch(name: str, *, marked: bool = False) -> Statement:
-    """`marked`: after it all others that bear a mark."""
+    """`marked`: after it all others with a mark of ours."""
     return _statement("Get-TalosSwitch", Name=name, Marked=marked or None)
 
 

@@ -74,6 +74,7 @@ def lost(pods: Sequence[NodePod], *, local_data: bool, unmanaged: bool) -> tuple
 
 
 def left(pod: NodePod, reason: LeftReason, message: str = "") -> LeftPod:
+    """The pod as one that is still there."""
     return LeftPod(namespace=pod.namespace, name=pod.name, reason=reason, message=message)
 
 

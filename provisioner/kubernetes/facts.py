@@ -16,6 +16,7 @@ Source: https://github.com/kubernetes/kubernetes/blob/v1.34.1/pkg/kubelet/contai
 
 
 def node_facts(node: JsonObject) -> NodeFacts:
+    """A Node of `v1`: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/node-v1/"""
     status, metadata = node.within("status"), node.within("metadata")
     ready = _condition(status, "Ready")
     is_ready = ready is not None and ready.text("status") == "True"
@@ -34,6 +35,7 @@ def node_facts(node: JsonObject) -> NodeFacts:
 
 
 def pod_facts(pod: JsonObject) -> PodFacts:
+    """A Pod of `v1`: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/"""
     status, metadata = pod.within("status"), pod.within("metadata")
     labels = metadata.within("labels")
     ready = _condition(status, "Ready")

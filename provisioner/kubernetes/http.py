@@ -20,7 +20,7 @@ from provisioner.kubernetes.kubeconfig import Access
 from provisioner.kubernetes.reading import KUBERNETES, JsonObject, malformed, parsed
 from provisioner.ports import Endpoint
 from provisioner.web import BoundedAdapter, explain, http_status, size, straight
-from provisioner.wire import clipped, excerpt
+from provisioner.wire import break_connection, clipped, excerpt
 
 CONNECT_S = 5.0
 READ_S = 10.0
@@ -43,7 +43,7 @@ _BUDGET, _CAUSES = "DisruptionBudget", 1_000
 
 class NotedConnection(HTTPSConnection):
     """Remembers its socket: http.client forgets it as soon as it knows that the answer ends with the connection. And for which thread it
-    works: a call that nobody waits for any more is ended by its thread.
+    works: a call that no one waits for any more is ended by its thread.
     """
 
     noted: socket.socket | None = None
@@ -62,9 +62,7 @@ class NotedConnection(HTTPSConnection):
     def cut(self) -> None:
         """Ends it, from another thread."""
         if self.noted is not None:
-            with contextlib.suppress(OSError):
-                # not ssl's own shutdown, which would take the TLS state from under the thread that reads
-                socket.socket.shutdown(self.noted, socket.SHUT_RDWR)
+            break_connection(self.noted)
 
 
 class NotedPool(HTTPSConnectionPool):
@@ -158,6 +156,7 @@ class KubeHttp:
         return WatchStream(answer, self._at)
 
     def close(self) -> None:
+        """Ends its idle connections; idempotent."""
         self._session.close()
 
     @contextlib.contextmanager

@@ -18,6 +18,7 @@ TEXT_CHARS = 1_024
 
 
 def malformed(came: str) -> Malformed:
+    """The error for an answer that is not of Kubernetes' form."""
     return Malformed(came, expected=KUBERNETES)
 
 
@@ -60,12 +61,14 @@ class JsonObject:
         return clipped(value or "")
 
     def flag(self, name: str) -> bool:
+        """False when it is not there."""
         value = self._values.get(name)
         if value is not None and not isinstance(value, bool):
             raise self._wrong(name, "true or false", value)
         return bool(value)
 
     def number(self, name: str) -> int:
+        """0 when it is not there."""
         value = self._values.get(name)
         if value is not None and type(value) is not int:
             raise self._wrong(name, "a whole number", value)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any
 from provisioner.errors import Unreachable
 from provisioner.ports import Endpoint
 from provisioner.winrm.transport import ANSWER_S, FIRST_CONTACT_S
+from provisioner.wire import break_connection
 
 PROBE_S = 0.5
 """Real seconds between two probes, and after which a request counts as hanging."""
@@ -29,10 +29,12 @@ GRACE_S = 0.25
 
 
 class Reachability:
-    """What all workers know of one host. Used from all their threads."""
+    """What all sessions know of one host. Used from all their threads."""
 
     def __init__(self, *, on_outage: Callable[[str | None], None], on_first_response: Callable[[], None]) -> None:
-        """`on_outage` hears why the host is away, and None when it is back; `on_first_response` that it answered for the first time."""
+        """Both are called on the threads that send: `on_outage` with the reason why the host does not answer, and with None when it does
+        again; `on_first_response` once.
+        """
         self._on_outage = on_outage
         self._on_first_response = on_first_response
         self._lock = threading.Lock()
@@ -41,6 +43,7 @@ class Reachability:
         """Whether it answered at all in this run."""
 
     def mark_down(self, reason: str) -> None:
+        """A request, or a probe, had no answer."""
         with self._lock:
             began = self._away_since is None
             if began:
@@ -49,6 +52,7 @@ class Reachability:
             self._on_outage(reason)
 
     def mark_up(self) -> None:
+        """The host has answered, whatever it said."""
         with self._lock:
             ended = self._away_since is not None
             self._away_since = None
@@ -59,6 +63,7 @@ class Reachability:
             self._on_outage(None)
 
     def within_outage_tolerance(self, outage_tolerance_s: float) -> bool:
+        """See `Connection.within_outage_tolerance`; a host that never answered is tried for `FIRST_CONTACT_S` at most."""
         bound = outage_tolerance_s if self.has_responded else min(outage_tolerance_s, FIRST_CONTACT_S)
         with self._lock:
             return self._away_since is None or time.monotonic() - self._away_since < bound
@@ -92,6 +97,7 @@ class Connection:
             self.abort()
 
     def request_started(self) -> None:
+        """From here on `abort` reaches the request."""
         with self._lock:
             self._is_aborted = False
         self.waiting_since = time.monotonic()
@@ -125,9 +131,7 @@ class Connection:
             self._is_aborted = True
             connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(OSError):
-                # not ssl's own shutdown, which would take the TLS state from under the thread that reads
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+            break_connection(connection)
 
 
 async def tcp_probe(endpoint: Endpoint) -> bool:

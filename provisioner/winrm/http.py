@@ -36,14 +36,14 @@ from provisioner.winrm.transport import (
 from provisioner.wire import excerpt
 
 _LAST_WORDS = 3
-"""How often we try to end what nobody waits for any more; the cut that freed us may hit the first try."""
+"""How often an end is sent for what no one waits for any more; the abort that freed the thread may hit the first try."""
 SIGN_IN_LEGS = 8
 """Requests that one sign-in may take. Negotiate with NTLM takes three."""
 _SCHEME = re.compile(r"(?:^|,)\s*([A-Za-z][\w-]{0,30})(?=\s*(?:,|$)|\s+[^\s=,]+)")
 """A scheme in WWW-Authenticate, with or without parameters."""
 _KNOWN = frozenset({"negotiate", "ntlm", "kerberos"})
 
-warnings.filterwarnings("ignore", module="pypsrp")  # it warns of what a host writes; nobody may write to our screen so
+warnings.filterwarnings("ignore", module="pypsrp")  # it warns of what a host writes, which must not reach the screen
 
 
 class HostAdapter(BoundedAdapter):
@@ -59,6 +59,7 @@ class HostAdapter(BoundedAdapter):
         super().__init__(expected=WINRM, most=most)
 
     def send(self, *args: Any, **given: Any) -> requests.Response:
+        """Raises Malformed for a sign-in without an end."""
         self.legs += 1
         if self.legs > SIGN_IN_LEGS:
             raise malformed(f"a sign-in of more than {SIGN_IN_LEGS} steps")
@@ -84,7 +85,7 @@ class HostAdapter(BoundedAdapter):
         return answer
 
     def close(self) -> None:
-        """Ends the connections, and the one of an answer that nobody read to its end."""
+        """Ends the connections, and the one of an answer that was not read to its end."""
         if self._latest is not None:
             self._latest.close()
         super().close()
@@ -163,7 +164,7 @@ class HostTransport(_TransportHTTP):
             self.session = None
 
     def send(self, message: bytes, *, retries_on_read_timeout: int = 0, timeout: Any = None) -> bytes:
-        """Sends, and through outages sends again what may be sent again, within the call's patience.
+        """Sends, and through outages sends again what may be sent again, within the call's outage tolerance.
 
         Raises TransportErrors, `retry.OutcomeUnknown` when a request that must not be repeated was lost, InvocationCancelled, and WinRMTransportError
         for an answer that carries a WSMan fault: the library that called reads it.

@@ -3,6 +3,9 @@
 A pipeline goes on running on the host when its connection dies, and its output waits there; so after an outage the same
 Receive goes out again. A shell that the host has forgotten is made anew, and the functions are run again: they look first
 and change only what differs (contract).
+
+Sources: [MS-PSRP] https://learn.microsoft.com/openspecs/windows_protocols/ms-psrp/ for messages and fragments,
+[MS-WSMV] for a shell's Command, Receive and Signal (https://learn.microsoft.com/openspecs/windows_protocols/ms-wsmv/).
 """
 
 from __future__ import annotations
@@ -292,7 +295,7 @@ def _text(value: Any, most: int) -> str:
 
 
 def _forget(ps: PowerShell) -> None:
-    """Records that nobody reads; the library would keep them for the life of the pipeline. Raises Malformed for one without an end."""
+    """Drops records that are never read; the library would keep them for the life of the pipeline. Raises Malformed for one without an end."""
     ps.clear_streams()
     pool = ps.runspace_pool
     pool.user_events.clear()

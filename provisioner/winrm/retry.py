@@ -1,6 +1,7 @@
-"""When a WSMan request may be sent again, and what a failure means (facts: WinRM, robust client).
+"""When a WSMan request may be sent again, and what a failure means.
 
 Requests are repeated as the very same bytes, MessageID included, so the host can tell a repetition from a new request.
+Source of the actions and fault codes: [MS-WSMV], https://learn.microsoft.com/openspecs/windows_protocols/ms-wsmv/
 """
 
 from __future__ import annotations
@@ -61,12 +62,12 @@ class OutcomeUnknown(Exception):
 
 
 class Outage(Exception):
-    """The host did not answer, or asks for patience: the same request may succeed later."""
+    """The host did not answer, or asks to be asked later: the same request may succeed then."""
 
     def __init__(self, failure: TransportError, *, sent: bool) -> None:
         super().__init__(str(failure))
         self.failure = failure
-        """What it becomes when nobody waits any longer."""
+        """What it becomes once no one waits any longer."""
         self.sent = sent
         """The host may have got the request, and carried it out."""
 
@@ -98,11 +99,12 @@ def is_certificate_error(error: BaseException) -> bool:
 
 
 def outage_of(error: BaseException, *, at: str, encrypted: bool, has_responded: bool = False) -> Outage | None:
-    """The outage that the error is a sign of, if it is one. `encrypted`: message encryption is in use; then 400 means that the context
-    belonged to a connection that is gone, which a new sign-in mends. A refused sign-in never is one. `has_responded`: the host has answered as WinRM in this run; then a TLS handshake that
-    breaks off is its network going away, not another program at its port.
+    """The outage that the error is a sign of; None for anything else, a refused sign-in included.
 
-    503 is the answer of Windows' own web server while the service WinRM is not there, so nothing was carried out.
+    `encrypted`: message encryption is in use; then 400 means that its context belonged to a connection that is gone, which a new
+    sign-in fixes. `has_responded`: the host has answered as WinRM in this run; then a TLS handshake that breaks off is its network going
+    away, and no other program at its port. 503 is the answer of Windows' own web server (HTTP.sys) while the service WinRM is not there,
+    so nothing was carried out.
     """
     if isinstance(error, WinRMTransportError):
         if error.code == UNAVAILABLE:
@@ -157,6 +159,7 @@ def given_up(error: OutcomeUnknown | ShellGone, tries: int) -> Unreachable:
 
 
 def malformed(came: str) -> Malformed:
+    """The error for an answer that is not of WinRM's form."""
     return Malformed(came, expected=WINRM)
 
 

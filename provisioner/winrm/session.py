@@ -29,6 +29,7 @@ class HostSession(ABC):
         self._transport = HostTransport(sign_in, connection, most=most)
 
     def run(self, call: Invocation) -> None:
+        """See `WinRmSession.run`."""
         self._transport.call = call
         try:
             self._run(call)
@@ -39,6 +40,7 @@ class HostSession(ABC):
             raise failure from error
 
     def close(self) -> None:
+        """Ends the session on the host if it can be reached at once; idempotent."""
         self._transport.call = Invocation()
         with contextlib.suppress(Exception):  # a host that is away drops the session by itself, after IDLE_S
             self._end_session()

@@ -12,7 +12,7 @@ from provisioner.errors import HostRefused
 from provisioner.ports import Progress
 
 OUTAGE_TOLERANCE_S = 150.0
-"""How long an outage of the host is borne within one call, in seconds of the clock port: the host's own watchdog undoes a bad
+"""How long an outage of the host is tolerated within one call, in seconds of the clock port: the host's own watchdog undoes a bad
 switch after 90 s, and a DHCP client then needs its time.
 """
 FIRST_CONTACT_S = 5.0
@@ -20,11 +20,13 @@ FIRST_CONTACT_S = 5.0
 CONNECT_S = 2.0
 """Real seconds for one attempt to connect, TLS included. Short, for a SYN sent into an outage is repeated late by the system."""
 OPERATION_S = 12
-"""How long the host holds a Receive that has nothing to say, in real seconds (WSMan's OperationTimeout)."""
+"""How long the host holds a Receive that has no output yet, in real seconds: the OperationTimeout of [MS-WSMV]
+(https://learn.microsoft.com/openspecs/windows_protocols/ms-wsmv/).
+"""
 READ_S = OPERATION_S + 10
-"""Real seconds without an answer after which a request is sent again; must exceed `OPERATION_S` (facts: WinRM, robust client)."""
+"""Real seconds without an answer after which a request is sent again; must exceed `OPERATION_S`."""
 ANSWER_S = 60.0
-"""Real seconds for one whole answer: a host that sends a byte now and then is cut."""
+"""Real seconds for one whole answer: a host that sends a byte now and then is disconnected."""
 ANSWER_BYTES = 2**20
 """Of one answer. We state 500 KiB as the largest envelope that we take; encoding and encryption add to it."""
 CALL_BYTES = 32 * 2**20
@@ -92,7 +94,7 @@ def same_name(one: str, other: str) -> bool:
 
 
 class InvocationCancelled(Exception):
-    """Nobody waits for the call any more; the pipeline was stopped."""
+    """No one waits for the call any more; the pipeline was stopped."""
 
 
 def _raise(refused: HostRefused) -> None:
@@ -117,7 +119,7 @@ class Records:
 
 @dataclass(eq=False, kw_only=True)
 class Invocation:
-    """One pipeline on its way: what to run, how long to bear outages, and where its records go."""
+    """One pipeline on its way: what to run, how long outages are tolerated, and where its records go."""
 
     statements: Sequence[Statement] = ()
     changes: bool = False
@@ -125,7 +127,7 @@ class Invocation:
     """Real seconds."""
     records: Records = field(default_factory=Records)
     cancelled: threading.Event = field(default_factory=threading.Event)
-    """Set by the loop when nobody waits any more."""
+    """Set by the loop once no one waits any more."""
     requests: int = 0
     received: int = 0
     """Bytes of answers."""
@@ -156,7 +158,12 @@ class WinRmSession(Protocol):
     """A transport with its session on the host. Belongs to one thread; `Connection.abort` ends its request in flight from another."""
 
     def run(self, call: Invocation) -> None:
-        """Runs all statements as one pipeline. Raises TransportErrors and InvocationCancelled; errors of functions go to the call."""
+        """Runs all statements as one pipeline, opening the session if need be, and tolerating outages as the call says; without statements
+        it only opens the session. Records, errors of functions among them, go to the call.
+
+        Raises TransportError: Unreachable, for a change that was sent Dropped, Rejected, NotTrusted, Malformed, and HostRefused for what
+        WinRM itself refuses; InvocationCancelled when the call was cancelled.
+        """
 
     def close(self) -> None:
         """Ends the session on the host if it can be reached at once."""

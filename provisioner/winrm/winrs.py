@@ -6,6 +6,7 @@ is neither progress nor a stream of results, and the first error ends a function
 item by item. pywinrm makes the messages of the shell; signing in, certificates, and sending through outages are the other
 transport's own (`http.py`). The shell's commands get their ids from the host, so a lost Command cannot be asked for: the
 statement is run again, for the functions look before they change.
+Source: [MS-WSMV], https://learn.microsoft.com/openspecs/windows_protocols/ms-wsmv/
 """
 
 from __future__ import annotations
@@ -224,7 +225,7 @@ def _read_answer(statement: Statement, out: bytes, err: bytes) -> list[Any]:
 
 
 def _target(statement: Statement) -> str:
-    """Whom a failed statement was about: JSON brings no TargetObject."""
+    """The object that a failed statement was about: JSON carries no TargetObject."""
     for name in ("Id", "Name", "Path", "MacAddress"):
         value = statement.arguments.get(name)
         if value:
