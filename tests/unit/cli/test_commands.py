@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from provisioner.cli import loading
 from provisioner.cli.runner import _Run
+from provisioner.compose import Context
 from provisioner.faults import FAULTS, Exit, exit_code
+from provisioner.ports import Ports
 from tests.conftest import ROOT
 from tests.unit.cli.conftest import Home
 from tests.unit.cli.over_fakes import FILE
@@ -191,6 +194,30 @@ def test_a_rebuild_that_could_not_create_again_removes_nothing(home: Home) -> No
     done = home.run("rebuild", "home", "--yes")
     assert (done.code, home.vms) == (exit_code("P-SWITCH-MISSING"), VMS)
     assert home.run("rebuild", "home", "--dry-run").code == exit_code("P-SWITCH-MISSING")
+    assert home.run("rebuild", "home").code == exit_code("P-SWITCH-MISSING"), (
+        "no one is asked to give up what stays away"
+    )
+
+
+@pytest.mark.parametrize("command", ["down", "rebuild"])
+def test_what_came_since_the_question_stays(home: Home, command: str) -> None:
+    """The plan that was confirmed did not have the VM that the run finds."""
+    less: dict[str, Any] = {
+        "all": "up",
+        "vms": [{"name": "home-worker-1", "gone": True}],
+        "folders": [{"machine": "home-worker-1", "gone": True}],
+    }
+    opened = iter([less, {"all": "up"}])
+    as_it_is = home.open_ports
+
+    def open_ports(context: Context, **listeners: Any) -> Ports:
+        home.world, home.seen = None, next(opened)
+        return as_it_is(context, **listeners)
+
+    home.monkeypatch.setattr(loading, "open_ports", open_ports)
+    done = home.run(command, "home", "--yes")
+    assert (done.code, home.vms) == (exit_code("P-RUN-PLANCHANGED"), VMS)
+    assert "home-worker-1" in done.err
 
 
 def test_an_empty_name_is_no_name(home: Home) -> None:
