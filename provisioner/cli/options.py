@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cached_property
-from typing import Annotated, Any, Literal, TextIO, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 
 from provisioner.model import options as model_options
 from provisioner.model.steps import StepId
+from provisioner.views import Kind
 from provisioner.views.console import Console, fitting_width
 from provisioner.workflows import tables
 
@@ -99,7 +100,7 @@ class RunOptions(ConsentOptions, ClusterOptions):
 
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the plan.")] = False
     progress: Annotated[
-        Literal["auto", "live", "plain", "json", "none"],
+        Kind,
         typer.Option(metavar="HOW", help="How to show progress: auto, live, plain, json or none."),
     ] = "auto"
     wait_scale: Annotated[

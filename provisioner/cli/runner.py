@@ -23,7 +23,7 @@ from provisioner.ports import CallInfo
 from provisioner.runlock import locked
 from provisioner.store.durations import usual_times
 from provisioner.store.journal import FileJournal
-from provisioner.views import make_view
+from provisioner.views import Kind, make_view
 from provisioner.workflows.recorder import Recorder
 from provisioner.workflows.session import Session
 from provisioner.workflows.workflow import Result, Workflow
@@ -49,7 +49,7 @@ def run(
 class _Run:
     """All events of the run, those of calls and outages too, count from one moment."""
 
-    def __init__(self, context: Context, terminal: ConsoleOptions, workflow: Workflow, progress: str) -> None:
+    def __init__(self, context: Context, terminal: ConsoleOptions, workflow: Workflow, progress: Kind) -> None:
         self._context = context
         self._workflow = workflow
         self._recorder = Recorder(context.clock, self._emit)

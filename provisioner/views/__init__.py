@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 if TYPE_CHECKING:
     from provisioner.model.events import Event
     from provisioner.model.status import FinalObject
     from provisioner.views.console import Console
 
-KINDS = ("auto", "live", "plain", "json", "none")
+Kind = Literal["auto", "live", "plain", "json", "none"]
+"""How a run may be shown."""
 
 
 class View(Protocol):
@@ -19,11 +20,11 @@ class View(Protocol):
 
     def emit(self, event: Event) -> None: ...
     def close(self, final: FinalObject | None = None) -> None:
-        """To be called once, whatever happened."""
+        """Ends the view; to be called once, whatever happened."""
 
 
 def make_view(
-    kind: str,
+    kind: Kind,
     *,
     console: Console,
     verbosity: int = 0,
@@ -34,13 +35,11 @@ def make_view(
 ) -> View:
     """The view of that kind; `auto` is live on a terminal, else plain.
 
-    `out` takes the result, `err` the conversation. `usual` says how long steps took in earlier runs (`record.usual`).
+    `out` takes the result, `err` the conversation. `usual` says how long steps took in earlier runs (`store.durations`).
     `none` tells faults and the result on `err` alone. Verbosity -1 does the same with the result on `out`.
     """
     out = sys.stdout if out is None else out
     err = sys.stderr if err is None else err
-    if kind not in KINDS:
-        raise ValueError(f"{kind!r} is no view; there are {', '.join(KINDS)}")
     if kind == "json":
         from provisioner.views.jsonl import JsonView
 

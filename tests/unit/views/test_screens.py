@@ -493,8 +493,6 @@ def test_auto_is_live_on_a_terminal_alone() -> None:
     assert isinstance(make_view("auto", console=Console(), terminal=True), LiveView)
     assert isinstance(make_view("auto", console=Console(), terminal=False), PlainView)
     assert isinstance(make_view("auto", console=Console(), terminal=True, verbosity=-1), PlainView)
-    with pytest.raises(ValueError, match="is no view"):
-        make_view("dots", console=Console())
 
 
 # --- screens of their own ---------------------------------------------------------------------------------------------
