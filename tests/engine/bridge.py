@@ -61,7 +61,7 @@ class Spare:
         """What the engine answered to the opening of its pool."""
         self._script = spec.warm_up
         self._states: list[int] = []
-        self._bell = threading.Condition()
+        self._condition = threading.Condition()
         self._thread = threading.Thread(target=self._open, name="pwsh-spare", daemon=True)
 
     def start(self) -> None:
@@ -91,8 +91,8 @@ class Spare:
             self.pool_id = pool.runspace_pool_id.bytes_le
 
     def _wait(self, states: list[int]) -> bool:
-        with self._bell:
-            self._bell.wait_for(lambda: len(self._states) >= len(states) or self.engine.ended, OPEN_WAIT_S)
+        with self._condition:
+            self._condition.wait_for(lambda: len(self._states) >= len(states) or self.engine.ended, OPEN_WAIT_S)
             return self._states == states
 
     def _on_data(self, guid: str, data: bytes) -> None:
@@ -103,9 +103,9 @@ class Spare:
                 (fragments.POOL_STATE, _POOL_STATE) if guid == SESSION else (fragments.PIPELINE_STATE, _PIPELINE_STATE)
             )
             if fragment.kind == wanted[0] and (state := wanted[1].search(fragment.part)):
-                with self._bell:
+                with self._condition:
                     self._states.append(int(state[1]))
-                    self._bell.notify_all()
+                    self._condition.notify_all()
 
 
 class Engines:

@@ -58,7 +58,7 @@ class Engine:
         )
         self.on_data: Callable[[str, bytes], None] = lambda _guid, _data: None
         self.on_end: Callable[[], None] = lambda: None
-        self._bell = threading.Condition()
+        self._condition = threading.Condition()
         self._unacknowledged: Counter[tuple[str, str]] = Counter()
         self._ended = False
         self._writing = threading.Lock()
@@ -80,8 +80,8 @@ class Engine:
     def send(self, kind: str, guid: str, data: bytes = b"", *, stream: str = "Default") -> None:
         """Data, Command, Signal or Close for a GUID. Raises EngineGone."""
         key = (kind, guid.upper())
-        with self._bell:
-            self._bell.wait_for(lambda: self._ended or self._unacknowledged[key] <= 0)
+        with self._condition:
+            self._condition.wait_for(lambda: self._ended or self._unacknowledged[key] <= 0)
             if self._ended:
                 raise EngineGone
             self._unacknowledged[key] += 1
@@ -102,8 +102,8 @@ class Engine:
 
     def wait_acknowledged(self, kind: str, guid: str, seconds: float = 60.0) -> bool:
         key = (kind, guid.upper())
-        with self._bell:
-            self._bell.wait_for(lambda: self._ended or self._unacknowledged[key] <= 0, seconds)
+        with self._condition:
+            self._condition.wait_for(lambda: self._ended or self._unacknowledged[key] <= 0, seconds)
             return not self._ended and self._unacknowledged[key] <= 0
 
     def close(self) -> None:
@@ -151,18 +151,18 @@ class Engine:
                 elif kind.endswith("Ack"):
                     self._acknowledge(kind.removesuffix("Ack"), guid)
         self._process.wait()
-        with self._bell:
+        with self._condition:
             self._ended = True
-            self._bell.notify_all()
+            self._condition.notify_all()
         self.on_end()
 
     def _acknowledge(self, kind: str, guid: str) -> None:
-        with self._bell:
+        with self._condition:
             self._unacknowledged[kind, guid] -= 1
             if kind == "Close":  # nothing more is to be heard of it
                 for key in [key for key in self._unacknowledged if key[1] == guid]:
                     del self._unacknowledged[key]
-            self._bell.notify_all()
+            self._condition.notify_all()
 
     def _listen(self) -> None:
         assert self._process.stderr is not None

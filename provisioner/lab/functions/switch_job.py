@@ -10,7 +10,7 @@ import json
 import ntpath
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 
 from provisioner.lab.functions.call import compact, delete_files, iso, remove_empty
@@ -41,15 +41,8 @@ class JobRecord:
     ended_utc: str = ""
 
 
-_FIELDS = {
-    "id": "Id",
-    "kind": "Kind",
-    "state": "State",
-    "error_id": "ErrorId",
-    "message": "Message",
-    "started_utc": "StartedUtc",
-    "ended_utc": "EndedUtc",
-}
+_WORDS = {each.name: each.name.title().replace("_", "") for each in fields(JobRecord)}
+"""Field -> its name in the file."""
 
 
 def read(world: World, name: str) -> JobRecord | None:
@@ -58,7 +51,7 @@ def read(world: World, name: str) -> JobRecord | None:
         found = json.loads(world.storage.read(_path(world, name, ".json")))
     except (FileFault, ValueError):
         return None
-    record = JobRecord(**{field: str(found.get(word, "")) for field, word in _FIELDS.items()})
+    record = JobRecord(**{field: str(found.get(word, "")) for field, word in _WORDS.items()})
     if record.state == "Running" and not runs(world, name):
         return replace(record, state="Failed", error_id="SwitchJobLost", message="The job ended without a result.")
     return record
@@ -66,7 +59,7 @@ def read(world: World, name: str) -> JobRecord | None:
 
 def fields_of(record: JobRecord | None) -> dict[str, str]:
     """The Job fields of a switch as a result; all empty where there was no job."""
-    return {f"Job{word}": getattr(record or JobRecord(), field) for field, word in _FIELDS.items()}
+    return {f"Job{word}": getattr(record or JobRecord(), field) for field, word in _WORDS.items()}
 
 
 def runs(world: World, name: str) -> bool:
@@ -211,7 +204,7 @@ class _Job:
         self._world.tasks.unregister(_task_name(self._name))
 
     def _write(self) -> None:
-        text = compact({word: getattr(self._record, field) for field, word in _FIELDS.items()})
+        text = compact({word: getattr(self._record, field) for field, word in _WORDS.items()})
         self._world.storage.write(_path(self._world, self._name, ".json"), text.encode())
 
 

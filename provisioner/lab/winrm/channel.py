@@ -39,7 +39,7 @@ class Channel:
 
     def __init__(self) -> None:
         self.exit_code = 0
-        self._bell = threading.Condition()
+        self._condition = threading.Condition()
         self._queue: deque[tuple[str, bytes]] = deque()
         self._done = False
         self._told = False
@@ -53,36 +53,36 @@ class Channel:
         return self._done
 
     def put(self, stream: str, data: bytes, *, last: bool = False) -> None:
-        with self._bell:
+        with self._condition:
             self._queue.append((stream, data))
             self._done = self._done or last
-            self._bell.notify_all()
+            self._condition.notify_all()
 
     def finish(self, exit_code: int = 0) -> None:
-        with self._bell:
+        with self._condition:
             self._done, self.exit_code = True, exit_code
-            self._bell.notify_all()
+            self._condition.notify_all()
 
     def fail(self, fault: soap.Fault) -> None:
         """Receives that wait, and those to come, get this fault once the queue is empty."""
-        with self._bell:
+        with self._condition:
             self._failure = fault
-            self._bell.notify_all()
+            self._condition.notify_all()
 
     def wait_done(self, seconds: float) -> bool:
-        with self._bell:
-            return self._bell.wait_for(lambda: self._done or self._failure is not None, seconds)
+        with self._condition:
+            return self._condition.wait_for(lambda: self._done or self._failure is not None, seconds)
 
     def receive(self, request: soap.Request) -> Batch:
         """Waits for output up to the request's OperationTimeout. Raises Fault and ConnectionGone."""
         deadline = time.monotonic() + request.timeout_s
-        with self._bell:
+        with self._condition:
             if self._last and self._last[0] == request.message_id:
                 return self._last[1]
             self._last = None
             self._receives += 1
             number = self._receives
-            self._bell.notify_all()
+            self._condition.notify_all()
             while not (self._ready() and request.deliverable()):
                 if not request.alive():
                     raise ConnectionGone
@@ -95,7 +95,7 @@ class Channel:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise soap.timed_out()
-                self._bell.wait(min(left, CHECK_S))
+                self._condition.wait(min(left, CHECK_S))
             if not request.alive():
                 raise ConnectionGone
             self._gather()
@@ -103,14 +103,14 @@ class Channel:
 
     def put_back(self, message_id: str) -> None:
         """The answer to that Receive could not be sent."""
-        with self._bell:
+        with self._condition:
             if self._last and self._last[0] == message_id:
                 batch = self._last[1]
                 self._queue.extendleft(reversed(batch.chunks))
                 if batch.done:
                     self._told = False
                 self._last = None
-                self._bell.notify_all()
+                self._condition.notify_all()
 
     def _ready(self) -> bool:
         return bool(self._queue) or (self._done and not self._told)
@@ -118,7 +118,7 @@ class Channel:
     def _gather(self) -> None:
         end = time.monotonic() + COALESCE_S
         while not self._done and (left := end - time.monotonic()) > 0:
-            self._bell.wait(left)
+            self._condition.wait(left)
 
     def _take(self, request: soap.Request) -> Batch:
         budget = max(4096, (request.max_envelope - 4096) * 3 // 4)  # base64, and room for the envelope

@@ -180,7 +180,7 @@ class Network:
         self._address_changed = address_changed
         self._restarted = restarted
         self._booted = kernel.state.host.booted
-        self._bell = threading.Condition()
+        self._condition = threading.Condition()
         self._wires: set[Wire] = set()
         self._listeners: list[Listener] = []
         self.address = ""
@@ -206,25 +206,25 @@ class Network:
 
     def enter(self, raw: socket.socket) -> Wire:
         wire = Wire(raw, self)
-        with self._bell:
+        with self._condition:
             self._wires.add(wire)
         if self.mode == "reset":
             wire.reset()
         return wire
 
     def leave(self, wire: Wire) -> None:
-        with self._bell:
+        with self._condition:
             self._wires.discard(wire)
 
     def reset_all(self) -> None:
-        with self._bell:
+        with self._condition:
             for wire in self._wires:
                 wire.reset()
-            self._bell.notify_all()
+            self._condition.notify_all()
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
-        with self._bell:
-            return self._bell.wait_for(condition, seconds)
+        with self._condition:
+            return self._condition.wait_for(condition, seconds)
 
     def _look(self) -> None:
         """Takes over what the world says. Under the world's lock."""
@@ -232,9 +232,9 @@ class Network:
         link = state.lan.link
         mode = "up" if link.up else link.failure
         if mode != self.mode:
-            with self._bell:
+            with self._condition:
                 self.mode = mode
-                self._bell.notify_all()
+                self._condition.notify_all()
             for listener in self._listeners:
                 listener.set(mode)
             if mode == "reset":
@@ -244,7 +244,7 @@ class Network:
             self._restarted()
             self.reset_all()
         if state.host.address != self.address:
-            with self._bell:
+            with self._condition:
                 old, self.address = self.address, state.host.address
-                self._bell.notify_all()
+                self._condition.notify_all()
             self._address_changed(old, self.address)
