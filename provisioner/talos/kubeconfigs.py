@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from provisioner.model.naming import kube_context
 from provisioner.ports import FoundContext
 from provisioner.talos import clienttext, pki, yaml
 from provisioner.talos.authority import (
@@ -42,7 +43,7 @@ def render(bundle: SecretsBundle, now: datetime, *, cluster: str, server: str) -
     admin = pki.new_client_certificate(
         bundle.kubernetes, now, organizations=[ADMIN_GROUP], common_name="admin", key_encipherment=True
     )
-    user = context_of(cluster)
+    user = kube_context(cluster)
     return yaml.dump(
         {
             "apiVersion": "v1",
@@ -63,11 +64,6 @@ def render(bundle: SecretsBundle, now: datetime, *, cluster: str, server: str) -
             "current-context": user,
         }
     )
-
-
-def context_of(cluster: str) -> str:
-    """The name of a cluster's context, and of its user, in a kubeconfig."""
-    return f"admin@{cluster}"
 
 
 class Entries:
@@ -245,7 +241,7 @@ class KubeconfigFile:
 
     def context_of(self, cluster: str) -> str:
         """`admin@CLUSTER`."""
-        return context_of(cluster)
+        return kube_context(cluster)
 
     def merge(self, existing: bytes, ours: bytes, others: Sequence[bytes]) -> bytes:
         """The user's file with our context, new or renewed. Raises ClientFileError."""
