@@ -165,7 +165,7 @@ class _Checks:
             self._error(("talos",), problem, known, versions.TALOS)
             return
         oldest, newest = versions.KUBERNETES_RANGE[contract]
-        if not _minor(oldest) <= _minor(kubernetes) <= _minor(newest):
+        if not versions.runs_kubernetes(contract, kubernetes):
             meant = versions.KUBERNETES if contract == versions.contract_of(versions.TALOS) else ""
             problem = f"Talos {talos} does not run Kubernetes {kubernetes}"
             self._error(("kubernetes",), problem, f"{oldest} to {newest}", meant)
@@ -321,7 +321,3 @@ class _Checks:
             return
         problem = f"{parsed} is neither vip: nor the address of a control plane"
         self._warn(("endpoint",), problem, "an address that a load balancer forwards")
-
-
-def _minor(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.removeprefix("v").split(".")[:2])

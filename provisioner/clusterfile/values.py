@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from provisioner.model.disks import disk_problem, whole_disk
 from provisioner.model.naming import bare_mac, is_windows_device
+from provisioner.model.networks import parsed_address
 from provisioner.model.scalars import Scalar
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -104,19 +105,12 @@ def _host_name(value: Any) -> str:
 
 def host_problem(text: str) -> str:
     """Why no one can connect to a host of that name; empty where one could. Loopback is a host too: of a tunnel."""
-    address = _parsed_address(text)
+    address = parsed_address(text)
     if address is None:
         if not _NAME.fullmatch(text):
             return "is neither a DNS name nor an address"
         return "" if not _LIKE_AN_ADDRESS.search(text) else "ends in a number like an address, but is not an address"
     return _unusable(address)
-
-
-def _parsed_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
 
 
 def _unusable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
@@ -130,7 +124,7 @@ def _unusable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
 def _without_dressing(text: str, *, is_host: bool) -> str:
     """The address or name inside of spaces or brackets, where there is one."""
     bare = text.strip().removeprefix("[").removesuffix("]")
-    good = bare != text and (not host_problem(bare) if is_host else _parsed_address(bare) is not None)
+    good = bare != text and (not host_problem(bare) if is_host else parsed_address(bare) is not None)
     return bare if good else ""
 
 
@@ -145,19 +139,15 @@ def _domain(value: Any) -> str:
     return text
 
 
-def _is_address(text: str) -> bool:
-    return _parsed_address(text) is not None
-
-
 def _address(value: Any) -> str:
     text = as_text(value)
-    if "/" in text and _is_address(text.split("/", maxsplit=1)[0]):
+    if "/" in text and parsed_address(text.split("/", maxsplit=1)[0]) is not None:
         raise wrong(
             f"{shown(text)} has a prefix length",
             expected="an address alone",
             meant=text.split("/", maxsplit=1)[0],
         )
-    address = _parsed_address(text)
+    address = parsed_address(text)
     if address is None:
         meant = _without_dressing(text, is_host=False)
         raise wrong(f"{shown(text)} is not an IP address", expected="an address, as 192.168.1.21", meant=meant)

@@ -21,3 +21,13 @@ KUBERNETES_RANGE: dict[str, tuple[str, str]] = {"v1.11": ("v1.29", "v1.34")}
 def contract_of(talos: str) -> str:
     """`v1.11.5` -> `v1.11`."""
     return ".".join(talos.split(".")[:2])
+
+
+def runs_kubernetes(contract: str, kubernetes: str) -> bool:
+    """Whether Talos of that contract runs a Kubernetes version, as `v1.34.1`; only its minor counts."""
+    oldest, newest = KUBERNETES_RANGE[contract]
+    return _minor(oldest) <= _minor(kubernetes) <= _minor(newest)
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.removeprefix("v").split(".")[:2])

@@ -11,16 +11,13 @@ from urllib.parse import urlsplit
 from provisioner.model.cluster import Cluster, MachineSpec, Role
 from provisioner.model.disks import disk_problem
 from provisioner.model.networks import NODE_PREFIX, network_of, network_problems, parsed_address
-from provisioner.model.versions import KUBERNETES_RANGE, contract_of
+from provisioner.model.versions import KUBERNETES_RANGE, contract_of, runs_kubernetes
 from provisioner.talos.document import at, devices_of, each, legacy_of, words
-from provisioner.talos.field_checks import is_address, is_network
+from provisioner.talos.field_checks import DNS_LABEL, MAX_LABEL, MAX_NAME, is_address, is_network
 from provisioner.talos.field_checks import network as network_problem
 from provisioner.talos.schema import Document, Problem
 from provisioner.talos.secrets import SecretsBundle, encoded
 
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_MAX_LABEL = 63
-_MAX_NAME = 253
 _METAL_IMAGES = (
     ("machine", "kubelet", "image"),
     ("cluster", "apiServer", "image"),
@@ -80,8 +77,8 @@ def _check_hostname(legacy: Mapping[str, Any], machine: MachineSpec) -> Iterator
     path = "machine.network.hostname"
     name = at(legacy, "machine", "network", "hostname") or ""
     labels = name.lower().removesuffix(".").split(".")
-    if len(name) > _MAX_NAME or not all(_DNS_LABEL.fullmatch(label) and len(label) <= _MAX_LABEL for label in labels):
-        yield Problem(path, f"{name!r} is not a host name: labels of at most {_MAX_LABEL} letters, digits and hyphens")
+    if len(name) > MAX_NAME or not all(DNS_LABEL.fullmatch(label) and len(label) <= MAX_LABEL for label in labels):
+        yield Problem(path, f"{name!r} is not a host name: labels of at most {MAX_LABEL} letters, digits and hyphens")
     elif labels[0] != machine.name:
         yield Problem(path, f"must begin with the machine's name {machine.name}, which identifies the node")
 
@@ -108,18 +105,12 @@ def _check_versions(legacy: Mapping[str, Any], cluster: Cluster) -> Iterator[Pro
         found = re.search(r":v(\d+)\.(\d+)[^:/]*(@|$)", image)
         if not found:
             yield Problem(".".join(path), f"{image} has no Kubernetes version (a tag that begins with v)")
-        elif not _minor(first) <= (int(found[1]), int(found[2])) <= _minor(last):
-            version = f"v{found[1]}.{found[2]}"
+        elif not runs_kubernetes(contract, version := f"v{found[1]}.{found[2]}"):
             yield Problem(".".join(path), f"Talos {contract} runs Kubernetes {first} to {last}, not {version}")
     installer = re.search(r":(v\d+\.\d+)\.\d+[^:/]*(@|$)", at(legacy, "machine", "install", "image") or "")
     if installer and installer[1] != contract:
         text = f"installs Talos {installer[1]}, but the config is one of Talos {contract} (talos: {cluster.talos})"
         yield Problem("machine.install.image", text)
-
-
-def _minor(version: str) -> tuple[int, int]:
-    major, minor = version.removeprefix("v").split(".")[:2]
-    return int(major), int(minor)
 
 
 def _check_disk(legacy: Mapping[str, Any], cluster: Cluster) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,10 @@ Check = Callable[[Any], str]
 """What is wrong with a value; empty when nothing is."""
 
 _WIREGUARD_KEY = 32
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+MAX_LABEL = 63
+MAX_NAME = 253
+"""Characters of a DNS label and of a DNS name. Source: RFC 1035, 2.3.4."""
 
 
 @dataclass(frozen=True, kw_only=True)

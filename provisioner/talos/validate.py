@@ -13,7 +13,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from provisioner.talos.document import at, devices_of, each, legacy_of, words
-from provisioner.talos.field_checks import Rules, one_of, present, required, split, subnet, unsupported, url
+from provisioner.talos.field_checks import (
+    DNS_LABEL,
+    MAX_LABEL,
+    MAX_NAME,
+    Rules,
+    one_of,
+    present,
+    required,
+    split,
+    subnet,
+    unsupported,
+    url,
+)
 from provisioner.talos.schema import Document, Problem
 from provisioner.talos.validate_documents import check_documents, check_keys
 from provisioner.talos.validate_network import check_network
@@ -33,11 +45,8 @@ _WORKERS = ("worker", "join")
 """The second word of each is the old one; Talos still takes it."""
 
 _DNS_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*[._]?")
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _QUALIFIED_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
-_MAX_LABEL = 63
-_MAX_NAME = 253
 
 API_ROLES = ("os:admin", "os:operator", "os:reader", "os:etcd:backup", "os:impersonator")
 AUTHORIZERS = ("Node", "RBAC", "Webhook")
@@ -84,14 +93,14 @@ def _log_endpoint(value: str | None) -> str:
 
 def _qualified_name_problem(name: str) -> str:
     prefix, slash, rest = name.rpartition("/")
-    if not _QUALIFIED_NAME.fullmatch(rest) or len(rest) > _MAX_LABEL:
+    if not _QUALIFIED_NAME.fullmatch(rest) or len(rest) > MAX_LABEL:
         return "is not a Kubernetes name"
-    is_domain = all(_DNS_LABEL.fullmatch(label) for label in prefix.split(".")) and len(prefix) <= _MAX_NAME
+    is_domain = all(DNS_LABEL.fullmatch(label) for label in prefix.split(".")) and len(prefix) <= MAX_NAME
     return "the part before the slash is not a DNS name" if slash and not is_domain else ""
 
 
 def _label_value(value: str) -> str:
-    is_good = _LABEL_VALUE.fullmatch(value) and len(value) <= _MAX_LABEL
+    is_good = _LABEL_VALUE.fullmatch(value) and len(value) <= MAX_LABEL
     return "" if is_good else "the value is not a Kubernetes label value"
 
 
