@@ -10,6 +10,7 @@ from provisioner.model.facts import MachineFacts, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import AwaitDisk
+from provisioner.ports import TALOS_PORT
 from provisioner.steps.actions import for_machine
 from provisioner.steps.blame import ask_about, give_up_on_lost_host, vm_stopped
 from provisioner.steps.discovery import same_uuid
@@ -107,7 +108,7 @@ class _Return:
         try:
             facts = await run.ports.machines.read(address, access)
         except (Unreachable, Dropped):
-            return Pending(f"{address}: installing or rebooting, port 50000 does not answer")
+            return Pending(f"{address}: installing or rebooting, port {TALOS_PORT} does not answer")
         except NotTrusted:
             return await self._why_not_trusted(address)
         except Rejected as error:

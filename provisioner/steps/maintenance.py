@@ -11,6 +11,7 @@ from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import STEP, StepId
 from provisioner.model.work import FindMachine
+from provisioner.ports import TALOS_PORT
 from provisioner.steps.actions import for_machine
 from provisioner.steps.blame import ask_about, give_up_on_lost_host, guest_runs, vm_stopped
 from provisioner.steps.discovery import identity_problem, same_uuid
@@ -129,7 +130,7 @@ class _Search:
         try:
             facts = await run.ports.machines.read(address, None)
         except Unreachable:
-            return Pending(f"{address}: port 50000 does not answer")
+            return Pending(f"{address}: port {TALOS_PORT} does not answer")
         except (NotTrusted, Rejected):
             return await self._look_secure(address, vm)
         except TransportError as error:
