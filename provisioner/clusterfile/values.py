@@ -141,12 +141,9 @@ def _domain(value: Any) -> str:
 
 def _address(value: Any) -> str:
     text = as_text(value)
-    if "/" in text and parsed_address(text.split("/", maxsplit=1)[0]) is not None:
-        raise wrong(
-            f"{shown(text)} has a prefix length",
-            expected="an address alone",
-            meant=text.split("/", maxsplit=1)[0],
-        )
+    bare, slash, _ = text.partition("/")
+    if slash and parsed_address(bare) is not None:
+        raise wrong(f"{shown(text)} has a prefix length", expected="an address alone", meant=bare)
     address = parsed_address(text)
     if address is None:
         meant = _without_dressing(text, is_host=False)
@@ -290,9 +287,7 @@ def _endpoint(value: Any) -> str:
 def _iso_url(value: Any) -> str:
     text = as_text(value)
     expected = "https://... of an ISO"
-    if not text.strip().startswith(("https://", "http://")):
-        raise wrong(f"{shown(text)} is not a URL that the host can download", expected=expected)
-    if not _url_parts(text, expected).hostname:
+    if not text.strip().startswith(("https://", "http://")) or not _url_parts(text, expected).hostname:
         raise wrong(f"{shown(text)} is not a URL that the host can download", expected=expected)
     return text
 
@@ -367,16 +362,6 @@ def _user(value: Any) -> str:
     if (slash and (not domain or not name or "\\" in domain)) or (at and not slash and not (account and suffix)):
         raise wrong(f"{shown(text)} is not an account name", expected=r"as hv01\provision, or provision@example.lan")
     return text
-
-
-def in_place_of_a_patch(text: str) -> tuple[str, str, str]:
-    """Problem, expectation and what was meant, for a patch that is a text: other tools take paths and whole documents so."""
-    expected = "a mapping, as machine: {...}, or file: PATH"
-    if "\n" in text.strip() or ": " in text:
-        return "expected a mapping, got a string: write the patch itself, without | and quotes", expected, ""
-    path = text.strip().removeprefix("@").removeprefix("./")
-    meant = f"{{file: {path}}}" if re.fullmatch(r"[^\s{}\[\],#:]+", path) else ""
-    return "expected a mapping, got a string", expected, meant
 
 
 def _texts(pattern: str = "", *examples: str) -> WithJsonSchema:

@@ -6,6 +6,7 @@ on other fields are filled in by `build.py`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
@@ -33,7 +34,6 @@ from provisioner.clusterfile.values import (
     Version,
     Vlan,
     WindowsPath,
-    in_place_of_a_patch,
     meant,
     wrong,
 )
@@ -149,8 +149,18 @@ class PatchFile(Fields):
 
 def _inline(value: Any) -> Any:
     if isinstance(value, str):
-        raise wrong(*in_place_of_a_patch(value))
+        raise wrong(*_text_for_a_patch(value))
     return value
+
+
+def _text_for_a_patch(text: str) -> tuple[str, str, str]:
+    """Problem, expectation and what was meant, for a patch that is a text: other tools take paths and whole documents so."""
+    expected = "a mapping, as machine: {...}, or file: PATH"
+    if "\n" in text.strip() or ": " in text:
+        return "expected a mapping, got a string: write the patch itself, without | and quotes", expected, ""
+    path = text.strip().removeprefix("@").removeprefix("./")
+    meant = f"{{file: {path}}}" if re.fullmatch(r"[^\s{}\[\],#:]+", path) else ""
+    return "expected a mapping, got a string", expected, meant
 
 
 def _form_of_patch(value: Any) -> str:
