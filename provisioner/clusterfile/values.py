@@ -91,11 +91,8 @@ def _host_name(value: Any) -> str:
     text = as_text(value)
     expected = "a name as hv01.lan, or an address"
     if found := re.fullmatch(r"([^:/\s\[\]]+|\[[^\]]*\]):([0-9]+)", text):
-        raise wrong(
-            f"{shown(text)} has a port",
-            expected="a name or address; the port goes to port:",
-            meant=found[1].strip("[]"),
-        )
+        alone = "a name or address; the port goes to port:"
+        raise wrong(f"{shown(text)} has a port", expected=alone, meant=found[1].strip("[]"))
     if "://" in text:
         raise wrong(f"{shown(text)} is a URL", expected="a name or address", meant=_host_of(text))
     if problem := host_problem(text):
