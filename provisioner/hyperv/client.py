@@ -37,7 +37,7 @@ from provisioner.ports import (
     VmChange,
     VmRequest,
 )
-from provisioner.winrm.connection import Connection
+from provisioner.winrm.connection import HostConnection
 from provisioner.winrm.transport import ModuleState, SignIn, Statement, WinRmSession
 
 Facts = TypeVar("Facts")
@@ -279,7 +279,7 @@ class HyperVHost:
     def _locate(self) -> Endpoint:
         return self._dialer.resolve(self._spec.address, self._spec.port)
 
-    def _new_session(self) -> Callable[[Connection], WinRmSession]:
+    def _new_session(self) -> Callable[[HostConnection], WinRmSession]:
         """The libraries are loaded here, on the loop's thread: requests imports itself in circles, and breaks when two threads load it."""
         module = script_module()
         if self._spec.transport == "winrs":

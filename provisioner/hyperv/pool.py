@@ -17,7 +17,7 @@ from typing import Any
 from provisioner.errors import Dropped, Rejected, TransportError, Unreachable
 from provisioner.hyperv.batching import CallBatch, ConnectOnly, PendingCall, Result
 from provisioner.ports import CallInfo, Clock, Endpoint
-from provisioner.winrm.connection import Connection, Reachability, probe
+from provisioner.winrm.connection import HostConnection, Reachability, probe
 from provisioner.winrm.transport import (
     FIRST_CONTACT_S,
     OUTAGE_TOLERANCE_S,
@@ -39,7 +39,7 @@ CLOSE_S = 5.0
 class _Worker:
     """A thread and its session. All but `_work` is called on the loop's thread."""
 
-    def __init__(self, name: str, connection: Connection, session: WinRmSession) -> None:
+    def __init__(self, name: str, connection: HostConnection, session: WinRmSession) -> None:
         self.connection = connection
         self.batch: CallBatch | None = None
         self.busy_since = 0.0
@@ -110,7 +110,7 @@ class SessionPool:
         self,
         *,
         name: str,
-        make_session: Callable[[Connection], WinRmSession],
+        make_session: Callable[[HostConnection], WinRmSession],
         locate: Callable[[], Endpoint],
         clock: Clock,
         on_call: Callable[[CallInfo], None],
@@ -213,7 +213,7 @@ class SessionPool:
         return self._new_worker()
 
     def _new_worker(self) -> _Worker:
-        connection = Connection(self._reachability, self._locate)
+        connection = HostConnection(self._reachability, self._locate)
         worker = _Worker(f"{self._name}-{len(self._workers) + 1}", connection, self._make_session(connection))
         self._workers.append(worker)
         return worker

@@ -63,13 +63,13 @@ class Reachability:
             self._on_outage(None)
 
     def within_outage_tolerance(self, outage_tolerance_s: float) -> bool:
-        """See `Connection.within_outage_tolerance`; a host that never answered is tried for `FIRST_CONTACT_S` at most."""
+        """See `HostConnection.within_outage_tolerance`; a host that never answered is tried for `FIRST_CONTACT_S` at most."""
         bound = outage_tolerance_s if self.has_responded else min(outage_tolerance_s, FIRST_CONTACT_S)
         with self._lock:
             return self._away_since is None or time.monotonic() - self._away_since < bound
 
 
-class Connection:
+class HostConnection:
     """One worker's connection over that way."""
 
     def __init__(self, reachability: Reachability, locate: Callable[[], Endpoint]) -> None:
@@ -147,7 +147,7 @@ async def tcp_probe(endpoint: Endpoint) -> bool:
     return True
 
 
-async def probe(connection: Connection, reachability: Reachability, locate: Callable[[], Endpoint]) -> None:
+async def probe(connection: HostConnection, reachability: Reachability, locate: Callable[[], Endpoint]) -> None:
     """Watches one worker's requests until cancelled."""
     missed = 0
     while True:

@@ -20,7 +20,7 @@ from provisioner.errors import NoSignIn
 from provisioner.ports import Endpoint
 from provisioner.web import BoundedAdapter, BoundedResponse, size, status_of, straight
 from provisioner.winrm import retry
-from provisioner.winrm.connection import Connection
+from provisioner.winrm.connection import HostConnection
 from provisioner.winrm.retry import malformed
 from provisioner.winrm.transport import (
     ANSWER_BYTES,
@@ -47,9 +47,9 @@ warnings.filterwarnings("ignore", module="pypsrp")  # it warns of what a host wr
 
 
 class HostAdapter(BoundedAdapter):
-    """Tells the host's `Connection` of each connection it opens; `tls` are urllib3's own settings for checking the certificate."""
+    """Tells the host's `HostConnection` of each connection it opens; `tls` are urllib3's own settings for checking the certificate."""
 
-    def __init__(self, connection: Connection, most: int, **tls: Any) -> None:
+    def __init__(self, connection: HostConnection, most: int, **tls: Any) -> None:
         self._connection = connection
         self._tls = tls
         self.legs = 0
@@ -111,7 +111,7 @@ class HostAdapter(BoundedAdapter):
 class HostTransport(_TransportHTTP):
     """The transport of one WSMan client. `call` is whose requests are sent at present."""
 
-    def __init__(self, sign_in: SignIn, connection: Connection, *, most: int = ANSWER_BYTES) -> None:
+    def __init__(self, sign_in: SignIn, connection: HostConnection, *, most: int = ANSWER_BYTES) -> None:
         auth: dict[str, Any] = {"auth": "negotiate", "username": sign_in.user, "password": sign_in.password}
         if sign_in.certificate:
             crt, key = sign_in.certificate

@@ -25,7 +25,7 @@ from provisioner.errors import HostRefused, Malformed, ProvisionError, Rejected
 from provisioner.ports import Progress
 from provisioner.web import size
 from provisioner.winrm import retry
-from provisioner.winrm.connection import Connection
+from provisioner.winrm.connection import HostConnection
 from provisioner.winrm.session import HostSession
 from provisioner.winrm.transport import (
     IDLE_S,
@@ -67,7 +67,7 @@ class _ModuleMissing(Exception):
 class PsrpSession(HostSession):
     """One worker's session: one shell with one runspace."""
 
-    def __init__(self, sign_in: SignIn, connection: Connection, module: ScriptModule, state: ModuleState) -> None:
+    def __init__(self, sign_in: SignIn, connection: HostConnection, module: ScriptModule, state: ModuleState) -> None:
         super().__init__(sign_in, connection, module)
         self._state = state
         self._pool: RunspacePool | None = None

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from provisioner.errors import TransportError
 from provisioner.winrm import retry
-from provisioner.winrm.connection import Connection
+from provisioner.winrm.connection import HostConnection
 from provisioner.winrm.http import HostTransport
 from provisioner.winrm.transport import ANSWER_BYTES, Invocation, ScriptModule, SignIn
 
@@ -20,7 +20,7 @@ class HostSession(ABC):
     """A session on the host (see `transport.WinRmSession`), made at the first call and made anew when the host loses it."""
 
     def __init__(
-        self, sign_in: SignIn, connection: Connection, module: ScriptModule, *, most: int = ANSWER_BYTES
+        self, sign_in: SignIn, connection: HostConnection, module: ScriptModule, *, most: int = ANSWER_BYTES
     ) -> None:
         """`most`: bytes of one answer."""
         self._sign_in = sign_in

@@ -155,7 +155,7 @@ class SignIn:
 
 
 class WinRmSession(Protocol):
-    """A transport with its session on the host. Belongs to one thread; `Connection.abort` ends its request in flight from another."""
+    """A transport with its session on the host. Belongs to one thread; `HostConnection.abort` ends its request in flight from another."""
 
     def run(self, call: Invocation) -> None:
         """Runs all statements as one pipeline, opening the session if need be, and tolerating outages as the call says; without statements

@@ -26,7 +26,7 @@ from winrm.transport import Transport
 
 from provisioner.errors import HostRefused, Malformed, ProvisionError, Rejected, Unreachable
 from provisioner.winrm import retry
-from provisioner.winrm.connection import Connection
+from provisioner.winrm.connection import HostConnection
 from provisioner.winrm.http import HostTransport
 from provisioner.winrm.session import HostSession
 from provisioner.winrm.transport import (
@@ -71,7 +71,7 @@ _DATE = re.compile(r"/Date\((-?\d+)(?:[+-]\d{4})?\)/")
 class WinrsSession(HostSession):
     """One worker's session: one shell, and a process in it for each statement."""
 
-    def __init__(self, sign_in: SignIn, connection: Connection, module: ScriptModule) -> None:
+    def __init__(self, sign_in: SignIn, connection: HostConnection, module: ScriptModule) -> None:
         super().__init__(sign_in, connection, module, most=OUTPUT_BYTES)
         self._protocol = Protocol(
             "https://host.invalid/wsman",  # the transport knows where the host is

@@ -25,7 +25,7 @@ from provisioner.hyperv.module import script_module
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account, State, WindowsHost
-from provisioner.winrm.connection import Connection
+from provisioner.winrm.connection import HostConnection
 from provisioner.winrm.psrp import PsrpSession
 from provisioner.winrm.retry import action_of
 from provisioner.winrm.transport import Invocation, ModuleState, Records, SignIn
@@ -63,7 +63,7 @@ class Results:
                 self.seen.append(parse.vm_facts(values, "Get-TalosVM"))
 
 
-Make = Callable[[SignIn, Connection], Any]
+Make = Callable[[SignIn, HostConnection], Any]
 MAKE: dict[str, Make] = {
     "psrp": lambda sign_in, connection: PsrpSession(sign_in, connection, script_module(), ModuleState()),
     "winrs": lambda sign_in, connection: WinrsSession(sign_in, connection, script_module()),

@@ -12,12 +12,12 @@ from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan, _TransportHTTP
 
 from provisioner.ports import Endpoint
-from provisioner.winrm.connection import Connection, Reachability
+from provisioner.winrm.connection import HostConnection, Reachability
 from provisioner.winrm.http import HostAdapter, HostTransport
 from provisioner.winrm.transport import SignIn
 
 
-class OnePlace(Connection):
+class OnePlace(HostConnection):
     """A host at one place that has never answered, and for which no outage is tolerated."""
 
     def __init__(self, port: int = 1, server_name: str = "hv01.lan") -> None:
