@@ -59,7 +59,7 @@ def test_whoever_stops_it_is_told_130_and_no_bug(error: BaseException) -> None:
 
 @pytest.mark.parametrize("factor", ["inf", "nan"])
 def test_a_wait_without_a_bound_is_refused(factor: str) -> None:
-    assert CliRunner().invoke(app_of_all, ["up", "lab", "--wait-scale", factor]).exit_code == Exit.USAGE
+    assert CliRunner().invoke(app_of_all, ["up", "no-such-cluster", "--wait-scale", factor]).exit_code == Exit.USAGE
 
 
 @pytest.mark.parametrize("grouped", [False, True])
