@@ -99,3 +99,11 @@ def test_records_come_in_order() -> None:
     assert list(inspect.signature(RunspacePool._receive).parameters) == ["self", "id", "timeout"]
     assert "self.streams.error.append" in inspect.getsource(PowerShell._process_error_record)
     assert "self.streams.error.append" in inspect.getsource(PowerShell._process_pipeline_state)
+
+
+def test_a_closed_adapter_leaves_no_connection_open_whatever_refers_to_its_pool() -> None:
+    """urllib3 closes a pool once it is collected; the traceback of a refusal keeps it, and the peer a connection."""
+    session = transport()._build_session()
+    pool = pool_of(session)
+    session.close()
+    assert pool.pool is None
