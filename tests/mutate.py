@@ -77,6 +77,7 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/winrm/retry.py": ("tests/unit/winrm/test_retry.py",),
     "provisioner/hyperv/": ("tests/unit/hyperv",),
     "provisioner/winrm/": ("tests/unit/winrm",),
+    "provisioner/web.py": ("tests/unit/winrm/test_hooks.py", "tests/unit/kubernetes"),
     "provisioner/talos/api/": ("tests/unit/talos_api",),
     "provisioner/talos/authority.py": ("tests/unit/talos/test_clientfiles.py",),
     "provisioner/talos/kubeconfigs.py": ("tests/unit/talos/test_clientfiles.py",),
