@@ -164,6 +164,14 @@ class Client:
         await self.host.close()
 
 
+async def taken(endpoint: WinRmEndpoint, scripted: ScriptedHost, receives: int) -> None:
+    """Until the function runs and the client knows that its call was taken: it asks for the output, beyond the `receives` of before."""
+    assert await asyncio.to_thread(scripted.entered.wait, 10)
+    async with asyncio.timeout(10):
+        while endpoint.stats().actions["Receive"] <= receives:  # noqa: ASYNC110 - the counter of another thread
+            await asyncio.sleep(0.005)
+
+
 def request(name: str) -> VmRequest:
     return VmRequest(
         name=name,

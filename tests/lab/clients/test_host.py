@@ -16,7 +16,7 @@ from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Failure, Injection
 from provisioner.ports import ObserveQuery, Progress, VmChange
-from tests.lab.clients.helpers import CONTRACT, Client, ScriptedHost, host_row, refused, request, row, vm_row
+from tests.lab.clients.helpers import CONTRACT, Client, ScriptedHost, host_row, refused, request, row, taken, vm_row
 from tests.lab.winrm.doubles import client_certificate
 
 
@@ -387,8 +387,9 @@ def test_an_outage_within_a_call_is_outlived(
         client = Client(endpoint, spec={"port": port})
         async with client as host:
             await host.observe(ObserveQuery())
+            receives = endpoint.stats().actions["Receive"]
             call = asyncio.create_task(host.new_vm(request("a")))
-            assert await asyncio.to_thread(scripted.entered.wait, 10)
+            await taken(endpoint, scripted, receives)
             link(kernel, up=False, failure=failure)
             scripted.gate.set()  # the function ends while nobody can hear it
             await client.gone.wait()
@@ -410,8 +411,9 @@ def test_a_host_that_comes_back_elsewhere_is_found(
         client = Client(endpoint)
         async with client as host:
             await host.observe(ObserveQuery())
+            receives = endpoint.stats().actions["Receive"]
             call = asyncio.create_task(host.new_vm(request("a")))
-            assert await asyncio.to_thread(scripted.entered.wait, 10)
+            await taken(endpoint, scripted, receives)
             with kernel.lock:
                 kernel.state.host.address = "192.0.2.77"  # connections to the old one stay silent for ever
                 kernel.changed("host", "")

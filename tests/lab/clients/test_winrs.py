@@ -12,7 +12,7 @@ from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Failure
 from provisioner.ports import ObserveQuery
-from tests.lab.clients.helpers import Client, ScriptedHost, refused, request, row, vm_row
+from tests.lab.clients.helpers import Client, ScriptedHost, refused, request, row, taken, vm_row
 from tests.lab.clients.test_host import inject, link, run
 
 WINRS = {"transport": "winrs"}
@@ -94,8 +94,9 @@ def test_an_outage_within_a_call_is_outlived(
         client = Client(endpoint, spec=WINRS)
         async with client as host:
             await host.find_vms(["a"])
+            receives = endpoint.stats().actions["Receive"]
             call = asyncio.create_task(host.new_vm(request("a")))
-            assert await asyncio.to_thread(scripted.entered.wait, 10)
+            await taken(endpoint, scripted, receives)
             link(kernel, up=False, failure=failure)
             scripted.gate.set()
             await client.gone.wait()
