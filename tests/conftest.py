@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 """Reference data and a PowerShell engine, on the development machines alone."""
+
+signal.signal(
+    signal.SIGHUP, signal.SIG_DFL
+)  # under `nohup` it is ignored, and every command of a test would inherit that
 
 
 def find_pwsh() -> str | None:
