@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 from provisioner.credentials import Ask, HostCredentials, find_credentials
 from provisioner.model.cluster import Cluster, HostSpec
-from provisioner.ports import CallInfo, Clock, Configs, ContextFile, Dialer, Endpoint, Ports
+from provisioner.ports import CallInfo, Clock, Configs, ContextFile, Dialer, Endpoint, Kubernetes, Machines, Ports
 
 if TYPE_CHECKING:
     from provisioner.clusterfile import Loaded, Settings
@@ -155,19 +156,41 @@ def open_ports(
     }
     for host in hosts.values():
         host.begin()
-    # While the hosts sign us in:
-    from provisioner.kubernetes.client import KubeClient
-    from provisioner.talos.api.client import TalosMachines
-
     return Ports(
         hosts=hosts,
-        machines=TalosMachines(context.dialer),
-        kubernetes=KubeClient(context.dialer, context.clock),
+        machines=cast("Machines", _AtFirstUse(lambda: _machines(context))),
+        kubernetes=cast("Kubernetes", _AtFirstUse(lambda: _kubernetes(context))),
         configs=new_configs(context.clock),
         store=context.store,
         clock=context.clock,
         dialer=context.dialer,
     )
+
+
+class _AtFirstUse:
+    """An adapter that is made when it is first asked: its libraries are loaded while the hosts sign us in and answer."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._make = make
+
+    @cached_property
+    def _adapter(self) -> object:
+        return self._make()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._adapter, name)
+
+
+def _machines(context: Context) -> Machines:
+    from provisioner.talos.api.client import TalosMachines
+
+    return TalosMachines(context.dialer)
+
+
+def _kubernetes(context: Context) -> Kubernetes:
+    from provisioner.kubernetes.client import KubeClient
+
+    return KubeClient(context.dialer, context.clock)
 
 
 def _session_of(spec: HostSpec) -> str:

@@ -30,6 +30,7 @@ async def observe(cluster: Cluster, ports: Ports) -> Observed:
     """Raises a Fault when a host cannot be read or its Hyper-V cannot, or when the secrets on disk are damaged."""
     async with _Looks() as looks:
         reading = looks.at_hosts(cluster, ports)
+        await ports.clock.sleep(0)  # the hosts are asked before anything is loaded or computed for the rest
         looks.at_cluster(cluster, ports)
         hosts = dict(zip(ports.hosts, await asyncio.gather(*reading), strict=True))
         return await _whole(cluster, ports, hosts, looks)
@@ -55,6 +56,7 @@ async def observe_what_answers(cluster: Cluster, ports: Ports) -> tuple[Observed
     """
     async with _Looks() as looks:
         reading = looks.at_hosts(cluster, ports)
+        await ports.clock.sleep(0)  # the hosts are asked before anything is loaded or computed for the rest
         looks.at_cluster(cluster, ports)
         answers = await asyncio.gather(*reading, return_exceptions=True)
         hosts: dict[str, HostState] = {}
