@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 """Reference data and a PowerShell engine, on the development machines alone."""
 
-signal.signal(
-    signal.SIGHUP, signal.SIG_DFL
-)  # under `nohup` it is ignored, and every command of a test would inherit that
+# Under `nohup`, or in the background of a script, these are ignored, and every command of a test would inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def find_pwsh() -> str | None:
