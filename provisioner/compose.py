@@ -170,15 +170,20 @@ def open_ports(
 class _AtFirstUse:
     """An adapter that is made when it is first asked: its libraries are loaded while the hosts sign us in and answer."""
 
-    def __init__(self, make: Callable[[], object]) -> None:
+    def __init__(self, make: Callable[[], Machines | Kubernetes]) -> None:
         self._make = make
 
     @cached_property
-    def _adapter(self) -> object:
+    def _adapter(self) -> Machines | Kubernetes:
         return self._make()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._adapter, name)
+
+    async def close(self) -> None:
+        """Ends what was made; what was never asked is not loaded for it."""
+        if "_adapter" in vars(self):
+            await self._adapter.close()
 
 
 def _machines(context: Context) -> Machines:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from provisioner.steps.discovery import same_uuid
 from provisioner.steps.host_reads import READ_BOUND_S, read_host
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waiting import bounded
+
+NO_ADDRESS = "its address is not known"
+"""Why a machine was not read that was never found."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +80,12 @@ async def locate(cluster: Cluster, ports: Ports, machine: MachineSpec) -> Locate
         return Located(machine=machine, vm=vm, unread=f"the VM is {vm.state}")
     _, access = read_keys(ports)
     hint = ports.store.read_hints().of(machine.name)
-    answer: MachineFacts | str = "its address is not known"
+    answer: MachineFacts | str = NO_ADDRESS
     known = [address for address in dict.fromkeys((hint.address, machine.address)) if address]
     if known:
         answer = proven(machine.name, await read_machine(ports, known, access), vm)
-    if isinstance(answer, str) and (found := await _neighbors(ports, machine, vm)):
-        answer = proven(machine.name, await read_machine(ports, found, access), vm)
+    if isinstance(answer, str) and (found := await neighbors(ports, machine.host, [vm.mac])):
+        answer = proven(machine.name, await read_machine(ports, found[vm.mac], access), vm)
     if isinstance(answer, str):
         return Located(machine=machine, vm=vm, unread=answer)
     return Located(machine=machine, vm=vm, facts=answer)
@@ -111,13 +114,20 @@ async def _vm(cluster: Cluster, ports: Ports, machine: MachineSpec) -> VmFacts:
     return vm
 
 
-async def _neighbors(ports: Ports, machine: MachineSpec, vm: VmFacts) -> list[str]:
-    asking = ports.hosts[machine.host].find_neighbors([vm.mac], sweep=True)
+async def neighbors(ports: Ports, host: str, macs: Collection[str]) -> dict[str, list[str]]:
+    """By MAC, the addresses that the host's own neighbour table has for them; of a host that cannot be asked, none. Never raises a
+    TransportError: where a machine is not found, the reasons that are known stand.
+    """
+    asking = ports.hosts[host].find_neighbors(sorted(macs), sweep=True)
+    found: dict[str, list[str]] = {}
     try:
         rows = await bounded(ports.clock, asking, what="neighbours", bound_s=READ_BOUND_S)
     except TransportError:
-        return []
-    return [row.address for row in rows if row.mac == vm.mac]
+        return found
+    for row in rows:
+        if row.mac in macs:
+            found.setdefault(row.mac, []).append(row.address)
+    return found
 
 
 def read_keys(ports: Ports) -> tuple[Bundle | None, TalosAccess | None]:

@@ -14,16 +14,13 @@ from provisioner.model.endpoint import endpoint_of
 from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, NodeFacts, Observed, SecretsFacts
 from provisioner.model.hints import Hints
 from provisioner.model.ownership import OnHost, namesakes, our_vms
-from provisioner.operations.machine import Unread, proven, read_keys, read_machine
+from provisioner.operations.machine import NO_ADDRESS, Unread, neighbors, proven, read_keys, read_machine
 from provisioner.ports import Bundle, Ports, TalosAccess
 from provisioner.steps.discovery import same_uuid
-from provisioner.steps.host_reads import READ_BOUND_S, read_host
+from provisioner.steps.host_reads import read_host
 from provisioner.steps.vm import find_vm
-from provisioner.steps.waiting import bounded
 
 T = TypeVar("T")
-
-NO_ADDRESS = "its address is not known"
 
 
 async def observe(cluster: Cluster, ports: Ports) -> Observed:
@@ -82,6 +79,7 @@ class _Looks:
         """Where the first control plane is expected: what is asked about the cluster is asked there, or at the first that answers."""
         self.etcd: asyncio.Future[tuple[EtcdMemberFacts, ...]] | None = None
         self.nodes: asyncio.Future[tuple[NodeFacts, ...]] | None = None
+        self.bundle: Bundle | None = None
         self.access: TalosAccess | None = None
         self.hints = Hints()
         """As they were when the reading began."""
@@ -107,8 +105,7 @@ class _Looks:
         """Machines, etcd and the Kubernetes API, as far as keys and addresses are known. What is read counts only if the machine turns out
         to be ours.
         """
-        bundle, access = read_keys(ports)
-        self.access = access
+        self.bundle, self.access = bundle, access = read_keys(ports)
         self.hints = ports.store.read_hints()
         addresses = _known_addresses(cluster, self.hints)
         for name, places in addresses.items():
@@ -138,9 +135,8 @@ async def _whole(cluster: Cluster, ports: Ports, hosts: dict[str, HostState], lo
     etcd_unread = nodes_unread = ""
     leader = next((f for m in cluster.control_planes if (f := machines.get(m.name)) and f.mode == "secure"), None)
     if leader is not None:
-        bundle, access = read_keys(ports)
-        if access is not None and leader.address != looks.asked:
-            looks.at_control_plane(cluster, ports, bundle, access, leader.address)
+        if looks.access is not None and leader.address != looks.asked:
+            looks.at_control_plane(cluster, ports, looks.bundle, looks.access, leader.address)
         if looks.etcd is not None and looks.nodes is not None:
             (etcd, etcd_unread), (nodes, nodes_unread) = await asyncio.gather(_or_why(looks.etcd), _or_why(looks.nodes))
     elif any(machine.name in unread for machine in cluster.control_planes):
@@ -177,7 +173,7 @@ async def _lost_ids(
     names = {machine.name for machine in cluster.machines}
     running = [one for one in namesakes(hosts, secrets, names) if one.vm.state == "Running"]
     found: dict[str, list[str]] = {}
-    for one, places in await _places(ports, running, looks) if running and looks.access is not None else ():
+    for one, places in await _places(ports, running) if running and looks.access is not None else ():
         facts = await looks.begin(read_machine(ports, places, looks.access))
         mark = one.vm.mark
         if (
@@ -190,19 +186,13 @@ async def _lost_ids(
     return {cluster_id: tuple(machines) for cluster_id, machines in found.items()}
 
 
-async def _places(ports: Ports, wanted: Sequence[OnHost], looks: _Looks) -> list[tuple[OnHost, list[str]]]:
+async def _places(ports: Ports, wanted: Sequence[OnHost]) -> list[tuple[OnHost, list[str]]]:
     """Where VMs are by their MAC addresses, in the hosts' own neighbour tables; of a host that cannot be asked, nowhere."""
     placed: list[tuple[OnHost, list[str]]] = []
     for name in dict.fromkeys(one.host for one in wanted):
-        macs = sorted({one.vm.mac for one in wanted if one.host == name})
-        asking = ports.hosts[name].find_neighbors(macs, sweep=True)
-        try:
-            rows = await looks.begin(bounded(ports.clock, asking, what="neighbours", bound_s=READ_BOUND_S))
-        except TransportError:
-            continue
-        for one in wanted:
-            addresses = [row.address for row in rows if row.mac == one.vm.mac and one.host == name]
-            placed += [(one, addresses)] if addresses else []
+        there = [one for one in wanted if one.host == name]
+        found = await neighbors(ports, name, {one.vm.mac for one in there})
+        placed += [(one, found[one.vm.mac]) for one in there if one.vm.mac in found]
     return placed
 
 
@@ -256,19 +246,11 @@ async def _look_elsewhere(
     Returns those that answer under another authority, at all addresses that the host maps to them.
     """
     not_ours: dict[str, str] = {}
-    for name, host in ports.hosts.items() if looks.access is not None else ():
+    for name in ports.hosts if looks.access is not None else ():
         lost = {own.vm.mac: who for who, own in placed.items() if who in unread and own.host == name}
         if not lost:
             continue
-        asking = host.find_neighbors(sorted(lost), sweep=True)
-        try:
-            rows = await bounded(ports.clock, asking, what="neighbours", bound_s=READ_BOUND_S)
-        except TransportError:
-            continue  # the reasons that are known stand
-        places: dict[str, list[str]] = {}
-        for row in rows:
-            if row.mac in lost:
-                places.setdefault(lost[row.mac], []).append(row.address)
+        places = {lost[mac]: addresses for mac, addresses in (await neighbors(ports, name, lost)).items()}
         reads = {who: looks.begin(read_machine(ports, found, looks.access)) for who, found in places.items()}
         for who, read in reads.items():
             answer = await read
