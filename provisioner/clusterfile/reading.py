@@ -236,7 +236,12 @@ def _no_mapping(value: Any, context: Mapping[str, Any], _loc: KeyPath) -> tuple[
     return f"a mapping{known}", kind_of(value), ""
 
 
+def _no_text(value: Any, _context: Mapping[str, Any], _loc: KeyPath) -> tuple[str, str, str]:
+    return "Unicode text", as_shown(value.encode("ascii", "backslashreplace").decode()), ""
+
+
 _WRONG_TYPES: Mapping[str, WrongType] = {
+    "string_unicode": _no_text,  # half a character, by an escape
     "literal_error": _no_choice,
     "bool_type": _no_bool,
     "int_type": _no_int,

@@ -255,6 +255,8 @@ def _assign(data: Any, wanted: Mapping[str, Any]) -> None:
                 _assign(data[key], value)
             elif _is_named(value) and _is_named(data.get(key)) and _keeps_order(data[key], value):
                 _assign_list(data[key], value)
+            elif isinstance(value, list) and isinstance(data.get(key), list):
+                data[key] = [next((own for own in data[key] if own == item), item) for item in value]
             else:
                 data[key] = value
 

@@ -219,6 +219,14 @@ def test_only_a_whole_number_is_a_version(version: str, tmp_path: Path) -> None:
         assert [(finding.path, finding.place.line) for finding in found] == [("version", 2)]
 
 
+@pytest.mark.parametrize("field", ["talos: ", "protect: ", "host: {address: hv01.lan, lab: {speed: "])
+def test_half_a_character_is_a_finding(field: str, tmp_path: Path) -> None:
+    """An escape makes a string that no file can hold."""
+    path = tmp_path / "x.yaml"
+    path.write_text(f'version: 1\n{field}"\\ud800"{"}" * field.count("{")}\n')
+    assert findings_of(path)
+
+
 def test_aliases_cannot_multiply_without_end(tmp_path: Path) -> None:
     rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]

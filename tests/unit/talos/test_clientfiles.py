@@ -340,6 +340,14 @@ def test_a_file_with_anchors_is_merged_too() -> None:
     assert document["clusters"][1]["cluster"] == {"server": "https://a"}
 
 
+def test_items_that_cannot_be_told_by_name_stay_as_they_are_written() -> None:
+    """Laid out anew, `'no'` would lose its quotes, and be false to kubectl."""
+    text = "users:\n- name:\n  user: &u\n    exec: {args: ['no', off]}\n- name: b\n  user: *u\n"
+    merged = kubeconfigs.merge(text.encode(), CONTEXT, KUBE)
+    before, after = (pyyaml.safe_load(each)["users"] for each in (text, merged))
+    assert after[:2] == before
+
+
 @pytest.mark.parametrize(
     "text", [b"a: [", b"- a\n", b"clusters: a\n", b"clusters: [{cluster: {}}]\n", b"contexts: {a: b}\n", b"\xff\xff"]
 )
