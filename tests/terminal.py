@@ -17,7 +17,7 @@ from typing import Self
 
 ENTER, CTRL_C, CTRL_D = "\n", "\x03", "\x04"
 
-BOUND_S = 100.0
+BOUND_S = 240.0
 """Real seconds for all that one program does."""
 
 _TAKE_TERMINAL = (
@@ -49,7 +49,7 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
         os.close(self._master)
 
     def sees(self, text: str) -> None:

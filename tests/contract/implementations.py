@@ -106,7 +106,7 @@ class Engine:
         self._stream.close()
         self._socket.close()
         try:
-            self._process.wait(10)
+            self._process.wait(60)
         finally:
             self._process.kill()
             self._process.wait()

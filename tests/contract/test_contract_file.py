@@ -149,7 +149,7 @@ def in_engine(pwsh: str, tmp_path: Path, text: str) -> str:
         [pwsh, "-NoProfile", "-NonInteractive", "-File", str(script)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -263,7 +263,7 @@ def test_second_run_at_the_same_time(desk: Desk) -> None:
         assert str(first.pid) in json.dumps(fault)
     finally:
         first.kill()
-        first.wait(10)
+        first.wait(60)
         assert first.stdout is not None
         first.stdout.close()
 

@@ -38,11 +38,11 @@ def up_with(desk: Desk, step: str, *faults: dict[str, Any]) -> Done:
                     for fault in faults:
                         desk.ask_lab("fault", **fault)
                     happened = True
-        process.wait(10)
+        process.wait(60)
     finally:
         bound.cancel()
         process.kill()
-        process.wait(10)
+        process.wait(60)
     assert happened, "the fault had its moment"
     return Done(process.returncode, "".join(lines), "")
 

@@ -33,7 +33,7 @@ def interrupted_at(desk: Desk, action: str, number: signal.Signals = signal.SIGI
         return events, process.wait(BOUND_S)
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -71,7 +71,7 @@ def kill_lab(desk: Desk) -> None:
     card = descriptors.read_descriptor(desk.lab_folder())
     assert card is not None
     os.kill(card.pid, signal.SIGKILL)
-    with FileLock(desk.lab_folder() / descriptors.LOCK, timeout=10):
+    with FileLock(desk.lab_folder() / descriptors.LOCK, timeout=60):
         pass
 
 

@@ -83,6 +83,6 @@ def test_a_host_that_dies_in_the_middle_is_the_one_to_blame(desk: Desk) -> None:
                 os.kill(card.pid, signal.SIGKILL)
             if line.get("type") == "fault":
                 faults.append(line["id"])
-        assert process.wait(30) == 5
+        assert process.wait(60) == 5
     assert set(faults) == {"P-HOST-LOST"}
     assert desk.good("up", "lab", "--json").json["outcome"] == "ok", "the same command again goes on"

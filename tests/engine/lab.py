@@ -49,7 +49,7 @@ control.start(Path(sys.argv[1]), speed=float(sys.argv[2]), seed=1, module="tests
 def start(folder: Path, *, speed: float) -> None:
     """Starts the lab of that folder, which the product's commands then find and use; by a process that ends, as theirs does."""
     command = [sys.executable, "-c", _START, str(folder), str(speed)]
-    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, timeout=60)
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, timeout=120)
 
 
 if __name__ == "__main__":

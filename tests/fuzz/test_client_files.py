@@ -175,7 +175,7 @@ def test_kubectl_reads_what_was_merged(tmp_path: Path) -> None:
             [kubectl, "config", "view", "--raw", "-o", "json", "--kubeconfig", str(path)],
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
         assert read.returncode == 0, (name, read.stderr)
         found = {item["name"]: item["context"]["cluster"] for item in json.loads(read.stdout)["contexts"]}

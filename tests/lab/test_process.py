@@ -38,7 +38,7 @@ def start(folder: Path) -> descriptors.Descriptor:
 
 def kill(folder: Path, card: descriptors.Descriptor) -> None:
     os.kill(card.pid, signal.SIGKILL)
-    with FileLock(folder / descriptors.LOCK, timeout=10):
+    with FileLock(folder / descriptors.LOCK, timeout=60):
         pass
 
 

@@ -43,7 +43,7 @@ def test_a_second_run_is_told_which_process_is_at_work(holder: Any, tmp_path: Pa
 
 def test_the_lock_of_a_killed_run_is_free(holder: Any, tmp_path: Path) -> None:
     holder.send_signal(signal.SIGKILL)
-    holder.wait(10)
+    holder.wait(60)
     assert (tmp_path / "lock.pid").exists(), "it could not tidy up"
     with locked(tmp_path, "home"):
         pass

@@ -40,7 +40,7 @@ class Judge:
             input=None if given is None else json.dumps(given),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, f"judge {arguments[0]}: {done.stderr}"

@@ -209,7 +209,7 @@ def test_a_malformed_answer_names_function_and_field(endpoint: WinRmEndpoint, sc
 def test_progress_arrives_while_the_function_runs(endpoint: WinRmEndpoint, scripted: ScriptedHost) -> None:
     def save(given: Any, streams: Any) -> Any:
         streams.progress("Download", "half", 50)
-        assert scripted.gate.wait(10)
+        assert scripted.gate.wait(60)
         yield row("TalosHyperV.Image", Path=given["Path"], Exists=True)
 
     scripted.behaviours["Save-TalosImage"] = save

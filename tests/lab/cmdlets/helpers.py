@@ -79,7 +79,7 @@ class Engine:
         self._stream.close()
         self._connection.close()
         try:
-            self._process.wait(10)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

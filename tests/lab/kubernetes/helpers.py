@@ -162,7 +162,7 @@ class Client:
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
         return self._session.request(
-            method, self._served.url + path, verify=str(self._served.ca), cert=self._certificate, timeout=20, **options
+            method, self._served.url + path, verify=str(self._served.ca), cert=self._certificate, timeout=120, **options
         )
 
     def get(self, path: str, **options: Any) -> Any:

@@ -40,7 +40,7 @@ def kubectl(program: str, served: Served, tmp_path: Path) -> Kubectl:
             input=given,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         assert (done.returncode != 0) == fails, f"{arguments}: {done.stdout}{done.stderr}"
@@ -153,13 +153,13 @@ def test_watch(program: str, served: Served, tmp_path: Path) -> None:
     try:
         first = [watching.stdout.readline().split() for _ in range(5)]
         assert [row[0] for row in first] == ["NAME", "cp1", "w1", "w2", "w3"]
-        subprocess.run([program, "cordon", "w2"], env=environment, check=True, capture_output=True, timeout=30)
+        subprocess.run([program, "cordon", "w2"], env=environment, check=True, capture_output=True, timeout=120)
         assert watching.stdout.readline().split()[:2] == ["w2", "Ready,SchedulingDisabled"]
-        subprocess.run([program, "uncordon", "w2"], env=environment, check=True, capture_output=True, timeout=30)
+        subprocess.run([program, "uncordon", "w2"], env=environment, check=True, capture_output=True, timeout=120)
         assert watching.stdout.readline().split()[:2] == ["w2", "Ready"]
     finally:
         watching.terminate()
-        watching.wait(10)
+        watching.wait(60)
         watching.stdout.close()
 
 

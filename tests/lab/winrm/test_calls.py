@@ -166,7 +166,7 @@ def test_functions_live_in_one_runspace(endpoint: WinRmEndpoint, functions: Tabl
         load(pool)
         first = PowerShell(pool).add_cmdlet("Wait-TalosGate")
         first.begin_invoke()
-        assert functions.entered.acquire(timeout=5)
+        assert functions.entered.acquire(timeout=60)
         _, second = call(pool, "Get-TalosEcho", Text="x")
         assert second.streams.error[0].fq_error == "CommandNotFoundException"
         functions.gate.release()
@@ -177,7 +177,7 @@ def test_functions_live_in_one_runspace(endpoint: WinRmEndpoint, functions: Tabl
 def test_a_pool_of_one_runs_one_after_the_other(pool: RunspacePool, functions: TableOfFunctions) -> None:
     first = PowerShell(pool).add_cmdlet("Wait-TalosGate").add_parameter("Records", 1)
     first.begin_invoke()
-    assert functions.entered.acquire(timeout=5)
+    assert functions.entered.acquire(timeout=60)
     second = PowerShell(pool).add_cmdlet("Get-TalosItems").add_parameter("Id", ["a"])
     second.begin_invoke()
     assert functions.runs["Get-TalosItems"] == 0
@@ -199,11 +199,11 @@ def test_stop_ends_a_function_at_work(pool: RunspacePool, functions: TableOfFunc
         ended.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    assert functions.entered.acquire(timeout=5)
+    assert functions.entered.acquire(timeout=60)
     until(lambda: endpoint.stats().actions["Receive"] > receives)
     shell.stop()
-    assert ended.wait(5)
-    assert functions.stopped.wait(5)
+    assert ended.wait(60)
+    assert functions.stopped.wait(60)
     assert shell.state == PSInvocationState.STOPPED
     assert call(pool, "Get-TalosItems", Id=["a"])[0] == [{"Id": "a"}]
 

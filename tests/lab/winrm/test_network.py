@@ -90,7 +90,7 @@ def test_three_resets_lose_nothing(pool: RunspacePool, kernel: Kernel, functions
         functions.gate.release()
         until(lambda: len(failures) > failed)
         link(kernel, up=True)
-    assert done.wait(20)
+    assert done.wait(60)
     thread.join()
     assert results == [0, 1, 2, 3, 4, 5]
     assert functions.runs == {"Wait-TalosGate": 1}
@@ -308,7 +308,7 @@ def test_stop_ends_everything(start: Callable[..., WinRmEndpoint], functions: Ta
     load(pool)
     begin(pool, functions)
     endpoint.stop()
-    assert functions.stopped.wait(5)
+    assert functions.stopped.wait(60)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", endpoint.https_port), 2)
     with pytest.raises(requests.ConnectionError):

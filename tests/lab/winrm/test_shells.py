@@ -25,7 +25,7 @@ def begin(pool: RunspacePool, functions: TableOfFunctions, records: int = 3) -> 
     """A pipeline that has begun and waits at the gate."""
     shell = PowerShell(pool).add_cmdlet("Wait-TalosGate").add_parameter("Records", records)
     shell.begin_invoke()
-    assert functions.entered.acquire(timeout=5)
+    assert functions.entered.acquire(timeout=60)
     return shell
 
 

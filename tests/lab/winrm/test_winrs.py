@@ -130,9 +130,9 @@ def test_terminate_ends_a_function_at_work(shell: Shell, functions: TableOfFunct
     document = json.dumps({"module": MODULE, "command": "Wait-TalosGate", "args": {}}).encode()
     command = shell.protocol.run_command(shell.id, command_line(BOOTSTRAP), console_mode_stdin=False)
     shell.protocol.send_command_input(shell.id, command, document, end=True)
-    assert functions.entered.acquire(timeout=5)
+    assert functions.entered.acquire(timeout=60)
     shell.protocol.cleanup_command(shell.id, command)
-    assert functions.stopped.wait(5)
+    assert functions.stopped.wait(60)
 
 
 def test_pypsrp_runs_a_command_too(endpoint: WinRmEndpoint) -> None:

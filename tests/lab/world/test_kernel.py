@@ -21,7 +21,7 @@ def test_a_defect_in_what_falls_due_is_shown_and_the_world_goes_on(monkeypatch: 
     world.kernel.after(1, "later", later.set)
     world.start()
     try:
-        assert later.wait(10)
+        assert later.wait(60)
     finally:
         world.stop()
     assert [type(error) for error in shown] == [KeyError]

@@ -125,7 +125,7 @@ def test_a_signal_at_a_question_stops_in_order(place: Path, number: signal.Signa
         assert b"Traceback" not in said + _rest(ours)
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         os.close(ours)
 
 
