@@ -152,7 +152,7 @@ class _Builder:
 
     def _host(self, name: str, given: Host | str, at: KeyPath) -> HostSpec:
         host = Host(address=given) if isinstance(given, str) else given
-        # The lab has its own address and account: what the environment says of a real host is not meant for it.
+        # The lab has its own address and account: what the environment says is about a real host.
         meant = {} if host.lab else self._overrides
         address = meant["host"].value if "host" in meant else host.address or name
         user = meant["user"].value if "user" in meant else host.user or ""

@@ -1,6 +1,6 @@
 """Edits a user's YAML file so that it holds other data, and changes only the lines that differ.
 
-A round trip through a YAML library lays the whole file out anew and moves comments when an entry goes. Here the file's node
+A round trip through a YAML library lays the whole file out again and moves comments when an entry goes. Here the file's node
 graph, which knows lines and columns, is compared with the data wanted, and only the lines that differ are cut, replaced or
 added. The result is read back: what does not hold exactly the data wanted (files in flow style, anchors) is left to a round
 trip by ruamel.yaml, which keeps comments as well as it can.

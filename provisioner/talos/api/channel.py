@@ -4,7 +4,7 @@
   server punishes frequent ones.
 - In TLS 1.3 the client's handshake ends before the server has judged the client's certificate, so the channel counts as
   connected only when the server's first HTTP/2 bytes are there: until then nothing is sent, and a refusal is seen as such.
-- A GOAWAY without an error means "draining": calls in flight end as they should, the next call dials anew.
+- A GOAWAY without an error means "draining": calls in flight end as they should, the next call dials again.
 - Why a connection was lost is kept.
 - What a peer sends is counted, before anything reads it: a call lets in so many bytes, and a peer that sends more loses its connection.
 - Whatever is not gRPC becomes `Malformed` here, in one place: of HTTP/2, of its headers, of a message, or of what is made of it.
@@ -136,7 +136,7 @@ class TalosProtocol(H2Protocol):
     def _not_accepted(self, why: BaseException) -> None:
         if not self.accepted.done():
             self.accepted.set_exception(why)
-            self.accepted.exception()  # no one may be waiting for it any more
+            self.accepted.exception()  # perhaps no one waits any more
 
 
 class TalosStream(Stream[Any, Any]):

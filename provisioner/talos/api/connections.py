@@ -36,7 +36,7 @@ class Connection:
 
 
 class Connections:
-    """Kept until `close`; each is dialed at its first call, and anew when it was lost."""
+    """Kept until `close`; each is dialed at its first call, and again when it was lost."""
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
@@ -115,7 +115,7 @@ class Connections:
 
     async def _forget(self, address: str) -> None:
         """A machine in maintenance made a new key. A kept connection still shows the old one, and each read over it would give the old
-        pin: it is ended, so that the next read dials anew.
+        pin: it is ended, so that the next read dials again.
         """
         old = [key for key in self._open if key[0] == address and key[1] is None]
         await asyncio.gather(*(self._open.pop(key).channel.end() for key in old))
@@ -125,10 +125,3 @@ def _raise_error_of(message: Any) -> None:
     """The error that a proxied answer may carry in its metadata."""
     if message.metadata.error:
         raise TalosRefused(status="UNKNOWN", message=clipped(message.metadata.error))
-
-
-class Area:
-    """A part of `ports.Machines`, over connections shared with the other parts."""
-
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections

@@ -12,7 +12,7 @@ from provisioner.model.facts import DiskFacts, MachineFacts, UnmetFacts
 from provisioner.model.naming import bare_mac
 from provisioner.ports import TalosAccess
 from provisioner.talos.api import cosi
-from provisioner.talos.api.connections import READ_S, Area, Connection
+from provisioner.talos.api.connections import READ_S, Connection, Connections
 from provisioner.talos.api.cosi import Resource, ResourceType
 
 MACHINE_STATUSES = ResourceType(namespace="runtime", type="MachineStatuses.runtime.talos.dev")
@@ -32,8 +32,11 @@ CMDLINE_CHARS = 4_096
 _NOTHING = Resource(id="", spec={})
 
 
-class Reader(Area):
+class Reader:
     """Implements `ports.MachineReader`. Resources alone are read: Talos refuses its own Version call in maintenance up to 1.12."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
 
     async def read(self, address: str, access: TalosAccess | None, *, pin: str = "") -> MachineFacts:
         """All facts, over one connection."""
@@ -71,7 +74,7 @@ class Reader(Area):
 
 async def _read_facts(machine: Connection, address: str, access: TalosAccess | None) -> MachineFacts:
     """All of it over one connection: in maintenance the fingerprint is the key that the identity is bound to, and a channel that dials
-    anew in the middle may reach another machine. Raises Unreachable then, Malformed, and GRPCError.
+    again in the middle may reach another machine. Raises Unreachable then, Malformed, and GRPCError.
     """
     state, connection = machine.state, machine.channel.latest
     status, system, hostname, system_disk, cmdline, version, info, links, disks = await _together(
