@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from provisioner.lab.machines import apply, event_messages, kubeconfig_file
+from provisioner.lab.machines import apply, kubeconfig_file
 from provisioner.lab.machines.calls import Answerer, as_grpc
 from provisioner.lab.world.guests import clusters, sequences
 from provisioner.lab.world.guests.events import MachineEvent
@@ -279,7 +279,7 @@ async def events(answerer: Answerer, request: pb.EventsRequest) -> AsyncIterator
         for event in new:
             last = event.number
             if not request.with_actor_id or event.actor == request.with_actor_id:
-                yield event_messages.message(event)
+                yield event.message()
         await answerer.wait(bell)
 
 
@@ -289,7 +289,7 @@ def _last_known(ring: list[MachineEvent], request: pb.EventsRequest, now: float)
     if request.tail_events:
         return last - (len(ring) if request.tail_events < 0 else min(request.tail_events, len(ring)))
     if request.tail_id:
-        return next((e.number for e in reversed(ring) if event_messages.event_id(e) <= request.tail_id), 0)
+        return next((e.number for e in reversed(ring) if e.id <= request.tail_id), 0)
     if request.tail_seconds:
         return next((e.number for e in reversed(ring) if e.at < now - request.tail_seconds), 0)
     return last

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from provisioner.lab.world.guests import addressing, clusters, firmware, services, times
 from provisioner.lab.world.guests.config import MachineConfig
-from provisioner.lab.world.guests.events import Phase, Sequence, Task
+from provisioner.lab.world.guests.events import phase, sequence, task
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.guests.process import Steps, UntilWoken
 from provisioner.lab.world.state import Medium
@@ -49,10 +49,10 @@ def restart(machine: Machine, how: Next) -> None:
     machine.run("boot", how(machine))
 
 
-def fail(machine: Machine, sequence: str, error: str) -> Steps:
+def fail(machine: Machine, name: str, error: str) -> Steps:
     """A sequence that fails is fatal: the machine says so and reboots ten seconds later, by its firmware."""
-    machine.event(Sequence(sequence, "NOOP", error))
-    machine.say(f"[talos] {sequence} failed: {error}; rebooting in 10 seconds")
+    machine.event(sequence(name, "NOOP", error))
+    machine.say(f"[talos] {name} failed: {error}; rebooting in 10 seconds")
     machine.stage("rebooting")
     yield times.REBOOT_AFTER_FAILURE
     restart(machine, cold)
@@ -62,7 +62,7 @@ def _talos(machine: Machine, booted_from: Medium, version: str) -> Steps:
     """Sequence `initialize`."""
     yield times.KERNEL.draw(machine.kernel)
     machine.begin(booted_from, version)
-    machine.event(Sequence("initialize", "START"))
+    machine.event(sequence("initialize", "START"))
     machine.stage("booting")
     machine.service("machined", "Running", "Service started", healthy=True)
     system = machine.system
@@ -73,7 +73,7 @@ def _talos(machine: Machine, booted_from: Medium, version: str) -> Steps:
     if booted_from == "iso" and system is not None:
         yield from _halted(machine)
     elif machine.config is not None:
-        machine.event(Sequence("initialize", "STOP"))
+        machine.event(sequence("initialize", "STOP"))
         yield from configured(machine)
     else:
         yield from _maintenance(machine)
@@ -82,8 +82,8 @@ def _talos(machine: Machine, booted_from: Medium, version: str) -> Steps:
 def _maintenance(machine: Machine) -> Steps:
     """Waits for a config, without limit. A new key every twelve hours, and whenever address or time change."""
     talos = machine.talos
-    machine.event(Phase("config", "START"))
-    machine.event(Task("runningMaintenance", "START"))
+    machine.event(phase("config", "START"))
+    machine.event(task("runningMaintenance", "START"))
     talos.api = "maintenance"
     talos.key_generation += 1
     machine.stage("maintenance")
@@ -98,7 +98,7 @@ def _halted(machine: Machine) -> Steps:
     """`talos.halt_if_installed`: nothing listens, the address answers, until the boot's time-out."""
     machine.talos.halted = True
     machine.note("halted")
-    machine.event(Phase("haltIfInstalled", "START"))
+    machine.event(phase("haltIfInstalled", "START"))
     until = machine.kernel.now() + times.BOOT_TIMEOUT
     while machine.kernel.now() < until:
         machine.say(
@@ -111,8 +111,8 @@ def _halted(machine: Machine) -> Steps:
 def configured(machine: Machine) -> Steps:
     """Sequence `boot`: all services must come up within 70 minutes, etcd of a control plane included."""
     kernel = machine.kernel
-    machine.event(Sequence("boot", "START"))
-    machine.event(Phase("startEverything", "START"))
+    machine.event(sequence("boot", "START"))
+    machine.event(phase("startEverything", "START"))
     machine.run("services", services.start(machine))
     until = kernel.now() + times.BOOT_TIMEOUT
     while down := machine.services_down():
@@ -120,8 +120,8 @@ def configured(machine: Machine) -> Steps:
             yield from fail(machine, "boot", "; ".join(down))
             return
         yield UntilWoken(at_most_s=until - kernel.now())
-    machine.event(Phase("startEverything", "STOP"))
-    machine.event(Sequence("boot", "STOP"))
+    machine.event(phase("startEverything", "STOP"))
+    machine.event(sequence("boot", "STOP"))
     machine.stage("running")
     machine.note("running")
 

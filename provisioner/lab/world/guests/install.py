@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from provisioner.lab.world.guests import boot, disks, times
 from provisioner.lab.world.guests.config import MachineConfig
-from provisioner.lab.world.guests.events import Phase, Sequence, Task
+from provisioner.lab.world.guests.events import phase, sequence, task
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.guests.process import Steps
 from provisioner.lab.world.state import InstalledSystem
@@ -26,10 +26,10 @@ def accept(machine: Machine, config: MachineConfig) -> None:
 def _first_config(machine: Machine, config: MachineConfig) -> Steps:
     yield times.CONFIG_TAKEN.draw(machine.kernel)
     machine.talos.api = "closed"
-    machine.event(Task("runningMaintenance", "STOP"))
-    machine.event(Phase("config", "STOP"))
+    machine.event(task("runningMaintenance", "STOP"))
+    machine.event(phase("config", "STOP"))
     machine.stage("booting")
-    machine.event(Sequence("initialize", "STOP"))
+    machine.event(sequence("initialize", "STOP"))
     system = machine.system
     if system is None:
         yield from _install(machine, config)
@@ -41,8 +41,8 @@ def _first_config(machine: Machine, config: MachineConfig) -> Steps:
 
 def _install(machine: Machine, config: MachineConfig) -> Steps:
     kernel = machine.kernel
-    machine.event(Sequence("install", "START"))
-    machine.event(Phase("install", "START"))
+    machine.event(sequence("install", "START"))
+    machine.event(phase("install", "START"))
     machine.stage("installing")
     image = config.install_image
     machine.say(f"[talos] pulling {image}")
@@ -69,9 +69,9 @@ def _install(machine: Machine, config: MachineConfig) -> Steps:
         return
     disk.vhd.system = InstalledSystem(version=_version(image, machine.talos.version), config=config.data)
     machine.hardware.put_efi_entry_first()
-    machine.event(Phase("install", "STOP"))
+    machine.event(phase("install", "STOP"))
     machine.note("install_done")
-    machine.event(Phase("kexec", "START"))
+    machine.event(phase("kexec", "START"))
     machine.stage("rebooting")
     yield times.STOP_SERVICES.draw(kernel)
     boot.restart(machine, boot.by_kexec)

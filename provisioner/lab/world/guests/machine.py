@@ -13,6 +13,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.protobuf.message import Message
+
 from provisioner.lab.world.guests import events
 from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.hardware import Hardware, installed
@@ -177,7 +179,7 @@ class Machine:
         talos.hostname, _, talos.domainname = (config.fqdn or self.stable_hostname()).partition(".")
         talos.registers_with_domain = bool(config.get("machine", "kubelet", "registerWithFQDN"))
 
-    def event(self, body: events.Body, actor: str = "") -> None:
+    def event(self, body: Message, actor: str = "") -> None:
         self.ring.append(events.MachineEvent(next(self._numbers), self.kernel.now(), actor, body))
         self.changed()
 
@@ -203,7 +205,7 @@ class Machine:
         known.history.append((self.kernel.clock.wall().timestamp(), state, message))
         del known.history[:-64]
         self.say(f"[talos] service {name} {state}: {message}")
-        self.event(events.ServiceState(name, state, message, word, unknown))
+        self.event(events.service_state(name, state, message, healthy=word, unknown=unknown))
         self.refresh_status()
         self.wake("boot")
 
@@ -239,7 +241,7 @@ class Machine:
                     unmet.append(("nodeReady", f"node {talos.nodename} is not ready"))
         if always or unmet != talos.unmet or talos.ready != (not unmet):
             talos.unmet, talos.ready = unmet, not unmet
-            self.event(events.MachineStatus(talos.stage, talos.ready, tuple(unmet)), actor)
+            self.event(events.machine_status(talos.stage, unmet), actor)
 
     def look_at_kube(self) -> None:
         """What Kubernetes says of this node, as the kubelet shows it to Talos."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from provisioner.lab.world.guests import boot, clusters, times
 from provisioner.lab.world.guests.config import MachineConfig
-from provisioner.lab.world.guests.events import Phase, Sequence, Task
+from provisioner.lab.world.guests.events import phase, sequence, task
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.guests.process import Steps
 from provisioner.lab.world.state import Stage
@@ -88,13 +88,13 @@ def _take_back(machine: Machine, seconds: float) -> Steps:
         change_config(machine, MachineConfig(machine.system.config), persist=False)
 
 
-def _stop_services(machine: Machine, sequence: str, stage: Stage, actor: str) -> Steps:
-    machine.event(Sequence(sequence, "START"), actor)
+def _stop_services(machine: Machine, name: str, stage: Stage, actor: str) -> Steps:
+    machine.event(sequence(name, "START"), actor)
     machine.stage(stage, actor)
-    machine.event(Phase("cleanup", "START"), actor)
-    machine.event(Task("stopAllServices", "START"), actor)
+    machine.event(phase("cleanup", "START"), actor)
+    machine.event(task("stopAllServices", "START"), actor)
     yield times.STOP_SERVICES.draw(machine.kernel)
-    machine.event(Task("stopAllServices", "STOP"), actor)
+    machine.event(task("stopAllServices", "STOP"), actor)
 
 
 def _reboot(machine: Machine, actor: str, *, powercycle: bool) -> Steps:
@@ -116,7 +116,7 @@ def _reset(machine: Machine, actor: str, wiping: Wiping, *, graceful: bool, then
         until = kernel.now() + times.LEAVE_WINDOW
         while not clusters.leave(machine):
             if kernel.now() >= until:
-                machine.event(Sequence("reset", "NOOP", "etcd: failed to leave the cluster"), actor)
+                machine.event(sequence("reset", "NOOP", "etcd: failed to leave the cluster"), actor)
                 return
             yield 10.0
     yield from _stop_services(machine, "reset", "resetting", actor)
