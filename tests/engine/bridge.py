@@ -23,8 +23,8 @@ from provisioner.lab.winrm import soap
 from provisioner.lab.winrm.auth import Accounts
 from provisioner.lab.winrm.channel import Channel
 from provisioner.lab.winrm.cmd import CmdShell, Process
-from provisioner.lab.winrm.identity import Identity
-from provisioner.lab.winrm.runspace import MODULE_HEADER, Calls, Stopped
+from provisioner.lab.winrm.exchange import Identity
+from provisioner.lab.winrm.runspace import MODULE_HEADER, Stopped
 from provisioner.lab.winrm.shells import (
     POOL,
     STOP_WAIT_S,
@@ -35,6 +35,7 @@ from provisioner.lab.winrm.shells import (
     signal_of,
 )
 from provisioner.lab.winrm.soap import POWERSHELL, RSP, Request, decoded, text_of
+from provisioner.lab.winrm.stats import Counters
 from provisioner.lab.winrm.wsman import called_commands
 from provisioner.lab.world.kernel import Kernel
 from tests.engine import fragments
@@ -124,11 +125,11 @@ class Engines:
     def start(self) -> None:
         self._refill()
 
-    def open_powershell(self, opening: Opening, calls: Calls, on_death: Callable[[Shell, str], None]) -> Shell:
-        return EngineShell(opening, self, calls, on_death)
+    def open_powershell(self, opening: Opening, counters: Counters, on_death: Callable[[Shell, str], None]) -> Shell:
+        return EngineShell(opening, self, counters, on_death)
 
-    def open_cmd(self, opening: Opening, functions: Functions, calls: Calls) -> Shell:
-        return EngineCmdShell(opening, functions, calls, self._spec)
+    def open_cmd(self, opening: Opening, functions: Functions, counters: Counters) -> Shell:
+        return EngineCmdShell(opening, functions, counters, self._spec)
 
     def ready(self) -> int:
         """Spares that could be given away now."""
@@ -222,12 +223,12 @@ class EngineShell(Shell):
     output_streams = "stdout"
 
     def __init__(
-        self, opening: Opening, engines: Engines, calls: Calls, on_death: Callable[[Shell, str], None]
+        self, opening: Opening, engines: Engines, counters: Counters, on_death: Callable[[Shell, str], None]
     ) -> None:
         super().__init__(opening)
         self.channels[POOL] = Channel()
         self._engines = engines
-        self._calls = calls
+        self._counters = counters
         self._on_death = on_death
         self._closing = False
         first = decoded(opening.request.find("Shell").findtext(f"{{{POWERSHELL}}}creationXml"))
@@ -326,19 +327,18 @@ class EngineShell(Shell):
         self.abort_channels("The shell was closed.")
 
     def _count(self, first: bytes) -> None:
-        for command in called_commands(first):
-            if command.script:
-                if MODULE_HEADER.match(command.text):
-                    self._calls.count_module_load()
-            else:
-                self._calls.count_call(command.text)
+        for text, is_script in called_commands(first):
+            if not is_script:
+                self._counters.count("calls", text)
+            elif MODULE_HEADER.match(text):
+                self._counters.add("module_loads")
 
 
 class EngineCmdShell(CmdShell):
     """A cmd shell whose `powershell` is an engine's process of its own, for any script."""
 
-    def __init__(self, opening: Opening, functions: Functions, calls: Calls, spec: EngineSpec) -> None:
-        super().__init__(opening, functions, calls)
+    def __init__(self, opening: Opening, functions: Functions, counters: Counters, spec: EngineSpec) -> None:
+        super().__init__(opening, functions, counters)
         self._spec = spec
 
     def run_powershell(self, process: Process, script: str) -> int:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from provisioner.lab.winrm.identity import Identity
+from provisioner.lab.winrm.exchange import Identity
 
 SESSION = "00000000-0000-0000-0000-000000000000"
 """By this GUID `pwsh -s` means the pool as a whole."""

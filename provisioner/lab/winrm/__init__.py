@@ -6,6 +6,7 @@ soap       envelopes and faults              wsman      operations on shells
 shells     what shells have in common        channel    output until it is fetched
 psrp       a shell served by psrpcore        runspace, binding, values   the lab's own PowerShell, as much as functions need
 cmd        the cmd shell                     fault_injection  faults on demand
+exchange   what HTTP and WSMan hand each other
 """
 
 from provisioner.lab.winrm.endpoint import WinRmEndpoint

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from spnego.channel_bindings import GssChannelBindings
 from spnego.exceptions import SpnegoError
 
-from provisioner.lab.winrm.identity import Identity
+from provisioner.lab.winrm.exchange import Identity
 from provisioner.lab.winrm.ntlm import Acceptor
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account

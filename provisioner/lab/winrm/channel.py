@@ -13,15 +13,12 @@ from collections import deque
 from dataclasses import dataclass
 
 from provisioner.lab.winrm import soap
+from provisioner.lab.winrm.exchange import ConnectionGone
 
 COALESCE_S = 0.004
 """A Receive that found something waits this long for more: saves round trips of chatty pipelines."""
 CHECK_S = 0.1
 """How often a Receive that waits looks whether its connection lives."""
-
-
-class ConnectionGone(Exception):
-    """The connection of a request is dead; nothing was consumed."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +80,8 @@ class Channel:
             self._receives += 1
             number = self._receives
             self._condition.notify_all()
-            while not (self._ready() and request.deliverable()):
-                if not request.alive():
+            while not (self._ready() and request.caller.deliverable()):
+                if not request.caller.alive():
                     raise ConnectionGone
                 if self._failure and not self._queue:
                     raise self._failure
@@ -96,7 +93,7 @@ class Channel:
                 if left <= 0:
                     raise soap.timed_out()
                 self._condition.wait(min(left, CHECK_S))
-            if not request.alive():
+            if not request.caller.alive():
                 raise ConnectionGone
             self._gather()
             return self._take(request)

@@ -24,9 +24,10 @@ from xml.sax.saxutils import escape
 from provisioner.lab.functions.api import ErrorRecord, Functions, Terminating
 from provisioner.lab.winrm import soap
 from provisioner.lab.winrm.channel import Channel
-from provisioner.lab.winrm.runspace import SHOWN_CHARACTERS, Calls, Command, Failure, PipelineCaller, Runspace, Stopped
+from provisioner.lab.winrm.runspace import SHOWN_CHARACTERS, Command, Failure, PipelineCaller, Runspace, Stopped
 from provisioner.lab.winrm.shells import Opening, Shell, command_id_of, command_response, signal_of
 from provisioner.lab.winrm.soap import RSP, Request
+from provisioner.lab.winrm.stats import Counters
 
 COMMAND_LINE_LIMIT = 8191
 """Characters that cmd.exe takes."""
@@ -63,10 +64,10 @@ class CmdShell(Shell):
 
     kind = "cmd"
 
-    def __init__(self, opening: Opening, functions: Functions, calls: Calls) -> None:
+    def __init__(self, opening: Opening, functions: Functions, counters: Counters) -> None:
         super().__init__(opening)
         self._functions = functions
-        self._calls = calls
+        self._counters = counters
         codepage = opening.request.options.get("WINRS_CODEPAGE", "437")
         self._encoding = "utf-8" if codepage == "65001" else f"cp{codepage}"
         self._processes: dict[str, Process] = {}
@@ -152,7 +153,7 @@ class CmdShell(Shell):
         return 0
 
     def _call(self, process: Process, module: str, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        runspace = Runspace(self._functions, self._calls)
+        runspace = Runspace(self._functions, self._counters)
         output = _Collected(process)
         caller = PipelineCaller(self.owner, self.identity.administrator, process.stopping)
         try:

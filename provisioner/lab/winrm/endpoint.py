@@ -69,7 +69,9 @@ class WinRmEndpoint:
         self._accounts = Accounts(kernel)
         self._tls = self._context(self.certificates.server_path)
         self._stray = False
-        self._network = Network(kernel, address_changed=self._publish, restarted=self._restarted)
+        self._network = Network(
+            kernel, address_changed=self._publish, restarted=lambda: self._service.forget_all("The host was restarted.")
+        )
         self._service = Service(
             host_name=lambda: self._host()[0],
             make_powershell=self._powershell,
@@ -112,14 +114,6 @@ class WinRmEndpoint:
         """The counters so far."""
         return self._counters.snapshot(self._service.open_shells())
 
-    # -- Calls
-
-    def count_call(self, function: str) -> None:
-        self._counters.count("calls", function)
-
-    def count_module_load(self) -> None:
-        self._counters.add("module_loads")
-
     def own_certificate(self) -> bool:
         """Shows the certificate of its own authority again; False: it did so all along."""
         back, self._stray = self._stray, False
@@ -130,7 +124,7 @@ class WinRmEndpoint:
     # -- parts
 
     def _serve(self, raw: socket.socket, *, tls: bool) -> None:
-        if tls and self._faults.changes_certificate():
+        if tls and self._faults.at("winrm-certificate") is not None:
             self._tls, self._stray = self._context(self.certificates.stray(self._host_name)), True
         auth = ConnectionAuth(
             self._accounts,
@@ -175,24 +169,21 @@ class WinRmEndpoint:
                 self._routes.publish(new, port, loopback_port)
             self._routes.publish(self._host_name, port, loopback_port)
 
-    def _restarted(self) -> None:
-        self._service.forget_all("The host was restarted.")
-
     def _powershell(self, opening: Opening) -> Shell:
         if self._shells:
-            return self._shells.open_powershell(opening, self, self._service.forget)
+            return self._shells.open_powershell(opening, self._counters, self._service.forget)
         return PsrpShell(opening, self._new_runspace, self._version_table())
 
     def _restricted(self, opening: Opening) -> Shell:
         return PsrpShell(opening, partial(self._new_runspace, restricted=True), self._version_table())
 
     def _new_runspace(self, *, restricted: bool = False) -> Runspace:
-        return Runspace(self._functions, self, restricted=restricted)
+        return Runspace(self._functions, self._counters, restricted=restricted)
 
     def _cmd(self, opening: Opening) -> Shell:
         if self._shells:
-            return self._shells.open_cmd(opening, self._functions, self)
-        return CmdShell(opening, self._functions, self)
+            return self._shells.open_cmd(opening, self._functions, self._counters)
+        return CmdShell(opening, self._functions, self._counters)
 
     def _version_table(self) -> dict[str, Any]:
         build = f"10.0.{self._host()[1]}.2227"

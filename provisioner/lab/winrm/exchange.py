@@ -5,18 +5,48 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from provisioner.lab.winrm.channel import ConnectionGone
-from provisioner.lab.winrm.identity import Identity
+
+class ConnectionGone(Exception):
+    """The connection of a request is dead; nothing was consumed."""
+
+
+class Dropped(ConnectionGone):
+    """A fault that was asked for: the connection ends before the request is worked on."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    r"""A user who has signed in. `user` is `HOST\user` as Windows shows it."""
+
+    user: str
+    groups: frozenset[str] = frozenset()
+    """In lower case."""
+
+    @property
+    def administrator(self) -> bool:
+        return "administrators" in self.groups
+
+    @property
+    def may_use_powershell(self) -> bool:
+        """The default permissions of the session configuration Microsoft.PowerShell."""
+        return self.administrator or "remote management users" in self.groups
+
+    @property
+    def may_use_restricted(self) -> bool:
+        """For whom the restricted configuration is made: those who may use Hyper-V and nothing else."""
+        return self.may_use_powershell or "hyper-v administrators" in self.groups
 
 
 @dataclass(frozen=True)
 class Caller:
     """Whose envelope it is, and by which connection it came."""
 
-    identity: Identity
-    peer: str
+    identity: Identity = Identity("")
+    peer: str = ""
     alive: Callable[[], bool] = lambda: True
+    """False once the connection is dead."""
     deliverable: Callable[[], bool] = lambda: True
+    """False while nothing reaches the client, although the connection may live."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +62,3 @@ class Answer:
 
 
 Handle = Callable[[bytes, Caller], Answer]
-
-
-class Dropped(ConnectionGone):
-    """A fault that was asked for: the connection ends before the request is worked on."""

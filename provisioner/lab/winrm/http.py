@@ -11,10 +11,8 @@ from typing import Any
 import h11
 
 from provisioner.lab.winrm.auth import ENCRYPTED, ConnectionAuth, Headers, SignInRefused, Undecryptable
-from provisioner.lab.winrm.channel import ConnectionGone
-from provisioner.lab.winrm.exchange import Answer, Caller, Dropped, Handle
+from provisioner.lab.winrm.exchange import Answer, Caller, ConnectionGone, Dropped, Handle, Identity
 from provisioner.lab.winrm.fault_injection import FaultInjection
-from provisioner.lab.winrm.identity import Identity
 from provisioner.lab.winrm.network import Network, Wire
 from provisioner.lab.winrm.stats import Counters
 
@@ -135,7 +133,7 @@ class HttpConnection:
         self._serve_envelope(identity, body, extra, encrypted=encrypted)
 
     def _serve_envelope(self, identity: Identity, body: bytes, extra: Headers, *, encrypted: bool) -> None:
-        if self._faults.refuses_sign_in(identity.user):
+        if self._faults.of_user("winrm-refuse", identity.user):
             self._auth.forget()
             self._counters.add("sign_in_failures")
             self._reply(401, headers=self._auth.challenge())
@@ -149,7 +147,7 @@ class HttpConnection:
             self._go_wrong(answer)
             self._wire.pass_gate()
             content_type, data = self._auth.encrypt(answer.envelope) if encrypted else (SOAP_TYPE, answer.envelope)
-            self._reply(answer.status, data, extra, content_type, self._faults.bytes_per_s(answer.places))
+            self._reply(answer.status, data, extra, content_type, self._faults.at("winrm-slow", answer.places) or 0.0)
         except _AnswerLost:
             raise
         except (OSError, ConnectionGone):
@@ -158,13 +156,12 @@ class HttpConnection:
 
     def _go_wrong(self, answer: Answer) -> None:
         """Faults that were asked for, now that the request has been worked on."""
-        lost, noticed = self._faults.loses_answer(answer.places)
-        if lost:
+        if (noticed := self._faults.at("winrm-lose-answer", answer.places)) is not None:
             self._wire.reset()
-            raise ConnectionGone if noticed else _AnswerLost
+            raise ConnectionGone if noticed == 1 else _AnswerLost
         if answer.places and self._faults.drops_all(answer.places[0]):
             self._network.reset_all()
-        if stall_s := self._faults.stall_s(answer.places):
+        if stall_s := self._faults.at("winrm-stall", answer.places):
             self._network.wait(lambda: self._wire.dead, stall_s)
 
     def _certificate_user(self) -> str:

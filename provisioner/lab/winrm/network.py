@@ -16,7 +16,7 @@ import struct
 import threading
 from collections.abc import Callable
 
-from provisioner.lab.winrm.channel import ConnectionGone
+from provisioner.lab.winrm.exchange import ConnectionGone
 from provisioner.lab.world.kernel import Kernel
 
 BACKLOG = 128

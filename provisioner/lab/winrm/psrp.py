@@ -135,7 +135,7 @@ class PsrpShell(Shell):
         """Raises soap.Fault for a message that cannot be decoded, such as an Int32 that holds 4 GiB."""
         with self.lock:
             try:
-                self._pool.receive_data(_payload(data))
+                self._pool.receive_data(psrpcore.PSRPPayload(data, psrpcore.StreamType.default, None))
                 while (event := self._pool.next_event()) is not None:
                     self._take(event)
             except soap.Fault:
@@ -167,24 +167,12 @@ class PsrpShell(Shell):
     # -- running
 
     def _begin(self, running: _Running, commands: list[Any]) -> None:
-        plain = [
-            (
-                Command(
-                    text=str(command.command_text),
-                    is_script=bool(command.is_script),
-                    local_scope=bool(command.use_local_scope),
-                    parameters=[
-                        (None if name is None else str(name), values.plain(value)) for name, value in command.parameters
-                    ],
-                ),
-                bool(command.end_of_statement),
-            )
-            for command in commands
-        ]
         statements: list[list[Command]] = [[]]
-        for command, ends in plain:
-            statements[-1].append(command)
-            if ends:
+        for command in commands:
+            parameters = [(None if name is None else str(name), values.plain(v)) for name, v in command.parameters]
+            text, is_script = str(command.command_text), bool(command.is_script)
+            statements[-1].append(Command(text, is_script, bool(command.use_local_scope), parameters))
+            if command.end_of_statement:
                 statements.append([])
         arguments = (running, [statement for statement in statements if statement])
         threading.Thread(target=self._run, args=arguments, name="winrm-pipeline", daemon=True).start()
@@ -275,7 +263,3 @@ class _Output:
         with self._shell.lock:
             self._running.pipeline.prepare_message(value, message_type=kind)
             self._shell._pump()
-
-
-def _payload(data: bytes) -> psrpcore.PSRPPayload:
-    return psrpcore.PSRPPayload(data, psrpcore.StreamType.default, None)

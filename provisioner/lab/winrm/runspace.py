@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from provisioner.lab.functions.api import ErrorRecord, Functions, Streams, Terminating
 from provisioner.lab.winrm.binding import Bound, bind
+from provisioner.lab.winrm.stats import Counters
 
 MODULE_HEADER = re.compile(r"\ufeff?# TalosHyperV module (?P<version>\d+(?:\.\d+){1,3})[ \t]*\r?$", re.MULTILINE)
 """First line of the module's text, as its loader writes it."""
@@ -57,14 +58,6 @@ class Output(Protocol):
     def progress(self, activity: str, status: str, percent: int) -> None: ...
 
 
-class Calls(Protocol):
-    """Who counts."""
-
-    def count_call(self, function: str) -> None: ...
-
-    def count_module_load(self) -> None: ...
-
-
 class Failure(Exception):
     """A terminating error; `function` is what PowerShell appends to its id."""
 
@@ -77,9 +70,9 @@ class Failure(Exception):
 class Runspace:
     """One runspace with its function table. A `restricted` one has all functions from the start, and no language."""
 
-    def __init__(self, functions: Functions, calls: Calls, *, restricted: bool = False) -> None:
+    def __init__(self, functions: Functions, counters: Counters, *, restricted: bool = False) -> None:
         self._functions = functions
-        self._calls = calls
+        self._counters = counters
         self._restricted = restricted
         self._table: dict[str, str] = {name.lower(): name for name in functions.table} if restricted else {}
 
@@ -101,7 +94,7 @@ class Runspace:
             raise Failure(_not_modelled(f"the script {command.text[:SHOWN_CHARACTERS]!r}"))
         known = {name.lower(): name for name in self._functions.table}
         defined = [name.lower() for name in _FUNCTION.findall(command.text)]
-        self._calls.count_module_load()
+        self._counters.add("module_loads")
         if not command.local_scope:  # else the definitions end with the script
             self._table |= {name: known[name] for name in defined if name in known}
 
@@ -109,7 +102,7 @@ class Runspace:
         name = self._table.get(command.text.lower())
         if name is None:
             raise Failure(_not_found(command.text))
-        self._calls.count_call(name)
+        self._counters.count("calls", name)
         row = self._functions.table[name]
         try:
             bound = bind(row.parameters, command.parameters, should_process=row.changes)

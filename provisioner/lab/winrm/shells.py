@@ -16,7 +16,7 @@ from provisioner.lab.winrm.soap import RSP, Request
 
 if TYPE_CHECKING:
     from provisioner.lab.functions.api import Functions
-    from provisioner.lab.winrm.runspace import Calls
+    from provisioner.lab.winrm.stats import Counters
 
 POOL = ""
 """Key of the channel that belongs to the shell as a whole."""
@@ -61,9 +61,9 @@ class Shell(abc.ABC):
         request, shell = opening.request, opening.request.find("Shell")
         self.id = opening.id
         self.uri = request.uri
-        self.identity = request.identity
+        self.identity = request.caller.identity
         self.owner = request.user
-        self.client_ip = request.peer
+        self.client_ip = request.caller.peer
         self.limits = opening.limits
         self.created = self.active = opening.now
         wanted = soap.seconds_of(shell.findtext(f"{{{RSP}}}IdleTimeOut"), opening.limits.idle_timeout_s)
@@ -162,7 +162,7 @@ class ShellHost(Protocol):
     def stop(self) -> None:
         """The endpoint has stopped: processes end with it."""
 
-    def open_powershell(self, opening: Opening, calls: Calls, on_death: Callable[[Shell, str], None]) -> Shell:
+    def open_powershell(self, opening: Opening, counters: Counters, on_death: Callable[[Shell, str], None]) -> Shell:
         """`on_death(shell, reason)` is called for a shell that ends by itself."""
 
-    def open_cmd(self, opening: Opening, functions: Functions, calls: Calls) -> Shell: ...
+    def open_cmd(self, opening: Opening, functions: Functions, counters: Counters) -> Shell: ...

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
-from provisioner.lab.winrm.identity import NO_IDENTITY, Identity
+from provisioner.lab.winrm.exchange import Caller
 
 S = "http://www.w3.org/2003/05/soap-envelope"
 A = "http://schemas.xmlsoap.org/ws/2004/08/addressing"
@@ -97,18 +97,13 @@ class Request:
     selectors: dict[str, str]
     options: dict[str, str]
     body: ET.Element
-    identity: Identity = NO_IDENTITY
-    peer: str = ""
-    alive: Callable[[], bool] = field(default=lambda: True)
-    """False once the connection of this request is dead."""
-    deliverable: Callable[[], bool] = field(default=lambda: True)
-    """False while nothing reaches the client, although the connection may live."""
+    caller: Caller
     put_back: Callable[[], None] = field(default=lambda: None)
     """Set by an operation that consumed something: undoes it, if the answer cannot be delivered."""
 
     @property
     def user(self) -> str:
-        return self.identity.user
+        return self.caller.identity.user
 
     @property
     def verb(self) -> str:
@@ -135,7 +130,7 @@ def seconds_of(duration: str | None, default: float) -> float:
     return int(days or 0) * 86400 + int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds or 0)
 
 
-def parse(envelope: bytes) -> Request:
+def parse(envelope: bytes, caller: Caller) -> Request:
     """Raises ET.ParseError for what is no XML and Fault for what is no envelope."""
     root = ET.fromstring(envelope)  # noqa: S314 - Expat itself limits what entities may grow to; input is the lab's own clients'
     header, body = root.find(f"{{{S}}}Header"), root.find(f"{{{S}}}Body")
@@ -160,6 +155,7 @@ def parse(envelope: bytes) -> Request:
         selectors=pairs("SelectorSet", "Selector"),
         options=pairs("OptionSet", "Option"),
         body=body,
+        caller=caller,
     )
 
 

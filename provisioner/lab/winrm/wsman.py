@@ -9,7 +9,6 @@ import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from xml.sax.saxutils import escape, unescape
 
 from provisioner.lab.winrm import soap
@@ -31,22 +30,16 @@ _COMMAND = re.compile(rb'<S N="Cmd">([^<]*)</S>\s*<B N="IsScript">(true|false)</
 MakeShell = Callable[[Opening], Shell]
 
 
-@dataclass(frozen=True)
-class CalledCommand:
-    """A command of a pipeline: a name, or the text of a script as far as the first fragments have it."""
-
-    text: str
-    script: bool
-
-
-def called_commands(data: bytes) -> list[CalledCommand]:
-    """The commands that a CreatePipeline message calls, told without decoding it."""
+def called_commands(data: bytes) -> list[tuple[str, bool]]:
+    """The commands that a CreatePipeline message calls, told without decoding it: a name, or the text of a script as far as the first
+    fragments have it, and whether it is a script.
+    """
 
     def plain(text: bytes) -> str:
         """CLIXML writes control characters as _x000A_."""
         return _CONTROL_CHARACTER.sub(lambda match: chr(int(match[1], 16)), unescape(text.decode("utf-8", "replace")))
 
-    return [CalledCommand(plain(text), is_script == b"true") for text, is_script in _COMMAND.findall(data)]
+    return [(plain(text), is_script == b"true") for text, is_script in _COMMAND.findall(data)]
 
 
 class Service:
@@ -90,15 +83,13 @@ class Service:
         message_id = ""
         places: tuple[str, ...] = ()
         try:
-            request = soap.parse(envelope)
+            request = soap.parse(envelope, caller)
             message_id = request.message_id
-            request.identity, request.peer = caller.identity, caller.peer
-            request.alive, request.deliverable = caller.alive, caller.deliverable
             self._counters.count("actions", request.verb)
             places = self._places(request)
-            if self._faults.drops(places):
+            if self._faults.at("winrm-drop", places) is not None:
                 raise Dropped
-            if self._faults.forgets_shells(places):
+            if self._faults.at("winrm-forget", places) is not None:
                 self.forget_all("The service was restarted.")
             self._check_size(envelope)
             body = self._operate(request)
@@ -177,7 +168,7 @@ class Service:
         if request.verb == "Command" and shell.kind == "powershell":
             line = request.find("CommandLine")
             called = called_commands(decoded(text_of(line, "Arguments")))
-            names = tuple(command.text for command in called if not command.script)
+            names = tuple(name for name, is_script in called if not is_script)
             shell.functions[(line.get("CommandId") or "").upper()] = names
             return (request.verb, *names)
         ids = [element.get("CommandId", "") for element in request.body.iter() if element.get("CommandId")]
@@ -193,7 +184,8 @@ class Service:
     # -- operations
 
     def _create(self, request: Request) -> str:
-        self._faults.check_shell_quota(request.user)
+        if self._faults.of_user("winrm-quota", request.user):
+            raise soap.quota(soap.SHELL_QUOTA, f"The user {request.user} has too many shells.")
         with self._lock:
             mine = [shell for shell in self._shells.values() if shell.owner == request.user]
         if len(mine) >= self._limits.shells_per_user:
@@ -220,9 +212,9 @@ class Service:
             raise _unknown_resource(request.uri)
         configuration = request.uri.removeprefix(soap.POWERSHELL_URI).lower()
         if configuration == OPEN_CONFIGURATION.lower():
-            allowed, make = request.identity.may_use_powershell, self._make_powershell
+            allowed, make = request.caller.identity.may_use_powershell, self._make_powershell
         elif configuration == RESTRICTED_CONFIGURATION.lower():
-            allowed, make = request.identity.may_use_restricted, self._make_restricted
+            allowed, make = request.caller.identity.may_use_restricted, self._make_restricted
         else:
             raise _unknown_resource(request.uri)
         if not allowed:

@@ -15,7 +15,7 @@ from pypsrp.host import PSHost, PSHostUserInterface
 from pypsrp.powershell import PowerShell, RunspacePool
 
 from provisioner.lab.winrm import WinRmEndpoint
-from provisioner.lab.winrm.identity import Identity
+from provisioner.lab.winrm.exchange import Identity
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import Account, State, WindowsHost
 from tests.engine.bridge import Engines

@@ -25,7 +25,7 @@ def names_asked_for() -> set[str]:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                 name = node.args[0]
                 if (
-                    node.func.attr in ("injected", "_at")
+                    node.func.attr in ("injected", "at", "of_user")
                     and isinstance(name, ast.Constant)
                     and isinstance(name.value, str)
                 ):
