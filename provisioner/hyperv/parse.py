@@ -99,9 +99,6 @@ class _Fields:
             pass
         raise self._wrong(name, "a time in UTC", text)
 
-    def moment_or_none(self, name: str) -> datetime | None:
-        return self.moment(name) if self.text(name) else None
-
     def objects(self, name: str) -> tuple[_Fields, ...]:
         """A JSON text with a list of objects."""
         text = self.text(name, most=_LONG_CHARS)
@@ -139,7 +136,6 @@ _READERS: Mapping[str, Callable[[_Fields, str], Any]] = {
     "bytes": _Fields.binary,
     "tuple[str, ...]": _Fields.texts,
     "datetime": _Fields.moment,
-    "datetime | None": _Fields.moment_or_none,
     "Mark": _Fields.mark,
 }
 """By the type of the model's field, as it is written there."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from provisioner.kubernetes.reading import JsonObject
 from provisioner.model.facts import NodeFacts, PodFacts
 
-CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 CONDITIONS = 1_000
 """Conditions or addresses of one object; there are a handful."""
 
@@ -30,7 +29,6 @@ def node_facts(node: JsonObject) -> NodeFacts:
         schedulable=not node.within("spec").flag("unschedulable"),
         version=status.within("nodeInfo").text("kubeletVersion"),
         address=next((a.text("address") for a in addresses if a.text("type") == "InternalIP"), ""),
-        control_plane=CONTROL_PLANE_LABEL in metadata.within("labels"),
     )
 
 
@@ -43,7 +41,6 @@ def pod_facts(pod: JsonObject) -> PodFacts:
         namespace=metadata.text("namespace"),
         name=metadata.required("name"),
         node=pod.within("spec").text("nodeName"),
-        phase=status.text("phase"),
         ready=ready is not None and ready.text("status") == "True",
         app=labels.text("k8s-app") or labels.text("component"),
     )

@@ -20,14 +20,11 @@ class AdapterFacts:
 
     name: str
     description: str
-    mac: str
     status: str
     """Up, Disconnected, Disabled, Not Present."""
     media: str
     """`802.3`, `Native 802.11`, ..."""
-    interface_guid: str
     addresses: tuple[str, ...] = ()
-    has_default_route: bool = False
     link_speed: str = ""
 
     @property
@@ -51,11 +48,7 @@ class HostFacts:
     """The host itself."""
 
     computer_name: str
-    os_caption: str
-    os_build: str
-    is_server: bool
     ps_version: str
-    ps_edition: str
     module_version: str
     language_mode: str
     hyperv_module: bool
@@ -63,11 +56,9 @@ class HostFacts:
     vmms_status: str
     is_administrator: bool
     is_hyperv_administrator: bool
-    processors: int
     memory_total_bytes: int
     memory_free_bytes: int
     time_utc: datetime
-    booted_utc: datetime
     disk_folder: str
     """The host's own VirtualHardDiskPath."""
     image_folder: str
@@ -87,8 +78,6 @@ class SwitchJobFacts:
     """`Running`, `Done`, `Failed`, `Undone`."""
     error_id: str = ""
     message: str = ""
-    started_utc: datetime | None = None
-    ended_utc: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +86,6 @@ class SwitchFacts:
 
     name: str
     exists: bool
-    id: str = ""
     kind: str = ""
     """`External`, `Internal`, `Private`; `NAT` for the built-in Default Switch."""
     adapter: str = ""
@@ -106,7 +94,6 @@ class SwitchFacts:
     allow_management_os: bool = False
     mark: Mark | None = None
     addresses: tuple[str, ...] = ()
-    gateway: str = ""
     dns_servers: tuple[str, ...] = ()
     network_category: str = ""
     vm_names: tuple[str, ...] = ()
@@ -125,7 +112,6 @@ class ImageFacts:
     """Lower-case hex; empty when not hashed (see Get-TalosImage)."""
     ours: bool = False
     """We downloaded it: its record lies beside it."""
-    url: str = ""
     download: str = ""
     """`Running`: a download of it is at work; `Left`: a download of it was killed; or empty."""
     vm_names: tuple[str, ...] = ()
@@ -140,8 +126,6 @@ class DriveFacts:
     """`disk` or `dvd`."""
     path: str
     """Empty for an empty DVD drive."""
-    controller_number: int
-    controller_location: int
     size_bytes: int = 0
     """Virtual size of a disk; 0: it could not be read."""
     file_bytes: int | None = None
@@ -168,9 +152,6 @@ class VmFacts:
     static_mac: bool
     switch: str
     vlan: int | None
-    connected: bool
-    addresses: tuple[str, ...]
-    """By the guest's key-value pairs: a hint, never proof; stock Talos reports none."""
     drives: tuple[DriveFacts, ...]
     boot_order: tuple[str, ...]
     """`disk`, `dvd`, `network`, `file`, `unknown`."""
@@ -215,15 +196,12 @@ class NeighborFacts:
 
     mac: str
     address: str
-    state: str
-    """Reachable, Stale, Permanent, ..."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsoleFacts:
     """A VM's screen: RGB565, little-endian, row by row."""
 
-    vm_id: str
     width: int
     height: int
     pixels: bytes
@@ -276,8 +254,6 @@ class ServiceFacts:
     id: str
     state: str
     healthy: bool
-    unknown: bool = False
-    message: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,9 +289,7 @@ class MachineFacts:
 class EtcdMemberFacts:
     """A member of etcd."""
 
-    id: int
     hostname: str
-    peer_urls: tuple[str, ...] = ()
     learner: bool = False
 
 
@@ -331,7 +305,6 @@ class NodeFacts:
     schedulable: bool = True
     version: str = ""
     address: str = ""
-    control_plane: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,7 +314,6 @@ class PodFacts:
     namespace: str
     name: str
     node: str
-    phase: str
     ready: bool
     app: str = ""
     """Value of the label `k8s-app` or `component`."""

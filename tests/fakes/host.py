@@ -73,7 +73,7 @@ class FakeHost(Scripted):
     def knows(self, mac: str, *addresses: str) -> None:
         """The neighbour table maps the MAC to these, and to no others."""
         others = [row for row in self.neighbors if row.mac != mac]
-        self.neighbors = others + [NeighborFacts(mac=mac, address=each, state="Reachable") for each in addresses]
+        self.neighbors = others + [NeighborFacts(mac=mac, address=each) for each in addresses]
 
     # -- reading
 
@@ -123,7 +123,7 @@ class FakeHost(Scripted):
         async with self._asked("console", id=id):
             if self._vm(id, "Get-TalosConsole").state != "Running":
                 raise _refused("VMNotRunning", "Get-TalosConsole", id)
-            return ConsoleFacts(vm_id=id, width=width, height=height, pixels=bytes(2 * width * height))
+            return ConsoleFacts(width=width, height=height, pixels=bytes(2 * width * height))
 
     # -- the switch
 
@@ -148,14 +148,12 @@ class FakeHost(Scripted):
             self.switches[name.lower()] = SwitchFacts(
                 name=name,
                 exists=True,
-                id=f"s-{name}",
                 kind="External",
                 adapter=adapter,
                 adapter_description=physical.description,
                 allow_management_os=request.allow_management_os,
                 mark=find_mark(request.mark),
                 addresses=("192.168.1.10/24",) if request.allow_management_os else (),
-                gateway="192.168.1.1",
                 dns_servers=("192.168.1.1",) if request.allow_management_os else (),
                 network_category="Private",
                 job=job,
@@ -210,7 +208,7 @@ class FakeHost(Scripted):
             progress(Progress(activity="Save-TalosImage", status="150 of 304 MiB", percent=49))
             if sha256 and sha256 != found:
                 raise _refused("ImageChecksum", "Save-TalosImage", path)
-            image = ImageFacts(path=full, exists=True, size_bytes=318_767_104, sha256=found, ours=True, url=url)
+            image = ImageFacts(path=full, exists=True, size_bytes=318_767_104, sha256=found, ours=True)
             self.images[full.lower()] = image
             return image
 
@@ -362,17 +360,13 @@ def _vm_of(request: VmRequest, default_folder: str) -> VmFacts:
         static_mac=True,
         switch=request.switch,
         vlan=request.vlan,
-        connected=True,
-        addresses=(),
         drives=(
             DriveFacts(
                 kind="disk",
                 path=f"{folder}\\{request.name}.vhdx",
-                controller_number=0,
-                controller_location=0,
                 size_bytes=request.disk_gib * GIB,
             ),
-            DriveFacts(kind="dvd", path=request.iso_path, controller_number=0, controller_location=1),
+            DriveFacts(kind="dvd", path=request.iso_path),
         ),
         boot_order=("disk", "dvd", "network"),
         secure_boot=False,
@@ -394,7 +388,7 @@ def _vm_of(request: VmRequest, default_folder: str) -> VmFacts:
 def _with_rest(vm: VmFacts, change: VmChange) -> VmFacts:
     """What is a plain value of the VM."""
     if change.switch is not None:
-        vm = replace(vm, switch=change.switch, connected=True)
+        vm = replace(vm, switch=change.switch)
     if change.mac is not None:
         vm = replace(vm, mac=change.mac, static_mac=True)
     if change.start_delay_s is not None:
@@ -426,7 +420,7 @@ def _refused(id: str, function: str, target: str) -> HostRefused:
 
 def rows_of(addresses: Mapping[str, str]) -> list[NeighborFacts]:
     """A neighbour table: MAC -> address."""
-    return [NeighborFacts(mac=mac, address=address, state="Reachable") for mac, address in addresses.items()]
+    return [NeighborFacts(mac=mac, address=address) for mac, address in addresses.items()]
 
 
 _: type[Host] = FakeHost

@@ -97,7 +97,7 @@ class FakeMachines(Scripted):
             if box.members is not None:
                 raise TalosRefused(status="ALREADY_EXISTS", message="etcd data directory is not empty")
             box.etcd = "Running"
-            box.members = (EtcdMemberFacts(id=1, hostname=box.facts.hostname),)
+            box.members = (EtcdMemberFacts(hostname=box.facts.hostname),)
             self.settle()
 
     async def etcd_members(self, address: str, access: TalosAccess) -> tuple[EtcdMemberFacts, ...]:

@@ -198,7 +198,7 @@ class FakeWorld:
         configured = [box for box in self.machines.boxes.values() if box.facts.mode == "secure"]
         begun = [box for box in configured if box.members]
         joined = [box for box in configured if box.etcd] if begun else []
-        members = tuple(EtcdMemberFacts(id=n, hostname=box.facts.hostname) for n, box in enumerate(joined))
+        members = tuple(EtcdMemberFacts(hostname=box.facts.hostname) for box in joined)
         for box in joined:
             box.etcd, box.members = "Running", members
         if begun:

@@ -63,12 +63,7 @@ class TalosMachines(Reader):
         answer = await self._connections.call(
             address, access, lambda service: service.EtcdMemberList, EtcdMemberListRequest(), changes=False
         )
-        return tuple(
-            EtcdMemberFacts(
-                id=member.id, hostname=member.hostname, peer_urls=tuple(member.peer_urls), learner=member.is_learner
-            )
-            for member in answer.members
-        )
+        return tuple(EtcdMemberFacts(hostname=member.hostname, learner=member.is_learner) for member in answer.members)
 
     async def services(self, address: str, access: TalosAccess) -> tuple[ServiceFacts, ...]:
         """All services, those that do not run too."""
@@ -76,13 +71,7 @@ class TalosMachines(Reader):
             address, access, lambda service: service.ServiceList, Empty(), changes=False
         )
         return tuple(
-            ServiceFacts(
-                id=service.id,
-                state=service.state,
-                healthy=service.health.healthy,
-                unknown=service.health.unknown,
-                message=clipped(service.health.last_message),
-            )
+            ServiceFacts(id=service.id, state=service.state, healthy=service.health.healthy)
             for service in answer.services
         )
 

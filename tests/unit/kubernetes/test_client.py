@@ -91,7 +91,7 @@ def test_nodes_and_pods(api: Api) -> None:
 
     async def test(client: KubeClient) -> None:
         first, second = await client.nodes(api.kubeconfig())
-        assert first == NodeFacts(name="cp1", ready=True, version="v1.34.1", address="192.0.2.101", control_plane=True)
+        assert first == NodeFacts(name="cp1", ready=True, version="v1.34.1", address="192.0.2.101")
         assert (second.ready, second.reason, second.schedulable) == (False, "cni plugin not initialized", False)
         (found,) = await client.pods(api.kubeconfig(), "kube-system")
         assert (found.name, found.node, found.ready, found.app) == ("coredns-1", "w1", True, "kube-dns")

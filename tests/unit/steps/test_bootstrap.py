@@ -59,7 +59,7 @@ async def test_it_joins_the_others_instead() -> None:
     world, run = remade("Running")
 
     def joins(_call: Call) -> None:
-        world.machines.named(FIRST).members = (EtcdMemberFacts(id=1, hostname=FIRST),)
+        world.machines.named(FIRST).members = (EtcdMemberFacts(hostname=FIRST),)
 
     world.machines.before("services", joins)
     assert "names home-cp-1" in await bootstrap.apply(ACTION, run)
@@ -216,7 +216,7 @@ async def test_data_that_talos_finds_in_another_cluster_is_not_taken_for_ours() 
     box = world.machines.named(FIRST)
 
     def somebody_elses(_call: Call) -> None:
-        box.members = (EtcdMemberFacts(id=9, hostname="theirs"),)
+        box.members = (EtcdMemberFacts(hostname="theirs"),)
 
     world.machines.before("bootstrap", somebody_elses)
     with pytest.raises(Fault) as caught:

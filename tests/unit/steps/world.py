@@ -107,7 +107,7 @@ def observed_of(given: dict[str, Any], cluster: Cluster) -> Observed:
         machines=machines,
         unread=given.get("unread", {}),
         etcd_began=None if given.get("etcd_began") is None else EtcdBegan(vms=tuple(given["etcd_began"])),
-        etcd=None if etcd is None else tuple(EtcdMemberFacts(id=n, hostname=name) for n, name in enumerate(etcd)),
+        etcd=None if etcd is None else tuple(EtcdMemberFacts(hostname=name) for name in etcd),
         nodes=None if nodes is None else tuple(NodeFacts(**({"ready": True} | node)) for node in nodes),
         lost_ids={name: tuple(machines) for name, machines in given.get("lost_ids", {}).items()},
         access=_access(given.get("access", {"talosconfig": "current", "kubeconfig": "current"} if up else {})),
@@ -244,18 +244,14 @@ def vm_of(given: dict[str, Any], cluster: Cluster) -> VmFacts:
         "static_mac": True,
         "switch": "LAB",
         "vlan": None,
-        "connected": True,
-        "addresses": (),
         "drives": (
             DriveFacts(
                 kind="disk",
                 path=disk_path,
-                controller_number=0,
-                controller_location=0,
                 size_bytes=disk_gib * GIB,
                 **disk,
             ),
-            DriveFacts(kind="dvd", path=iso, controller_number=0, controller_location=1),
+            DriveFacts(kind="dvd", path=iso),
         ),
         "boot_order": ("disk", "dvd", "network"),
         "secure_boot": False,
@@ -308,8 +304,7 @@ def pods_of(cluster: Cluster) -> tuple[PodFacts, ...]:
     of_node += [(f"kube-proxy-{n}", machine.name, "kube-proxy") for n, machine in enumerate(cluster.machines)]
     of_node += [(f"coredns-{n}", cluster.machines[-1].name, "kube-dns") for n in range(2)]
     return tuple(
-        PodFacts(namespace="kube-system", name=name, node=node, phase="Running", ready=True, app=app)
-        for name, node, app in of_node
+        PodFacts(namespace="kube-system", name=name, node=node, ready=True, app=app) for name, node, app in of_node
     )
 
 

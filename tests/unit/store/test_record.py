@@ -254,7 +254,7 @@ def test_colours_of_a_screen_come_out_right() -> None:
         0xFFE0: (255, 255, 0),
     }
     pixels = b"".join(word.to_bytes(2, "little") for word in words)
-    picture = Image.open(io.BytesIO(png_of(ConsoleFacts(vm_id="x", width=4, height=2, pixels=pixels))))
+    picture = Image.open(io.BytesIO(png_of(ConsoleFacts(width=4, height=2, pixels=pixels))))
     assert picture.format == "PNG"
     assert picture.size == (4, 2)
     assert [picture.getpixel((index % 4, index // 4)) for index in range(8)] == list(words.values())
@@ -262,4 +262,4 @@ def test_colours_of_a_screen_come_out_right() -> None:
 
 def test_pixels_that_do_not_fill_the_screen_are_refused() -> None:
     with pytest.raises(ValueError, match="takes 16"):
-        png_of(ConsoleFacts(vm_id="x", width=4, height=2, pixels=b"\0" * 15))
+        png_of(ConsoleFacts(width=4, height=2, pixels=b"\0" * 15))
