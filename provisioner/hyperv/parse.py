@@ -222,5 +222,4 @@ def neighbor_facts(values: Mapping[str, Any]) -> NeighborFacts:
 
 
 def console_facts(values: Mapping[str, Any], function: str = "Get-TalosConsole") -> ConsoleFacts:
-    got = _Fields(values, function)
-    return _filled(ConsoleFacts, got, vm_id=got.text("Id"))
+    return _filled(ConsoleFacts, _Fields(values, function))

@@ -25,6 +25,7 @@ class AdapterFacts:
     media: str
     """`802.3`, `Native 802.11`, ..."""
     addresses: tuple[str, ...] = ()
+    has_default_route: bool = False
     link_speed: str = ""
 
     @property

@@ -52,6 +52,7 @@ def test_the_host() -> None:
             status="Up",
             media="802.3",
             addresses=("192.0.2.10/24",),
+            has_default_route=True,
             link_speed="1 Gbps",
         ),
     )
@@ -101,8 +102,8 @@ def test_a_screen() -> None:
         ({"Cpus": 2**64}, "Cpus", "a large number", "a whole number"),
         ({"Name": 5}, "Name", "the number 5", "a text"),
         ({"Name": "n" * 5_000}, "Name", '"nnn', "a text of at most 4,096 characters"),
-        ({"Connected": "yes"}, "Connected", '"yes"', "true or false"),
-        ({"Addresses": "192.0.2.1"}, "Addresses", '"192.0.2.1"', "a list of texts"),
+        ({"SecureBoot": "yes"}, "SecureBoot", '"yes"', "true or false"),
+        ({"BootOrder": "disk"}, "BootOrder", '"disk"', "a list of texts"),
         ({"Drives": "{"}, "Drives", '"{"', "JSON"),
         ({"Drives": "[" * 150_000}, "Drives", '"[[[', "JSON"),
         ({"Drives": '{"Kind": "disk"}'}, "Drives", '"{"Kind": "disk"}"', "a JSON list of objects"),

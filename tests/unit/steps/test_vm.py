@@ -79,7 +79,7 @@ async def test_a_node_is_asked_to_shut_down_and_never_cut(drift: dict[str, Any])
     [
         {"vlan": 7},
         {"switch": "Renamed"},
-        {"switch": "", "connected": False},
+        {"switch": ""},
         {"start_action": "Nothing"},
         {"stop_action": "Save"},
         {"checkpoint_type": "Production"},

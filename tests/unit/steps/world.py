@@ -154,11 +154,7 @@ def folder_of(given: dict[str, Any]) -> FolderFacts:
 def host_of(given: dict[str, Any]) -> HostFacts:
     values: dict[str, Any] = {
         "computer_name": "HV01",
-        "os_caption": "Windows 11 Pro",
-        "os_build": "26100",
-        "is_server": False,
         "ps_version": "5.1.26100.1",
-        "ps_edition": "Desktop",
         "module_version": "1.0.0",
         "language_mode": "FullLanguage",
         "hyperv_module": True,
@@ -166,11 +162,9 @@ def host_of(given: dict[str, Any]) -> HostFacts:
         "vmms_status": "Running",
         "is_administrator": True,
         "is_hyperv_administrator": True,
-        "processors": 16,
         "memory_total_bytes": 64 * GIB,
         "memory_free_bytes": 49 * GIB,
         "time_utc": NOW + timedelta(seconds=given.pop("clock_off_s", 0)),
-        "booted_utc": NOW - timedelta(days=1),
         "disk_folder": "C:\\VMs",
         "image_folder": "C:\\ProgramData\\TalosHyperV\\images",
         "volumes": (VolumeFacts(root="C:\\", size_bytes=500 * GIB, free_bytes=given.pop("free_gib", 400) * GIB),),
@@ -188,10 +182,8 @@ def adapter_of(given: dict[str, Any]) -> AdapterFacts:
     values = {
         "name": "Ethernet",
         "description": "Intel I226-V",
-        "mac": "A0369F112233",
         "status": "Up",
         "media": "802.3",
-        "interface_guid": "{1}",
         "link_speed": "2.5 Gbps",
     }
     return AdapterFacts(**(values | given))
@@ -204,7 +196,6 @@ def switch_of(given: dict[str, Any]) -> SwitchFacts:
     values: dict[str, Any] = {
         "name": "LAB",
         "exists": True,
-        "id": "s1",
         "kind": "External",
         "adapter": "Ethernet",
         "adapter_description": "Intel I226-V",
