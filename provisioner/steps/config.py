@@ -19,6 +19,7 @@ from provisioner.model.facts import MachineFacts, Observed
 from provisioner.model.naming import spaced_mac
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import STEP, StepId
+from provisioner.model.wording import count
 from provisioner.model.work import ApplyConfig
 from provisioner.steps.actions import Kept, for_machine
 from provisioner.steps.blame import unless_host_lost
@@ -38,13 +39,10 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
             yield for_machine(StepId.CONFIG, machine, Verb.WAIT, why, work=ApplyConfig())
         else:
             patches = len(cluster.patches) + len(machine.patches)
-            patches += len(
-                cluster.control_plane_patches if machine in cluster.control_planes else cluster.worker_patches
-            )
-            with_patches = f", {patches} patches" if patches else ""
-            yield for_machine(
-                StepId.CONFIG, machine, Verb.APPLY, f"{machine.role.words}{with_patches}", work=ApplyConfig()
-            )
+            of_role = cluster.control_plane_patches if machine in cluster.control_planes else cluster.worker_patches
+            patches += len(of_role)
+            why = f"{machine.role.words}, {count(patches, 'patch', 'patches')}" if patches else machine.role.words
+            yield for_machine(StepId.CONFIG, machine, Verb.APPLY, why, work=ApplyConfig())
 
 
 async def apply(action: Action, run: Run) -> str:

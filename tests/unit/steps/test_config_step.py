@@ -39,6 +39,13 @@ def sent(world: FakeWorld, *, dry: bool) -> list[bytes]:
     return [call["config"] for call in calls if call["dry_run"] == dry]
 
 
+@pytest.mark.parametrize(("of_all", "why"), [(0, ""), (1, ", 1 patch"), (2, ", 2 patches")])
+def test_the_plan_counts_patches(of_all: int, why: str) -> None:
+    cluster = replace(cluster_of({}), patches=(PatchSpec(documents=({"a": 1},), place=PLACE),) * of_all)
+    found = {action.machine: action.why for action in config.plan(cluster, observed_of({}, cluster))}
+    assert found[CP] == f"control plane{why}"
+
+
 @pytest.mark.parametrize(
     "other", [{"uuid": uuid_of("another")}, {"uuid": ""}, {"uuid": "not one"}, {"macs": ("0A0B0C0D0E0F",)}, None]
 )
