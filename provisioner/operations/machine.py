@@ -12,9 +12,10 @@ from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import MachineFacts, VmFacts
 from provisioner.model.naming import Mark
 from provisioner.model.wording import listed
-from provisioner.ports import Bundle, Ports, TalosAccess
+from provisioner.ports import Ports, TalosAccess
 from provisioner.steps.discovery import same_uuid
 from provisioner.steps.host_reads import READ_BOUND_S, read_host
+from provisioner.steps.run_context import read_keys
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waiting import bounded
 
@@ -128,15 +129,6 @@ async def neighbors(ports: Ports, host: str, macs: Collection[str]) -> dict[str,
         if row.mac in macs:
             found.setdefault(row.mac, []).append(row.address)
     return found
-
-
-def read_keys(ports: Ports) -> tuple[Bundle | None, TalosAccess | None]:
-    """The bundle on the disk and an admin certificate made of it, or nothing."""
-    text = ports.store.read_secrets()
-    if text is None:
-        return None, None
-    bundle = ports.configs.read_bundle(text)
-    return bundle, ports.configs.access(bundle)
 
 
 @dataclass(frozen=True, kw_only=True)

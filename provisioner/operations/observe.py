@@ -14,10 +14,11 @@ from provisioner.model.endpoint import endpoint_of
 from provisioner.model.facts import EtcdMemberFacts, HostState, MachineFacts, NodeFacts, Observed, SecretsFacts
 from provisioner.model.hints import Hints
 from provisioner.model.ownership import OnHost, namesakes, our_vms
-from provisioner.operations.machine import NO_ADDRESS, Unread, neighbors, proven, read_keys, read_machine
+from provisioner.operations.machine import NO_ADDRESS, Unread, neighbors, proven, read_machine
 from provisioner.ports import Bundle, Ports, TalosAccess
 from provisioner.steps.discovery import same_uuid
 from provisioner.steps.host_reads import read_host
+from provisioner.steps.run_context import read_keys
 from provisioner.steps.vm import find_vm
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from provisioner.model.work import CreateVm
 from provisioner.operations.differences import differences, uncompared
 from provisioner.operations.observe import observe_what_answers
 from provisioner.ports import Ports
-from provisioner.steps.health import lacks_cni, picture_of, unmet_conditions
+from provisioner.steps.health import lacks_cni, unmet_conditions
 from provisioner.steps.secrets import id_lost
 from provisioner.steps.vm import find_vm
 from provisioner.workflows.up import plan_up
@@ -36,7 +36,7 @@ def report(cluster: Cluster, seen: Observed, *, host_faults: Sequence[Fault] = (
     """Pure: the report of what was observed."""
     whole = set(seen.hosts) == set(cluster.hosts) and all(state.whole for state in seen.hosts.values())
     plan = plan_up(cluster, seen) if whole else None
-    unmet = tuple(unmet_conditions(picture_of(cluster, seen)))
+    unmet = tuple(unmet_conditions(cluster, seen))
     told = tuple(differences(cluster, seen))
     rows = [_row(machine, seen, plan, unmet, told) for machine in cluster.machines]
     rows += _not_in_file(cluster, seen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 
 from provisioner.errors import Fault, TransportError
 from provisioner.model.cluster import Cluster
@@ -12,6 +12,7 @@ from provisioner.model.naming import kube_context
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import WriteAccess
+from provisioner.steps.actions import act, keep, refuse
 from provisioner.steps.blame import unless_host_lost
 from provisioner.steps.run_context import Run
 from provisioner.steps.waiting import Pending, Ready, TimedOut
@@ -30,7 +31,7 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
             seen=broken,
             next_steps=("fix or move the file named", f"or first: provision up {cluster.name} --until health"),
         )
-        yield Action(step=StepId.ACCESS, verb=Verb.REFUSE, object=context, why=fault.message, fault=fault)
+        yield refuse(StepId.ACCESS, context, fault)
         return
     remarks = [remark for name, found in facts.items() if (remark := _remark(name, found))]
     missing = [name for name, found in facts.items() if found.state is not ContextState.CURRENT]
@@ -43,16 +44,10 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         remarks.append(f"the API is at {endpoint} now, no longer at {seen.client_endpoint}")
     if not missing:
         why = "; ".join(["contexts are in place and current", *remarks])
-        yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=context, why=why, command=command)
-        return
-    yield Action(
-        step=StepId.ACCESS,
-        verb=Verb.WRITE,
-        object=context,
-        work=WriteAccess(),
-        why="; ".join([f"{' and '.join(missing)}, context {context}", *remarks]),
-        command=command,
-    )
+        yield keep(StepId.ACCESS, context, why, command=command)
+    else:
+        why = "; ".join([f"{' and '.join(missing)}, context {context}", *remarks])
+        yield act(StepId.ACCESS, context, Verb.WRITE, why, WriteAccess(), command=command)
 
 
 _MISSING = ContextFacts(state=ContextState.MISSING)
@@ -68,60 +63,48 @@ def _remark(name: str, found: ContextFacts) -> str:
 
 
 async def apply(action: Action, run: Run) -> str:
-    files = _Files(run)
+    """Writes the files once the endpoint can be dialled, and tries them until both clients are answered."""
+    store, changed = run.ports.store, None
+    first = run.cluster.control_planes[0].name
 
-    async def late(late: TimedOut) -> Fault:
-        fault = Fault(
-            "P-KUBE-ACCESS",
-            f"the files for clients of {run.cluster.name} do not work",
-            expected=f"an answer through each within {late.bound}",
-            seen=(late.reason,),
-            see_also=(f"the files lie in {run.ports.store.folder}",),
-        )
-        return await unless_host_lost(run, fault)
-
-    why = "one call through each file"
-    met = await run.wait(files.probe, step=StepId.ACCESS, what=action.object, why=why, every_s=1.0, late=late)
-    return met.seen
-
-
-class _Files:
-    """Written once the endpoint can be dialled, then tried until both clients are answered."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.changed: tuple[str, ...] | None = None
-
-    async def probe(self) -> Ready[None] | Pending:
-        run, store = self.run, self.run.ports.store
-        _, access = run.keys()
-        first = run.address_of(run.cluster.control_planes[0].name)
+    async def probe() -> Ready[None] | Pending:
+        nonlocal changed
         try:
-            if self.changed is None:
-                self.changed = self._write()
+            changed = _write(run) if changed is None else changed
             kubeconfig = store.read_client_file("kubeconfig")
             assert kubeconfig is not None, "it was written a moment ago"
-            facts = await run.ports.machines.read(first, access)
+            facts = await run.ports.machines.read(run.address_of(first), run.access)
             ready = await run.ports.kubernetes.ready(kubeconfig)
         except TransportError as error:
             return Pending(str(error))
         if not ready:
             return Pending("the Kubernetes API does not say ok at /readyz yet")
-        return Ready(
-            None, f"Talos {facts.talos} and Kubernetes answer; {', '.join(self.changed) or 'contexts unchanged'}"
-        )
+        return Ready(None, f"Talos {facts.talos} and Kubernetes answer; {', '.join(changed) or 'contexts unchanged'}")
 
-    def _write(self) -> tuple[str, ...]:
-        run, cluster, configs = self.run, self.run.cluster, self.run.ports.configs
-        bundle, _ = run.keys()
-        endpoint = run.endpoint()
-        assert endpoint is not None, "access begins after bootstrap, and bootstrap after an address"
-        points = [known for m in cluster.control_planes if (known := run.of(m.name).address)]
-        nodes = [known for m in cluster.machines if (known := run.of(m.name).address)]
-        server = run.ports.outside_url(endpoint)
-        run.ports.store.write_client_files(
-            talosconfig=configs.talosconfig(cluster, bundle, endpoints=run.ports.outside(points), nodes=nodes),
-            kubeconfig=configs.kubeconfig(cluster, bundle, server=server),
+    def late(late: TimedOut) -> Awaitable[Fault]:
+        fault = Fault(
+            "P-KUBE-ACCESS",
+            f"the files for clients of {run.cluster.name} do not work",
+            expected=f"an answer through each within {late.bound}",
+            seen=(late.reason,),
+            see_also=(f"the files lie in {store.folder}",),
         )
-        run.remember_client_endpoint(endpoint)
-        return run.ports.store.merge_contexts()
+        return unless_host_lost(run, fault)
+
+    why = "one call through each file"
+    met = await run.wait(action, probe, what=action.object, why=why, every_s=1.0, late=late)
+    return met.seen
+
+
+def _write(run: Run) -> tuple[str, ...]:
+    cluster, configs, ports = run.cluster, run.ports.configs, run.ports
+    endpoint = run.endpoint()
+    assert endpoint is not None, "access begins after bootstrap, and bootstrap after an address"
+    points = [known for m in cluster.control_planes if (known := run.of(m.name).address)]
+    nodes = [known for m in cluster.machines if (known := run.of(m.name).address)]
+    ports.store.write_client_files(
+        talosconfig=configs.talosconfig(cluster, run.bundle, endpoints=ports.outside(points), nodes=nodes),
+        kubeconfig=configs.kubeconfig(cluster, run.bundle, server=ports.outside_url(endpoint)),
+    )
+    run.remember_client_endpoint(endpoint)
+    return ports.store.merge_contexts()

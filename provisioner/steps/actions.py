@@ -1,6 +1,8 @@
-"""Short ways to make the actions of a step."""
+"""Short ways to make the actions of a step, on a machine (then on its host too) or on a thing by its name."""
 
 from __future__ import annotations
+
+from typing import TypedDict, Unpack
 
 from provisioner.errors import Fault
 from provisioner.model.cluster import MachineSpec
@@ -15,31 +17,33 @@ class Kept(str):
     __slots__ = ()
 
 
-def for_machine(
-    step: StepId,
-    machine: MachineSpec,
-    verb: Verb,
-    why: str,
-    *,
-    work: Work | None = None,
-    bound_s: float = 0.0,
-    warning: str = "",
-    fault: Fault | None = None,
+class _More(TypedDict, total=False):
+    machine: str
+    host: str
+    bound_s: float
+    warning: str
+    destroys: str
+    fault: Fault
+    absent: bool
+    seen: str
+    command: str
+
+
+def act(
+    step: StepId, about: MachineSpec | str, verb: Verb, why: str, work: Work | None = None, **more: Unpack[_More]
 ) -> Action:
-    """An action on one machine, on that machine's host."""
-    return Action(
-        step=step,
-        verb=verb,
-        object=machine.name,
-        machine=machine.name,
-        host=machine.host,
-        why=why,
-        work=work,
-        bound_s=bound_s,
-        warning=warning,
-        fault=fault,
-    )
+    if isinstance(about, str):
+        return Action(step=step, verb=verb, object=about, why=why, work=work, **more)
+    more = {"machine": about.name, "host": about.host, **more}
+    return Action(step=step, verb=verb, object=about.name, why=why, work=work, **more)
 
 
-def refuse(step: StepId, machine: MachineSpec, fault: Fault) -> Action:
-    return for_machine(step, machine, Verb.REFUSE, fault.message, fault=fault)
+def keep(step: StepId, about: MachineSpec | str, why: str, **more: Unpack[_More]) -> Action:
+    return act(step, about, Verb.KEEP, why, **more)
+
+
+def refuse(step: StepId, about: MachineSpec | str, fault: Fault, host: str = "") -> Action:
+    """The fault says why, and which machine it is about where the action is about one."""
+    if isinstance(about, str):
+        return act(step, about, Verb.REFUSE, fault.message, fault=fault, host=host)
+    return act(step, about, Verb.REFUSE, fault.message, fault=fault)

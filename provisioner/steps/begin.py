@@ -11,7 +11,7 @@ from provisioner.model.plan import Action
 from provisioner.model.work import FindMachine
 from provisioner.ports import Ports
 from provisioner.steps.discovery import AddressDiscovery
-from provisioner.steps.image import image_path
+from provisioner.steps.image import image_facts
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waiting import Waiter
@@ -41,9 +41,8 @@ def new_run(
     for name, host in ports.hosts.items():
         coming = {cluster.machine(a.machine).mac for a in actions if isinstance(a.work, FindMachine) and a.host == name}
         run.finders[name] = AddressDiscovery(host=host, clock=ports.clock, learned=run.learned, coming=coming)
-        path = image_path(cluster, seen.hosts[name]).lower()
-        found = next((i for i in seen.hosts[name].images if i.exists and i.path.lower() == path), None)
-        if found is not None:
+        found = image_facts(cluster, seen.hosts[name])
+        if found is not None and found.exists:
             run.images[name] = found
     for machine in cluster.machines:
         own, facts = run.of(machine.name), seen.machines.get(machine.name)

@@ -17,6 +17,7 @@ from provisioner.model.facts import EtcdMemberFacts, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import BootstrapEtcd
+from provisioner.steps.actions import act, keep
 from provisioner.steps.blame import unless_host_lost
 from provisioner.steps.etcd_life import fault_of_loss, in_kubernetes, lost, signs_of_life
 from provisioner.steps.left_disks import to_attach
@@ -39,19 +40,13 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     vm = find_vm(first, seen.hosts[first.host], seen.secrets)
     if seen.etcd is not None and any(member.hostname == first.name for member in seen.etcd):
         why = f"etcd runs with {len(seen.etcd)} of {len(cluster.control_planes)} members"
-        yield Action(step=StepId.BOOTSTRAP, verb=Verb.KEEP, object="etcd", why=why)
+        yield keep(StepId.BOOTSTRAP, "etcd", why)
         return
     began = seen.etcd_began is not None and (vm is not None and vm.id in seen.etcd_began.vms)
     again = began or (vm is None and to_attach(cluster, first, seen) is not None)
-    yield Action(
-        step=StepId.BOOTSTRAP,
-        verb=Verb.WAIT if again else Verb.ONCE,
-        object="etcd",
-        work=BootstrapEtcd(),
-        machine=first.name,
-        host=first.host,
-        why=f"until it runs again, from the disk of {first.name}" if again else f"on {first.name}",
-    )
+    verb = Verb.WAIT if again else Verb.ONCE
+    why = f"until it runs again, from the disk of {first.name}" if again else f"on {first.name}"
+    yield act(StepId.BOOTSTRAP, "etcd", verb, why, BootstrapEtcd(), machine=first.name, host=first.host)
 
 
 async def apply(action: Action, run: Run) -> str:
@@ -71,11 +66,10 @@ async def apply(action: Action, run: Run) -> str:
         return await unless_host_lost(run, fault)
 
     met = await run.wait(
+        action,
         bootstrap.probe,
-        step=StepId.BOOTSTRAP,
         what="etcd",
         why="etcd starts as a cluster of one",
-        machine=action.machine,
         every_s=1.0,
         late=late,
     )
@@ -101,9 +95,8 @@ class _Bootstrap:
     async def waits_for_time(self) -> bool:
         """Whether the machine itself says that its clock is not in sync."""
         run = self.run
-        _, access = run.keys()
         try:
-            facts = await run.ports.machines.read(run.address_of(self.machine), access)
+            facts = await run.ports.machines.read(run.address_of(self.machine), run.access)
         except TransportError:
             return False
         return any(condition.name == TIME for condition in facts.unmet)
@@ -141,9 +134,8 @@ class _Bootstrap:
 
     async def _members(self) -> tuple[EtcdMemberFacts, ...] | Pending:
         run = self.run
-        _, access = run.keys()
         try:
-            return await run.ports.machines.etcd_members(run.address_of(self.machine), access)
+            return await run.ports.machines.etcd_members(run.address_of(self.machine), run.access)
         except TalosRefused as refusal:
             return Pending(f"etcd: {refusal.message}")
         except TransportError as error:
@@ -183,9 +175,8 @@ class _Bootstrap:
         run = self.run
         if run.was_bootstrapped():
             return f"etcd was started in an earlier run, and {other} was there"
-        _, access = run.keys()
         try:
-            services = await run.ports.machines.services(run.address_of(other), access)
+            services = await run.ports.machines.services(run.address_of(other), run.access)
         except TransportError as error:
             return f"{other} does not tell whether it has etcd ({error})"
         state = next((service.state for service in services if service.id == "etcd"), "")
@@ -193,9 +184,8 @@ class _Bootstrap:
 
     async def _call(self, why_no_members: Pending) -> Ready[None] | Pending:
         run = self.run
-        _, access = run.keys()
         try:
-            await run.ports.machines.bootstrap(run.address_of(self.machine), access)
+            await run.ports.machines.bootstrap(run.address_of(self.machine), run.access)
         except TalosRefused as refusal:
             if refusal.status == "ALREADY_EXISTS":
                 self.accepted = self.refused_as_done = True

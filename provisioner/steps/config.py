@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 
 from provisioner.errors import (
     Dropped,
@@ -21,7 +21,7 @@ from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import STEP, StepId
 from provisioner.model.wording import count
 from provisioner.model.work import ApplyConfig
-from provisioner.steps.actions import Kept, for_machine
+from provisioner.steps.actions import Kept, act, keep
 from provisioner.steps.blame import unless_host_lost
 from provisioner.steps.discovery import identity_problem
 from provisioner.steps.left_disks import to_attach
@@ -33,32 +33,31 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     for machine in cluster.machines:
         facts = seen.machines.get(machine.name)
         if facts is not None and facts.mode == "secure":
-            yield for_machine(StepId.CONFIG, machine, Verb.KEEP, f"has its config, stage {facts.stage}")
+            yield keep(StepId.CONFIG, machine, f"has its config, stage {facts.stage}")
         elif facts is None and (machine.name in seen.installed or to_attach(cluster, machine, seen) is not None):
             why = "has its config already; sent only if it comes up in maintenance"
-            yield for_machine(StepId.CONFIG, machine, Verb.WAIT, why, work=ApplyConfig())
+            yield act(StepId.CONFIG, machine, Verb.WAIT, why, ApplyConfig())
         else:
             patches = len(cluster.patches) + len(machine.patches)
             of_role = cluster.control_plane_patches if machine in cluster.control_planes else cluster.worker_patches
             patches += len(of_role)
             why = f"{machine.role.words}, {count(patches, 'patch', 'patches')}" if patches else machine.role.words
-            yield for_machine(StepId.CONFIG, machine, Verb.APPLY, why, work=ApplyConfig())
+            yield act(StepId.CONFIG, machine, Verb.APPLY, why, ApplyConfig())
 
 
 async def apply(action: Action, run: Run) -> str:
     machine = run.cluster.machine(action.machine)
     if run.facts_of(machine.name).mode == "secure":
         return Kept("has its config already")
-    endpoint = await _endpoint(run, machine)
-    bundle, _ = run.keys()
-    config = run.ports.configs.machine_config(run.cluster, machine, bundle, endpoint=endpoint)
+    endpoint = await _endpoint(action, run)
+    config = run.ports.configs.machine_config(run.cluster, machine, run.bundle, endpoint=endpoint)
     _check_disk(run, machine)
     _check_address(run, machine)
     run.ports.store.write_machine_config(machine.name, config)
     run.remember_endpoint(endpoint)
     delivery = _Delivery(run, machine, config)
 
-    async def late(late: TimedOut) -> Fault:
+    def late(late: TimedOut) -> Awaitable[Fault]:
         fault = Fault(
             "P-CONFIG-LOSTANSWER",
             f"whether {machine.name} took its config cannot be told"
@@ -68,21 +67,14 @@ async def apply(action: Action, run: Run) -> str:
             seen=(late.reason,),
             machine=machine.name,
         )
-        return await unless_host_lost(run, fault)
+        return unless_host_lost(run, fault)
 
-    met = await run.wait(
-        delivery.probe,
-        step=StepId.CONFIG,
-        what="config accepted",
-        why="dry run, then the config itself",
-        machine=machine.name,
-        late=late,
-    )
-    return met.seen
+    why = "dry run, then the config itself"
+    return (await run.wait(action, delivery.probe, what="config accepted", why=why, late=late)).seen
 
 
-async def _endpoint(run: Run, machine: MachineSpec) -> str:
-    """The first control plane's own config knows its address already; everybody else waits for it."""
+async def _endpoint(action: Action, run: Run) -> str:
+    """The first control plane's own config knows its address already; all others wait for it."""
     first = run.cluster.control_planes[0].name
 
     async def probe() -> Ready[str] | Pending:
@@ -90,20 +82,19 @@ async def _endpoint(run: Run, machine: MachineSpec) -> str:
         return Ready(url, url) if url else Pending(f"the address of {first} is not known yet")
 
     met = await run.wait(
+        action,
         probe,
-        step=StepId.CONFIG,
         what="endpoint known",
         why=f"it is the address of {first}",
-        machine=machine.name,
         bound_s=STEP[StepId.MAINTENANCE].bound_s,
         every_s=5.0,
         wake=run.learned,
         late=lambda late: Fault(
             "P-BOOT-NOMAINT",
-            f"{machine.name} waits for the address of {first}, which did not come",
+            f"{action.machine} waits for the address of {first}, which did not come",
             expected=f"{first} in maintenance within {late.bound}",
             seen=(late.reason,),
-            machine=machine.name,
+            machine=action.machine,
         ),
     )
     return met.value

@@ -10,7 +10,7 @@ from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import EjectIso
-from provisioner.steps.actions import for_machine
+from provisioner.steps.actions import act, keep
 from provisioner.steps.host_faults import on_host
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
@@ -21,9 +21,9 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     for machine in cluster.machines:
         vm = find_vm(machine, seen.hosts[machine.host], seen.secrets)
         if vm is not None and vm.complete and not vm.iso:
-            yield for_machine(StepId.EJECT, machine, Verb.KEEP, "the drive is empty")
+            yield keep(StepId.EJECT, machine, "the drive is empty")
         else:
-            yield for_machine(StepId.EJECT, machine, Verb.EJECT, "once it runs from its disk", work=EjectIso())
+            yield act(StepId.EJECT, machine, Verb.EJECT, "once it runs from its disk", EjectIso())
 
 
 async def apply(action: Action, run: Run) -> str:
@@ -40,11 +40,10 @@ async def apply(action: Action, run: Run) -> str:
         return Ready(after, f"drive read back empty, runs from {facts.system_disk}")
 
     met = await run.wait(
+        action,
         on_host(probe, host=machine.host, machine=machine.name),
-        step=StepId.EJECT,
         what="drive empty",
         why="the host empties the drive",
-        machine=machine.name,
         every_s=2.0,
         late=lambda late: Fault(
             "P-HOST-LOST",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from provisioner.errors import Fault, TransportError
@@ -22,6 +22,7 @@ from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import STEP, StepId
 from provisioner.model.unmet import Layer, Unmet
 from provisioner.model.work import AwaitHealth
+from provisioner.steps.actions import act, keep
 from provisioner.steps.blame import lost_hosts, unless_host_lost
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
@@ -34,124 +35,87 @@ NODE_READY = "nodeReady"
 """Talos' name of the condition that a machine's node is Ready in Kubernetes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """All that health is judged by. None: not read; the reasons stand beside it."""
-
-    cluster: Cluster
-    configs: Mapping[str, EffectiveConfig] = field(default_factory=dict)
-    machines: Mapping[str, MachineFacts] = field(default_factory=dict)
-    stopped: Mapping[str, str] = field(default_factory=dict)
-    """Machines that cannot answer, and why: no VM, a VM that is Off."""
-    unread: Mapping[str, str] = field(default_factory=dict)
-    """Machines that could not be read, and why."""
-    etcd: tuple[EtcdMemberFacts, ...] | None = None
-    etcd_unread: str = ""
-    nodes: tuple[NodeFacts, ...] | None = None
-    nodes_unread: str = ""
-    pods: tuple[PodFacts, ...] | None = None
-    """None leaves pods out."""
-
-    def config(self, machine: str) -> EffectiveConfig:
-        return self.configs.get(machine) or EffectiveConfig(hostname=machine, node_name=machine)
-
-
 def plan(cluster: Cluster, seen: Observed, restarted: Collection[str] = ()) -> Iterator[Action]:
     """`restarted`: machines that the step of the VMs restarts; what was seen of them will not be true any more."""
-    picture = picture_of(cluster, seen)
-    unmet = list(unmet_conditions(picture))
+    unmet = list(unmet_conditions(cluster, seen))
     if not restarted and all(each.by_config for each in unmet):
-        nodes = _nodes_words(picture)
+        nodes = _nodes_words(cluster, seen)
         why = f"{nodes}, etcd {len(seen.etcd or ())} of {len(cluster.control_planes)}"
-        yield Action(step=StepId.HEALTH, verb=Verb.KEEP, object=cluster.name, why=why, seen=nodes)
+        yield keep(StepId.HEALTH, cluster.name, why, seen=nodes)
         return
-    yield Action(
-        step=StepId.HEALTH,
-        verb=Verb.WAIT,
-        object=cluster.name,
-        work=AwaitHealth(),
-        why=f"{len(cluster.machines)} nodes Ready" if not _own_cni(picture) else "etcd, machines and nodes registered",
-    )
+    why = "etcd, machines and nodes registered" if _own_cni(cluster, seen) else f"{len(cluster.machines)} nodes Ready"
+    yield act(StepId.HEALTH, cluster.name, Verb.WAIT, why, AwaitHealth())
 
 
-def picture_of(cluster: Cluster, seen: Observed) -> Picture:
-    """What was observed, as health is judged by it."""
-    stopped: dict[str, str] = {}
+def unmet_conditions(cluster: Cluster, seen: Observed, pods: tuple[PodFacts, ...] | None = None) -> Iterator[Unmet]:
+    """What keeps the cluster from being healthy, lowest layer first. Pure. Without `pods` nothing is said of them."""
+    yield from _unmet_etcd(cluster, seen)
     for machine in cluster.machines:
-        state = seen.hosts.get(machine.host)
-        if state is None or not state.whole:
-            continue
-        vm = find_vm(machine, state, seen.secrets)
-        if vm is None:
-            stopped[machine.name] = "no VM"
-        elif vm.state != "Running":
-            stopped[machine.name] = f"the VM is {vm.state}"
-    return Picture(
-        cluster=cluster,
-        configs=seen.configs,
-        machines=seen.machines,
-        stopped=stopped,
-        unread=seen.unread,
-        etcd=seen.etcd,
-        etcd_unread=seen.etcd_unread,
-        nodes=seen.nodes,
-        nodes_unread=seen.nodes_unread,
-    )
+        yield from _unmet_machine(machine, seen)
+    if seen.nodes is not None:
+        yield from _unmet_nodes(cluster, seen, seen.nodes)
+    elif seen.nodes_unread:
+        yield Unmet(layer=Layer.NODE, reason=f"nodes not read ({seen.nodes_unread})", unread=True)
+    if pods is not None:
+        yield from _unmet_static_pods(cluster, seen, pods)
+        yield from _unmet_apps(_config(seen, cluster.control_planes[0].name), pods)
 
 
-def unmet_conditions(picture: Picture) -> Iterator[Unmet]:
-    """What keeps the cluster from being healthy, lowest layer first. Pure."""
-    yield from _unmet_etcd(picture)
-    for machine in picture.cluster.machines:
-        yield from _unmet_machine(picture, machine)
-    if picture.nodes is None:
-        if picture.nodes_unread:
-            yield Unmet(layer=Layer.NODE, reason=f"nodes not read ({picture.nodes_unread})", unread=True)
-    else:
-        yield from _unmet_nodes(picture, picture.nodes)
-    if picture.pods is not None:
-        yield from _unmet_pods(picture, picture.pods)
+def _config(seen: Observed, machine: str) -> EffectiveConfig:
+    return seen.configs.get(machine) or EffectiveConfig(hostname=machine, node_name=machine)
 
 
-def _unmet_etcd(picture: Picture) -> Iterator[Unmet]:
-    if picture.etcd is None:
-        if picture.etcd_unread:
-            yield Unmet(layer=Layer.ETCD, reason=f"etcd not read ({picture.etcd_unread})", unread=True)
+def _unmet_etcd(cluster: Cluster, seen: Observed) -> Iterator[Unmet]:
+    if seen.etcd is None:
+        if seen.etcd_unread:
+            yield Unmet(layer=Layer.ETCD, reason=f"etcd not read ({seen.etcd_unread})", unread=True)
         else:
             yield Unmet(layer=Layer.ETCD, reason="etcd does not run: no control plane has its config")
         return
-    members = {member.hostname for member in picture.etcd if not member.learner}
-    for machine in picture.cluster.control_planes:
-        if picture.config(machine.name).hostname not in members:
+    members = {member.hostname for member in seen.etcd if not member.learner}
+    for machine in cluster.control_planes:
+        if _config(seen, machine.name).hostname not in members:
             yield Unmet(layer=Layer.ETCD, machine=machine.name, reason="not a member of etcd")
 
 
-def _unmet_machine(picture: Picture, machine: MachineSpec) -> Iterator[Unmet]:
-    name, facts = machine.name, picture.machines.get(machine.name)
+def _unmet_machine(machine: MachineSpec, seen: Observed) -> Iterator[Unmet]:
+    name, facts = machine.name, seen.machines.get(machine.name)
     if facts is None:
-        if name in picture.stopped:
-            yield Unmet(layer=Layer.MACHINE, machine=name, reason=picture.stopped[name])
-        else:
-            why = picture.unread.get(name, "does not answer")
-            yield Unmet(layer=Layer.MACHINE, machine=name, reason=why, unread=True)
+        stopped = _why_stopped(machine, seen)
+        why = stopped or seen.unread.get(name, "does not answer")
+        yield Unmet(layer=Layer.MACHINE, machine=name, reason=why, unread=not stopped)
     elif facts.mode != "secure" or facts.stage != "running":
         yield Unmet(layer=Layer.MACHINE, machine=name, reason=f"stage {facts.stage}")
     elif not facts.ready:
-        config = picture.config(name)
-        open_ = [u for u in facts.unmet if u.name != NODE_READY or config.registers_node]
+        yield from _not_ready(name, facts, _config(seen, name))
+
+
+def _why_stopped(machine: MachineSpec, seen: Observed) -> str:
+    """Why the machine cannot answer; empty where it may, or where its host was not read."""
+    state = seen.hosts.get(machine.host)
+    if state is None or not state.whole:
+        return ""
+    vm = find_vm(machine, state, seen.secrets)
+    if vm is None:
+        return "no VM"
+    return "" if vm.state == "Running" else f"the VM is {vm.state}"
+
+
+def _not_ready(name: str, facts: MachineFacts, config: EffectiveConfig) -> Iterator[Unmet]:
+    open_ = [u for u in facts.unmet if u.name != NODE_READY or config.registers_node]
+    if open_ or not facts.unmet:
         reasons = ", ".join(f"{u.name}: {u.reason}" for u in open_) or "not ready"
-        if open_ or not facts.unmet:
-            by_config = config.brings_own_cni and bool(open_) and all(u.name == NODE_READY for u in open_)
-            yield Unmet(layer=Layer.MACHINE, machine=name, reason=reasons, by_config=by_config)
+        by_config = config.brings_own_cni and bool(open_) and all(u.name == NODE_READY for u in open_)
+        yield Unmet(layer=Layer.MACHINE, machine=name, reason=reasons, by_config=by_config)
 
 
-def _unmet_nodes(picture: Picture, nodes: tuple[NodeFacts, ...]) -> Iterator[Unmet]:
+def _unmet_nodes(cluster: Cluster, seen: Observed, nodes: tuple[NodeFacts, ...]) -> Iterator[Unmet]:
     by_name = {node.name: node for node in nodes}
-    for machine in picture.cluster.machines:
-        config = picture.config(machine.name)
+    for machine in cluster.machines:
+        config = _config(seen, machine.name)
+        node = by_name.get(config.node_name)
         if not config.registers_node:
             continue
-        node = by_name.get(config.node_name)
         if node is None:
             yield Unmet(layer=Layer.NODE, machine=machine.name, reason="not registered")
         elif not node.ready:
@@ -160,35 +124,31 @@ def _unmet_nodes(picture: Picture, nodes: tuple[NodeFacts, ...]) -> Iterator[Unm
             yield Unmet(layer=Layer.NODE, machine=machine.name, reason=reason, by_config=lacks_cni)
 
 
-_STATIC_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-
-
-def _unmet_pods(picture: Picture, pods: tuple[PodFacts, ...]) -> Iterator[Unmet]:
-    """Pods in kube-system that Talos itself puts there, and that the config does not switch off."""
-    for component in _STATIC_PODS:
-        for machine in picture.cluster.control_planes:
-            config = picture.config(machine.name)
+def _unmet_static_pods(cluster: Cluster, seen: Observed, pods: tuple[PodFacts, ...]) -> Iterator[Unmet]:
+    """Pods that Talos itself puts on control planes, and that the config does not switch off."""
+    for component in ("kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+        for machine in cluster.control_planes:
+            config = _config(seen, machine.name)
             off = {"kube-controller-manager": not config.controller_manager, "kube-scheduler": not config.scheduler}
             if off.get(component) or not config.registers_node:  # a static pod is seen only through its node
                 continue
             if not any(p.ready and p.node == config.node_name and p.name.startswith(component) for p in pods):
                 yield Unmet(layer=Layer.PODS, machine=machine.name, reason=f"{component} is not ready")
-    config = picture.config(picture.cluster.control_planes[0].name)
+
+
+def _unmet_apps(config: EffectiveConfig, pods: tuple[PodFacts, ...]) -> Iterator[Unmet]:
+    """Pods of kube-system on all nodes, unless the config switches them off. DNS needs the pod network."""
     for app, wanted in (("kube-proxy", config.proxy), ("kube-dns", config.core_dns)):
-        of_app = [p for p in pods if p.app == app]
-        not_ready = [p for p in of_app if not p.ready]
-        if not wanted:
-            continue
-        if not of_app and app == "kube-dns":
-            yield Unmet(layer=Layer.PODS, reason=f"{app}: no pods yet", by_config=config.brings_own_cni)
-        elif not_ready:
-            ready = len(of_app) - len(not_ready)
-            by_config = config.brings_own_cni and app == "kube-dns"  # it needs the pod network
-            yield Unmet(layer=Layer.PODS, reason=f"{app}: {ready} of {len(of_app)} pods ready", by_config=by_config)
+        of_app = [pod for pod in pods if pod.app == app]
+        ready, dns = sum(pod.ready for pod in of_app), app == "kube-dns"
+        words = f"{ready} of {len(of_app)} pods ready" if of_app else "no pods yet"
+        if wanted and (ready < len(of_app) or (dns and not of_app)):
+            by_config = config.brings_own_cni and dns
+            yield Unmet(layer=Layer.PODS, reason=f"{app}: {words}", by_config=by_config)
 
 
-def _own_cni(picture: Picture) -> bool:
-    return any(picture.config(machine.name).brings_own_cni for machine in picture.cluster.machines)
+def _own_cni(cluster: Cluster, seen: Observed) -> bool:
+    return any(_config(seen, machine.name).brings_own_cni for machine in cluster.machines)
 
 
 def lacks_cni(unmet: Collection[Unmet]) -> bool:
@@ -196,30 +156,29 @@ def lacks_cni(unmet: Collection[Unmet]) -> bool:
     return bool(unmet) and all(each.by_config for each in unmet)
 
 
-def _nodes_words(picture: Picture) -> str:
+def _nodes_words(cluster: Cluster, seen: Observed) -> str:
     """`4 nodes Ready`; nodes of machines that the file does not name are told apart."""
-    names = {
-        picture.config(m.name).node_name for m in picture.cluster.machines if picture.config(m.name).registers_node
-    }
-    ready = sum(node.ready for node in picture.nodes or () if node.name in names)
-    others = [node.name for node in picture.nodes or () if node.name not in names]
+    configs = [_config(seen, machine.name) for machine in cluster.machines]
+    names = {config.node_name for config in configs if config.registers_node}
+    ready = [node.name for node in seen.nodes or () if node.ready and node.name in names]
+    others = [node.name for node in seen.nodes or () if node.name not in names]
     more = f", {len(others)} more not in the file" if others else ""
-    if ready < len(names) and _own_cni(picture):
-        return f"{len(names)} nodes registered, {ready} Ready: no CNI is installed yet{more}"
-    return f"{ready} nodes Ready{more}"
+    if len(ready) < len(names) and _own_cni(cluster, seen):
+        return f"{len(names)} nodes registered, {len(ready)} Ready: no CNI is installed yet{more}"
+    return f"{len(ready)} nodes Ready{more}"
 
 
-async def apply(_action: Action, run: Run) -> str:
-    return await until_healthy(run, step=StepId.HEALTH)
+async def apply(action: Action, run: Run) -> str:
+    return await until_healthy(action, run)
 
 
-async def until_healthy(run: Run, *, step: StepId) -> str:
-    """The gate that any step may wait at before it touches the next machine: etcd, machines, nodes and system pods are healthy. Gives the
+async def until_healthy(action: Action, run: Run) -> str:
+    """The gate that any action may wait at before it touches the next machine: etcd, machines, nodes and system pods are healthy. Gives the
     proof in words. Raises P-KUBE-NOTREADY at the bound of the step of health, P-HOST-LOST, Interrupted.
     """
     watch = _Watch(run)
 
-    async def late(late: TimedOut) -> Fault:
+    def late(late: TimedOut) -> Awaitable[Fault]:
         fault = Fault(
             "P-KUBE-NOTREADY",
             f"{run.cluster.name} did not become healthy",
@@ -227,12 +186,12 @@ async def until_healthy(run: Run, *, step: StepId) -> str:
             seen=tuple(str(each) for each in watch.unmet) or (late.reason,),
             next_steps=(f"provision up {run.cluster.name} --wait-scale 2", f"provision status {run.cluster.name}"),
         )
-        return await unless_host_lost(run, _moved(run) or fault)
+        return unless_host_lost(run, _moved(run) or fault)
 
     async with watch.watching():
         met = await run.wait(
+            action,
             watch.probe,
-            step=step,
             bound_s=STEP[StepId.HEALTH].bound_s,
             what="healthy",
             why="etcd, machines, nodes and system pods",
@@ -276,11 +235,10 @@ class _Watch:
         """When any machine was heard of last."""
         self.nodes: tuple[NodeFacts, ...] | None = None
         self.nodes_unread = "the Kubernetes API was not asked yet"
-        self.configs = {m.name: run.ports.configs.effective(run.cluster, m) for m in run.cluster.machines}
-        bundle, self.access = run.keys()
+        self.configs = {machine.name: run.config_of(machine) for machine in run.cluster.machines}
         endpoint = run.endpoint()
         assert endpoint is not None, "health begins after bootstrap, and bootstrap after an address"
-        self.kubeconfig = run.ports.configs.kubeconfig(run.cluster, bundle, server=endpoint)
+        self.kubeconfig = run.ports.configs.kubeconfig(run.cluster, run.bundle, server=endpoint)
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -299,7 +257,7 @@ class _Watch:
             address = self.run.of(name).address
             if address and self.run.of(name).facts:
                 try:
-                    async for facts in self.run.ports.machines.watch(address, self.access):
+                    async for facts in self.run.ports.machines.watch(address, self.run.access):
                         self.machines[name] = facts
                         self.heard = clock.now()
                         self.bell.set()
@@ -322,35 +280,35 @@ class _Watch:
     async def probe(self) -> Ready[None] | Pending:
         run, cluster = self.run, self.run.cluster
         await self._check_hosts()
-        early = [u for u in unmet_conditions(self._picture(etcd=())) if u.layer is not Layer.ETCD and not u.by_config]
+        early = [u for u in unmet_conditions(cluster, self._seen(())) if u.layer is not Layer.ETCD and not u.by_config]
         if early:  # no need to ask for more: these must be met first
             return self._not_yet(early)
-        first = cluster.control_planes[0].name
         try:
-            etcd = await run.ports.machines.etcd_members(run.address_of(first), self.access)
+            etcd = await run.ports.machines.etcd_members(run.address_of(cluster.control_planes[0].name), run.access)
             pods = await run.ports.kubernetes.pods(self.kubeconfig, "kube-system")
         except TransportError as error:
             return self._not_yet([Unmet(layer=Layer.ETCD, reason=str(error), unread=True)])
-        picture = self._picture(etcd=etcd, pods=pods)
-        unmet = list(unmet_conditions(picture))
-        if any(not each.by_config for each in unmet):
-            return self._not_yet([each for each in unmet if not each.by_config])
+        seen = self._seen(etcd)
+        unmet = list(unmet_conditions(cluster, seen, pods))
+        if in_our_hands := [each for each in unmet if not each.by_config]:
+            return self._not_yet(in_our_hands)
         if lacks_cni(unmet):
             message = "the machine configs leave the CNI to you: install it now, nodes become Ready then"
             run.note("warning", message, step=StepId.HEALTH)
-        run.health = _nodes_words(picture)
+        run.health = _nodes_words(cluster, seen)
         return Ready(None, f"{run.health}, etcd {len(etcd)} of {len(cluster.control_planes)} healthy")
 
-    def _picture(self, *, etcd: tuple[EtcdMemberFacts, ...], pods: tuple[PodFacts, ...] | None = None) -> Picture:
-        return Picture(
-            cluster=self.run.cluster,
+    def _seen(self, etcd: tuple[EtcdMemberFacts, ...]) -> Observed:
+        """What is known now. Nothing of the hosts: they were read before the machines were made."""
+        return replace(
+            self.run.seen,
+            hosts={},
             configs=self.configs,
             machines=self.machines,
             unread={name: f"does not answer ({why})" for name, why in self.silent.items()},
             etcd=etcd,
             nodes=self.nodes,
             nodes_unread=self.nodes_unread,
-            pods=pods,
         )
 
     async def _check_hosts(self) -> None:

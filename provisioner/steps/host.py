@@ -11,9 +11,10 @@ from provisioner.model.cluster import Cluster, HostSpec, MachineSpec
 from provisioner.model.facts import HostState, Observed, VmFacts
 from provisioner.model.naming import Mark, spaced_mac
 from provisioner.model.ownership import claims, namesakes
-from provisioner.model.plan import Action, Verb
+from provisioner.model.plan import Action
 from provisioner.model.steps import StepId
 from provisioner.model.units import GIB, MIB
+from provisioner.steps.actions import keep, refuse
 from provisioner.steps.host_faults import hyperv_fault
 from provisioner.steps.vm import FIRST_DISK_BYTES, find_vm
 
@@ -57,9 +58,9 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         state = seen.hosts[name]
         faults = list(failures(Subject(cluster=cluster, spec=spec, state=state, seen=seen)))
         if not faults:
-            yield Action(step=StepId.HOST, verb=Verb.KEEP, object=name, host=name, why=_summary(state))
+            yield keep(StepId.HOST, name, _summary(state), host=name)
         for fault in faults:
-            yield Action(step=StepId.HOST, verb=Verb.REFUSE, object=name, host=name, why=fault.message, fault=fault)
+            yield refuse(StepId.HOST, name, fault, name)
 
 
 def failures(subject: Subject) -> Iterator[Fault]:

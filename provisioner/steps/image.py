@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Fault, HostRefused, TransportError
-from provisioner.model.cluster import Cluster
+from provisioner.model.cluster import Cluster, ImageSpec
 from provisioner.model.facts import HostState, ImageFacts, Observed
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.units import MIB
 from provisioner.model.work import FetchImage, VerifyImage
 from provisioner.ports import Progress
+from provisioner.steps.actions import act, keep, refuse
 from provisioner.steps.host_faults import on_host
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
@@ -26,66 +27,56 @@ def image_path(cluster: Cluster, state: HostState) -> str:
     return cluster.image.path or f"{state.host.image_folder}\\{cluster.image.file_name}"
 
 
+def image_facts(cluster: Cluster, state: HostState) -> ImageFacts | None:
+    """The ISO of the cluster on that host; it need not exist, for what is known of it may be a download alone."""
+    path = image_path(cluster, state).lower()
+    return next((image for image in state.images if image.path.lower() == path), None)
+
+
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
-    for name in cluster.hosts:
-        state = seen.hosts[name]
-        path = image_path(cluster, state)
-        found = next((i for i in state.images if i.path.lower() == path.lower() and i.exists), None)
-        needed = any(
-            (vm := find_vm(m, state, seen.secrets)) is None or not vm.complete
-            for m in cluster.machines
-            if m.host == name
-        )
-        pinned = cluster.image.sha256 or seen.image_pin
-        yield _for_host(cluster, name, path, found, pinned=pinned, needed=needed)
-
-
-def _for_host(cluster: Cluster, host: str, path: str, found: ImageFacts | None, *, pinned: str, needed: bool) -> Action:
-    """`needed`: some machine of the host is yet to be made from it."""
     image = cluster.image
-    if found is None and not needed:
+    for host in cluster.hosts:
+        state = seen.hosts[host]
+        path, found = image_path(cluster, state), image_facts(cluster, state)
+        vms = [find_vm(machine, state, seen.secrets) for machine in cluster.machines if machine.host == host]
+        needed = any(vm is None or not vm.complete for vm in vms)  # some machine is yet to be made from it
+        if found is not None and found.exists:
+            settled = _there(image, host, found, pinned=image.sha256 or seen.image_pin, needed=needed)
+        else:
+            settled = _missing(image, host, needed=needed)
+        fetch = act(
+            StepId.IMAGE, image.file_name, Verb.FETCH, f"{cluster.talos} to {path}", FetchImage(path=path), host=host
+        )
+        yield settled or fetch
+
+
+def _there(image: ImageSpec, host: str, found: ImageFacts, *, pinned: str, needed: bool) -> Action | None:
+    name, size = image.file_name, f"{found.size_bytes // MIB} MiB"
+    if pinned and found.sha256 and found.sha256 != pinned:
+        return refuse(StepId.IMAGE, name, _other_iso(found.path, host, pinned, found.sha256), host)
+    if found.sha256:
+        return keep(StepId.IMAGE, name, f"{name}, {size}, SHA-256 {found.sha256[:12]}", host=host)
+    if image.path and not needed:
+        return keep(StepId.IMAGE, name, f"{image.path}, {size}; hashed when a machine is made from it", host=host)
+    if image.path:
+        why, work = "attest the file that is there: hash it once", VerifyImage(path=image.path)
+        return act(StepId.IMAGE, name, Verb.FETCH, why, work, host=host)
+    return None
+
+
+def _missing(image: ImageSpec, host: str, *, needed: bool) -> Action | None:
+    if not needed:
         why = f"{image.file_name} is not there, and no machine is to be made from it"
-        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=image.file_name, host=host, why=why)
-    if found is None and image.path:
-        fault = Fault(
-            "P-ISO-DOWNLOAD",
-            f"{image.path} is not on {host}",
-            expected="the ISO where image: path: says",
-            seen=("no such file",),
-        )
-        return Action(
-            step=StepId.IMAGE, verb=Verb.REFUSE, object=image.file_name, host=host, why=fault.message, fault=fault
-        )
-    if found is not None and pinned and found.sha256 and found.sha256 != pinned:
-        fault = _other_iso(path, host, pinned, found.sha256)
-        return Action(
-            step=StepId.IMAGE, verb=Verb.REFUSE, object=image.file_name, host=host, why=fault.message, fault=fault
-        )
-    if found is not None and found.sha256:
-        why = f"{image.file_name}, {found.size_bytes // MIB} MiB, SHA-256 {found.sha256[:12]}"
-        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=image.file_name, host=host, why=why)
-    if found is not None and image.path and not needed:
-        why = f"{image.path}, {found.size_bytes // MIB} MiB; hashed when a machine is made from it"
-        return Action(step=StepId.IMAGE, verb=Verb.KEEP, object=image.file_name, host=host, why=why)
-    if found is not None and image.path:
-        why = "attest the file that is there: hash it once"
-        return Action(
-            step=StepId.IMAGE,
-            verb=Verb.FETCH,
-            object=image.file_name,
-            host=host,
-            why=why,
-            work=VerifyImage(path=path),
-        )
-    why = f"{cluster.talos} to {path}"
-    return Action(
-        step=StepId.IMAGE,
-        verb=Verb.FETCH,
-        object=image.file_name,
-        host=host,
-        why=why,
-        work=FetchImage(path=path),
+        return keep(StepId.IMAGE, image.file_name, why, host=host)
+    if not image.path:
+        return None
+    fault = Fault(
+        "P-ISO-DOWNLOAD",
+        f"{image.path} is not on {host}",
+        expected="the ISO where image: path: says",
+        seen=("no such file",),
     )
+    return refuse(StepId.IMAGE, image.file_name, fault, host)
 
 
 def _other_iso(path: str, host: str, pinned: str, sha256: str) -> Fault:
@@ -131,8 +122,8 @@ async def apply(action: Action, run: Run) -> str:
         return Ready(found, f"{found.size_bytes // MIB} MiB, SHA-256 {found.sha256[:12]}")
 
     met = await run.wait(
+        action,
         on_host(probe, host=action.host),
-        step=StepId.IMAGE,
         what=image.file_name,
         why="the host downloads the ISO itself and checks it",
         every_s=5.0,

@@ -11,7 +11,7 @@ from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import AwaitDisk
 from provisioner.ports import TALOS_PORT
-from provisioner.steps.actions import for_machine
+from provisioner.steps.actions import act, keep
 from provisioner.steps.blame import ask_about, give_up_on_lost_host, vm_stopped
 from provisioner.steps.discovery import same_uuid
 from provisioner.steps.run_context import Run
@@ -33,11 +33,11 @@ def plan(cluster: Cluster, seen: Observed, restarted: Collection[str] = ()) -> I
         installed = facts is not None and facts.mode == "secure" and facts.from_disk
         if installed and machine.name in restarted:
             why = "until it runs again after its restart"
-            yield for_machine(StepId.INSTALL, machine, Verb.WAIT, why, work=AwaitDisk(running=True))
+            yield act(StepId.INSTALL, machine, Verb.WAIT, why, AwaitDisk(running=True))
         elif facts is not None and installed:
-            yield for_machine(StepId.INSTALL, machine, Verb.KEEP, f"{facts.talos} runs from {facts.system_disk}")
+            yield keep(StepId.INSTALL, machine, f"{facts.talos} runs from {facts.system_disk}")
         else:
-            yield for_machine(StepId.INSTALL, machine, Verb.WAIT, _why(machine, seen), work=AwaitDisk())
+            yield act(StepId.INSTALL, machine, Verb.WAIT, _why(machine, seen), AwaitDisk())
 
 
 def _why(machine: MachineSpec, seen: Observed) -> str:
@@ -54,11 +54,10 @@ async def apply(action: Action, run: Run) -> str:
     finder = run.finder_of(machine)
     try:
         met = await run.wait(
+            action,
             watcher.probe,
-            step=StepId.INSTALL,
             what="installed",
             why="Talos pulls its installer, writes the disk and reboots",
-            machine=machine.name,
             every_s=1.0,
             wake=run.learned,
             late=lambda late: watcher.fault(late.reason, within=f", within {late.bound}"),
@@ -104,9 +103,8 @@ class _Return:
 
     async def _look(self, address: str) -> Ready[MachineFacts] | Pending:
         run, machine = self.run, self.machine
-        _, access = run.keys()
         try:
-            facts = await run.ports.machines.read(address, access)
+            facts = await run.ports.machines.read(address, run.access)
         except (Unreachable, Dropped):
             return Pending(f"{address}: installing or rebooting, port {TALOS_PORT} does not answer")
         except NotTrusted:

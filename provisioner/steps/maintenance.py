@@ -12,7 +12,7 @@ from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import STEP, StepId
 from provisioner.model.work import FindMachine
 from provisioner.ports import TALOS_PORT
-from provisioner.steps.actions import for_machine
+from provisioner.steps.actions import act, keep
 from provisioner.steps.blame import ask_about, give_up_on_lost_host, guest_runs, vm_stopped
 from provisioner.steps.discovery import identity_problem, same_uuid
 from provisioner.steps.run_context import Run
@@ -28,24 +28,13 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         facts = seen.machines.get(machine.name)
         vm = find_vm(machine, seen.hosts[machine.host], seen.secrets)
         if facts is not None and facts.mode == "secure":
-            yield for_machine(StepId.MAINTENANCE, machine, Verb.KEEP, f"runs with its config at {facts.address}")
+            yield keep(StepId.MAINTENANCE, machine, f"runs with its config at {facts.address}")
         elif facts is not None and facts.stage == "maintenance":
-            yield for_machine(
-                StepId.MAINTENANCE,
-                machine,
-                Verb.WAIT,
-                f"in maintenance at {facts.address}: prove it",
-                work=FindMachine(),
-            )
+            why = f"in maintenance at {facts.address}: prove it"
+            yield act(StepId.MAINTENANCE, machine, Verb.WAIT, why, FindMachine())
         else:
-            yield for_machine(
-                StepId.MAINTENANCE,
-                machine,
-                Verb.WAIT,
-                _why(machine, vm, seen),
-                work=FindMachine(),
-                bound_s=_bound_s(vm, seen),
-            )
+            why, bound_s = _why(machine, vm, seen), _bound_s(vm, seen)
+            yield act(StepId.MAINTENANCE, machine, Verb.WAIT, why, FindMachine(), bound_s=bound_s)
 
 
 def _why(machine: MachineSpec, vm: VmFacts | None, seen: Observed) -> str:
@@ -72,11 +61,10 @@ async def apply(action: Action, run: Run) -> str:
     finder.want(machine.mac)
     try:
         met = await run.wait(
+            action,
             search.probe,
-            step=StepId.MAINTENANCE,
             what="maintenance",
             why="the VM boots the ISO and asks for an address",
-            machine=machine.name,
             bound_s=search.bound_s,
             wake=run.learned,
             late=search.fault,
@@ -145,9 +133,8 @@ class _Search:
     async def _look_secure(self, address: str, vm: VmFacts) -> Ready[MachineFacts] | Pending:
         """It asks for a client certificate: a machine with a config. Ours, perhaps, from a run that was killed."""
         run = self.run
-        _, access = run.keys()
         try:
-            facts = await run.ports.machines.read(address, access)
+            facts = await run.ports.machines.read(address, run.access)
         except (NotTrusted, Rejected):
             return Pending(f"{address}: a machine with another cluster's config answers")
         except TransportError as error:

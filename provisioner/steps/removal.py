@@ -13,7 +13,7 @@ from pathlib import Path
 from provisioner.errors import Fault
 from provisioner.model import ownership
 from provisioner.model.cluster import Cluster
-from provisioner.model.facts import HostState, Observed, SwitchFacts, VmFacts
+from provisioner.model.facts import HostState, ImageFacts, Observed, SwitchFacts, VmFacts
 from provisioner.model.naming import Mark, kube_context
 from provisioner.model.options import RemovalScope
 from provisioner.model.ownership import OnHost
@@ -30,8 +30,9 @@ from provisioner.model.work import (
     RemoveSwitch,
     RemoveVm,
 )
+from provisioner.steps.actions import act, keep, refuse
 from provisioner.steps.copies import fault_of_copies
-from provisioner.steps.image import image_path
+from provisioner.steps.image import image_facts, image_path
 
 
 def our_vms(state: HostState, seen: Observed) -> tuple[VmFacts, ...]:
@@ -55,7 +56,7 @@ def plan(cluster: Cluster, seen: Observed, extent: RemovalScope) -> Iterator[Act
         yield _image(cluster, host, state, seen, extent)
     if seen.etcd_began is not None and not names:
         why = "no machine of it is left: the next up begins a new one"
-        yield Action(step=StepId.REMOVE, verb=Verb.REMOVE, object="note of etcd's start", work=ForgetEtcd(), why=why)
+        yield act(StepId.REMOVE, "note of etcd's start", Verb.REMOVE, why, ForgetEtcd())
     yield from _contexts(cluster, seen)
     yield from _secrets(seen, extent, strange, staying)
 
@@ -113,7 +114,7 @@ def _strange(cluster: Cluster, seen: Observed) -> Iterator[Action]:
 
 def _left(one: OnHost, fault: Fault) -> Action:
     what = f"{one.vm.name} ({one.vm.id})"
-    return Action(step=StepId.REMOVE, verb=Verb.REFUSE, object=what, host=one.host, why=fault.message, fault=fault)
+    return refuse(StepId.REMOVE, what, fault, one.host)
 
 
 def _folders(host: str, state: HostState, seen: Observed) -> Iterator[Action]:
@@ -122,15 +123,10 @@ def _folders(host: str, state: HostState, seen: Observed) -> Iterator[Action]:
         if ownership.copies_of(seen.hosts, folder.mark):
             continue
         size = f"{folder.disk_bytes / GIB:.1f} GiB" if folder.disk_bytes >= GIB else f"{folder.disk_bytes // MIB} MiB"
-        yield Action(
-            step=StepId.REMOVE,
-            verb=Verb.REMOVE,
-            object=folder.path,
-            host=host,
-            why=f"left of {folder.mark.machine}, whose VM is gone",
-            work=RemoveFolder(path=folder.path, cluster_id=folder.mark.cluster_id, machine=folder.mark.machine),
-            destroys=f"the disk in {folder.path}, which takes {size}" if folder.disk_bytes else "",
-        )
+        why = f"left of {folder.mark.machine}, whose VM is gone"
+        work = RemoveFolder(path=folder.path, cluster_id=folder.mark.cluster_id, machine=folder.mark.machine)
+        lost = f"the disk in {folder.path}, which takes {size}" if folder.disk_bytes else ""
+        yield act(StepId.REMOVE, folder.path, Verb.REMOVE, why, work, host=host, destroys=lost)
 
 
 def _contexts(cluster: Cluster, seen: Observed) -> Iterator[Action]:
@@ -139,9 +135,9 @@ def _contexts(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     context = kube.name if kube is not None and kube.name else kube_context(cluster.name)
     broken = [found.problem for found in seen.access.values() if found.problem]
     if broken:
-        yield Action(step=StepId.ACCESS, verb=Verb.KEEP, object=context, why="; ".join(broken))
+        yield keep(StepId.ACCESS, context, "; ".join(broken))
     if any(found.there and not found.problem for found in seen.access.values()):
-        yield Action(step=StepId.ACCESS, verb=Verb.REMOVE, object=context, work=RemoveContexts(), why="our contexts")
+        yield act(StepId.ACCESS, context, Verb.REMOVE, "our contexts", RemoveContexts())
 
 
 def _switches(cluster: Cluster, state: HostState, seen: Observed) -> dict[str, SwitchFacts | None]:
@@ -159,48 +155,28 @@ def _is_ours(switch: SwitchFacts | None, seen: Observed) -> bool:
 def _switch(name: str, switch: SwitchFacts | None, seen: Observed, *, host: str, extent: RemovalScope) -> Action:
     state = seen.hosts[host]
     if switch is None or not switch.exists:
-        return _absent(StepId.SWITCH, name, host)
+        return keep(StepId.SWITCH, name, "not there", host=host, absent=True)
     if switch.mark is None:
-        return _keep(StepId.SWITCH, name, host, "existed before us")
+        return keep(StepId.SWITCH, name, "existed before us", host=host)
     if not _is_ours(switch, seen):
         why = (
             f"made by another cluster file, whose id is {switch.mark.cluster_id}: its down removes it, "
             f'or on the host: Remove-VMSwitch "{switch.name}"'
         )
-        return _keep(StepId.SWITCH, name, host, why)
+        return keep(StepId.SWITCH, name, why, host=host)
     users = _others(switch.vm_names, state, seen)
     if users:
         heir = _heir(switch, state, seen)
         if heir is None or not extent.switch:
-            return _keep(StepId.SWITCH, name, host, f"used by {', '.join(users)}")
-        return Action(
-            step=StepId.SWITCH,
-            verb=Verb.CHANGE,
-            object=name,
-            host=host,
-            why=f"used by {', '.join(users)}: handed over to their cluster, whose down removes it",
-            work=HandOverSwitch(cluster_id=switch.mark.cluster_id, mark=str(heir)),
-        )
+            return keep(StepId.SWITCH, name, f"used by {', '.join(users)}", host=host)
+        why = f"used by {', '.join(users)}: handed over to their cluster, whose down removes it"
+        work = HandOverSwitch(cluster_id=switch.mark.cluster_id, mark=str(heir))
+        return act(StepId.SWITCH, name, Verb.CHANGE, why, work, host=host)
     if not extent.switch:
-        return _keep(StepId.SWITCH, name, host, "we made it (remove with --switch)")
-    return Action(
-        step=StepId.SWITCH,
-        verb=Verb.REMOVE,
-        object=name,
-        host=host,
-        why="we made it, and nothing else uses it",
-        work=RemoveSwitch(cluster_id=switch.mark.cluster_id),
-        warning="the host's link drops for up to a minute",
-    )
-
-
-def _absent(step: StepId, what: str, host: str) -> Action:
-    """A keep that keeps nothing."""
-    return Action(step=step, verb=Verb.KEEP, object=what, host=host, why="not there", absent=True)
-
-
-def _keep(step: StepId, what: str, host: str, why: str) -> Action:
-    return Action(step=step, verb=Verb.KEEP, object=what, host=host, why=why)
+        return keep(StepId.SWITCH, name, "we made it (remove with --switch)", host=host)
+    why, removal = "we made it, and nothing else uses it", RemoveSwitch(cluster_id=switch.mark.cluster_id)
+    warning = "the host's link drops for up to a minute"
+    return act(StepId.SWITCH, name, Verb.REMOVE, why, removal, host=host, warning=warning)
 
 
 def _others(names: tuple[str, ...], state: HostState, seen: Observed) -> list[str]:
@@ -220,55 +196,41 @@ def _heir(switch: SwitchFacts, state: HostState, seen: Observed) -> Mark | None:
 
 
 def _image(cluster: Cluster, host: str, state: HostState, seen: Observed, extent: RemovalScope) -> Action:
-    path, name = image_path(cluster, state), cluster.image.file_name
-    found = next((image for image in state.images if image.path.lower() == path.lower()), None)
+    name, found = cluster.image.file_name, image_facts(cluster, state)
     if found is None or not (found.exists or found.download):
-        return _absent(StepId.IMAGE, name, host)
-    others = _others(found.vm_names, state, seen)
-    if found.exists and not found.ours:
-        return _keep(StepId.IMAGE, name, host, "not downloaded by us")
-    if others:
-        return _keep(StepId.IMAGE, name, host, f"used by {', '.join(others)}")
-    if found.download == "Running":
-        return _keep(StepId.IMAGE, name, host, "a download of it is at work, or was within ten minutes")
+        return keep(StepId.IMAGE, name, "not there", host=host, absent=True)
+    what = "in the cache" if found.exists else "what a killed download left"
+    if why := _why_kept(found, _others(found.vm_names, state, seen)):
+        return keep(StepId.IMAGE, name, why, host=host)
     if not extent.image:
-        why = (
-            "in the cache (remove with --image)"
-            if found.exists
-            else "what a killed download left (remove with --image)"
-        )
-        return _keep(StepId.IMAGE, name, host, why)
-    return Action(
-        step=StepId.IMAGE,
-        verb=Verb.REMOVE,
-        object=name,
-        host=host,
-        why="we downloaded it, and nothing else uses it" if found.exists else "what a killed download left",
-        work=RemoveImage(path=path),
-    )
+        return keep(StepId.IMAGE, name, f"{what} (remove with --image)", host=host)
+    why = "we downloaded it, and nothing else uses it" if found.exists else what
+    return act(StepId.IMAGE, name, Verb.REMOVE, why, RemoveImage(path=image_path(cluster, state)), host=host)
+
+
+def _why_kept(image: ImageFacts, others: list[str]) -> str:
+    if image.exists and not image.ours:
+        return "not downloaded by us"
+    if others:
+        return f"used by {', '.join(others)}"
+    return "a download of it is at work, or was within ten minutes" if image.download == "Running" else ""
 
 
 def _secrets(seen: Observed, extent: RemovalScope, strange: list[Action], staying: list[str]) -> Iterator[Action]:
     """`staying`: switches with our mark that are kept. Keys go only when no VM is left that bears our mark; the id in the marks only when nothing at all is."""
-    secrets = seen.secrets
-    known = secrets.exists or ownership.our_ids(secrets)
-    if not known or not (secrets.exists or extent.secrets):
+    secrets, switches = seen.secrets, ", ".join(staying)
+    if not (secrets.exists or (extent.secrets and ownership.our_ids(secrets))):
         return
     if not extent.secrets:
-        yield _keep(StepId.SECRETS, "secrets", "", f"{secrets.path} (remove with --secrets)")
+        yield keep(StepId.SECRETS, "secrets", f"{secrets.path} (remove with --secrets)")
     elif strange:
         names = ", ".join(action.object for action in strange)
-        yield _keep(StepId.SECRETS, "secrets", "", f"{secrets.path}: the mark of this cluster is on {names}")
+        yield keep(StepId.SECRETS, "secrets", f"{secrets.path}: the mark of this cluster is on {names}")
     elif staying and not secrets.exists:
-        why = f"the id in the mark of the switch {', '.join(staying)}, which stays (remove with --switch)"
-        yield _keep(StepId.SECRETS, "cluster-id", "", why)
+        why = f"the id in the mark of the switch {switches}, which stays (remove with --switch)"
+        yield keep(StepId.SECRETS, "cluster-id", why)
     else:
-        note = f"; the id stays, for it is in the mark of the switch {', '.join(staying)}" if staying else ""
-        yield Action(
-            step=StepId.SECRETS,
-            verb=Verb.REMOVE,
-            object="secrets",
-            work=RemoveSecrets(),
-            why=f"moved aside beside {secrets.path}{note}",
-            destroys="the cluster's keys" if secrets.exists else "",
-        )
+        why = f"moved aside beside {secrets.path}"
+        why += f"; the id stays, for it is in the mark of the switch {switches}" if staying else ""
+        lost = "the cluster's keys" if secrets.exists else ""
+        yield act(StepId.SECRETS, "secrets", Verb.REMOVE, why, RemoveSecrets(), destroys=lost)

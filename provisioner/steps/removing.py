@@ -120,11 +120,10 @@ async def _ask(action: Action, run: Run, call: Callable[[], Awaitable[object]], 
 
 async def _until_gone(probe: Probe[None], action: Action, run: Run, bound_s: float, every_s: float = 2.0) -> str:
     met = await run.wait(
+        action,
         on_host(probe, host=action.host, machine=action.object if action.step is StepId.REMOVE else ""),
-        step=action.step,
         what=f"{action.object} removed",
         why="the host removes it",
-        machine=action.machine or None,
         bound_s=bound_s,
         every_s=every_s,
         late=lambda late: Fault(

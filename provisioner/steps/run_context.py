@@ -16,10 +16,13 @@ from provisioner.model.facts import EtcdBegan, ImageFacts, MachineFacts, Observe
 from provisioner.model.hints import Hints, MachineHint
 from provisioner.model.naming import Mark
 from provisioner.model.options import RunOptions
+from provisioner.model.plan import Action
 from provisioner.model.steps import STEP, StepId
 from provisioner.ports import Bundle, Host, Ports, TalosAccess
 from provisioner.steps.discovery import AddressDiscovery
 from provisioner.steps.waiting import Probe, Ready, T, TimedOut, Waiter
+
+Keys = tuple[Bundle | None, TalosAccess | None]
 
 
 @dataclass(kw_only=True)
@@ -60,8 +63,7 @@ class Run:
     """Seen by this run, or started by it: from then on workers' APIs open."""
     health: str = ""
     """How healthy the cluster was found, in words: `4 nodes Ready`."""
-    bundle: Bundle | None = None
-    access: TalosAccess | None = None
+    keys: Keys = (None, None)
     learned: asyncio.Event = field(default_factory=asyncio.Event)
     """Set whenever an address or a machine's facts came in; wakes waits that hang on others."""
 
@@ -94,11 +96,15 @@ class Run:
         """The machine's own word. Raises P-RUN-BUG: a step ran before its time."""
         return _known(self.of(machine).facts, machine, "facts")
 
-    def keys(self) -> tuple[Bundle, TalosAccess]:
-        """The secrets and an admin certificate made of them."""
-        if self.bundle is None or self.access is None:
-            raise Fault("P-RUN-BUG", "the secrets were not read yet")
-        return self.bundle, self.access
+    @property
+    def bundle(self) -> Bundle:
+        """The secrets. Raises P-RUN-BUG while they were not read."""
+        return _read(self.keys[0])
+
+    @property
+    def access(self) -> TalosAccess:
+        """An admin certificate made of the secrets. Raises P-RUN-BUG while they were not read."""
+        return _read(self.keys[1])
 
     def endpoint(self) -> str | None:
         """URL of the Kubernetes API, once known. See `model.endpoint`."""
@@ -120,29 +126,28 @@ class Run:
 
     async def wait(
         self,
+        action: Action,
         probe: Probe[T],
         *,
-        step: StepId,
         what: str,
         why: str,
-        machine: str | None = None,
         bound_s: float | None = None,
         every_s: float = 0.5,
         wake: asyncio.Event | None = None,
         news: Callable[[], str] = str,
         late: Callable[[TimedOut], Fault | Awaitable[Fault]],
     ) -> Ready[T]:
-        """A wait of that step, bounded as the step is unless a bound is given; `late` tells what it means when that is reached. See
+        """A wait of that action, bounded as its step is unless a bound is given; `late` tells what it means when that is reached. See
         `Waiter.until`. Raises that Fault, Interrupted, and what the probe raises.
         """
         try:
             return await self.waiter.until(
                 probe,
-                step=step,
+                step=action.step,
                 what=what,
                 why=why,
-                machine=machine,
-                bound_s=STEP[step].bound_s if bound_s is None else bound_s,
+                machine=action.machine or None,
+                bound_s=STEP[action.step].bound_s if bound_s is None else bound_s,
                 every_s=every_s,
                 wake=wake,
                 news=news,
@@ -195,6 +200,21 @@ class Run:
 
     def _remember(self, **changes: Any) -> None:
         self.ports.store.write_hints(replace(self._hints, **changes))
+
+
+def read_keys(ports: Ports) -> Keys:
+    """The bundle on the disk and an admin certificate made of it, or nothing."""
+    text = ports.store.read_secrets()
+    if text is None:
+        return None, None
+    bundle = ports.configs.read_bundle(text)
+    return bundle, ports.configs.access(bundle)
+
+
+def _read(key: T | None) -> T:
+    if key is None:
+        raise Fault("P-RUN-BUG", "the secrets were not read yet")
+    return key
 
 
 def _known(value: T | None, machine: str, what: str) -> T:

@@ -13,8 +13,9 @@ from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import CreateSecrets
+from provisioner.steps.actions import act, keep, refuse
 from provisioner.steps.blame import guest_runs
-from provisioner.steps.run_context import Run
+from provisioner.steps.run_context import Run, read_keys
 from provisioner.steps.vm import find_vm
 
 
@@ -24,21 +25,13 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
         return
     if seen.secrets.exists:
         opened = f"; others could read {', '.join(seen.secrets.opened)}: closed now" if seen.secrets.opened else ""
-        yield Action(
-            step=StepId.SECRETS, verb=Verb.KEEP, object="secrets", why=f"read from {seen.secrets.path}{opened}"
-        )
+        yield keep(StepId.SECRETS, "secrets", f"read from {seen.secrets.path}{opened}")
         return
     alive = _living(cluster, seen)
     if alive:
         yield _lost(cluster, seen, alive)
         return
-    yield Action(
-        step=StepId.SECRETS,
-        verb=Verb.CREATE,
-        object="secrets",
-        work=CreateSecrets(),
-        why=f"new, to {seen.secrets.path}",
-    )
+    yield act(StepId.SECRETS, "secrets", Verb.CREATE, f"new, to {seen.secrets.path}", CreateSecrets())
 
 
 def _under_other_keys(cluster: Cluster, seen: Observed) -> dict[str, str]:
@@ -65,7 +58,7 @@ def _of_another(cluster: Cluster, seen: Observed, others: Mapping[str, str]) -> 
             f"or remove the machines: provision down {cluster.name}",
         ),
     )
-    return Action(step=StepId.SECRETS, verb=Verb.REFUSE, object="secrets", why=fault.message, fault=fault)
+    return refuse(StepId.SECRETS, "secrets", fault)
 
 
 def _lost(cluster: Cluster, seen: Observed, alive: list[VmFacts]) -> Action:
@@ -87,7 +80,7 @@ def _lost(cluster: Cluster, seen: Observed, alive: list[VmFacts]) -> Action:
         next_steps=then,
     )
     why = "machines are alive whose secrets are not here"
-    return Action(step=StepId.SECRETS, verb=Verb.REFUSE, object="secrets", why=why, fault=fault)
+    return act(StepId.SECRETS, "secrets", Verb.REFUSE, why, fault=fault)
 
 
 def _living(cluster: Cluster, seen: Observed) -> list[VmFacts]:
@@ -121,7 +114,7 @@ def id_lost(cluster: Cluster, seen: Observed) -> Action | None:
         probable_cause="the secrets were restored without the rest of their folder",
         next_steps=(f"echo {cluster_id} > {shlex.quote(str(place))}",),
     )
-    return Action(step=StepId.SECRETS, verb=Verb.REFUSE, object="cluster-id", why=fault.message, fault=fault)
+    return refuse(StepId.SECRETS, "cluster-id", fault)
 
 
 async def apply(_action: Action, run: Run) -> str:
@@ -130,14 +123,5 @@ async def apply(_action: Action, run: Run) -> str:
     mark_id = store.ensure_cluster_id()
     bundle = await asyncio.to_thread(configs.new_bundle, run.cluster, mark_id)  # an RSA key of 4096 bits takes its time
     store.write_secrets(configs.write_bundle(bundle))
-    read(run)
+    run.keys = read_keys(run.ports)
     return f"written to {store.secrets_facts().path}, mode 0600, and read back"
-
-
-def read(run: Run) -> None:
-    """Takes the bundle from the disk and signs a fresh admin certificate with it."""
-    text = run.ports.store.read_secrets()
-    if text is None:
-        raise Fault("P-RUN-BUG", "the secrets vanished while the run was at work")
-    run.bundle = run.ports.configs.read_bundle(text)
-    run.access = run.ports.configs.access(run.bundle)

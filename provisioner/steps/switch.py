@@ -13,6 +13,7 @@ from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import CreateSwitch
 from provisioner.ports import SwitchRequest
+from provisioner.steps.actions import act, keep, refuse
 from provisioner.steps.host_faults import on_host
 from provisioner.steps.run_context import Run
 from provisioner.steps.waiting import Pending, Ready
@@ -31,27 +32,17 @@ def _for_host(cluster: Cluster, host: str, state: HostState, *, retry: bool) -> 
     if switch is not None and switch.exists:
         fault = _unusable(cluster, host, switch)
         if fault:
-            return _refuse(host, want.name, fault)
+            return refuse(StepId.SWITCH, want.name, fault, host)
         shared = ", shared with the management OS" if switch.allow_management_os else ""
         if switch.job is None or switch.job.state != "Running":
             why = f"External on {switch.adapter or switch.adapter_description}{shared}"
-            return Action(step=StepId.SWITCH, verb=Verb.KEEP, object=want.name, host=host, why=why)
+            return keep(StepId.SWITCH, want.name, why, host=host)
     fault = _impossible(cluster, host, state, retry=retry)
     if fault:
-        return _refuse(host, want.name, fault)
-    return Action(
-        step=StepId.SWITCH,
-        verb=Verb.CREATE,
-        object=want.name,
-        host=host,
-        work=CreateSwitch(),
-        why=f'External on "{want.adapter}"' + (", shared with the management OS" if want.allow_management_os else ""),
-        warning="the host's link drops for up to a minute, and this connection with it",
-    )
-
-
-def _refuse(host: str, name: str, fault: Fault) -> Action:
-    return Action(step=StepId.SWITCH, verb=Verb.REFUSE, object=name, host=host, why=fault.message, fault=fault)
+        return refuse(StepId.SWITCH, want.name, fault, host)
+    why = f'External on "{want.adapter}"' + (", shared with the management OS" if want.allow_management_os else "")
+    warning = "the host's link drops for up to a minute, and this connection with it"
+    return act(StepId.SWITCH, want.name, Verb.CREATE, why, CreateSwitch(), host=host, warning=warning)
 
 
 def _unusable(cluster: Cluster, host: str, switch: SwitchFacts) -> Fault | None:
@@ -142,8 +133,8 @@ async def apply(action: Action, run: Run) -> str:
     want = run.cluster.switch
     making = _Making(action, run)
     met = await run.wait(
+        action,
         on_host(making.probe, host=action.host),
-        step=StepId.SWITCH,
         what=f"switch {want.name}",
         why="the host rebinds its network adapter; its link comes back by itself",
         every_s=5.0,  # each look is a call over the link that is being rebuilt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Container, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from provisioner.errors import Fault, HostRefused, TransportError
@@ -16,7 +17,7 @@ from provisioner.model.steps import StepId
 from provisioner.model.units import GIB, LEAST_DISK_GIB
 from provisioner.model.work import ChangeVm, CreateVm, StartVm
 from provisioner.ports import VmChange, VmRequest
-from provisioner.steps.actions import for_machine, refuse
+from provisioner.steps.actions import act, keep, refuse
 from provisioner.steps.copies import fault_of_copies
 from provisioner.steps.etcd_life import lost
 from provisioner.steps.host_faults import fault_of, on_host
@@ -109,7 +110,7 @@ def _missing(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action:
 def _new(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action:
     if fault := fault_of_left_disks(cluster, machine, seen):
         return refuse(StepId.VM, machine, fault)
-    size = f"{machine.cpus} CPUs, {machine.memory_mib / 1024:g} GiB"
+    size = _size(machine)
     left = to_attach(cluster, machine, seen)
     if left is not None:
         why = f"attach again the disk that is there, {left.disk_bytes / GIB:.1f} GiB written in {left.path}; {size}"
@@ -117,32 +118,28 @@ def _new(cluster: Cluster, machine: MachineSpec, seen: Observed) -> Action:
     return _create(machine, f"{size}, disk {machine.disk_gib} GiB, {spaced_mac(machine.mac)}")
 
 
+def _size(of: MachineSpec | VmFacts) -> str:
+    return f"{of.cpus} CPUs, {of.memory_mib / 1024:g} GiB"
+
+
 def _create(machine: MachineSpec, why: str, *, attach: str = "") -> Action:
-    return for_machine(StepId.VM, machine, Verb.CREATE, why, work=CreateVm(attach=attach))
+    return act(StepId.VM, machine, Verb.CREATE, why, CreateVm(attach=attach))
 
 
 def _existing(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Action:
-    fault = (
-        _fault_of_disk(cluster, machine, vm) or _fault_of_storage(machine, vm) or _fault_of_drift(cluster, machine, vm)
-    )
-    if fault is not None:
+    fault = _fault_of_disk(cluster, machine, vm) or _fault_of_storage(machine, vm)
+    if fault := fault or _fault_of_drift(cluster, machine, vm):
         return refuse(StepId.VM, machine, fault)
     found = differences(cluster, machine, vm)
     if found:
         restart = vm.state != "Off" and any(one.needs_off for one in found)
         changes = {name: value for one in found for name, value in one.change.items()}
-        return for_machine(
-            StepId.VM,
-            machine,
-            Verb.CHANGE,
-            ", ".join(map(str, found)),
-            work=ChangeVm(vm_id=vm.id, restart=restart, changes=changes),
-            warning="stops the node for about a minute" if restart else "",
-        )
+        work, why = ChangeVm(vm_id=vm.id, restart=restart, changes=changes), ", ".join(map(str, found))
+        warning = "stops the node for about a minute" if restart else ""
+        return act(StepId.VM, machine, Verb.CHANGE, why, work, warning=warning)
     if vm.state == "Running":
-        size = f"{vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB"
-        return for_machine(StepId.VM, machine, Verb.KEEP, f"as the file says: {size}, running")
-    return for_machine(StepId.VM, machine, Verb.START, f"the VM is {vm.state}", work=StartVm(vm_id=vm.id))
+        return keep(StepId.VM, machine, f"as the file says: {_size(vm)}, running")
+    return act(StepId.VM, machine, Verb.START, f"the VM is {vm.state}", StartVm(vm_id=vm.id))
 
 
 def _fault_of_disk(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Fault | None:
@@ -213,23 +210,28 @@ def _fault_of_drift(cluster: Cluster, machine: MachineSpec, vm: VmFacts) -> Faul
     )
 
 
+Settle = Callable[[str, Callable[[], Awaitable[VmFacts]]], Awaitable[VmFacts]]
+"""`_settle` for one action: what the call does to the machine's VM, and the call."""
+
+
 async def apply(action: Action, run: Run) -> str:
-    machine = run.cluster.machine(action.machine)
+    machine, settle = run.cluster.machine(action.machine), partial(_settle, action, run)
     match action.work:
         case CreateVm() as work:
-            return await _do_create(work, machine, run)
+            return await _do_create(work, machine, settle, run)
         case ChangeVm() as work:
-            return await _do_change(work, machine, run)
+            return await _do_change(work, machine, settle, run)
         case StartVm() as work:
-            return await _do_start(work, machine, run)
+            return (await settle("start", lambda: run.host_of(machine).start_vm(work.vm_id))).state
     raise AssertionError(action)
 
 
-async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], Awaitable[VmFacts]]) -> VmFacts:
+async def _settle(action: Action, run: Run, what: str, call: Callable[[], Awaitable[VmFacts]]) -> VmFacts:
     """Does an idempotent call until it was answered, within the step's bound: a lost answer is asked for again, and a VM between two states
     is left to settle.
     """
-    busy = ""
+    busy, machine = "", run.cluster.machine(action.machine)
+    what = f"{what} {machine.name}"
 
     async def probe() -> Ready[VmFacts] | Pending:
         nonlocal busy
@@ -241,7 +243,7 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
                 raise
             busy = refusal.message
             return Pending(busy)
-        return Ready(vm, f"{vm.state}, {vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB")
+        return Ready(vm, f"{vm.state}, {_size(vm)}")
 
     def late(late: TimedOut) -> Fault:
         if busy:
@@ -262,11 +264,10 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
         )
 
     met = await run.wait(
+        action,
         on_host(probe, host=machine.host, machine=machine.name),
-        step=StepId.VM,
         what=what,
         why="Hyper-V does it",
-        machine=machine.name,
         every_s=2.0,
         late=late,
     )
@@ -274,7 +275,7 @@ async def _settle(run: Run, machine: MachineSpec, what: str, call: Callable[[], 
     return met.value
 
 
-async def _do_create(work: CreateVm, machine: MachineSpec, run: Run) -> str:
+async def _do_create(work: CreateVm, machine: MachineSpec, settle: Settle, run: Run) -> str:
     host = run.host_of(machine)
     request = VmRequest(
         name=machine.name,
@@ -289,14 +290,14 @@ async def _do_create(work: CreateVm, machine: MachineSpec, run: Run) -> str:
         mark=run.mark_of(machine.name),
         start_delay_s=start_delay_s(machine),
     )
-    vm = await _settle(run, machine, f"VM {machine.name}", lambda: host.new_vm(request))
+    vm = await settle("VM", lambda: host.new_vm(request))
     disk = disk_of(vm)
     if work.attach and disk is not None and disk.size_bytes < machine.disk_gib * GIB:
         growth = VmChange(id=vm.id, mark=request.mark, disk_gib=machine.disk_gib)
-        vm = await _settle(run, machine, f"disk of {machine.name}", lambda: host.set_vm(growth))
+        vm = await settle("disk of", lambda: host.set_vm(growth))
     sizes = ("cpus", "memory_mib", "disk_gib")  # a VM that was finished may have been begun by an older file
     _check(run.cluster, machine, vm, "made", but=sizes)
-    return f"{vm.state}, {vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB, boot order {', '.join(vm.boot_order)}"
+    return f"{vm.state}, {_size(vm)}, boot order {', '.join(vm.boot_order)}"
 
 
 def _check(cluster: Cluster, machine: MachineSpec, vm: VmFacts, done: str, *, but: Container[str] = ()) -> None:
@@ -316,19 +317,13 @@ def _check(cluster: Cluster, machine: MachineSpec, vm: VmFacts, done: str, *, bu
         )
 
 
-async def _do_start(work: StartVm, machine: MachineSpec, run: Run) -> str:
-    host = run.host_of(machine)
-    vm = await _settle(run, machine, f"start {machine.name}", lambda: host.start_vm(work.vm_id))
-    return vm.state
-
-
-async def _do_change(work: ChangeVm, machine: MachineSpec, run: Run) -> str:
+async def _do_change(work: ChangeVm, machine: MachineSpec, settle: Settle, run: Run) -> str:
     """Shuts the guest down where the change needs it, changes, starts again. Asked, never cut: the node keeps its data."""
     host, vm_id = run.host_of(machine), work.vm_id
     if work.restart:
         if run.vm_of(machine.name).state != "Running":  # only a guest that runs can be asked
-            await _settle(run, machine, f"start {machine.name}", lambda: host.start_vm(vm_id))
-        await _settle(run, machine, f"shut down {machine.name}", lambda: host.stop_vm(vm_id, turn_off=False))
+            await settle("start", lambda: host.start_vm(vm_id))
+        await settle("shut down", lambda: host.stop_vm(vm_id, turn_off=False))
     change = VmChange(id=vm_id, mark=run.mark_of(machine.name), **work.changes)
     refused: list[str] = []
 
@@ -347,10 +342,10 @@ async def _do_change(work: ChangeVm, machine: MachineSpec, run: Run) -> str:
             refused.append("actions")
             return await host.set_vm(replace(change, actions=False))
 
-    await _settle(run, machine, f"change {machine.name}", set_vm)
-    vm = await _settle(run, machine, f"start {machine.name}", lambda: host.start_vm(vm_id))
+    await settle("change", set_vm)
+    vm = await settle("start", lambda: host.start_vm(vm_id))
     _check(run.cluster, machine, vm, "changed", but=refused)
-    return f"{vm.state}, {vm.cpus} CPUs, {vm.memory_mib / 1024:g} GiB"
+    return f"{vm.state}, {_size(vm)}"
 
 
 async def restart_from_disk(run: Run, machine: MachineSpec, reason: str) -> None:

@@ -18,10 +18,9 @@ from provisioner.model.plan import Plan, Verb
 from provisioner.model.steps import STEP, StepId
 from provisioner.model.wording import listed
 from provisioner.operations import screen
-from provisioner.operations.machine import read_keys
 from provisioner.ports import Ports
 from provisioner.steps.begin import new_run
-from provisioner.steps.run_context import Run
+from provisioner.steps.run_context import Run, read_keys
 from provisioner.steps.waiting import Waiter
 from provisioner.workflows.engine import Engine, Outcome
 from provisioner.workflows.recorder import Recorder
@@ -149,7 +148,7 @@ class Session:
             actions=plan.actions,
         )
         if keys:
-            run.bundle, run.access = read_keys(self.ports)
+            run.keys = read_keys(self.ports)
         try:
             return await Engine(plan, run, self.workflow.apply).go()
         finally:

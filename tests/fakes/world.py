@@ -133,7 +133,7 @@ class FakeWorld:
             actions=actions,
         )
         if keys:
-            run.bundle, run.access = OURS, access_of(OURS)
+            run.keys = OURS, access_of(OURS)
         for name, host in self.hosts.items():  # an earlier step has asked
             for row in host.neighbors:
                 run.finders[name].rows.setdefault(row.mac, {})[row.address] = None

@@ -16,7 +16,7 @@ from provisioner.model.steps import StepId
 from provisioner.model.unmet import Layer, Unmet
 from provisioner.model.work import AwaitHealth
 from provisioner.steps import health
-from provisioner.steps.health import Picture, picture_of, unmet_conditions
+from provisioner.steps.health import unmet_conditions
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, observed_of, pods_of
 
@@ -31,14 +31,13 @@ def configs(**changes: Any) -> dict[str, EffectiveConfig]:
     return {name: replace(config, **changes) for name, config in plain.items()}
 
 
-def whole(**changes: Any) -> Picture:
-    """A healthy cluster, pods and all."""
-    picture = picture_of(CLUSTER, observed_of({"all": "up"}, CLUSTER))
-    return replace(picture, **{"configs": configs(), "pods": pods_of(CLUSTER), **changes})
+def whole(**changes: Any) -> Observed:
+    """A healthy cluster."""
+    return replace(observed_of({"all": "up"}, CLUSTER), **{"configs": configs(), **changes})
 
 
-def unmet(picture: Picture) -> list[str]:
-    return [str(each) for each in unmet_conditions(picture)]
+def unmet(seen: Observed, pods: tuple[PodFacts, ...] | None = pods_of(CLUSTER)) -> list[str]:
+    return [str(each) for each in unmet_conditions(CLUSTER, seen, pods)]
 
 
 def changed(nodes: tuple[NodeFacts, ...] | None, **values: Any) -> tuple[NodeFacts, ...]:
@@ -55,7 +54,7 @@ def test_a_whole_cluster_lacks_nothing() -> None:
 
 @pytest.mark.parametrize("component", ["kube-apiserver", "kube-controller-manager", "kube-scheduler"])
 def test_a_static_pod_that_is_not_there_is_missed(component: str) -> None:
-    assert unmet(whole(pods=without(pods_of(CLUSTER), component))) == [f"{CP}: {component} is not ready"]
+    assert unmet(whole(), without(pods_of(CLUSTER), component)) == [f"{CP}: {component} is not ready"]
 
 
 @pytest.mark.parametrize(
@@ -63,51 +62,52 @@ def test_a_static_pod_that_is_not_there_is_missed(component: str) -> None:
     [("controller_manager", "kube-controller-manager"), ("scheduler", "kube-scheduler")],
 )
 def test_a_static_pod_that_the_config_switches_off_is_not_missed(off: str, component: str) -> None:
-    assert unmet(whole(pods=without(pods_of(CLUSTER), component), configs=configs(**{off: False}))) == []
+    assert unmet(whole(configs=configs(**{off: False})), without(pods_of(CLUSTER), component)) == []
 
 
 def test_no_pods_of_dns_are_missed_but_for_a_config_without_it() -> None:
     pods = without(pods_of(CLUSTER), "kube-dns")
-    assert unmet(whole(pods=pods)) == ["pods: kube-dns: no pods yet"]
-    assert unmet(whole(pods=pods, configs=configs(core_dns=False))) == []
+    assert unmet(whole(), pods) == ["pods: kube-dns: no pods yet"]
+    assert unmet(whole(configs=configs(core_dns=False)), pods) == []
 
 
 def test_pods_that_are_not_ready_are_counted() -> None:
     pods = tuple(replace(pod, ready=False) if pod.app == "kube-proxy" else pod for pod in pods_of(CLUSTER))
-    assert any("kube-proxy: 0 of" in line for line in unmet(whole(pods=pods)))
-    assert unmet(whole(pods=pods, configs=configs(proxy=False))) == []
+    assert any("kube-proxy: 0 of" in line for line in unmet(whole(), pods))
+    assert unmet(whole(configs=configs(proxy=False)), pods) == []
 
 
 def test_nodes_are_known_by_the_name_that_their_config_gives_them() -> None:
     named = configs(node_name="")
     named = {name: replace(config, node_name=f"{name}.home.lan") for name, config in named.items()}
-    picture = whole()
-    assert len(unmet(replace(picture, configs=named, pods=None))) == 2, "no node of those names is registered"
-    nodes = tuple(replace(node, name=f"{node.name}.home.lan") for node in picture.nodes or ())
-    assert unmet(replace(picture, configs=named, nodes=nodes, pods=None)) == []
+    seen = whole()
+    assert len(unmet(replace(seen, configs=named), None)) == 2, "no node of those names is registered"
+    nodes = tuple(replace(node, name=f"{node.name}.home.lan") for node in seen.nodes or ())
+    assert unmet(replace(seen, configs=named, nodes=nodes), None) == []
 
 
 def test_a_machine_that_registers_no_node_has_none_to_miss() -> None:
-    picture = whole()
-    nodes = tuple(node for node in picture.nodes or () if node.name != WORKER)
-    machines = {**picture.machines, WORKER: replace(picture.machines[WORKER], ready=False, unmet=(NO_CNI,))}
+    seen = whole()
+    nodes = tuple(node for node in seen.nodes or () if node.name != WORKER)
+    machines = {**seen.machines, WORKER: replace(seen.machines[WORKER], ready=False, unmet=(NO_CNI,))}
     some = configs() | {WORKER: replace(configs()[WORKER], registers_node=False)}
-    assert unmet(replace(picture, nodes=nodes, machines=machines, configs=some)) == []
-    assert len(unmet(replace(picture, nodes=nodes, machines=machines))) == 2
+    assert unmet(replace(seen, nodes=nodes, machines=machines, configs=some)) == []
+    assert len(unmet(replace(seen, nodes=nodes, machines=machines))) == 2
 
 
 def test_what_was_not_read_is_no_absence() -> None:
     """A member list that did not come says nothing about its members, nor a silent API about nodes."""
-    picture = whole(etcd=None, etcd_unread="no answer", nodes=None, nodes_unread="refused", pods=None)
-    found = list(unmet_conditions(picture))
+    seen = whole(etcd=None, etcd_unread="no answer", nodes=None, nodes_unread="refused")
+    found = list(unmet_conditions(CLUSTER, seen))
     assert [str(each) for each in found] == ["etcd not read (no answer)", "nodes not read (refused)"]
     assert all(each.unread for each in found)
 
 
 def test_a_silent_machine_is_unread_and_one_without_a_vm_is_not() -> None:
     machines = {CP: whole().machines[CP]}
-    silent = list(unmet_conditions(whole(machines=machines, unread={WORKER: "no answer within 5 s"}, pods=None)))
-    stopped = list(unmet_conditions(whole(machines=machines, stopped={WORKER: "the VM is Off"}, pods=None)))
+    off = observed_of({"all": "up", "vms": [{"name": WORKER, "state": "Off"}]}, CLUSTER).hosts
+    silent = list(unmet_conditions(CLUSTER, whole(machines=machines, unread={WORKER: "no answer within 5 s"})))
+    stopped = list(unmet_conditions(CLUSTER, whole(machines=machines, hosts=off)))
     assert silent == [Unmet(layer=Layer.MACHINE, machine=WORKER, reason="no answer within 5 s", unread=True)]
     assert stopped == [Unmet(layer=Layer.MACHINE, machine=WORKER, reason="the VM is Off")]
 
