@@ -37,7 +37,7 @@ _CASES, _WHOLE = f"{_STEPS}/test_plan_cases.py", f"{_FLOW}/test_whole_runs.py"
 
 FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/steps/access.py": (f"{_STEPS}/test_access.py", _CASES),
-    "provisioner/steps/blame.py": (f"{_STEPS}/test_maintenance.py",),
+    "provisioner/steps/blame.py": (f"{_STEPS}/test_maintenance.py", f"{_STEPS}/test_install.py"),
     "provisioner/steps/bootstrap.py": (f"{_STEPS}/test_bootstrap.py", f"{_STEPS}/test_etcd_life.py"),
     "provisioner/steps/config.py": (f"{_STEPS}/test_config_step.py", f"{_STEPS}/test_eject.py", _WHOLE),
     "provisioner/steps/copies.py": (_CASES, f"{_FLOW}/test_down.py"),
@@ -54,10 +54,20 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/steps/install.py": (f"{_STEPS}/test_install.py", f"{_STEPS}/test_maintenance.py"),
     "provisioner/steps/left_disks.py": (_CASES, f"{_STEPS}/test_etcd_life.py"),
     "provisioner/steps/maintenance.py": (f"{_STEPS}/test_search.py", f"{_STEPS}/test_maintenance.py"),
-    "provisioner/steps/host_faults.py": (f"{_FLOW}/test_session.py", f"{_FLOW}/test_unread_host.py", _STEPS, _FLOW),
-    "provisioner/steps/host_reads.py": (f"{_FLOW}/test_unread_host.py", f"{_OPS}/test_observe.py"),
-    "provisioner/steps/removal.py": (_CASES, f"{_FLOW}/test_down.py", _WHOLE, f"{_STEPS}/test_several_hosts.py"),
-    "provisioner/steps/removing.py": (f"{_FLOW}/test_down.py", _WHOLE, f"{_FLOW}/test_session.py"),
+    "provisioner/steps/host_faults.py": (
+        f"{_FLOW}/test_session.py",
+        f"{_FLOW}/test_unread_host.py",
+        f"{_OPS}/test_observe.py",
+        _STEPS,
+        _FLOW,
+    ),
+    "provisioner/steps/removal.py": (
+        _CASES,
+        f"{_FLOW}/test_down.py",
+        _WHOLE,
+        f"{_STEPS}/test_several_hosts.py",
+        f"{_FLOW}/test_session.py",
+    ),
     "provisioner/model/hints.py": ("tests/unit/model/test_hints.py",),
     "provisioner/steps/run_context.py": (f"{_STEPS}/test_hints.py", f"{_STEPS}/test_bootstrap.py"),
     "provisioner/steps/secrets.py": (_CASES, _WHOLE),

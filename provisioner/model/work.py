@@ -132,7 +132,6 @@ class RemoveVm(Work):
     vm_id: str
     cluster_id: str
     """The id in its mark."""
-    disk_bytes: int = 0
     keep_mark: bool = False
     """Its folder keeps the record that tells this VM from its copies."""
 

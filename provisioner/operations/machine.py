@@ -1,10 +1,11 @@
-"""One machine: its VM, where it answers, and whether it is proven to be ours; found without reading the whole cluster."""
+"""One machine: its VM, its screen, where it answers, and whether it is proven to be ours; found without reading the whole cluster."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from provisioner.errors import Fault, NotTrusted, Rejected, TransportError
@@ -14,13 +15,17 @@ from provisioner.model.naming import Mark
 from provisioner.model.wording import listed
 from provisioner.ports import Ports, TalosAccess
 from provisioner.steps.discovery import same_uuid
-from provisioner.steps.host_reads import READ_BOUND_S, read_host
+from provisioner.steps.host_faults import READ_BOUND_S, fault_of, read_host
 from provisioner.steps.run_context import read_keys
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waiting import bounded
 
 NO_ADDRESS = "its address is not known"
 """Why a machine was not read that was never found."""
+
+SCREEN_SIZE = (1024, 768)
+"""Generation 2 firmware's own resolution; more than the native one is refused."""
+SCREEN_BOUND_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,3 +178,23 @@ async def _secure_or_maintenance(ports: Ports, address: str, access: TalosAccess
         except NotTrusted:
             pass  # not under our authority: perhaps in maintenance
     return await ports.machines.read(address, None)
+
+
+async def picture_of(cluster: Cluster, ports: Ports, machine: MachineSpec) -> tuple[Located, Path]:
+    """Locates the machine and saves its screen below the cluster's folder `console`. Raises the faults of `locate`, P-HOST-*, and P-VM-STUCK
+    for a VM that does not run.
+    """
+    found = await locate(cluster, ports, machine)
+    try:
+        path = await save_screen(ports, machine, found.vm.id, ports.store.folder / "console")
+    except TransportError as error:
+        raise fault_of(error, host=machine.host, machine=machine.name) from error
+    return found, path
+
+
+async def save_screen(ports: Ports, machine: MachineSpec, vm_id: str, folder: Path) -> Path:
+    """Takes the picture and writes it into the folder. Raises TransportError, ValueError for pixels that make no picture, P-LOCAL-HOME."""
+    width, height = SCREEN_SIZE
+    looking = ports.hosts[machine.host].console(vm_id, width=width, height=height)
+    screen = await bounded(ports.clock, looking, what=f"screen of {machine.name}", bound_s=SCREEN_BOUND_S)
+    return ports.store.save_picture(folder, machine.name, screen)

@@ -17,7 +17,7 @@ from provisioner.model.ownership import OnHost, namesakes, our_vms
 from provisioner.operations.machine import NO_ADDRESS, Unread, neighbors, proven, read_machine
 from provisioner.ports import Bundle, Ports, TalosAccess
 from provisioner.steps.discovery import same_uuid
-from provisioner.steps.host_reads import read_host
+from provisioner.steps.host_faults import read_host
 from provisioner.steps.run_context import read_keys
 from provisioner.steps.vm import find_vm
 

@@ -52,36 +52,40 @@ def guest_runs(vm: VmFacts) -> bool:
     return vm.heartbeat.startswith("Ok")
 
 
-def vm_stopped(machine: MachineSpec, vm: VmFacts | None, *, expected: str) -> Fault:
-    """A machine that cannot answer, since its VM does not run any more."""
-    seen = f"VM {vm.name} is {vm.state}" if vm is not None else f"its VM is not on {machine.host} any more"
-    return Fault(
+async def running_vm(run: Run, machine: MachineSpec, *, expected: str) -> VmFacts:
+    """The machine's VM, which runs. Raises the Fault of its host, and P-VM-STUCK for a machine that cannot answer, since its VM does not
+    run any more.
+    """
+    vm = await ask_about(run, machine)
+    if vm is not None and vm.state == "Running":
+        return vm
+    raise Fault(
         "P-VM-STUCK",
-        f"{machine.name} does not run: " + (f"its VM is {vm.state}" if vm is not None else "its VM is gone"),
+        f"{machine.name} does not run: its VM is {vm.state if vm else 'gone'}",
         expected=expected,
-        seen=(seen, "it ran when this step began"),
+        seen=(
+            f"VM {vm.name} is {vm.state}" if vm else f"its VM is not on {machine.host} any more",
+            "it ran when this step began",
+        ),
         probable_cause="someone, or the host itself, stopped or removed the VM",
         machine=machine.name,
     )
 
 
-async def lost_hosts(run: Run) -> Fault | None:
-    """The fault of the first host that cannot be asked; None when all hosts answer."""
-    asked: set[str] = set()
+async def check_hosts(run: Run) -> None:
+    """Raises the Fault of the first host that cannot be asked."""
+    of_host: dict[str, MachineSpec] = {}
     for machine in run.cluster.machines:
-        if machine.host in asked or run.of(machine.name).vm is None:
-            continue
-        asked.add(machine.host)
-        try:
-            await ask_about(run, machine)
-        except Fault as fault:
-            return fault
-    return None
+        if run.of(machine.name).vm is not None:
+            of_host.setdefault(machine.host, machine)
+    for machine in of_host.values():
+        await ask_about(run, machine)
 
 
 async def unless_host_lost(run: Run, fault: Fault) -> Fault:
-    """The fault of a wait that ended at its bound, or that of the host when it is the host that is gone."""
-    return await lost_hosts(run) or fault
+    """The fault of a wait that ended at its bound. Raises that of the host when it is the host that is gone."""
+    await check_hosts(run)
+    return fault
 
 
 def _lost(error: TransportError, host: str) -> Fault:

@@ -23,7 +23,7 @@ from provisioner.model.steps import STEP, StepId
 from provisioner.model.unmet import Layer, Unmet
 from provisioner.model.work import AwaitHealth
 from provisioner.steps.actions import act, keep
-from provisioner.steps.blame import lost_hosts, unless_host_lost
+from provisioner.steps.blame import check_hosts, unless_host_lost
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm
 from provisioner.steps.waiting import Pending, Ready, TimedOut
@@ -317,9 +317,7 @@ class _Watch:
         if clock.now() - self.heard < SILENT_S:
             return
         self.heard = clock.now()
-        gone = await lost_hosts(self.run)
-        if gone is not None:
-            raise gone
+        await check_hosts(self.run)
 
     def _not_yet(self, unmet: list[Unmet]) -> Pending:
         self.unmet = unmet

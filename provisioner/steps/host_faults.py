@@ -1,4 +1,6 @@
-"""What a talk with a host that failed means to the user: ids of the contract -> faults. Code decides by ids, never by words."""
+"""Talks with a host: one reading of it, whole or not at all, and what a talk that failed means to the user. Code decides by ids, never by
+words, and what could not be read is never taken for nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ from provisioner.errors import (
     TransportError,
     Unreachable,
 )
-from provisioner.model.facts import HostFacts
-from provisioner.ports import HyperVUnavailable
-from provisioner.steps.waiting import Pending, Probe, Ready, T
+from provisioner.model.cluster import Cluster, HostSpec
+from provisioner.model.facts import HostFacts, HostState
+from provisioner.model.units import HTTP_PORT
+from provisioner.ports import Clock, Host, HyperVUnavailable, ObserveQuery
+from provisioner.steps.waiting import Pending, Probe, Ready, T, TimedOut, bounded
 
 _BY_ID: dict[str, tuple[str, str]] = {
     "NotAdministrator": ("P-HOST-RIGHTS", "membership in the host's Administrators"),
@@ -63,6 +67,9 @@ _TOO_MANY_SHELLS = "WinRM.2150859173"
 """MaxShellsPerUser, 30 by default."""
 _CONSTRAINED = "ConstrainedLanguage"
 """Part of the ids with which PowerShell refuses code in that mode, as MethodInvocationNotSupportedInConstrainedLanguage."""
+
+READ_BOUND_S = 180.0
+"""For one reading of a host, including an outage as long as it is tolerated."""
 
 
 def fault_of(error: TransportError, *, host: str, machine: str = "", user: str = "") -> Fault:
@@ -221,3 +228,50 @@ def on_host(probe: Probe[T], *, host: str, machine: str = "") -> Probe[T]:
             raise fault_of(error, host=host, machine=machine) from error
 
     return guarded
+
+
+async def read_host(cluster: Cluster, name: str, host: Host, clock: Clock) -> HostState:
+    """Everything that the cluster has to do with on that host. Raises a Fault."""
+    spec = cluster.hosts[name]
+    query = ObserveQuery(
+        switch=cluster.switch.name,
+        image_path=cluster.image.path,
+        image_name=cluster.image.file_name,
+        folder=cluster.folder,
+    )
+    try:
+        state = await bounded(clock, host.observe(query), what=f"facts of {name}", bound_s=READ_BOUND_S)
+    except TransportError as error:
+        raise host_fault(error, spec) from error
+    if not state.whole:
+        raise unread_fault(state, spec)
+    return state
+
+
+def unread_fault(state: HostState, spec: HostSpec) -> Fault:
+    """Why only the host's own facts were read: what is on it is not known then, and never taken for nothing."""
+    fault = hyperv_fault(spec.name, state.host, user=spec.user)
+    assert fault is not None, "the facts say why Hyper-V could not be read"
+    return fault
+
+
+def host_fault(error: TransportError, spec: HostSpec) -> Fault:
+    """What a failed read of a host means."""
+    if isinstance(error, TimedOut):
+        return Fault(
+            "P-HOST-LOST",
+            f"{spec.name} does not answer what it was asked",
+            expected=f"the facts of the host and its VMs within {error.bound}",
+            seen=(error.reason,),
+            probable_cause="its management service hangs, and Hyper-V Manager on it with it",
+            next_steps=("on the host: Restart-Service vmms; running VMs go on",),
+        )
+    if isinstance(error, Unreachable):
+        return Fault(
+            "P-HOST-UNREACHABLE",
+            f"{spec.name} does not answer",
+            expected=f"WinRM over HTTPS, port {spec.port}" if spec.port != HTTP_PORT else f"WinRM, port {spec.port}",
+            seen=(str(error),),
+            next_steps=(f"check that the host is on, and that its firewall lets port {spec.port} through",),
+        )
+    return fault_of(error, host=spec.name, user=spec.user or "no user")

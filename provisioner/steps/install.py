@@ -12,7 +12,7 @@ from provisioner.model.steps import StepId
 from provisioner.model.work import AwaitDisk
 from provisioner.ports import TALOS_PORT
 from provisioner.steps.actions import act, keep
-from provisioner.steps.blame import ask_about, give_up_on_lost_host, vm_stopped
+from provisioner.steps.blame import give_up_on_lost_host, running_vm
 from provisioner.steps.discovery import same_uuid
 from provisioner.steps.run_context import Run
 from provisioner.steps.waiting import Pending, Ready
@@ -145,12 +145,7 @@ class _Return:
         """What to tell of it. The host is asked first: a machine whose host is gone is silent too."""
         run, machine = self.run, self.machine
         expected = f"Talos from its disk{within}"
-        try:
-            vm = await ask_about(run, machine)
-        except Fault as lost:
-            return lost
-        if vm is None or vm.state != "Running":
-            return vm_stopped(machine, vm, expected=expected)
+        vm = await running_vm(run, machine, expected=expected)
         picture = await run.picture(machine.name)
         back = self.in_maintenance_since is not None
         if self.other_authority and not back:

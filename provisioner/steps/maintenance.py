@@ -13,7 +13,7 @@ from provisioner.model.steps import STEP, StepId
 from provisioner.model.work import FindMachine
 from provisioner.ports import TALOS_PORT
 from provisioner.steps.actions import act, keep
-from provisioner.steps.blame import ask_about, give_up_on_lost_host, guest_runs, vm_stopped
+from provisioner.steps.blame import give_up_on_lost_host, guest_runs, running_vm
 from provisioner.steps.discovery import identity_problem, same_uuid
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm, restart_from_disk
@@ -167,12 +167,7 @@ class _Search:
     async def fault(self, late: TimedOut) -> Fault:
         run, machine = self.run, self.machine
         bound = f"within {late.bound} of its start"
-        try:
-            vm = await ask_about(run, machine)
-        except Fault as lost:
-            return lost
-        if vm is None or vm.state != "Running":
-            return vm_stopped(machine, vm, expected=f"the machine in stage maintenance, {bound}")
+        vm = await running_vm(run, machine, expected=f"the machine in stage maintenance, {bound}")
         picture = await run.picture(machine.name)
         facts = self._facts_of_vm(vm, late)
         if self._only_strangers(vm):

@@ -2,15 +2,17 @@
 image, secrets; and each of them only if we made it and nothing else uses it.
 
 What bears our mark and cannot be proven to be ours is kept as a refusal: the run ends with its fault, never as if nothing were left.
+Keys go last, after another look at all hosts.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 
-from provisioner.errors import Fault
+from provisioner.errors import Fault, HostRefused
 from provisioner.model import ownership
 from provisioner.model.cluster import Cluster
 from provisioner.model.facts import HostState, ImageFacts, Observed, SwitchFacts, VmFacts
@@ -30,9 +32,13 @@ from provisioner.model.work import (
     RemoveSwitch,
     RemoveVm,
 )
+from provisioner.ports import Host
 from provisioner.steps.actions import act, keep, refuse
 from provisioner.steps.copies import fault_of_copies
+from provisioner.steps.host_faults import on_host, read_host
 from provisioner.steps.image import image_facts, image_path
+from provisioner.steps.run_context import Run
+from provisioner.steps.waiting import Pending, Probe, Ready
 
 
 def our_vms(state: HostState, seen: Observed) -> tuple[VmFacts, ...]:
@@ -44,21 +50,20 @@ def plan(cluster: Cluster, seen: Observed, extent: RemovalScope) -> Iterator[Act
     ours = ownership.our_vms(seen.hosts, seen.secrets)
     names = Counter(one.vm.name for one in ours)
     strange = list(_strange(cluster, seen))
-    staying: list[str] = []
+    actions: list[Action] = []
     for host, state in seen.hosts.items():
-        yield from (_vm(one, seen, unique=names[one.vm.name] == 1) for one in ours if one.host == host)
-        yield from (action for action in strange if action.host == host)
-        yield from _folders(host, state, seen)
-        for name, switch in _switches(cluster, state, seen).items():
-            action = _switch(name, switch, seen, host=host, extent=extent)
-            staying += [name] if not action.kind and _is_ours(switch, seen) else []
-            yield action
-        yield _image(cluster, host, state, seen, extent)
+        actions += (_vm(one, seen, unique=names[one.vm.name] == 1) for one in ours if one.host == host)
+        actions += (action for action in strange if action.host == host)
+        actions += _folders(host, state, seen)
+        switches = _switches(cluster, state, seen).items()
+        actions += (_switch(name, switch, seen, host=host, extent=extent) for name, switch in switches)
+        actions.append(_image(cluster, host, state, seen, extent))
+    yield from actions
     if seen.etcd_began is not None and not names:
         why = "no machine of it is left: the next up begins a new one"
         yield act(StepId.REMOVE, "note of etcd's start", Verb.REMOVE, why, ForgetEtcd())
     yield from _contexts(cluster, seen)
-    yield from _secrets(seen, extent, strange, staying)
+    yield from _secrets(seen, extent, strange, _staying(cluster, seen, actions))
 
 
 def _vm(one: OnHost, seen: Observed, *, unique: bool) -> Action:
@@ -75,7 +80,6 @@ def _vm(one: OnHost, seen: Observed, *, unique: bool) -> Action:
         work=RemoveVm(
             vm_id=vm.id,
             cluster_id=vm.mark.cluster_id,
-            disk_bytes=disks,
             keep_mark=bool(ownership.copies_of(seen.hosts, vm.mark)),
         ),
         destroys=f"its disk of {disks // GIB} GiB" if disks else "the VM",
@@ -144,6 +148,12 @@ def _switches(cluster: Cluster, state: HostState, seen: Observed) -> dict[str, S
     """By name: the file's, and all that we made under another name or that was renamed since."""
     others = {switch.name: switch for switch in state.marked_switches if _is_ours(switch, seen)}
     return {cluster.switch.name: state.switch, **others}
+
+
+def _staying(cluster: Cluster, seen: Observed, actions: Iterable[Action]) -> list[str]:
+    """Switches with our mark that are kept."""
+    kept = [action for action in actions if action.step is StepId.SWITCH and not action.kind]
+    return [a.object for a in kept if _is_ours(_switches(cluster, seen.hosts[a.host], seen)[a.object], seen)]
 
 
 def _is_ours(switch: SwitchFacts | None, seen: Observed) -> bool:
@@ -234,3 +244,130 @@ def _secrets(seen: Observed, extent: RemovalScope, strange: list[Action], stayin
         why += f"; the id stays, for it is in the mark of the switch {switches}" if staying else ""
         lost = "the cluster's keys" if secrets.exists else ""
         yield act(StepId.SECRETS, "secrets", Verb.REMOVE, why, RemoveSecrets(), destroys=lost)
+
+
+async def apply(action: Action, run: Run) -> str:
+    """Removes one thing. Idempotent: what is gone already is success. Raises a Fault."""
+    if action.step is StepId.REMOVE:
+        run.forget_bootstrap()
+    match action.work:
+        case ForgetEtcd():
+            return "forgotten"
+        case RemoveContexts():
+            return ", ".join(run.ports.store.remove_contexts()) or "nothing to remove"
+        case RemoveSecrets():
+            return await _remove_secrets(run)
+    return await _remove_there(action, run, run.ports.hosts[action.host])
+
+
+async def _remove_there(action: Action, run: Run, host: Host) -> str:
+    """Of what is on a host, proven by the host's own word."""
+    match action.work:
+        case RemoveVm() as vm:
+            await _ask(action, run, lambda: host.remove_vm(vm.vm_id, cluster_id=vm.cluster_id, keep_mark=vm.keep_mark))
+            kept = "VM and disk are gone; its folder tells it from its copies"
+            return kept if vm.keep_mark else "VM, disk and folder are gone"
+        case RemoveFolder() as folder:
+            await _ask(action, run, lambda: host.remove_folder(folder.path, cluster_id=folder.cluster_id))
+            return "gone with all in it"
+        case HandOverSwitch(cluster_id=id, mark=mark):
+            await _ask(action, run, lambda: host.hand_over_switch(name=action.object, cluster_id=id, mark=mark))
+            return f"marked {mark}"
+        case RemoveSwitch() as switch:
+            return await _remove_switch(switch, action, run, host)
+        case RemoveImage() as image:
+            return await _remove_image(image, action, run, host)
+    raise AssertionError(action)
+
+
+async def _remove_switch(work: RemoveSwitch, action: Action, run: Run, host: Host) -> str:
+    name, begun = action.object, False  # the answer that the job was begun may be lost with the link
+
+    async def probe() -> Ready[None] | Pending:
+        nonlocal begun
+        try:
+            if not begun:
+                await host.remove_switch(name=name, cluster_id=work.cluster_id)
+                begun = True
+            switch = await host.find_switch(name)
+        except HostRefused as error:
+            if error.id == "SwitchJobRunning":
+                return Pending("a job on the host is at work on the switch")
+            raise
+        if switch.job is not None and (switch.job.kind, switch.job.state) == ("Remove", "Failed"):
+            raise Fault(
+                "P-SWITCH-FAILED",
+                f"the switch {name} could not be removed",
+                expected="no such switch",
+                seen=(f"{switch.job.error_id}: {switch.job.message}",),
+            )
+        busy = switch.job is not None and switch.job.state == "Running"
+        return Pending("the host's job is at work") if switch.exists or busy else Ready(None, "gone")
+
+    return await _until_gone(probe, action, run, 150.0, every_s=5.0)
+
+
+async def _remove_image(work: RemoveImage, action: Action, run: Run, host: Host) -> str:
+    try:
+        await _ask(action, run, lambda: host.remove_image(work.path), bound_s=60.0)
+    except Fault as fault:
+        refusal = fault.__cause__
+        if not isinstance(refusal, HostRefused) or refusal.id != "ImageInUse":
+            raise
+        run.note("warning", f"{action.object} is kept: {refusal.message}", step=StepId.IMAGE)
+        return f"kept: {refusal.message}"  # another cluster took it since it was planned
+    return "gone"
+
+
+async def _ask(action: Action, run: Run, call: Callable[[], Awaitable[object]], *, bound_s: float = 120.0) -> None:
+    """Does an idempotent call until it was answered."""
+
+    async def probe() -> Ready[None] | Pending:
+        await call()
+        return Ready(None, "done")
+
+    await _until_gone(probe, action, run, bound_s)
+
+
+async def _until_gone(probe: Probe[None], action: Action, run: Run, bound_s: float, every_s: float = 2.0) -> str:
+    met = await run.wait(
+        action,
+        on_host(probe, host=action.host, machine=action.object if action.step is StepId.REMOVE else ""),
+        what=f"{action.object} removed",
+        why="the host removes it",
+        bound_s=bound_s,
+        every_s=every_s,
+        late=lambda late: Fault(
+            "P-HOST-LOST",
+            f"{action.object} could not be removed from {action.host}",
+            expected=f"an answer within {late.bound}",
+            seen=(late.reason,),
+        ),
+    )
+    return met.seen
+
+
+async def _remove_secrets(run: Run) -> str:
+    """Only after another whole reading of every host: whatever still bears our mark can be told and removed by its id alone."""
+    ports, store = run.ports, run.ports.store
+    reading = [read_host(run.cluster, name, host, ports.clock) for name, host in ports.hosts.items()]
+    hosts = dict(zip(ports.hosts, await asyncio.gather(*reading), strict=True))
+    secrets = store.secrets_facts()
+    ids = ownership.our_ids(secrets)
+    marked = [
+        *((f"VM {vm.name} ({vm.id}) on {host}", vm.mark) for host, state in hosts.items() for vm in state.vms),
+        *((f"{folder.path} on {host}", folder.mark) for host, state in hosts.items() for folder in state.folders),
+    ]
+    left = [what for what, mark in marked if mark is not None and mark.cluster_id in ids]
+    if left:
+        raise Fault(
+            "P-VM-STUCK",
+            "the secrets are kept: not all that bears this cluster's mark is gone",
+            expected="no VM and no folder with its mark on any host",
+            seen=left,
+        )
+    in_use = ownership.ids_left(hosts, secrets)
+    keep = secrets.cluster_id if secrets.cluster_id in in_use else next(iter(sorted(in_use)), "")
+    store.remove_secrets()
+    store.forget_cluster(keep_id=keep)
+    return "moved aside" + (f"; the id {keep} stays, for a switch bears it" if keep else "")

@@ -9,7 +9,7 @@ from provisioner.model.plan import Plan
 from provisioner.model.steps import StepId
 from provisioner.model.work import RemoveVm
 from provisioner.operations.observe import observe_hosts
-from provisioner.steps import removal, removing
+from provisioner.steps import removal
 from provisioner.workflows import tables
 from provisioner.workflows.ordering import linked
 from provisioner.workflows.session import Session
@@ -49,6 +49,6 @@ DOWN = Workflow(
     table=tables.DOWN,
     observe=observe_hosts,
     plan=plan_down,
-    apply=dict.fromkeys((order.step for order in tables.DOWN), removing.apply),
+    apply=dict.fromkeys((order.step for order in tables.DOWN), removal.apply),
     story=down,
 )

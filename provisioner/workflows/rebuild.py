@@ -12,7 +12,7 @@ from provisioner.model.plan import Plan
 from provisioner.model.steps import StepId
 from provisioner.model.units import MIB
 from provisioner.operations.observe import observe
-from provisioner.steps import removal, removing
+from provisioner.steps import removal
 from provisioner.workflows import tables
 from provisioner.workflows.down import plan_down
 from provisioner.workflows.ordering import linked
@@ -80,6 +80,6 @@ REBUILD = Workflow(
     table=tables.REBUILD,
     observe=observe,
     plan=plan_rebuild,
-    apply={StepId.REMOVE: removing.apply, **UP.apply},
+    apply={StepId.REMOVE: removal.apply, **UP.apply},
     story=rebuild,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,13 +14,16 @@ from provisioner.model.cluster import Cluster
 from provisioner.model.events import FaultReported, Note, PlanMade, RunEnded, RunStarted
 from provisioner.model.facts import Observed
 from provisioner.model.options import RunOptions
-from provisioner.model.plan import Plan, Verb
+from provisioner.model.plan import Action, Plan, Verb
 from provisioner.model.steps import STEP, StepId
 from provisioner.model.wording import listed
-from provisioner.operations import screen
+from provisioner.model.work import FindMachine
+from provisioner.operations.machine import save_screen
 from provisioner.ports import Ports
-from provisioner.steps.begin import new_run
+from provisioner.steps.discovery import AddressDiscovery
+from provisioner.steps.image import image_facts
 from provisioner.steps.run_context import Run, read_keys
+from provisioner.steps.vm import find_vm
 from provisioner.steps.waiting import Waiter
 from provisioner.workflows.engine import Engine, Outcome
 from provisioner.workflows.recorder import Recorder
@@ -229,7 +232,7 @@ class Session:
         if run is None or vm is None:
             return ""
         try:
-            return str(await screen.save(self.ports, self.cluster.machine(machine), vm.id, self.run_folder))
+            return str(await save_screen(self.ports, self.cluster.machine(machine), vm.id, self.run_folder))
         except (TransportError, Fault, ValueError):  # ValueError: pixels that make no picture
             return ""
 
@@ -239,3 +242,38 @@ def _same(fault: Fault, other: Fault) -> bool:
     if fault is other:
         return True
     return not fault.machine and (fault.id, fault.message, *fault.seen) == (other.id, other.message, *other.seen)
+
+
+def new_run(
+    cluster: Cluster,
+    ports: Ports,
+    seen: Observed,
+    *,
+    waiter: Waiter,
+    options: RunOptions,
+    picture: Callable[[str], Awaitable[str]],
+    actions: Sequence[Action] = (),
+) -> Run:
+    """The one way to make a `Run`; asks nothing of the outside. `actions` are those it will do: the finders look for all that they need at once."""
+    run = Run(
+        cluster=cluster,
+        ports=ports,
+        seen=seen,
+        waiter=waiter,
+        emit=waiter.emit,
+        options=options,
+        picture=picture,
+        etcd_runs=seen.etcd is not None,
+    )
+    for name, host in ports.hosts.items():
+        coming = {cluster.machine(a.machine).mac for a in actions if isinstance(a.work, FindMachine) and a.host == name}
+        run.finders[name] = AddressDiscovery(host=host, clock=ports.clock, learned=run.learned, coming=coming)
+        found = image_facts(cluster, seen.hosts[name])
+        if found is not None and found.exists:
+            run.images[name] = found
+    for machine in cluster.machines:
+        own, facts = run.of(machine.name), seen.machines.get(machine.name)
+        own.vm = find_vm(machine, seen.hosts[machine.host], seen.secrets)
+        if facts is not None:
+            own.address, own.facts = facts.address, facts
+    return run

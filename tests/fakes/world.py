@@ -20,13 +20,12 @@ from provisioner.model.facts import EtcdMemberFacts, NodeFacts, Observed, VmFact
 from provisioner.model.options import RemovalScope, RunOptions
 from provisioner.model.plan import Action, Plan
 from provisioner.ports import Configs, Dialer, Host, Kubernetes, Machines, Ports, Store
-from provisioner.steps.begin import new_run
 from provisioner.steps.run_context import Run
 from provisioner.steps.waiting import Waiter
 from provisioner.workflows.down import DOWN
 from provisioner.workflows.rebuild import REBUILD
 from provisioner.workflows.recorder import Recorder
-from provisioner.workflows.session import Session
+from provisioner.workflows.session import Session, new_run
 from provisioner.workflows.up import UP
 from provisioner.workflows.workflow import Result
 from tests.fakes.clock import FakeClock

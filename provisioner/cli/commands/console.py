@@ -35,8 +35,7 @@ def console(terminal: ConsoleOptions, options: Options) -> int:
     provision console home cp-1
     """
     from provisioner.cli.loading import open_cluster, read
-    from provisioner.operations.machine import named
-    from provisioner.operations.screen import picture_of
+    from provisioner.operations.machine import named, picture_of
 
     context = open_cluster(options, start_lab=False)
     machine = named(context.cluster, options.machine)

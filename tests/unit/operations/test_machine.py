@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from provisioner.errors import Fault, NotTrusted, Unreachable
-from provisioner.operations.machine import Located, locate, named
-from provisioner.operations.screen import picture_of
+from provisioner.operations.machine import Located, locate, named, picture_of
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import cluster_of, observed_of
 

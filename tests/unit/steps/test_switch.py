@@ -11,7 +11,7 @@ from provisioner.model.facts import SwitchJobFacts
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import CreateSwitch, RemoveSwitch
-from provisioner.steps import removing, switch
+from provisioner.steps import removal, switch
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
 from tests.unit.steps.world import CLUSTER_ID, HOST, cluster_of, observed_of
@@ -131,5 +131,5 @@ async def test_a_removal_whose_job_fails_is_told() -> None:
 
     world.host.before("find_switch", fails)
     with pytest.raises(Fault, match="could not be removed") as caught:
-        await removing.apply(action, world.run())
+        await removal.apply(action, world.run())
     assert caught.value.id == "P-SWITCH-FAILED"

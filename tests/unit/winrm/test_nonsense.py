@@ -15,7 +15,7 @@ from provisioner.errors import Malformed, NoSignIn, TransportError, Unreachable
 from provisioner.hyperv.module import MODULE
 from provisioner.model.cluster import HostSpec
 from provisioner.ports import ObserveQuery
-from provisioner.steps.host_reads import host_fault
+from provisioner.steps.host_faults import host_fault
 from provisioner.winrm import connection
 from tests.unit.kubernetes.server import Pki
 from tests.unit.winrm.peers import Peer, Talk, host_at, http, read_request, said, signed_in
