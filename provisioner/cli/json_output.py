@@ -8,8 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import Fault
-from provisioner.model.jsontext import json_text
-from provisioner.model.redaction import redacted
+from provisioner.model.redaction import json_line
 
 if TYPE_CHECKING:
     from provisioner.model.plan import Plan
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 def print_json(value: Mapping[str, object], *, indent: int | None = None) -> None:
     """One object on stdout, without anything that is known to be secret."""
-    sys.stdout.write(redacted(json_text(value, indent=indent, encoding=sys.stdout.encoding or "utf-8")) + "\n")
+    sys.stdout.write(json_line(value, indent=indent, encoding=sys.stdout.encoding or "utf-8"))
 
 
 def fault_object(fault: Fault) -> dict[str, Any]:

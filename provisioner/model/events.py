@@ -18,6 +18,7 @@ from provisioner.model.steps import StepId
 SCHEMA = "provision/events/1"
 NOT_YET = datetime.min.replace(tzinfo=UTC)
 """Of an event that has not been recorded."""
+BY_TYPE: dict[str, type[Event]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,14 @@ class Event:
     """Base: when it happened. The run's recorder sets the times."""
 
     type: ClassVar[str] = ""
+    """The name of the event in journals and JSON Lines; given with the class."""
     t: datetime = NOT_YET
     at_s: float = 0.0
+
+    def __init_subclass__(cls, *, type: str = "") -> None:
+        cls.type = type
+        if type:
+            BY_TYPE[type] = cls
 
     def to_json(self) -> dict[str, Any]:
         """Flat, JSON-ready, `type` and times first; None values are left out."""
@@ -54,10 +61,9 @@ class StepEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunStarted(Event):
+class RunStarted(Event, type="run_started"):
     """The first event of a run."""
 
-    type: ClassVar[str] = "run_started"
     command: str
     """`up`, `down`, `rebuild`."""
     cluster: str
@@ -76,10 +82,9 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunEnded(Event):
+class RunEnded(Event, type="run_ended"):
     """The last event of a run."""
 
-    type: ClassVar[str] = "run_ended"
     outcome: str
     """`ok`, `unchanged`, `failed`, `interrupted`."""
     exit: int
@@ -93,10 +98,9 @@ class RunEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanMade(Event):
+class PlanMade(Event, type="plan_made"):
     """What the run will do."""
 
-    type: ClassVar[str] = "plan_made"
     changes: int
     keeps: int
     destroys: int
@@ -107,19 +111,17 @@ class PlanMade(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepStarted(StepEvent):
+class StepStarted(StepEvent, type="step_started"):
     """The first action of a step begins."""
 
-    type: ClassVar[str] = "step_started"
     step: StepId
     machines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepEnded(StepEvent):
+class StepEnded(StepEvent, type="step_ended"):
     """All actions of a step have ended."""
 
-    type: ClassVar[str] = "step_ended"
     step: StepId
     outcome: str
     """`done`, `kept`, `failed`, `stopped`."""
@@ -128,10 +130,9 @@ class StepEnded(StepEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActionStarted(StepEvent):
+class ActionStarted(StepEvent, type="action_started"):
     """An action begins."""
 
-    type: ClassVar[str] = "action_started"
     step: StepId
     action: str
     """Action.id."""
@@ -142,10 +143,9 @@ class ActionStarted(StepEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActionEnded(StepEvent):
+class ActionEnded(StepEvent, type="action_ended"):
     """An action has ended."""
 
-    type: ClassVar[str] = "action_ended"
     step: StepId
     action: str
     outcome: str
@@ -157,10 +157,9 @@ class ActionEnded(StepEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaitStarted(StepEvent):
+class WaitStarted(StepEvent, type="wait_started"):
     """A wait begins."""
 
-    type: ClassVar[str] = "wait_started"
     step: StepId
     what: str
     """What for, as `maintenance`."""
@@ -170,10 +169,9 @@ class WaitStarted(StepEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaitProgressed(StepEvent):
+class WaitProgressed(StepEvent, type="wait_progressed"):
     """Why a wait goes on."""
 
-    type: ClassVar[str] = "wait_progressed"
     step: StepId
     what: str
     reason: str
@@ -185,10 +183,9 @@ class WaitProgressed(StepEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaitEnded(StepEvent):
+class WaitEnded(StepEvent, type="wait_ended"):
     """A wait has ended."""
 
-    type: ClassVar[str] = "wait_ended"
     step: StepId
     what: str
     outcome: str
@@ -201,10 +198,9 @@ class WaitEnded(StepEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CallEnded(Event):
+class CallEnded(Event, type="call_ended"):
     """One call to a host: for `-vv`, the report and the bench."""
 
-    type: ClassVar[str] = "call_ended"
     host: str
     functions: tuple[str, ...]
     requests: int
@@ -214,22 +210,19 @@ class CallEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note(StepEvent):
+class Note(StepEvent, type="note"):
     """Something worth a line: `info` for announcements, `warning` for what the user should look at, `stopping` once after
     the first Ctrl-C.
     """
 
-    type: ClassVar[str] = "note"
     level: str
     message: str
     machine: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaultReported(StepEvent, FailureReport):
+class FaultReported(StepEvent, FailureReport, type="fault"):
     """A fault, with everything its panel shows."""
-
-    type: ClassVar[str] = "fault"
 
     @classmethod
     def from_report(cls, fault: FailureReport, *, resume_command: str, **event: Any) -> FaultReported:
@@ -242,24 +235,6 @@ class FaultReported(StepEvent, FailureReport):
     def to_json(self) -> dict[str, Any]:
         """Flat, with findings as objects."""
         return {key: json_ready(value) for key, value in super().to_json().items()}
-
-
-ALL: tuple[type[Event], ...] = (
-    RunStarted,
-    RunEnded,
-    PlanMade,
-    StepStarted,
-    StepEnded,
-    ActionStarted,
-    ActionEnded,
-    WaitStarted,
-    WaitProgressed,
-    WaitEnded,
-    CallEnded,
-    Note,
-    FaultReported,
-)
-BY_TYPE: dict[str, type[Event]] = {event.type: event for event in ALL}
 
 
 def from_json(line: Mapping[str, Any]) -> Event | None:

@@ -12,6 +12,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "«secret»"
@@ -168,3 +169,23 @@ def hide(values: Iterable[str | bytes]) -> None:
 def redacted(text: str) -> str:
     """The text without what is known or looks secret; the same object when there is none."""
     return _ALL(text)
+
+
+_STEERING = re.compile(
+    "[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""What steers a terminal or the direction of text: DEL and C1, marks and overrides of direction, separators, invisible characters, tags.
+
+JSON itself escapes only what is below a space.
+"""
+
+
+def json_line(value: Any, *, indent: int | None = None, compact: bool = False, encoding: str = "utf-8") -> str:
+    """The value as JSON that any reader takes, that steers no terminal, and without secrets; ended by a line feed.
+
+    Every command and every journal writes its JSON by this. `encoding` is that of the stream it goes to.
+    """
+    ascii_only = encoding.lower().replace("-", "").replace("_", "") != "utf8"
+    separators = (",", ":") if compact else None
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=separators)
+    return redacted(_STEERING.sub(lambda found: json.dumps(found[0])[1:-1], text)) + "\n"

@@ -13,51 +13,46 @@ class Work:
 
     kind: ClassVar[str] = ""
 
+    def __init_subclass__(cls, *, kind: str) -> None:
+        cls.kind = kind
+
 
 @dataclass(frozen=True, kw_only=True)
-class CreateSwitch(Work):
+class CreateSwitch(Work, kind="create"):
     """Make the External switch on the adapter that the file names."""
 
-    kind: ClassVar[str] = "create"
-
 
 @dataclass(frozen=True, kw_only=True)
-class FetchImage(Work):
+class FetchImage(Work, kind="fetch"):
     """Let the host download the ISO."""
 
-    kind: ClassVar[str] = "fetch"
     path: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyImage(Work):
+class VerifyImage(Work, kind="attest"):
     """Let the host hash an ISO that is there."""
 
-    kind: ClassVar[str] = "attest"
     path: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class CreateSecrets(Work):
+class CreateSecrets(Work, kind="create"):
     """Make the secrets bundle."""
-
-    kind: ClassVar[str] = "create"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CreateVm(Work):
+class CreateVm(Work, kind="create"):
     """Make a VM, or finish one that was half-made."""
 
-    kind: ClassVar[str] = "create"
     attach: str = ""
     """Folder of the disk of an earlier VM that it gets; empty for a new disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChangeVm(Work):
+class ChangeVm(Work, kind="change"):
     """Bring the settings of a VM to what the file says."""
 
-    kind: ClassVar[str] = "change"
     vm_id: str
     restart: bool
     """Hyper-V changes it only while the VM is off: the guest is shut down and started again."""
@@ -66,69 +61,54 @@ class ChangeVm(Work):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StartVm(Work):
+class StartVm(Work, kind="start"):
     """Start a VM."""
 
-    kind: ClassVar[str] = "start"
     vm_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class FindMachine(Work):
+class FindMachine(Work, kind="find"):
     """Find the machine's address and prove which machine it is."""
 
-    kind: ClassVar[str] = "find"
-
 
 @dataclass(frozen=True, kw_only=True)
-class ApplyConfig(Work):
+class ApplyConfig(Work, kind="apply"):
     """Send the machine config."""
 
-    kind: ClassVar[str] = "apply"
-
 
 @dataclass(frozen=True, kw_only=True)
-class AwaitDisk(Work):
+class AwaitDisk(Work, kind="wait"):
     """Wait until the machine runs from its disk."""
 
-    kind: ClassVar[str] = "wait"
     running: bool = False
     """It must have reached the stage running too: it was only restarted."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class BootstrapEtcd(Work):
+class BootstrapEtcd(Work, kind="once"):
     """Start etcd, once in the cluster's life."""
 
-    kind: ClassVar[str] = "once"
-
 
 @dataclass(frozen=True, kw_only=True)
-class EjectIso(Work):
+class EjectIso(Work, kind="eject"):
     """Empty the DVD drive."""
 
-    kind: ClassVar[str] = "eject"
-
 
 @dataclass(frozen=True, kw_only=True)
-class AwaitHealth(Work):
+class AwaitHealth(Work, kind="wait"):
     """Wait until the cluster is healthy."""
 
-    kind: ClassVar[str] = "wait"
-
 
 @dataclass(frozen=True, kw_only=True)
-class WriteAccess(Work):
+class WriteAccess(Work, kind="write"):
     """Write the files for clients, and their contexts."""
 
-    kind: ClassVar[str] = "write"
-
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveVm(Work):
+class RemoveVm(Work, kind="remove_vm"):
     """Delete a VM with its disks and its folder."""
 
-    kind: ClassVar[str] = "remove_vm"
     vm_id: str
     cluster_id: str
     """The id in its mark."""
@@ -137,10 +117,9 @@ class RemoveVm(Work):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveFolder(Work):
+class RemoveFolder(Work, kind="folder"):
     """Delete the folder of a VM that is gone."""
 
-    kind: ClassVar[str] = "folder"
     path: str
     cluster_id: str
     machine: str
@@ -148,46 +127,37 @@ class RemoveFolder(Work):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForgetEtcd(Work):
+class ForgetEtcd(Work, kind="forget"):
     """Forget that etcd was started: no machine of it is left."""
-
-    kind: ClassVar[str] = "forget"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveSwitch(Work):
+class RemoveSwitch(Work, kind="switch"):
     """Remove the switch that we made."""
 
-    kind: ClassVar[str] = "switch"
     cluster_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class HandOverSwitch(Work):
+class HandOverSwitch(Work, kind="hand_over"):
     """Give the switch the mark of the cluster that uses it."""
 
-    kind: ClassVar[str] = "hand_over"
     cluster_id: str
     mark: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveImage(Work):
+class RemoveImage(Work, kind="image"):
     """Delete the ISO that we downloaded."""
 
-    kind: ClassVar[str] = "image"
     path: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveContexts(Work):
+class RemoveContexts(Work, kind="contexts"):
     """Take our contexts out of the user's files."""
-
-    kind: ClassVar[str] = "contexts"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveSecrets(Work):
+class RemoveSecrets(Work, kind="secrets"):
     """Move the secrets aside."""
-
-    kind: ClassVar[str] = "secrets"

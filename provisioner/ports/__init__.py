@@ -47,43 +47,6 @@ from provisioner.ports.talos import (
     TalosAccess,
 )
 
-__all__ = [
-    "TALOS_PORT",
-    "ApplyOutcome",
-    "Artifacts",
-    "Bundle",
-    "ByteSink",
-    "CallInfo",
-    "ClientFiles",
-    "Clock",
-    "Configs",
-    "ContextFile",
-    "Dialer",
-    "Downloads",
-    "Endpoint",
-    "Etcd",
-    "FoundContext",
-    "HintStore",
-    "Host",
-    "HyperVUnavailable",
-    "Kubernetes",
-    "LeftPod",
-    "LeftReason",
-    "MachineConfigurer",
-    "MachineReader",
-    "Machines",
-    "ObserveQuery",
-    "Ports",
-    "Progress",
-    "SecretsStore",
-    "Services",
-    "Store",
-    "SwitchRequest",
-    "TalosAccess",
-    "VmChange",
-    "VmRequest",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from provisioner.errors import Fault
 from provisioner.model.events import Event, from_json
-from provisioner.model.jsontext import json_text
-from provisioner.model.redaction import redacted
+from provisioner.model.redaction import json_line
 from provisioner.store.files import make_private_folder, read_plain
 
 EVENTS = "events.jsonl"
@@ -46,8 +45,7 @@ class FileJournal:
     def emit(self, event: Event) -> None:
         """One line, handed to the system at once: a killed run has told all that it began. After `close`, nothing."""
         if not self._stream.closed:
-            line = json_text(event.to_json(), compact=True)
-            self._stream.write(f"{redacted(line)}\n")
+            self._stream.write(json_line(event.to_json(), compact=True))
             self._stream.flush()
 
     def close(self) -> None:

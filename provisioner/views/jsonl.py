@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from provisioner.model.events import SCHEMA, Event
-from provisioner.model.jsontext import json_text
-from provisioner.model.redaction import redacted
+from provisioner.model.redaction import json_line
 from provisioner.model.status import FinalObject
 
 
@@ -30,5 +29,5 @@ class JsonView:
             self._write(final.to_json())
 
     def _write(self, item: Mapping[str, Any]) -> None:
-        self._out.write(redacted(json_text(item, compact=True, encoding=self._out.encoding or "utf-8")) + "\n")
+        self._out.write(json_line(item, compact=True, encoding=self._out.encoding or "utf-8"))
         self._out.flush()

@@ -146,7 +146,7 @@ def event_page() -> str:
         yield "change. Fields without a value are left out.\n\n"
         yield "Every line has `t` (UTC), `type`, and `at_s`: seconds of the run's clock since its begin, which in a lab runs faster than\n"
         yield "the wall's. Lines with a `step` also have `number` and `of`: its place in the table of steps.\n"
-        for kind in events.ALL:
+        for kind in events.BY_TYPE.values():
             yield f"\n## {kind.type}\n\n"
             if "__doc__" in kind.__dict__ and not (kind.__doc__ or "").startswith(f"{kind.__name__}("):
                 yield f"{_one_line(kind.__doc__ or '')}\n\n"

@@ -7,12 +7,13 @@ import html
 import json
 import re
 import textwrap
+import unicodedata
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
 
-from provisioner.model.redaction import HIDDEN, Redactor, redacted
+from provisioner.model.redaction import HIDDEN, Redactor, json_line, redacted
 from provisioner.talos.configs import TalosConfigs
 from provisioner.talos.secrets import new_bundle, secret_values
 from tests.fakes.clock import BEGIN, FakeClock
@@ -187,3 +188,25 @@ def test_a_key_of_others_is_hidden_whole_although_it_begins_as_one_of_ours() -> 
     redactor.learn([ours])
     assert redactor(f"key: {theirs}") == f"key: {HIDDEN}"
     assert redactor(f"key: {ours}") == f"key: {HIDDEN}"
+
+
+# --- JSON that steers no terminal -------------------------------------------------------------------------------------
+
+HARMFUL = [
+    chr(code)
+    for code in (*range(0xA0), *range(0x2000, 0x2070), 0x061C, 0xFEFF, 0xFFF9, 0xE0001)
+    if unicodedata.category(chr(code)) in ("Cc", "Cf", "Zl", "Zp")
+]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "latin-1", "ascii"])
+def test_nothing_that_steers_a_terminal_goes_out(encoding: str) -> None:
+    value = {"name": "".join(HARMFUL) + "küche 厨房 \U0001f600"}
+    text = json_line(value, encoding=encoding).removesuffix("\n")
+    assert json.loads(text) == value, "nothing is lost"
+    assert not [letter for letter in HARMFUL if letter in text]
+    text.encode(encoding)
+
+
+def test_letters_stay_readable() -> None:
+    assert json_line({"a": "küche 厨房"}, compact=True) == '{"a":"küche 厨房"}\n'

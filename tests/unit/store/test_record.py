@@ -249,8 +249,8 @@ def test_colours_of_a_screen_come_out_right() -> None:
         0xF800: (255, 0, 0),
         0x07E0: (0, 255, 0),
         0x001F: (0, 0, 255),
-        0x8410: (132, 130, 132),
-        0x1234: (16, 69, 165),
+        0x8410: (131, 129, 131),
+        0x1234: (16, 68, 164),
         0xFFE0: (255, 255, 0),
     }
     pixels = b"".join(word.to_bytes(2, "little") for word in words)
