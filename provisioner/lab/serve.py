@@ -117,7 +117,7 @@ class Lab:
 
         def guests(world: World) -> Guests:
             self._kube = LabKube(world.kernel)
-            world.use_kube(self._kube)
+            world.kube = self._kube
             self._guests = TalosGuests(world.kernel, world.hyperv.power, self._kube)
             return self._guests
 

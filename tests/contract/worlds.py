@@ -11,11 +11,11 @@ from typing import Any
 from provisioner.lab.world import faults
 from provisioner.lab.world.build import ISO_BYTES, new_world
 from provisioner.lab.world.clock import RunningClock
-from provisioner.lab.world.registry import NullGuests
+from provisioner.lab.world.interfaces import Guests
 from provisioner.lab.world.state import Account, DvdDrive, HardDrive, HostFile, ScheduledTask, Vhd, Vm
 from provisioner.lab.world.storage import key
 from provisioner.lab.world.world import World
-from tests.lab.world.hand import HandClock
+from tests.lab.world.hand import HandClock, NullGuests
 
 GIB = 1024**3
 ACCOUNTS = (
@@ -29,7 +29,7 @@ class Obedient(NullGuests):
     """Guests that shut down when they are asked to, after 20 seconds, and have an address as soon as they run."""
 
     def __init__(self, world: World) -> None:
-        super().__init__(world.kernel)
+        super().__init__(world)
         self._world = world
 
     def shut_down(self, vm: Vm) -> bool:
@@ -48,7 +48,7 @@ class Obedient(NullGuests):
 def make_world(case: dict[str, Any]) -> World:
     said = dict(case.get("world", {}))
     rate = said.pop("rate", None)
-    guests: Callable[[World], Any] | None = Obedient if said.pop("guests", "silent") == "obedient" else None
+    guests: Callable[[World], Guests] = Obedient if said.pop("guests", "silent") == "obedient" else NullGuests
     clock = HandClock() if rate is None else RunningClock(float(rate))
     world = new_world(clock=clock, guests=guests, accounts=ACCOUNTS, **said)
     if rate is None:

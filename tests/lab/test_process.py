@@ -101,14 +101,15 @@ import pathlib, sys, time
 from provisioner.lab.world.build import new_world
 from provisioner.lab.world.durable import FILE, Saver
 from provisioner.lab.world.faults import inject
+from tests.lab.world.hand import NullGuests
 folder = pathlib.Path(sys.argv[1])
-world = new_world(rate=1000.0, with_external_switch="LAB" if sys.argv[2] == "removed" else "")
+world = new_world(guests=NullGuests, rate=1000.0, with_external_switch="LAB" if sys.argv[2] == "removed" else "")
 inject(world, "switch-outage", "LAB", value=60_000.0 if sys.argv[2] == "removed" else 1_000.0, times=2)
 world.start()
 Saver(world, folder).start()
 with world.kernel.lock:
     if sys.argv[2] == "removed":
-        world.hyperv.switches.begin_remove_switch(world.hyperv.switches.get_switches("LAB")[0].id, lambda: None)
+        world.hyperv.switches.begin_remove_switch(next(s for s in world.hyperv.switches.get_switches() if s.name == "LAB").id, lambda: None)
     else:
         world.hyperv.switches.begin_new_switch("LAB", lambda error: None, adapter_name="Ethernet", notes="x")
 while '"name":"LAB"' not in ((folder / FILE).read_text() if (folder / FILE).exists() else "") or world.state.lan.link.up:

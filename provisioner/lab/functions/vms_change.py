@@ -275,7 +275,7 @@ def _ask(call: Call, vm_id: str, *, turn_off: bool) -> _Asked:
             return item
         item.changed = True
         if turn_off:
-            call.hyperv.power.stop_vm(view.id, turn_off=True)
+            call.hyperv.power.turn_off(view.id)
         elif view.vm.state != "Stopping" and not call.hyperv.power.request_shutdown(view.id):
             text = f"The guest of '{view.name}' does not answer to a request to shut down."
             raise refuse("VMStopTimeout", "OperationTimeout", text, vm_id)

@@ -28,7 +28,7 @@ def remove_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
         if not call.what_if:
             result = vm_result(call, view, changed=True)
             if view.vm.state != "Off":
-                call.hyperv.power.stop_vm(view.id, turn_off=True)
+                call.hyperv.power.turn_off(view.id)
             call.hyperv.vms.remove_vm(view.id)
             disks = [drive.path for drive in view.vm.hard_drives]
             _delete_files(call, view.id, cluster, view.vm.path, disks, keep_record=keep)

@@ -43,7 +43,7 @@ def new_world(
     seed: int = 1,
     rate: float = 1.0,
     clock: WorldClock | None = None,
-    guests: Callable[[World], Guests] | None = None,
+    guests: Callable[[World], Guests],
     accounts: Sequence[Account] = (),
     memory_gib: int = 64,
     processors: int = 16,
@@ -54,7 +54,7 @@ def new_world(
 ) -> World:
     """A fresh world whose host has just booted, or, with `state`, the world that `durable.load` gave back, booted again.
 
-    `guests` makes what runs inside VMs; without it VMs run and do nothing.
+    `guests` makes what runs inside VMs.
     `with_external_switch` names an External switch that is on the adapter Ethernet already, as after an earlier run.
     """
     if state is None:
@@ -67,8 +67,7 @@ def new_world(
         # Another seed than before: else new VMs would get the ids that those before the crash have.
         world = World(Kernel(state.state, clock, seed + 1 + int(state.at * 1000)))
     world.state.accounts = copy.deepcopy(list(accounts))
-    if guests is not None:
-        world.use_guests(guests(world))
+    world.use_guests(guests(world))
     if with_external_switch and state is None:
         _bind_ethernet(world, with_external_switch)
     world.boot()

@@ -46,7 +46,7 @@ class PowerSwitch(Protocol):
 class KubeRules(Protocol):
     """What Talos' guests tell the Kubernetes part of the world. All methods are called under the world's lock."""
 
-    def etcd_started(self, guest: Guest, cluster_id: str, cluster_name: str) -> None:
+    def etcd_started(self, guest: Guest, cluster_id: str) -> None:
         """Etcd of that control plane runs as a member of the cluster: the first one after bootstrap, others by joining, all of them
         again after a boot. `cluster_id` is new at each bootstrap; the cluster stands in `State.clusters` already, with its members.
         """

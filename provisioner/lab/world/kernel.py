@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from provisioner.lab.world.clock import RunningClock, WorldClock
+from provisioner.lab.world.interfaces import Guests
 from provisioner.lab.world.state import State
 
 Watcher = Callable[[str, str], None]
@@ -57,6 +58,8 @@ class Kernel:
 
     def __init__(self, state: State, clock: WorldClock | None = None, seed: int = 1) -> None:
         self.state = state
+        self.guests: Guests
+        """What runs inside VMs; set before the host boots."""
         self.clock: WorldClock = clock or RunningClock()
         if not state.began:
             state.began = self.clock.wall().timestamp() - self.clock.now()

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.registry import Registry
 from provisioner.lab.world.state import STANDS_STILL, Failure, NetAdapter, NetworkCategory, VirtualSwitch, Vm
 
 OUTAGE_S = (5.0, 15.0)
@@ -40,9 +39,8 @@ class Neighbor:
 class Network:
     """Rules of the host's network and of the LAN around it."""
 
-    def __init__(self, kernel: Kernel, registry: Registry) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._registry = registry
         self._outages = 0
         self._powered = True
         self._boots = 0
@@ -265,19 +263,6 @@ class Network:
             vethernet.category = "Public"
         return vethernet
 
-    def internal_vethernet(self, switch: VirtualSwitch) -> NetAdapter:
-        """The host's own adapter on an Internal switch: no address that can be reached from outside."""
-        with self._kernel.lock:
-            return NetAdapter(
-                name=f"vEthernet ({switch.name})",
-                description="Hyper-V Virtual Ethernet Adapter",
-                mac=f"00155D{self._kernel.random.randrange(1 << 24):06X}",
-                guid=f"{{{self.new_guid().upper()}}}",
-                if_index=1 + max(other.if_index for other in self.adapters()),
-                category="Public",
-                dhcp=False,
-            )
-
     def new_guid(self) -> str:
         """A GUID of this repeatable world, lower case."""
         with self._kernel.lock:
@@ -341,7 +326,7 @@ class Network:
             if not self.has_gateway():
                 return
             own = [address for adapter in self.adapters() for address in adapter.addresses]
-            answers = {address: mac for mac, address in self._registry.guests.stations()}
+            answers = {address: mac for mac, address in self._kernel.guests.stations()}
             table = self._kernel.state.host.neighbors
             for address in addresses:
                 if address in answers and _within(address, own):

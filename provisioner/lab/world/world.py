@@ -8,7 +8,6 @@ from provisioner.lab.world.hyperv.service import ManagementService
 from provisioner.lab.world.interfaces import Guests, KubeRules
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.network import Network
-from provisioner.lab.world.registry import Registry
 from provisioner.lab.world.routes import LoopbackRoutes
 from provisioner.lab.world.state import HostFile, State
 from provisioner.lab.world.storage import Storage
@@ -20,11 +19,11 @@ class World:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.registry = Registry(kernel)
+        self.kube: KubeRules | None = None
         self.storage = Storage(kernel)
         self.storage.disk_deleted = self._disk_deleted
-        self.network = Network(kernel, self.registry)
-        self.hyperv = HyperV(ManagementService(kernel, self.storage, self.network, self.registry))
+        self.network = Network(kernel)
+        self.hyperv = HyperV(ManagementService(kernel, self.storage, self.network))
         self.downloads = Downloads(kernel, self.network, self.storage)
         self.tasks = Tasks(kernel)
         self.routes = LoopbackRoutes(kernel)
@@ -37,14 +36,11 @@ class World:
 
     @property
     def guests(self) -> Guests:
-        return self.registry.guests
+        return self.kernel.guests
 
     def use_guests(self, guests: Guests) -> None:
         """What runs inside VMs from now on; to be called before `boot`."""
-        self.registry.guests = guests
-
-    def use_kube(self, kube: KubeRules) -> None:
-        self.registry.kube = kube
+        self.kernel.guests = guests
 
     def caller(self, user: str) -> Caller:
         """The rights of a user by the groups of the account."""
@@ -93,7 +89,7 @@ class World:
         """Etcd's data on a deleted disk is gone: the cluster it was of is told."""
         etcd = file.vhd.system.etcd if file.vhd and file.vhd.system else None
         cluster = self.state.clusters.get(etcd.cluster_id) if etcd else None
-        if etcd is None or cluster is None or self.registry.kube is None:
+        if etcd is None or cluster is None or self.kube is None:
             return
         for vm_id in [vm_id for vm_id, member in cluster.members.items() if member == etcd.member_id]:
-            self.registry.kube.forget_disk(vm_id)
+            self.kube.forget_disk(vm_id)

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from provisioner.lab.world.hyperv.service import SYSTEM, Caller
+from provisioner.lab.world.state import ScheduledTask
 from provisioner.lab.world.tasks import TERMINATED
 from provisioner.lab.world.world import World
 from tests.engine.cmdlets.behaviours import Behaviour, Environment
@@ -53,7 +55,7 @@ class EngineHome:
             if pwsh
             else None
         )
-        self.server = CmdletServer(Environment(world, self.files, self._end_task), behaviours)
+        self.server = CmdletServer(Environment(world, self.files, self._run_task, self._end_task), behaviours)
         self.server.before_call = self.server.after_call = self.files.sync
         self.init_script = folder / "init.ps1"
         self._configuration = folder / "session.pssc"
@@ -71,8 +73,6 @@ class EngineHome:
     def start(self) -> None:
         self.files.sync()
         self.server.start()
-        if self._tasks is not None:
-            self.world.tasks.run = self._tasks.run
 
     def stop(self) -> None:
         """Ends the jobs that still run and the server; it ends no engine that others started. May be called twice."""
@@ -80,10 +80,23 @@ class EngineHome:
             return
         self._stopped = True
         if self._tasks is not None:
-            self.world.tasks.run = None
             self._tasks.stop()
         self.server.stop()
         self.files.close()
+
+    def _run_task(self, task: ScheduledTask) -> None:
+        """On a thread of its own, to the end of its command; a failure is the task's result."""
+        if self._tasks is not None:
+            threading.Thread(target=self._work, args=(self._tasks, task), name=f"task {task.name}", daemon=True).start()
+
+    def _work(self, engine: TaskEngine, task: ScheduledTask) -> None:
+        try:
+            engine.run(task)
+        except Exception as error:  # noqa: BLE001 - whatever the command fails with is the task's result
+            self.world.kernel.note("task_failed", task.name, error=str(error))
+            self.world.tasks.finish(task.name, 1)
+        else:
+            self.world.tasks.finish(task.name)
 
     def _end_task(self, name: str) -> None:
         self.world.tasks.finish(name, TERMINATED)

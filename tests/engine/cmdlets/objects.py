@@ -5,12 +5,12 @@ from __future__ import annotations
 import ntpath
 from typing import Any
 
-from provisioner.lab.world.hyperv.devices import BootEntry, Firmware
+from provisioner.lab.world.hyperv.devices import BootEntry
 from provisioner.lab.world.hyperv.disks import VhdView
 from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.state import DvdDrive, HardDrive, NetAdapter, VirtualSwitch, Vm, VmNic, WindowsHost
 from tests.engine.cmdlets.call import Object, made
-from tests.engine.hyperv import ServiceView
+from tests.engine.hyperv import Firmware, ServiceView
 
 MIB = 1024**2
 TIB = 1024**4

@@ -31,7 +31,7 @@ class TaskEngine:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def run(self, task: ScheduledTask) -> None:
-        """`Tasks.run`: to its end, on the caller's thread. A failure of the command is raised."""
+        """To its end, on the caller's thread. A failure of the command is raised."""
         if ntpath.basename(task.command).lower() not in PROGRAMS:
             raise FileNotFoundError(f"the lab's host has no {task.command}")
         done = subprocess.Popen(

@@ -70,7 +70,7 @@ def lab(tmp_path: Path) -> Iterator[Served]:
 
     def guests(world: World) -> Guests:
         made["kube"] = LabKube(world.kernel)
-        world.use_kube(made["kube"])
+        world.kube = made["kube"]
         guests = made["guests"] = TalosGuests(world.kernel, world.hyperv.power, made["kube"])
         return guests
 

@@ -11,7 +11,7 @@ from provisioner.lab.world.faults import inject
 from provisioner.lab.world.state import HostFile
 from provisioner.lab.world.world import World
 from tests.lab.cmdlets.helpers import Engine
-from tests.lab.world.hand import hand_world
+from tests.lab.world.hand import NullGuests, hand_world
 
 ISO = "C:\\ProgramData\\talos.iso"
 MAKE = "$vm = New-VM cp-1 -Generation 2 -MemoryStartupBytes 2GB -Path D:\\VMs -NoVHD\n"
@@ -136,7 +136,7 @@ def test_time_is_the_worlds(engine: Engine, world: World) -> None:
 
 def test_a_stop_gets_out_at_once_and_the_next_call_is_answered(engine: Engine) -> None:
     """The world runs in real time here: the sleep would take 1000 s."""
-    engine.stand_on(started := new_world(rate=1.0))
+    engine.stand_on(started := new_world(guests=NullGuests, rate=1.0))
     started.start()
     try:
         ran = engine.run("""
@@ -236,7 +236,7 @@ def test_lost_settings_are_put_back(engine: Engine, world: World) -> None:
 
 
 def test_a_task_runs_in_an_engine_of_its_own(engine: Engine) -> None:
-    engine.stand_on(running := new_world(rate=100.0))
+    engine.stand_on(running := new_world(guests=NullGuests, rate=100.0))
     running.start()
     try:
         ran = engine.run("""

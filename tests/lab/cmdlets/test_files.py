@@ -13,6 +13,7 @@ from provisioner.lab.world.build import new_world
 from provisioner.lab.world.state import HostFile
 from provisioner.lab.world.world import World
 from tests.engine.cmdlets.files import FileTree
+from tests.lab.world.hand import NullGuests
 
 DISK = "D:\\VMs\\fileserver\\fileserver.vhdx"
 ISO = "C:\\ProgramData\\Images\\talos.iso"
@@ -64,7 +65,7 @@ def test_a_large_file_is_known_again_where_it_is_moved_to(tree: FileTree, world:
     gone: list[str] = []
     world.storage.disk_deleted = lambda file: gone.append(file.path)
     put_iso(world)
-    world.hyperv.power.stop_vm(next(iter(world.state.host.vms)), turn_off=True)
+    world.hyperv.power.turn_off(next(iter(world.state.host.vms)))
     world.kernel.spend(60)
     tree.sync()
     images = tree.root / "C/ProgramData/Images"
@@ -173,7 +174,7 @@ def test_an_engine_may_be_at_work_meanwhile(tree: FileTree, world: World) -> Non
 
 def test_a_file_keeps_its_date_over_a_restart_of_the_lab(tmp_path: Path) -> None:
     """The module takes an image for the one it has checked as long as size and date are those of its record."""
-    world = new_world(rate=1000.0)
+    world = new_world(guests=NullGuests, rate=1000.0)
     put_iso(world)
     dates = []
     for _ in range(2):

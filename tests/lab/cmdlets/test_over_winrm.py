@@ -22,11 +22,12 @@ from tests.engine.cmdlets.harness import EngineHome
 from tests.engine.process import EngineSpec
 from tests.lab.cmdlets.helpers import HYPERV
 from tests.lab.winrm.doubles import PASSWORD, USER, wsman
+from tests.lab.world.hand import NullGuests
 
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[World]:
-    world = new_world(rate=10.0, accounts=[Account(USER, PASSWORD)])
+    world = new_world(guests=NullGuests, rate=10.0, accounts=[Account(USER, PASSWORD)])
     world.start()
     yield world
     world.stop()

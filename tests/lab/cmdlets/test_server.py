@@ -15,7 +15,7 @@ from provisioner.lab.world.build import new_world
 from provisioner.lab.world.hyperv.service import Caller
 from provisioner.lab.world.world import World
 from tests.engine.cmdlets.harness import ADMINISTRATOR, EngineHome
-from tests.lab.world.hand import hand_world
+from tests.lab.world.hand import NullGuests, hand_world
 
 
 class Client:
@@ -122,7 +122,7 @@ def test_what_is_not_modelled_ends_the_cmdlet(client: Client) -> None:
 
 def test_a_stopped_call_ends_in_the_world_too(tmp_path: Path) -> None:
     """The connection is closed in the middle of a sleep: the thread that slept for it goes away."""
-    world = new_world(rate=1.0)
+    world = new_world(guests=NullGuests, rate=1.0)
     world.start()
     with EngineHome(world, tmp_path / "home") as home:
         client = Client(home, token(home))

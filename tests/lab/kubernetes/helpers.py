@@ -66,6 +66,10 @@ class Machines:
         assert found is not None
         return found
 
+    def api_is_up(self) -> bool:
+        running = self.kube.of(CLUSTER)
+        return running is not None and running.api_up
+
     def etcd_starts(self, name: str) -> None:
         with self.kernel.lock:
             state = self.kernel.state.clusters[CLUSTER]
@@ -73,7 +77,7 @@ class Machines:
                 number = len(state.members) + 1
                 state.members[name] = number
                 state.roster[number] = EtcdMember(number, name, self.guests[name].address)
-            self.kube.etcd_started(self.guests[name], CLUSTER, "home")
+            self.kube.etcd_started(self.guests[name], CLUSTER)
 
     def kubelet_starts(self, name: str) -> None:
         with self.kernel.lock:

@@ -26,15 +26,15 @@ def test_nothing_answers_before_etcd(machines: Machines) -> None:
     for name in ("w1", "cp1"):
         machines.kubelet_starts(name)
     machines.kernel.spend(1000)
-    assert not machines.kube.api_is_up(CLUSTER)
+    assert not machines.api_is_up()
     assert machines.running.store.all("nodes") == []
 
 
 def test_the_api_comes_up_some_time_after_etcd(machines: Machines) -> None:
     machines.etcd_starts("cp1")
     machines.kernel.spend(49)
-    assert not machines.kube.api_is_up(CLUSTER)
-    machines.wait(lambda: machines.kube.api_is_up(CLUSTER), 52)
+    assert not machines.api_is_up()
+    machines.wait(lambda: machines.api_is_up(), 52)
     assert machines.running.cluster.api_up == machines.kernel.now()
     assert [n["metadata"]["name"] for n in machines.running.store.all("namespaces")] == [
         "default",
@@ -136,13 +136,13 @@ def test_a_worker_that_boots_again_becomes_ready_again(healthy: Machines) -> Non
 
 def test_a_control_plane_that_boots_takes_the_api_with_it(healthy: Machines) -> None:
     healthy.power_off("cp1")
-    assert not healthy.kube.api_is_up(CLUSTER)
+    assert not healthy.api_is_up()
     assert not healthy.kube.node_ready(healthy.guests["w1"]), "nobody can tell"
     healthy.kernel.spend(100)
     assert healthy.ready("w1") == "True", "what stands in etcd does not change"
     healthy.boot("cp1")
     assert not healthy.kube.static_pods_ready(healthy.guests["cp1"])
-    healthy.wait(lambda: healthy.kube.api_is_up(CLUSTER), 21)
+    healthy.wait(lambda: healthy.api_is_up(), 21)
     healthy.wait(lambda: healthy.kube.static_pods_ready(healthy.guests["cp1"]), 60)
     healthy.wait(healthy.healthy)
     assert len(healthy.running.store.all("nodes")) == 4
@@ -153,11 +153,11 @@ def test_three_control_planes_bear_the_loss_of_one_but_not_of_two() -> None:
     machines.start_all()
     machines.wait(lambda: all(machines.kube.static_pods_ready(guest) for guest in machines.guests.values()))
     machines.power_off("cp1")
-    assert machines.kube.api_is_up(CLUSTER)
+    assert machines.api_is_up()
     machines.kernel.spend(41)
     assert machines.ready("cp1") == "Unknown"
     machines.power_off("cp2")
-    assert not machines.kube.api_is_up(CLUSTER), "no quorum"
+    assert not machines.api_is_up(), "no quorum"
 
 
 def test_faults_by_name(machines: Machines) -> None:
@@ -167,9 +167,9 @@ def test_faults_by_name(machines: Machines) -> None:
     ]
     machines.start_all()
     machines.kernel.spend(300)
-    assert not machines.kube.api_is_up(CLUSTER)
+    assert not machines.api_is_up()
     machines.kernel.spend(500)
-    assert machines.kube.api_is_up(CLUSTER)
+    assert machines.api_is_up()
     assert [machines.ready(name) for name in ("cp1", "w1", "w2", "w3")] == ["True", "True", "False", "True"]
     machines.power_off("w2")
     machines.boot("w2")
@@ -187,7 +187,7 @@ def test_the_cluster_ends_with_the_last_disk_of_its_etcd() -> None:
         assert machines.kube.of(CLUSTER) is not None
         machines.kube.forget_disk("cp2")
     assert machines.kube.of(CLUSTER) is None
-    assert not machines.kube.api_is_up(CLUSTER)
+    assert not machines.api_is_up()
     machines.kernel.spend(1000)
     assert CLUSTER not in machines.kernel.state.clusters
 
@@ -210,7 +210,7 @@ def test_a_crash_of_the_lab_loses_what_runs_and_keeps_what_etcd_holds(healthy: M
     seen = healthy.running.store.version
     nodes = {node["metadata"]["uid"] for node in healthy.running.store.all("nodes")}
     healthy.kube = LabKube(healthy.kernel)
-    assert not healthy.kube.api_is_up(CLUSTER)
+    assert not healthy.api_is_up()
     for name in healthy.guests:
         healthy.boot(name)
     healthy.wait(lambda: healthy.kube.static_pods_ready(healthy.guests["cp1"]))

@@ -25,7 +25,7 @@ class Whole:
 
     def _talos(self, world: World) -> TalosGuests:
         kube = LabKube(world.kernel)
-        world.use_kube(kube)
+        world.kube = kube
         self.guests = TalosGuests(world.kernel, world.hyperv.power, kube)
         return self.guests
 

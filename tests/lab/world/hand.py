@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from provisioner.lab.world.build import new_world
+from provisioner.lab.world.interfaces import Guests
+from provisioner.lab.world.state import Guest, Vm
 from provisioner.lab.world.world import World
 
 
@@ -39,8 +41,34 @@ class HandClock:
         return happened
 
 
-def hand_world(**options: Any) -> World:
+class NullGuests:
+    """Guests that do nothing: a VM runs, answers to nothing, and shows an empty screen. Third-party machines still answer to ARP."""
+
+    def __init__(self, world: World) -> None:
+        self._kernel = world.kernel
+
+    def power_on(self, vm: Vm) -> None: ...
+
+    def power_off(self, vm: Vm) -> None: ...
+
+    def shut_down(self, vm: Vm) -> bool:
+        return False
+
+    def of(self, vm_id: str) -> Guest | None:
+        return self._kernel.state.guests.get(vm_id)
+
+    def heartbeat(self, vm: Vm) -> str:
+        return "NoContact"
+
+    def screen(self, vm: Vm) -> list[str]:
+        return [vm.name]
+
+    def stations(self) -> list[tuple[str, str]]:
+        return [(machine.mac, machine.address) for machine in self._kernel.state.foreign]
+
+
+def hand_world(*, guests: Callable[[World], Guests] = NullGuests, **options: Any) -> World:
     """A world by such a clock, a second after its host has booted: the foreign VM runs."""
-    world = new_world(clock=HandClock(), **options)
+    world = new_world(clock=HandClock(), guests=guests, **options)
     world.kernel.spend(1.0)
     return world

@@ -55,7 +55,7 @@ def world() -> World:
     return made
 
 
-def reopened(world: World, folder: Path, **options: object) -> World:
+def reopened(world: World, folder: Path, **options: Any) -> World:
     durable.save(world.kernel, folder / durable.FILE)
     kept = durable.load(folder)
     return hand_world(accounts=ACCOUNTS, state=kept, **options)
@@ -166,8 +166,9 @@ def test_a_killed_lab_has_kept_what_was_answered(tmp_path: Path) -> None:
         "import sys, time, pathlib\n"
         "from provisioner.lab.world.build import new_world\n"
         "from provisioner.lab.world.durable import Saver, FILE\n"
+        "from tests.lab.world.hand import NullGuests\n"
         "folder = pathlib.Path(sys.argv[1])\n"
-        "world = new_world(rate=1000.0)\n"
+        "world = new_world(guests=NullGuests, rate=1000.0)\n"
         "world.start()\n"
         "Saver(world, folder).start()\n"
         "world.hyperv.vms.new_vm('cp-1', generation=2, path='D:\\\\VMs')\n"

@@ -8,10 +8,11 @@ import pytest
 
 from provisioner.lab.world.build import FOREIGN_VM_ID
 from provisioner.lab.world.faults import inject
-from provisioner.lab.world.hyperv import Caller, CmdletError, HyperV
+from provisioner.lab.world.hyperv import Caller, CmdletError
 from provisioner.lab.world.storage import FileFault
 from provisioner.lab.world.world import World
 from tests.engine import hyperv as engine_hyperv
+from tests.engine.hyperv import EngineHyperV
 from tests.lab.world.helpers import GIB, TalkingGuests, hand_world, settle, with_switch
 
 OPERATOR = Caller("operator", administrator=False, hyperv_administrator=True)
@@ -28,11 +29,11 @@ def world() -> World:
 
 
 @pytest.fixture
-def hyperv(world: World) -> HyperV:
-    return world.hyperv
+def hyperv(world: World) -> EngineHyperV:
+    return engine_hyperv.cmdlets(world)
 
 
-def machine(hyperv: HyperV, name: str = "cp-1", **options: object) -> str:
+def machine(hyperv: EngineHyperV, name: str = "cp-1", **options: object) -> str:
     """A Generation 2 VM with a disk."""
     vm = hyperv.vms.new_vm(name, generation=2, path="D:\\VMs", memory_bytes=4 * GIB, **options)  # type: ignore[arg-type]
     path = f"D:\\VMs\\{name}\\{vm.id}.vhdx"
@@ -51,7 +52,7 @@ def refusal(call: object, *arguments: object, **named: object) -> CmdletError:
 # --- making a VM: 5.1, 5.2 ------------------------------------------------------------------------------------------
 
 
-def test_defaults_of_new_vm(hyperv: HyperV) -> None:
+def test_defaults_of_new_vm(hyperv: EngineHyperV) -> None:
     vm = hyperv.vms.new_vm("cp-1", path="D:\\VMs").vm
     assert (vm.generation, vm.cpus, vm.memory_bytes, vm.state) == (1, 1, 512 * 1024**2, "Off")
     assert (vm.start_action, vm.start_delay_s, vm.stop_action) == ("StartIfRunning", 0, "Save")
@@ -77,13 +78,13 @@ def test_client_windows_makes_checkpoints_and_dynamic_memory_by_itself(is_server
         ({"boot_device": "CD"}, ["dvd", "network"]),
     ],
 )
-def test_boot_order_right_after_new_vm(hyperv: HyperV, options: dict[str, object], order: list[str]) -> None:
+def test_boot_order_right_after_new_vm(hyperv: EngineHyperV, options: dict[str, object], order: list[str]) -> None:
     hyperv.disks.new_vhd("D:\\iso\\old.vhdx", 20 * GIB)
     vm = hyperv.vms.new_vm("cp-1", generation=2, path="D:\\VMs", **options)  # type: ignore[arg-type]
     assert [entry.kind for entry in hyperv.firmware.get_firmware(vm.id).boot_order] == order
 
 
-def test_devices_that_come_later_boot_last_and_their_entries_go_with_them(hyperv: HyperV) -> None:
+def test_devices_that_come_later_boot_last_and_their_entries_go_with_them(hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     hyperv.disks.add_dvd(vm_id, ISO)
     hyperv.adapters.add_adapter(vm_id, name="second")
@@ -94,18 +95,18 @@ def test_devices_that_come_later_boot_last_and_their_entries_go_with_them(hyperv
     assert hyperv.vms.get_vm(vm_id).vm.boot_order == ["disk:0:0", "network:0"]
 
 
-def test_a_bare_disk_name_lies_in_the_vms_own_folder(hyperv: HyperV) -> None:
+def test_a_bare_disk_name_lies_in_the_vms_own_folder(hyperv: EngineHyperV) -> None:
     vm = hyperv.vms.new_vm("cp-1", generation=2, path="D:\\VMs", new_vhd_path="d.vhdx", new_vhd_bytes=20 * GIB).vm
     assert vm.hard_drives[0].path == "D:\\VMs\\cp-1\\Virtual Hard Disks\\d.vhdx"
 
 
-def test_the_same_name_again_is_a_second_vm(hyperv: HyperV) -> None:
+def test_the_same_name_again_is_a_second_vm(hyperv: EngineHyperV) -> None:
     hyperv.vms.new_vm("cp-1", path="D:\\VMs")
     hyperv.vms.new_vm("CP-1", path="D:\\Others")
     assert [view.name for view in hyperv.vms.get_vms("cp-1")] == ["cp-1", "CP-1"]
 
 
-def test_a_path_on_no_volume(hyperv: HyperV) -> None:
+def test_a_path_on_no_volume(hyperv: EngineHyperV) -> None:
     error = refusal(hyperv.vms.new_vm, "cp-1", path="E:\\VMs")
     assert (error.id, error.category) == ("ObjectNotFound", "ObjectNotFound")
     assert "0x80070003" in error.message
@@ -114,7 +115,7 @@ def test_a_path_on_no_volume(hyperv: HyperV) -> None:
 # --- finding: facts 1 to 3 ------------------------------------------------------------------------------------------
 
 
-def test_names_are_patterns_and_ids_are_not(hyperv: HyperV) -> None:
+def test_names_are_patterns_and_ids_are_not(hyperv: EngineHyperV) -> None:
     hyperv.vms.new_vm("cp-1", path="D:\\VMs")
     hyperv.vms.new_vm("cp-2", path="D:\\VMs")
     assert [view.name for view in hyperv.vms.get_vms("CP-[12]")] == ["cp-1", "cp-2"]
@@ -125,7 +126,7 @@ def test_names_are_patterns_and_ids_are_not(hyperv: HyperV) -> None:
     assert hyperv.vms.get_vms(vm_id=f"{{{FOREIGN_VM_ID.upper()}}}")[0].name == "fileserver"
 
 
-def test_what_is_read_does_not_follow_the_vm(hyperv: HyperV) -> None:
+def test_what_is_read_does_not_follow_the_vm(hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     stale = hyperv.vms.get_vm(vm_id)
     hyperv.power.start_vm(vm_id)
@@ -133,7 +134,7 @@ def test_what_is_read_does_not_follow_the_vm(hyperv: HyperV) -> None:
 
 
 @pytest.mark.parametrize("caller", [Caller("admin"), OPERATOR, NOBODY])
-def test_who_may_do_what(hyperv: HyperV, caller: Caller) -> None:
+def test_who_may_do_what(hyperv: EngineHyperV, caller: Caller) -> None:
     asked = hyperv.acting_as(caller)
     if caller is NOBODY:
         error = refusal(asked.vms.get_vms)
@@ -147,7 +148,7 @@ def test_who_may_do_what(hyperv: HyperV, caller: Caller) -> None:
         assert refusal(asked.console.thumbnail, vm.id, 320, 240).id == "Unspecified"
 
 
-def test_service_and_module(world: World, hyperv: HyperV) -> None:
+def test_service_and_module(world: World, hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     hyperv.power.start_vm(vm_id)
     inject(world, "vmms-stopped", value=30)
@@ -163,7 +164,7 @@ def test_service_and_module(world: World, hyperv: HyperV) -> None:
 # --- power: section 2, 5.7 ------------------------------------------------------------------------------------------
 
 
-def test_start_and_turn_off_take_their_time(world: World, hyperv: HyperV) -> None:
+def test_start_and_turn_off_take_their_time(world: World, hyperv: EngineHyperV) -> None:
     vm_id, seen = machine(hyperv), []
     world.kernel.watch(lambda topic, key: seen.append(world.state.host.vms[key].state) if topic == "vm" else None)
     begun = world.kernel.now()
@@ -179,7 +180,7 @@ def test_start_and_turn_off_take_their_time(world: World, hyperv: HyperV) -> Non
     assert (view.heartbeat, view.uptime_s, view.memory_assigned) == ("", 0.0, 0)
 
 
-def test_a_guest_that_answers_shuts_down(world: World, hyperv: HyperV) -> None:
+def test_a_guest_that_answers_shuts_down(world: World, hyperv: EngineHyperV) -> None:
     world.use_guests(TalkingGuests(world, shutdown_s=20))
     vm_id = machine(hyperv)
     hyperv.power.start_vm(vm_id)
@@ -189,7 +190,7 @@ def test_a_guest_that_answers_shuts_down(world: World, hyperv: HyperV) -> None:
     assert hyperv.vms.get_vm(vm_id).vm.state == "Off"
 
 
-def test_a_silent_guest_would_need_an_answer_to_a_prompt(world: World, hyperv: HyperV) -> None:
+def test_a_silent_guest_would_need_an_answer_to_a_prompt(world: World, hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     hyperv.power.start_vm(vm_id)
     error = refusal(hyperv.power.stop_vm, vm_id)
@@ -199,7 +200,7 @@ def test_a_silent_guest_would_need_an_answer_to_a_prompt(world: World, hyperv: H
     assert hyperv.vms.get_vm(vm_id).vm.state == "Off"
 
 
-def test_a_guest_whose_shutdown_service_is_off_is_silent_too(world: World, hyperv: HyperV) -> None:
+def test_a_guest_whose_shutdown_service_is_off_is_silent_too(world: World, hyperv: EngineHyperV) -> None:
     world.use_guests(TalkingGuests(world))
     vm_id = machine(hyperv)
     engine_hyperv.set_integration_service(hyperv, vm_id, "Shut*", enabled=False)
@@ -208,7 +209,7 @@ def test_a_guest_whose_shutdown_service_is_off_is_silent_too(world: World, hyper
     assert not hyperv.power.request_shutdown(vm_id)
 
 
-def test_saved_and_started_again(world: World, hyperv: HyperV) -> None:
+def test_saved_and_started_again(world: World, hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     hyperv.power.start_vm(vm_id)
     hyperv.power.stop_vm(vm_id, save=True)
@@ -221,7 +222,7 @@ def test_saved_and_started_again(world: World, hyperv: HyperV) -> None:
 
 def test_memory_is_admitted_per_vm_so_the_last_one_fails() -> None:
     world = with_switch(memory_gib=24)  # 6 are the host's own, 4 the foreign VM's
-    hyperv = world.hyperv
+    hyperv = engine_hyperv.cmdlets(world)
     ids = [machine(hyperv, f"m-{number}") for number in range(4)]
     for vm_id in ids[:3]:
         hyperv.power.start_vm(vm_id)
@@ -234,7 +235,7 @@ def test_memory_is_admitted_per_vm_so_the_last_one_fails() -> None:
     settle(world)
 
 
-def test_one_mac_on_two_running_vms_is_refused_at_start(hyperv: HyperV) -> None:
+def test_one_mac_on_two_running_vms_is_refused_at_start(hyperv: EngineHyperV) -> None:
     first, second = machine(hyperv, "a"), machine(hyperv, "b")
     for vm_id in (first, second):
         hyperv.adapters.set_mac(vm_id, "02-15-5D-00-00-11")
@@ -243,7 +244,7 @@ def test_one_mac_on_two_running_vms_is_refused_at_start(hyperv: HyperV) -> None:
     assert refusal(hyperv.adapters.add_adapter, first, static_mac="02155D000011").id == "OperationFailed"
 
 
-def test_a_dynamic_mac_is_zeros_until_the_first_start(hyperv: HyperV) -> None:
+def test_a_dynamic_mac_is_zeros_until_the_first_start(hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     assert hyperv.vms.get_vm(vm_id).vm.nics[0].mac == "000000000000"
     hyperv.power.start_vm(vm_id)
@@ -254,7 +255,7 @@ def test_a_dynamic_mac_is_zeros_until_the_first_start(hyperv: HyperV) -> None:
     assert hyperv.vms.get_vm(vm_id).vm.nics[0].mac == mac
 
 
-def test_the_same_disk_under_two_vms(hyperv: HyperV) -> None:
+def test_the_same_disk_under_two_vms(hyperv: EngineHyperV) -> None:
     first, second = machine(hyperv, "a"), machine(hyperv, "b")
     hyperv.disks.add_hard_drive(second, hyperv.vms.get_vm(first).vm.hard_drives[0].path)
     hyperv.power.start_vm(first)
@@ -264,7 +265,7 @@ def test_the_same_disk_under_two_vms(hyperv: HyperV) -> None:
 
 
 @pytest.mark.parametrize(("fault", "id"), [("no-memory", "OutOfMemory"), ("worker-failed", "OperationFailed")])
-def test_start_fails_once_by_fault(world: World, hyperv: HyperV, fault: str, id: str) -> None:
+def test_start_fails_once_by_fault(world: World, hyperv: EngineHyperV, fault: str, id: str) -> None:
     vm_id = machine(hyperv)
     inject(world, fault, "cp-1")
     assert refusal(hyperv.power.start_vm, vm_id).id == id
@@ -285,7 +286,7 @@ def test_start_fails_once_by_fault(world: World, hyperv: HyperV, fault: str, id:
         ("vms.remove_vm", {}),
     ],
 )
-def test_off_only(hyperv: HyperV, call: str, arguments: dict[str, object]) -> None:
+def test_off_only(hyperv: EngineHyperV, call: str, arguments: dict[str, object]) -> None:
     vm_id = machine(hyperv)
     hyperv.power.start_vm(vm_id)
     error = refusal(attrgetter(call)(hyperv), vm_id, **arguments)
@@ -294,7 +295,7 @@ def test_off_only(hyperv: HyperV, call: str, arguments: dict[str, object]) -> No
     attrgetter(call)(hyperv)(vm_id, **arguments)
 
 
-def test_what_may_be_changed_while_it_runs(hyperv: HyperV) -> None:
+def test_what_may_be_changed_while_it_runs(hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     hyperv.power.start_vm(vm_id)
     hyperv.vms.set_vm(vm_id, notes="mine", start_action="Start")
@@ -307,24 +308,24 @@ def test_what_may_be_changed_while_it_runs(hyperv: HyperV) -> None:
     assert (vm.notes, vm.nics[0].vlan_id, vm.dvd_drives[0].path) == ("mine", 20, "")
 
 
-def test_a_boot_order_replaces_the_whole_list(hyperv: HyperV) -> None:
+def test_a_boot_order_replaces_the_whole_list(hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     hyperv.firmware.set_firmware(vm_id, boot_order=["disk:0:0"])
     assert hyperv.vms.get_vm(vm_id).vm.boot_order == ["disk:0:0"]
     assert refusal(hyperv.firmware.set_firmware, vm_id, boot_order=["dvd:0:5"]).id == "ObjectNotFound"
 
 
-def test_generation_1_has_no_firmware(hyperv: HyperV) -> None:
+def test_generation_1_has_no_firmware(hyperv: EngineHyperV) -> None:
     vm = hyperv.vms.new_vm("old", path="D:\\VMs")
     assert refusal(hyperv.firmware.get_firmware, vm.id).id == "InvalidOperation"
 
 
 @pytest.mark.parametrize("mac", ["", "02155D", "0115 5D000011", "FF155D000011", "000000000000"])
-def test_macs_that_are_none(hyperv: HyperV, mac: str) -> None:
+def test_macs_that_are_none(hyperv: EngineHyperV, mac: str) -> None:
     assert refusal(hyperv.adapters.set_mac, machine(hyperv), mac).id == "InvalidParameter"
 
 
-def test_vlan_zero_is_untagged_and_4095_is_none(hyperv: HyperV) -> None:
+def test_vlan_zero_is_untagged_and_4095_is_none(hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     assert refusal(hyperv.adapters.set_vlan, vm_id, 4095).id == "InvalidParameter"
 
@@ -332,7 +333,7 @@ def test_vlan_zero_is_untagged_and_4095_is_none(hyperv: HyperV) -> None:
 # --- drives and files: 5.4, 5.5, 5.7 --------------------------------------------------------------------------------
 
 
-def test_a_shared_iso_is_locked_while_anybody_runs_with_it(world: World, hyperv: HyperV) -> None:
+def test_a_shared_iso_is_locked_while_anybody_runs_with_it(world: World, hyperv: EngineHyperV) -> None:
     ids = [machine(hyperv, name) for name in ("a", "b")]
     for vm_id in ids:
         hyperv.disks.add_dvd(vm_id, ISO)
@@ -345,7 +346,7 @@ def test_a_shared_iso_is_locked_while_anybody_runs_with_it(world: World, hyperv:
     settle(world)
 
 
-def test_a_vm_whose_iso_vanished_does_not_start_until_the_drive_is_emptied(world: World, hyperv: HyperV) -> None:
+def test_a_vm_whose_iso_vanished_does_not_start_until_the_drive_is_emptied(world: World, hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     hyperv.disks.add_dvd(vm_id, ISO)
     world.storage.delete(ISO)
@@ -364,14 +365,14 @@ def test_a_vm_whose_iso_vanished_does_not_start_until_the_drive_is_emptied(world
         ("\\\\nas\\iso\\talos.iso", "AccessDenied", "PermissionDenied"),
     ],
 )
-def test_what_cannot_be_mounted(hyperv: HyperV, path: str, id: str, category: str) -> None:
+def test_what_cannot_be_mounted(hyperv: EngineHyperV, path: str, id: str, category: str) -> None:
     vm_id = machine(hyperv)
     hyperv.disks.add_dvd(vm_id)
     error = refusal(hyperv.disks.set_dvd, vm_id, path)
     assert (error.id, error.category) == (id, category)
 
 
-def test_without_numbers_every_drive_gets_the_medium(hyperv: HyperV) -> None:
+def test_without_numbers_every_drive_gets_the_medium(hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     hyperv.disks.add_dvd(vm_id)
     hyperv.disks.add_dvd(vm_id)
@@ -381,19 +382,19 @@ def test_without_numbers_every_drive_gets_the_medium(hyperv: HyperV) -> None:
     assert [drive.path for drive in hyperv.vms.get_vm(vm_id).vm.dvd_drives] == [ISO, ISO]
 
 
-def test_new_vhd_on_a_file_that_is_there(hyperv: HyperV) -> None:
+def test_new_vhd_on_a_file_that_is_there(hyperv: EngineHyperV) -> None:
     hyperv.disks.new_vhd("D:\\iso\\d.vhdx", 20 * GIB)
     error = refusal(hyperv.disks.new_vhd, "d:\\ISO\\D.VHDX", 20 * GIB)
     assert (error.id, error.category) == ("OperationFailed", "NotSpecified")
     assert "0x80070050" in error.message
 
 
-def test_new_vhd_makes_no_folder_and_takes_no_odd_size(hyperv: HyperV) -> None:
+def test_new_vhd_makes_no_folder_and_takes_no_odd_size(hyperv: EngineHyperV) -> None:
     assert "0x80070003" in refusal(hyperv.disks.new_vhd, "D:\\none\\d.vhdx", 20 * GIB).message
     assert refusal(hyperv.disks.new_vhd, "D:\\iso\\d.vhdx", 2_000_000_001).id == "InvalidParameter"
 
 
-def test_a_dynamic_disk_takes_room_only_as_it_is_written(world: World, hyperv: HyperV) -> None:
+def test_a_dynamic_disk_takes_room_only_as_it_is_written(world: World, hyperv: EngineHyperV) -> None:
     before = world.storage.free_bytes("D:")
     hyperv.disks.new_vhd("D:\\iso\\big.vhdx", 10_000 * GIB)
     assert before - world.storage.free_bytes("D:") < GIB
@@ -404,7 +405,7 @@ def test_a_dynamic_disk_takes_room_only_as_it_is_written(world: World, hyperv: H
     settle(world)
 
 
-def test_a_disk_grows_under_a_running_vm_and_never_shrinks(hyperv: HyperV) -> None:
+def test_a_disk_grows_under_a_running_vm_and_never_shrinks(hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     path = hyperv.vms.get_vm(vm_id).vm.hard_drives[0].path
     hyperv.power.start_vm(vm_id)
@@ -413,7 +414,7 @@ def test_a_disk_grows_under_a_running_vm_and_never_shrinks(hyperv: HyperV) -> No
     assert hyperv.disks.get_vhd(path).attached
 
 
-def test_remove_vm_leaves_disk_and_folder_which_may_be_locked_for_a_while(world: World, hyperv: HyperV) -> None:
+def test_remove_vm_leaves_disk_and_folder_which_may_be_locked_for_a_while(world: World, hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     disk = hyperv.vms.get_vm(vm_id).vm.hard_drives[0].path
     inject(world, "file-locked", "cp-1", value=20)
@@ -425,7 +426,7 @@ def test_remove_vm_leaves_disk_and_folder_which_may_be_locked_for_a_while(world:
     assert world.storage.find(disk) is None
 
 
-def test_an_automatic_checkpoint_holds_the_disk_after_the_stop(world: World, hyperv: HyperV) -> None:
+def test_an_automatic_checkpoint_holds_the_disk_after_the_stop(world: World, hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     hyperv.power.start_vm(vm_id)
     hyperv.power.stop_vm(vm_id, turn_off=True)
@@ -438,7 +439,7 @@ def test_an_automatic_checkpoint_holds_the_disk_after_the_stop(world: World, hyp
 # --- the screen: 11.1 -----------------------------------------------------------------------------------------------
 
 
-def test_thumbnail(world: World, hyperv: HyperV) -> None:
+def test_thumbnail(world: World, hyperv: EngineHyperV) -> None:
     world.use_guests(TalkingGuests(world))
     vm_id = machine(hyperv)
     assert hyperv.console.thumbnail(vm_id, 320, 240) == (32775, b"")
@@ -452,7 +453,7 @@ def test_thumbnail(world: World, hyperv: HyperV) -> None:
     assert set(pixels[1024 * 2 * 100 :]) == {0}, "black below it"
 
 
-def test_integration_services_without_anybody_inside(hyperv: HyperV) -> None:
+def test_integration_services_without_anybody_inside(hyperv: EngineHyperV) -> None:
     vm_id = machine(hyperv)
     hyperv.power.start_vm(vm_id)
     status = {service.name: service.status for service in engine_hyperv.integration_services(hyperv, vm_id)}

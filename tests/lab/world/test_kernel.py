@@ -7,12 +7,13 @@ import threading
 import pytest
 
 from provisioner.lab.world.build import new_world
+from tests.lab.world.hand import NullGuests
 
 
 def test_a_defect_in_what_falls_due_is_shown_and_the_world_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[BaseException | None] = []
     monkeypatch.setattr(threading, "excepthook", lambda what: shown.append(what.exc_value))
-    world, later = new_world(rate=1000.0), threading.Event()
+    world, later = new_world(guests=NullGuests, rate=1000.0), threading.Event()
 
     def fail() -> None:
         raise KeyError("a defect")

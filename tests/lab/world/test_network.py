@@ -9,6 +9,7 @@ from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.state import NetAdapter
 from provisioner.lab.world.world import World
+from tests.engine.hyperv import cmdlets
 from tests.lab.world.helpers import TalkingGuests, hand_world, settle, with_switch
 
 
@@ -27,7 +28,7 @@ def link_up(world: World) -> bool:
 def test_the_host_is_away_while_its_adapter_is_bound() -> None:
     world = hand_world()
     begun = world.kernel.now()
-    switch = world.hyperv.switches.new_switch("LAB", adapter_name="ethernet")
+    switch = cmdlets(world).switches.new_switch("LAB", adapter_name="ethernet")
     (down, _), (back, up) = link_log(world)[-2:]
     assert down == begun
     assert up
@@ -43,7 +44,7 @@ def test_the_host_is_away_while_its_adapter_is_bound() -> None:
 def test_removing_it_gives_the_adapter_its_settings_back() -> None:
     world = hand_world()
     before = world.state.host.adapters[0].__dict__.copy()
-    world.hyperv.switches.remove_switch(world.hyperv.switches.new_switch("LAB", adapter_name="Ethernet").id)
+    cmdlets(world).switches.remove_switch(cmdlets(world).switches.new_switch("LAB", adapter_name="Ethernet").id)
     assert world.state.host.adapters[0].__dict__ == before
     assert [up for _, up in link_log(world)][-4:] == [False, True, False, True]
     settle(world)
@@ -56,7 +57,7 @@ def test_how_connections_fail_meanwhile(faults: list[str], failure: str) -> None
         inject(world, fault, "LAB")
     seen = []
     world.kernel.watch(lambda topic, _key: seen.append(world.state.lan.link.failure) if topic == "link" else None)
-    world.hyperv.switches.new_switch("LAB", adapter_name="Ethernet")
+    cmdlets(world).switches.new_switch("LAB", adapter_name="Ethernet")
     assert seen[0] == failure
 
 
@@ -64,14 +65,14 @@ def test_the_outage_lasts_as_long_as_said() -> None:
     world = hand_world()
     inject(world, "switch-outage", "LAB", value=45)
     begun = world.kernel.now()
-    world.hyperv.switches.new_switch("LAB", adapter_name="Ethernet")
+    cmdlets(world).switches.new_switch("LAB", adapter_name="Ethernet")
     assert world.kernel.now() - begun == pytest.approx(45)
 
 
 def test_the_host_comes_back_with_another_address() -> None:
     world = hand_world()
     inject(world, "switch-address", "LAB", value=77)
-    world.hyperv.switches.new_switch("LAB", adapter_name="Ethernet")
+    cmdlets(world).switches.new_switch("LAB", adapter_name="Ethernet")
     assert (world.state.host.address, world.state.lan.link.up) == ("192.0.2.77", True)
     settle(world)
 
@@ -79,7 +80,7 @@ def test_the_host_comes_back_with_another_address() -> None:
 def test_a_public_profile_closes_winrm_until_somebody_sets_it_private() -> None:
     world = hand_world()
     inject(world, "switch-public", "LAB")
-    world.hyperv.switches.new_switch("LAB", adapter_name="Ethernet")
+    cmdlets(world).switches.new_switch("LAB", adapter_name="Ethernet")
     assert (world.state.lan.link.up, world.state.lan.link.failure) == (False, "silence")
     assert world.network.has_gateway(), "the host itself has its network"
     world.network.set_category("vEthernet (LAB)", "Private")
@@ -90,11 +91,11 @@ def test_a_public_profile_closes_winrm_until_somebody_sets_it_private() -> None:
 def test_dns_is_lost_and_set_again() -> None:
     world = hand_world()
     inject(world, "switch-dns", "LAB")
-    switch = world.hyperv.switches.new_switch("LAB", adapter_name="Ethernet")
+    switch = cmdlets(world).switches.new_switch("LAB", adapter_name="Ethernet")
     assert switch.vethernet is not None
     assert switch.vethernet.dns_servers == []
     world.network.set_dns("vEthernet (LAB)", ["192.0.2.1"])
-    (again,) = world.hyperv.switches.get_switches("LAB")
+    (again,) = cmdlets(world).switches.get_switches("LAB")
     assert again.vethernet is not None
     assert again.vethernet.dns_servers == ["192.0.2.1"]
 
@@ -103,7 +104,7 @@ def test_a_failed_bind_leaves_everything_as_it_was() -> None:
     world = hand_world()
     inject(world, "switch-bind", "LAB")
     with pytest.raises(CmdletError, match="0x80070490") as caught:
-        world.hyperv.switches.new_switch("LAB", adapter_name="Ethernet")
+        cmdlets(world).switches.new_switch("LAB", adapter_name="Ethernet")
     assert (caught.value.id, caught.value.category) == ("ObjectNotFound", "ObjectNotFound")
     assert ethernet(world).addresses == ["192.0.2.10/24"]
     assert world.state.lan.link.up
@@ -113,11 +114,11 @@ def test_a_failed_bind_leaves_everything_as_it_was() -> None:
 def test_a_host_that_stays_offline_is_back_once_the_switch_is_gone() -> None:
     world = hand_world()
     inject(world, "switch-offline", "LAB")
-    switch = world.hyperv.switches.new_switch("LAB", adapter_name="Ethernet")
+    switch = cmdlets(world).switches.new_switch("LAB", adapter_name="Ethernet")
     settle(world, 3600)
     assert not link_up(world)
     assert not world.network.has_gateway()
-    world.hyperv.switches.remove_switch(switch.id)
+    cmdlets(world).switches.remove_switch(switch.id)
     assert link_up(world)
     settle(world)
 
@@ -133,27 +134,27 @@ def test_a_host_that_stays_offline_is_back_once_the_switch_is_gone() -> None:
 )
 def test_adapters_that_cannot_be_bound(adapter: str, text: str) -> None:
     with pytest.raises(CmdletError, match=text):
-        with_switch().hyperv.switches.new_switch("LAB2", adapter_name=adapter)
+        cmdlets(with_switch()).switches.new_switch("LAB2", adapter_name=adapter)
 
 
 def test_a_switch_in_use_stays() -> None:
     world = with_switch()
     vm = world.hyperv.vms.new_vm("cp-1", generation=2, path="D:\\VMs", switch_name="LAB")
     world.hyperv.power.start_vm(vm.id)
-    (switch,) = world.hyperv.switches.get_switches("LAB")
+    (switch,) = cmdlets(world).switches.get_switches("LAB")
     with pytest.raises(CmdletError, match="used by running"):
-        world.hyperv.switches.remove_switch(switch.id)
-    world.hyperv.power.stop_vm(vm.id, turn_off=True)
-    world.hyperv.switches.remove_switch(switch.id)  # stopped VMs just lose their connection
+        cmdlets(world).switches.remove_switch(switch.id)
+    world.hyperv.power.turn_off(vm.id)
+    cmdlets(world).switches.remove_switch(switch.id)  # stopped VMs just lose their connection
     assert world.hyperv.vms.get_vm(vm.id).vm.nics[0].switch_id == ""
     settle(world)
 
 
 def test_the_default_switch_cannot_be_removed() -> None:
     world = hand_world()
-    (switch,) = world.hyperv.switches.get_switches("Default Switch")
+    (switch,) = cmdlets(world).switches.get_switches("Default Switch")
     with pytest.raises(CmdletError) as caught:
-        world.hyperv.switches.remove_switch(switch.id)
+        cmdlets(world).switches.remove_switch(switch.id)
     assert (caught.value.id, caught.value.category) == ("InvalidParameter", "InvalidArgument")
 
 

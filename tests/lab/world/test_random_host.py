@@ -15,6 +15,7 @@ from provisioner.lab.world.faults import inject
 from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.storage import FileFault
 from tests.engine import hyperv as engine_hyperv
+from tests.engine.hyperv import cmdlets
 from tests.lab.world.checker import check
 from tests.lab.world.helpers import GIB, TalkingGuests, hand_world
 
@@ -32,7 +33,7 @@ class AnyHost(RuleBasedStateMachine):
     @initialize(silent=st.booleans())
     def begin(self, silent: bool) -> None:
         self.world = hand_world(memory_gib=16)
-        self.hyperv = self.world.hyperv
+        self.hyperv = cmdlets(self.world)
         if not silent:
             self.world.use_guests(TalkingGuests(self.world))
         for name in ("talos.iso", "other.iso"):

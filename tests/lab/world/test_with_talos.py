@@ -15,7 +15,7 @@ NAMES = ("cp-1", "worker-1", "worker-2", "worker-3")
 
 def talos(world: World) -> TalosGuests:
     kube = LabKube(world.kernel)
-    world.use_kube(kube)
+    world.kube = kube
     return TalosGuests(world.kernel, world.hyperv.power, kube)
 
 

@@ -195,7 +195,7 @@ def _started(machine: Machine) -> None:
     machine.etcd_running = True
     machine.service("etcd", "Running", "Started task etcd")
     machine.etcd_cause = machine.note("etcd_up", cluster=cluster.id)
-    machine.environment.kube.etcd_started(machine.talos, cluster.id, cluster.name)
+    machine.environment.kube.etcd_started(machine.talos, cluster.id)
     changed(machine.environment)
 
 

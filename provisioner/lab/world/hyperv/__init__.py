@@ -7,6 +7,8 @@ real ones. Ask on behalf of a user with `hyperv.acting_as(Caller(...))`; without
 
 from __future__ import annotations
 
+from typing import Self
+
 from provisioner.lab.world.hyperv.devices import Adapters, Console, FirmwareSettings
 from provisioner.lab.world.hyperv.disks import Disks
 from provisioner.lab.world.hyperv.errors import CmdletError
@@ -24,13 +26,13 @@ class HyperV:
     def __init__(self, service: ManagementService) -> None:
         self.service = service
         self.disks = Disks(service)
-        self.vms = Vms(service, self.disks)
+        self.vms = Vms(service)
         self.power = Power(service)
         self.firmware = FirmwareSettings(service)
         self.adapters = Adapters(service)
         self.console = Console(service)
         self.switches = Switches(service)
 
-    def acting_as(self, caller: Caller) -> HyperV:
+    def acting_as(self, caller: Caller) -> Self:
         """The same service, asked by another caller."""
-        return HyperV(self.service.acting_as(caller))
+        return type(self)(self.service.acting_as(caller))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from provisioner.lab.world.hyperv import errors as refused
-from provisioner.lab.world.hyperv.service import DYNAMIC_MAC, ManagementService, VmView, off
-from provisioner.lab.world.state import STOPPED, Vm, VmNic
+from provisioner.lab.world.hyperv.service import DYNAMIC_MAC, ManagementService, off
+from provisioner.lab.world.state import Vm, VmNic
 
 NATIVE_SCREEN = (1024, 768)
 LINE_PIXELS, MARGIN_PIXELS = 14, 8
@@ -28,58 +28,32 @@ class BootEntry:
     path: str = ""
 
 
-@dataclass(frozen=True)
-class Firmware:
-    boot_order: list[BootEntry]
-    secure_boot: bool
-    secure_boot_template: str
-
-
 class FirmwareSettings:
-    """Get- and Set-VMFirmware."""
+    """Set-VMFirmware. A Generation 1 VM has no firmware."""
 
     def __init__(self, service: ManagementService) -> None:
         self._service = service
 
-    def get_firmware(self, vm_id: str) -> Firmware:
-        """A Generation 1 VM has none."""
-        with self._service.reading("Get-VMFirmware"):
-            return _firmware(self._service.vm(vm_id))
-
-    def set_firmware(
-        self,
-        vm_id: str,
-        *,
-        boot_order: list[str] | None = None,
-        first: str | None = None,
-        secure_boot: bool | None = None,
-        template: str | None = None,
-    ) -> Firmware:
+    def set_firmware(self, vm_id: str, *, boot_order: list[str] | None = None, secure_boot: bool | None = None) -> None:
         """While Off. `boot_order` replaces the whole list: what is not passed is gone. Entries as in `Vm.boot_order`."""
 
         def check(vm: Vm) -> None:
-            _firmware(vm)
+            has_firmware(vm)
             off(vm)
-            for entry in [*(boot_order or []), *([first] if first else [])]:
+            for entry in boot_order or []:
                 if boot_entry(vm, entry).kind == "unknown":
                     raise refused.no_device(f"the boot device {entry}", vm.name)
 
         with self._service.changing("Set-VMFirmware", vm_id, "firmware", check) as vm:
             if boot_order is not None:
                 vm.boot_order = list(boot_order)
-            if first is not None:
-                vm.boot_order = [first, *(entry for entry in vm.boot_order if entry != first)]
             if secure_boot is not None:
                 vm.secure_boot = secure_boot
-            if template is not None:
-                vm.secure_boot_template = template
-            return _firmware(vm)
 
 
-def _firmware(vm: Vm) -> Firmware:
+def has_firmware(vm: Vm) -> None:
     if vm.generation == 1:
         raise refused.not_applicable("The operation is not supported on a Generation 1 virtual machine.", vm.name)
-    return Firmware([boot_entry(vm, text) for text in vm.boot_order], vm.secure_boot, vm.secure_boot_template)
 
 
 class Adapters:
@@ -88,31 +62,15 @@ class Adapters:
     def __init__(self, service: ManagementService) -> None:
         self._service = service
 
-    def add_adapter(
-        self, vm_id: str, *, name: str = "Network Adapter", switch_name: str = "", static_mac: str = ""
-    ) -> VmView:
-        """Add-VMNetworkAdapter: its boot entry goes to the end."""
-        service = self._service
+    def add_adapter(self, vm_id: str) -> None:
+        """Add-VMNetworkAdapter."""
 
         def check(vm: Vm) -> None:
             if vm.generation == 1:
                 off(vm)
-            if switch_name:
-                service.switch_named(switch_name)
-            _bare_mac(static_mac or None)
 
-        with service.changing("Add-VMNetworkAdapter", vm_id, "adapter", check) as vm:
-            switch_id = service.switch_named(switch_name).id if switch_name else ""
-            mac = _bare_mac(static_mac or None)
-            nic = VmNic(name=name, mac=mac, static_mac=bool(static_mac), switch_id=switch_id)
-            if vm.state not in STOPPED:
-                if mac in service.macs_on_air():
-                    raise refused.mac_collision(vm.name, mac=mac)
-                service.give_mac(nic)
-            vm.nics.append(nic)
-            if vm.generation != 1:
-                vm.boot_order.append(f"network:{len(vm.nics) - 1}")
-            return service.view(vm)
+        with self._service.changing("Add-VMNetworkAdapter", vm_id, "adapter", check) as vm:
+            self._service.put_nic(vm, VmNic("Network Adapter", DYNAMIC_MAC))
 
     def set_mac(self, vm_id: str, mac: str | None, *, index: int = 0) -> None:
         """Set-VMNetworkAdapter -StaticMacAddress, or -DynamicMacAddress with None; while Off."""
@@ -120,11 +78,11 @@ class Adapters:
         def check(vm: Vm) -> None:
             off(vm)
             nic_of(vm, index)
-            _bare_mac(mac)
+            bare_mac(mac)
 
         with self._service.changing("Set-VMNetworkAdapter", vm_id, "adapter", check) as vm:
             nic = nic_of(vm, index)
-            nic.mac, nic.static_mac = _bare_mac(mac), mac is not None
+            nic.mac, nic.static_mac = bare_mac(mac), mac is not None
 
     def connect_adapter(self, vm_id: str, switch_name: str | None, *, index: int = 0) -> None:
         """Connect-VMNetworkAdapter, or Disconnect- with None; while running too."""
@@ -178,7 +136,7 @@ class Console:
             fits = 0 < width <= NATIVE_SCREEN[0] and 0 < height <= NATIVE_SCREEN[1]
             if vm.state != "Running" or not fits:
                 return WMI_INVALID_STATE, b""
-            lines = list(service.registry.guests.screen(vm))
+            lines = list(service.kernel.guests.screen(vm))
         service.take("thumbnail", vm_id)
         pixels = _draw(lines, width, height)
         return WMI_OK, (len(pixels) + 4).to_bytes(4, "big") + pixels if prefix else pixels
@@ -220,7 +178,7 @@ def boot_entry(vm: Vm, text: str) -> BootEntry:
     return BootEntry("unknown")
 
 
-def _bare_mac(text: str | None) -> str:
+def bare_mac(text: str | None) -> str:
     """12 hex digits, separators tolerated; unicast only. None: a dynamic one."""
     if text is None:
         return DYNAMIC_MAC

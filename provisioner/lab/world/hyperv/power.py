@@ -1,4 +1,4 @@
-"""Start-VM, Stop-VM, Save-VM, Suspend-VM, Resume-VM: the state machine of a VM, and what the guest asks of its VM.
+"""Start-VM, Stop-VM, Suspend-VM, Resume-VM: the state machine of a VM, and what the guest asks of its VM.
 
 A start goes on by itself once it has begun: a caller that vanishes in the middle leaves a VM that runs.
 """
@@ -12,8 +12,6 @@ from provisioner.lab.world.hyperv.service import SECONDS, ManagementService
 from provisioner.lab.world.state import STANDS_STILL, STOPPED, Vm, VmState
 from provisioner.lab.world.storage import drives_of, key
 
-FORCE_GRACE_S = 300.0
-"""Stop-VM -Force asks the guest, waits that long, then cuts the power."""
 MERGE_S = 5.0
 """An automatic checkpoint is merged when its VM stops, and holds the disk for about that long."""
 START_BOUND_S = 60.0
@@ -38,46 +36,16 @@ class Power:
         self._kernel.wait_for(lambda: vm.state != "Starting", START_BOUND_S)
         return True
 
-    def stop_vm(
-        self, vm_id: str, *, turn_off: bool = False, force: bool = False, save: bool = False, bound_s: float = 3600.0
-    ) -> bool:
-        """Stop-VM. False: it was Off already, a mere warning.
-
-        Plain, it asks the guest and returns when the VM is Off; a guest that cannot be asked is refused at once, since no one is
-        there to answer the prompt. `bound_s` ends the wait, never the shutdown; the VM is then still Stopping.
-        """
+    def turn_off(self, vm_id: str) -> bool:
+        """Stop-VM -TurnOff. False: it was Off already, a mere warning."""
         with self._service.reading("Stop-VM"):
             vm = self._service.vm(vm_id)
-            if vm.state == "Off" or (vm.state == "Saved" and not turn_off):
+            if vm.state == "Off":
                 return False
-            if save and turn_off:
-                raise refused.bad_argument("Save and TurnOff exclude each other.", vm.name)
-            if save and vm.state != "Running":
-                raise refused.wrong_state(vm.name)
-        if turn_off or vm.state in ("Saved", "Stopping"):
-            self._turn_off(vm)
-        elif save:
-            self._save(vm)
-        else:
-            self._shut_down(vm, force=force, bound_s=bound_s)
-        return True
-
-    def _turn_off(self, vm: Vm) -> None:
         self._service.take("turn-off", vm.id)
         with self._kernel.lock:
             self._power_cut(vm)
-
-    def _shut_down(self, vm: Vm, *, force: bool, bound_s: float) -> None:
-        with self._kernel.lock:
-            answered = self._ask_shutdown(vm)
-        if not answered and not force:
-            self._service.take("refuse", vm.id)
-            raise refused.guest_silent(vm.name)
-        off = self._kernel.wait_for(lambda: vm.state == "Off", FORCE_GRACE_S if force else bound_s)
-        if force and not off:
-            with self._kernel.lock:
-                self._set_state(vm, "ForceShutdown")
-            self._turn_off(vm)
+        return True
 
     def suspend(self, vm_id: str) -> None:
         """Suspend-VM: the guest stands still, its memory stays taken. The lab's guest goes on unheard, for a pause is short there."""
@@ -114,11 +82,7 @@ class Power:
             return self._ask_shutdown(self._service.vm(vm_id))
 
     def _ask_shutdown(self, vm: Vm) -> bool:
-        if (
-            vm.state != "Running"
-            or "Shutdown" in vm.disabled_services
-            or not self._service.registry.guests.shut_down(vm)
-        ):
+        if vm.state != "Running" or "Shutdown" in vm.disabled_services or not self._kernel.guests.shut_down(vm):
             return False
         self._set_state(vm, "Stopping")
         return True
@@ -140,7 +104,7 @@ class Power:
         with self._kernel.lock:
             for vm in self._service.host.vms.values():
                 if vm.state not in STOPPED:
-                    self._service.registry.guests.power_off(vm)
+                    self._kernel.guests.power_off(vm)
                     self._set_state(vm, "Off")
                     vm.ran_before_host_stopped = True
 
@@ -176,7 +140,7 @@ class Power:
         if vm.state == "Starting" and vm.id in self._service.host.vms:
             self._set_state(vm, "Running")
             self._kernel.note("vm_running", vm.id, name=vm.name)
-            self._service.registry.guests.power_on(vm)
+            self._kernel.guests.power_on(vm)
 
     def _admit(self, vm: Vm) -> None:
         """What a start needs: a hypervisor, memory, every file that is attached, MAC addresses of its own."""
@@ -204,20 +168,11 @@ class Power:
             if nic.mac in on_air:
                 raise refused.mac_collision(vm.name, mac=nic.mac)
 
-    def _save(self, vm: Vm) -> None:
-        """Saved VMs resume as by a cold boot here: the lab keeps no picture of a guest's memory."""
-        with self._kernel.lock:
-            self._set_state(vm, "Saving")
-        self._service.take("save-vm", vm.id)
-        with self._kernel.lock:
-            self._service.registry.guests.power_off(vm)
-            self._set_state(vm, "Saved")
-
     def _power_cut(self, vm: Vm) -> None:
         if vm.state == "Off":
             return
         if vm.state != "Saved":
-            self._service.registry.guests.power_off(vm)
+            self._kernel.guests.power_off(vm)
         self._set_state(vm, "Off")
         self._kernel.note("vm_off", vm.id, name=vm.name)
         if vm.automatic_checkpoints:

@@ -9,15 +9,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import fnmatch
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
 
 from provisioner.lab.world.hyperv import errors as refused
-from provisioner.lab.world.hyperv.errors import CmdletError
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.network import Network
-from provisioner.lab.world.registry import Registry
 from provisioner.lab.world.state import STOPPED, VirtualSwitch, Vm, VmNic, WindowsHost
 from provisioner.lab.world.storage import Storage
 
@@ -92,17 +89,14 @@ class VmView:
 class ManagementService:
     """The management service: the part of it that its areas share."""
 
-    def __init__(
-        self, kernel: Kernel, storage: Storage, network: Network, registry: Registry, caller: Caller = SYSTEM
-    ) -> None:
+    def __init__(self, kernel: Kernel, storage: Storage, network: Network, caller: Caller = SYSTEM) -> None:
         self.kernel = kernel
         self.storage = storage
         self.network = network
-        self.registry = registry
         self.caller = caller
 
     def acting_as(self, caller: Caller) -> ManagementService:
-        return ManagementService(self.kernel, self.storage, self.network, self.registry, caller)
+        return ManagementService(self.kernel, self.storage, self.network, caller)
 
     @property
     def host(self) -> WindowsHost:
@@ -172,6 +166,14 @@ class ManagementService:
         """Hyper-V looks at its own running VMs alone."""
         return {nic.mac for vm in self.running() for nic in vm.nics}
 
+    def put_nic(self, vm: Vm, nic: VmNic) -> None:
+        """One more network adapter; its boot entry goes to the end."""
+        if vm.state not in STOPPED:
+            self.give_mac(nic)
+        vm.nics.append(nic)
+        if vm.generation != 1:
+            vm.boot_order.append(f"network:{len(vm.nics) - 1}")
+
     def give_mac(self, nic: VmNic) -> None:
         """A dynamic MAC is drawn from the host's pool of 256 when the adapter first gets power; then it stays."""
         known = {other.mac for vm in self.host.vms.values() for other in vm.nics}
@@ -198,7 +200,7 @@ class ManagementService:
             return "Disabled"
         if vm.state == "Paused":
             return "Paused"
-        return self.registry.guests.heartbeat(vm) if vm.state == "Running" else "NoContact"
+        return self.kernel.guests.heartbeat(vm) if vm.state == "Running" else "NoContact"
 
     # -- the host itself
 
@@ -224,25 +226,6 @@ class ManagementService:
 def matches(pattern: str, name: str) -> bool:
     """Names are compared without case; in -Name of a cmdlet `*`, `?` and `[` make a pattern."""
     return fnmatch.fnmatchcase(name.lower(), pattern.lower())
-
-
-def is_pattern(name: str) -> bool:
-    return any(sign in name for sign in "*?[")
-
-
-class _Named(Protocol):
-    name: str
-
-
-_Thing = TypeVar("_Thing", bound=_Named)
-
-
-def named(things: Iterable[_Thing], name: str | None, missing: Callable[[str], CmdletError]) -> list[_Thing]:
-    """What a parameter -Name means: all without one; a name without wildcards that fits nothing is refused."""
-    found = [thing for thing in things if name is None or matches(name, thing.name)]
-    if name is not None and not found and not is_pattern(name):
-        raise missing(name)
-    return found
 
 
 def off(vm: Vm) -> None:

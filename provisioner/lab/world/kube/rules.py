@@ -30,7 +30,7 @@ class LabKube:
 
     # -- interfaces.KubeRules
 
-    def etcd_started(self, guest: Guest, cluster_id: str, cluster_name: str) -> None:  # noqa: ARG002 - the cluster knows its name
+    def etcd_started(self, guest: Guest, cluster_id: str) -> None:
         running = self.of(cluster_id)
         if running is not None:
             running.etcd_started(guest)
@@ -62,10 +62,6 @@ class LabKube:
                 self._running.pop(cluster.id, None)
                 self._kernel.note("cluster_gone", cluster.id)
                 self._kernel.changed("kube", cluster.id)
-
-    def api_is_up(self, cluster_id: str) -> bool:
-        running = self.of(cluster_id)
-        return running is not None and running.api_up
 
     def node_ready(self, guest: Guest) -> bool:
         return any(running.node_ready(guest) for running in self._running.values())

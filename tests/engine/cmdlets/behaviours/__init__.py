@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from provisioner.lab.world.hyperv import HyperV
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.state import WindowsHost
+from provisioner.lab.world.state import ScheduledTask, WindowsHost
 from provisioner.lab.world.storage import Storage
 from provisioner.lab.world.world import World
 from tests.engine.cmdlets.call import Call
 from tests.engine.cmdlets.files import FileTree
+from tests.engine.hyperv import EngineHyperV
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Environment:
 
     world: World
     files: FileTree
+    run_task: Callable[[ScheduledTask], None] = lambda _task: None
+    """Runs a task of the scheduler, which has begun."""
     end_task: Callable[[str], None] = lambda _name: None
     """Ends the engine that runs a task of the scheduler."""
 
@@ -35,9 +37,9 @@ class Environment:
     def host(self) -> WindowsHost:
         return self.world.state.host
 
-    def hyperv_of(self, call: Call) -> HyperV:
+    def hyperv_of(self, call: Call) -> EngineHyperV:
         """The management service, asked by the user of this call."""
-        return self.world.hyperv.acting_as(call.caller)
+        return EngineHyperV(self.world.hyperv.service.acting_as(call.caller))
 
 
 Act = Callable[[Call, Environment], None]

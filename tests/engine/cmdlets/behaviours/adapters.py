@@ -86,13 +86,15 @@ def get_vm_network_adapter(call: Call, around: Environment) -> None:
 def add_vm_network_adapter(call: Call, around: Environment) -> None:
     def add(view: VmView) -> None:
         if call.should(view.name):
-            after = around.hyperv_of(call).adapters.add_adapter(
+            hyperv = around.hyperv_of(call)
+            hyperv.adapters.add_adapter(
                 view.id,
                 name=call.text("Name", "Network Adapter"),
                 switch_name=call.text("SwitchName"),
                 static_mac=call.text("StaticMacAddress"),
             )
             if call.switch("Passthru"):
+                after = hyperv.vms.get_vm(view.id)
                 _show(call, after, len(after.vm.nics) - 1)
 
     call.each(selected(call, around, "VMName"), add)

@@ -296,7 +296,7 @@ def set_vm_firmware(call: Call, around: Environment) -> None:
         if not call.should(view.name):
             return
         secure = call.get("EnableSecureBoot")
-        firmware = hyperv.firmware.set_firmware(
+        hyperv.firmware.set_firmware(
             view.id,
             boot_order=[_entry(source, view) for source in call.items("BootOrder")] if "BootOrder" in call else None,
             first=_entry(call.get("FirstBootDevice"), view) if call.get("FirstBootDevice") else None,
@@ -304,7 +304,9 @@ def set_vm_firmware(call: Call, around: Environment) -> None:
             template=call.get("SecureBootTemplate"),
         )
         if call.switch("Passthru"):
-            call.out("VMFirmware", objects.firmware_object(hyperv.vms.get_vm(view.id), firmware))
+            call.out(
+                "VMFirmware", objects.firmware_object(hyperv.vms.get_vm(view.id), hyperv.firmware.get_firmware(view.id))
+            )
 
     call.each(owners(call, around, "VMFirmware") if "VMFirmware" in call else selected(call, around, "VMName"), change)
 

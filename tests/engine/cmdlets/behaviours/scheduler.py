@@ -7,7 +7,7 @@ from typing import Any
 
 from provisioner.lab.world.hyperv.service import matches
 from provisioner.lab.world.state import ScheduledTask
-from provisioner.lab.world.tasks import RUNNING
+from provisioner.lab.world.tasks import BY_EVENTS, RUNNING
 from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.call import Call, Object, ShellError, made
 
@@ -108,8 +108,10 @@ def register(call: Call, around: Environment) -> None:
         text = "Cannot create a file when that file already exists."
         raise ShellError("HRESULT 0x800700b7", "ResourceExists", text, uri)
     action = call.items("Action")[0]
+    if not call.caller.administrator:
+        raise ShellError("HRESULT 0x80070005", "PermissionDenied", "Access is denied.", uri)
     if call.should(uri):
-        task = around.world.tasks.register(uri, str(action["Execute"]), str(action.get("Arguments") or ""), call.caller)
+        task = around.world.tasks.register(uri, str(action["Execute"]), str(action.get("Arguments") or ""))
         call.wire.say("out", _task_object(task))
 
 
@@ -140,7 +142,9 @@ def get_task_info(call: Call, around: Environment) -> None:
 
 @behaviour("Start-ScheduledTask", "TaskName TaskPath InputObject")
 def start_task(call: Call, around: Environment) -> None:
-    around.world.tasks.start(_task(call, around).name)
+    task = _task(call, around)
+    if around.world.tasks.start(task.name) and task.command != BY_EVENTS:
+        around.run_task(task)
 
 
 @behaviour("Stop-ScheduledTask", "TaskName TaskPath InputObject")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from provisioner.lab.world.hyperv import errors as refused
-from provisioner.lab.world.hyperv.service import is_pattern
 from provisioner.lab.world.state import SwitchKind, VirtualSwitch
 from tests.engine.cmdlets import objects
 from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.call import Call
+from tests.engine.hyperv import is_pattern
 
 
 def switch_out(call: Call, around: Environment, switch: VirtualSwitch) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ntpath
 from dataclasses import dataclass
 
-from provisioner.lab.world.hyperv.service import is_pattern, matches
+from provisioner.lab.world.hyperv.service import matches
 from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.call import Call, ShellError
+from tests.engine.hyperv import is_pattern
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from provisioner.lab.world.hyperv import errors as refused
 from provisioner.lab.world.hyperv.errors import CmdletError
-from provisioner.lab.world.hyperv.service import VmView, is_pattern, matches
+from provisioner.lab.world.hyperv.service import VmView, matches
 from provisioner.lab.world.hyperv.vms import VmSettings
 from tests.engine import hyperv as engine_hyperv
 from tests.engine.cmdlets import objects
@@ -26,7 +26,7 @@ def selected(call: Call, around: Environment, name: str = "Name") -> list[VmView
 
     def by_name(pattern: str) -> None:
         views = hyperv.vms.get_vms(pattern)
-        if not views and is_pattern(pattern):
+        if not views and engine_hyperv.is_pattern(pattern):
             raise refused.no_vm_of_name(pattern)
         found.extend(views)
 
