@@ -23,6 +23,8 @@ from filelock import FileLock
 FOLDER = Path(__file__).resolve().parent
 
 BUILD_S = 600
+BATCH = 1000
+"""Questions in one call of the program, which is bounded in time."""
 
 _REAL_HOME = Path.home()
 """Where Go keeps its modules; the tests themselves run with a home of their own."""
@@ -49,7 +51,9 @@ class Judge:
     def patch(self, questions: Sequence[tuple[str, Sequence[str]]]) -> list[str | None]:
         """What Talos makes of each config and its patches, as text; None where it refuses them."""
         given = [{"config": config, "patches": list(patches)} for config, patches in questions]
-        return [answer["config"] if answer["ok"] else None for answer in self.ask("patch", given=given)]
+        portions = (given[start : start + BATCH] for start in range(0, len(given), BATCH))
+        answers = (answer for portion in portions for answer in self.ask("patch", given=portion))
+        return [answer["config"] if answer["ok"] else None for answer in answers]
 
     def talk(self, talosconfig: Path, node: str) -> dict[str, Any]:
         """What Talos' own client hears from a machine: version, services, etcd_members (or etcd_error), machine_status (one event of

@@ -11,7 +11,7 @@ import yaml
 
 from provisioner.lab.machines import config_check
 from provisioner.lab.world.guests.decode import NotDecoded
-from tests.interop.talos.judge import Judge
+from tests.interop.talos.judge import BATCH, Judge
 from tests.lab.machines.clusters import Cluster
 from tests.lab.machines.helpers import Lan
 
@@ -313,6 +313,12 @@ def said(text: str) -> str:
 
 
 def asked(judge: Judge, folder: Path, texts: list[str]) -> list[str]:
+    return [
+        error for start in range(0, len(texts), BATCH) for error in _asked(judge, folder, texts[start : start + BATCH])
+    ]
+
+
+def _asked(judge: Judge, folder: Path, texts: list[str]) -> list[str]:
     paths = [folder / f"{number}.yaml" for number in range(len(texts))]
     for path, text in zip(paths, texts, strict=True):
         path.write_text(text)
