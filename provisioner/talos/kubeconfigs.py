@@ -142,83 +142,6 @@ class Entries:
         return None
 
 
-def authority_of(data: dict[str, Any]) -> Authority:
-    """What tells the entries of a kubeconfig of ours: that of its current context."""
-    found = Entries(data, Authority(""))
-    name = data.get("current-context")
-    context = next((item.get("context") or {} for item in _entries(data, "contexts") if item["name"] == name), {})
-    cluster, user = found.used_by(context)
-    return Authority(
-        str(cluster.get("certificate-authority-data") or ""), str(user.get("client-certificate-data") or "")
-    )
-
-
-def merge(existing: bytes, context: str, ours: bytes, others: Sequence[bytes] = ()) -> bytes:
-    """The user's kubeconfig with our context, its cluster and its user added or renewed. Raises ClientFileError.
-
-    Clusters have names like `lab` and `home`, and talosctl calls its contexts `admin@lab` as we do: what is another cluster's stays, and
-    ours gets a number. `others` are the further files of KUBECONFIG.
-    """
-    new = clienttext.read(ours).data
-    authority = authority_of(new)
-    beside = [clienttext.read(other).data for other in others]
-
-    def change(data: dict[str, Any]) -> None:
-        entries = Entries(data, authority, beside)
-        name, _ = entries.find(context)
-        number = number_of(name, context) or 0
-        plain = next(item["context"] for item in new["contexts"] if item["name"] == context)
-        names = {
-            "clusters": entries.free("clusters", plain["cluster"], name, number),
-            "users": entries.free("users", plain["user"], name, number),
-            "contexts": name,
-        }
-        for section, inner in _SECTIONS.items():
-            source = context if section == "contexts" else plain[inner]
-            entry = copy.deepcopy(next(item for item in new[section] if item["name"] == source))
-            entry["name"] = names[section]
-            if section == "contexts":
-                entry["context"] |= {"cluster": names["clusters"], "user": names["users"]}
-            items = _list(data, section)
-            known = next((item for item in items if item["name"] == entry["name"]), None)
-            if known is None:
-                items.append(entry)
-            else:
-                # What the user added stays (a namespace, a proxy); how to reach and sign in is ours.
-                kept = {key: value for key, value in (known.get(inner) or {}).items() if key not in _RENEWED}
-                known[inner] = kept | {
-                    key: value for key, value in entry[inner].items() if key != "namespace" or key not in kept
-                }
-        if not any(each.get("current-context") for each in (data, *beside)):
-            data["current-context"] = name
-
-    return clienttext.changed(existing, change, empty={"apiVersion": "v1", "kind": "Config"})
-
-
-def remove(existing: bytes, context: str, authority: Authority) -> bytes:
-    """The user's kubeconfig without our context, nor its cluster and user unless another context uses them.
-
-    Raises ClientFileError.
-    """
-
-    def change(data: dict[str, Any]) -> None:
-        entries = Entries(data, authority)
-        name, found = entries.find(context)
-        while found is not None:  # a copy under a number is ours too
-            gone = {
-                section: found.get(inner)
-                for section, inner in _SECTIONS.items()
-                if section != "contexts" and entries.removable(section, found.get(inner), name)
-            }
-            for section, entry in (gone | {"contexts": name}).items():
-                data[section] = [item for item in _list(data, section) if item["name"] != entry]
-            if data.get("current-context") == name:
-                data["current-context"] = ""
-            name, found = entries.find(context)
-
-    return clienttext.changed(existing, change, empty=None)
-
-
 def _entries(data: dict[str, Any], section: str) -> list[dict[str, Any]]:
     items = data.get(section)
     if items is None:
@@ -237,24 +160,82 @@ def _list(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 class KubeconfigFile:
-    """Compared by what reaches the cluster and signs in there; what a user added to our entries is theirs."""
+    """Implements `ports.ContextFile`. Compared by what reaches the cluster and signs in there; what a user added to our entries is theirs.
+
+    All methods raise ClientFileError.
+    """
 
     def context_of(self, cluster: str) -> str:
         """`admin@CLUSTER`."""
         return kube_context(cluster)
 
     def merge(self, existing: bytes, ours: bytes, others: Sequence[bytes]) -> bytes:
-        """The user's file with our context, new or renewed. Raises ClientFileError."""
-        return merge(existing, str(clienttext.read(ours).data["current-context"]), ours, others)
+        """The user's file with our context, its cluster and its user added or renewed.
+
+        Clusters have names like `lab` and `home`, and talosctl calls its contexts `admin@lab` as we do: what is another cluster's stays, and
+        ours gets a number. `others` are the further files of KUBECONFIG.
+        """
+        new = clienttext.read(ours).data
+        context = str(new["current-context"])
+        authority = authority_of(new)
+        beside = [clienttext.read(other).data for other in others]
+
+        def change(data: dict[str, Any]) -> None:
+            entries = Entries(data, authority, beside)
+            name, _ = entries.find(context)
+            number = number_of(name, context) or 0
+            plain = next(item["context"] for item in new["contexts"] if item["name"] == context)
+            names = {
+                "clusters": entries.free("clusters", plain["cluster"], name, number),
+                "users": entries.free("users", plain["user"], name, number),
+                "contexts": name,
+            }
+            for section, inner in _SECTIONS.items():
+                source = context if section == "contexts" else plain[inner]
+                entry = copy.deepcopy(next(item for item in new[section] if item["name"] == source))
+                entry["name"] = names[section]
+                if section == "contexts":
+                    entry["context"] |= {"cluster": names["clusters"], "user": names["users"]}
+                items = _list(data, section)
+                known = next((item for item in items if item["name"] == entry["name"]), None)
+                if known is None:
+                    items.append(entry)
+                else:
+                    # What the user added stays (a namespace, a proxy); how to reach and sign in is ours.
+                    kept = {key: value for key, value in (known.get(inner) or {}).items() if key not in _RENEWED}
+                    known[inner] = kept | {
+                        key: value for key, value in entry[inner].items() if key != "namespace" or key not in kept
+                    }
+            if not any(each.get("current-context") for each in (data, *beside)):
+                data["current-context"] = name
+
+        return clienttext.changed(existing, change, empty={"apiVersion": "v1", "kind": "Config"})
 
     def remove(self, existing: bytes, context: str, own: bytes | None, secrets: bytes | None) -> bytes:
-        """The user's file without our context and what only it used. Raises ClientFileError."""
-        return remove(existing, context, self._authority(own, secrets))
+        """The user's file without our context, nor its cluster and user unless another context uses them."""
+        authority = self._authority(own, secrets)
+
+        def change(data: dict[str, Any]) -> None:
+            entries = Entries(data, authority)
+            name, found = entries.find(context)
+            while found is not None:  # a copy under a number is ours too
+                gone = {
+                    section: found.get(inner)
+                    for section, inner in _SECTIONS.items()
+                    if section != "contexts" and entries.removable(section, found.get(inner), name)
+                }
+                for section, entry in (gone | {"contexts": name}).items():
+                    data[section] = [item for item in _list(data, section) if item["name"] != entry]
+                if data.get("current-context") == name:
+                    data["current-context"] = ""
+                name, found = entries.find(context)
+
+        return clienttext.changed(existing, change, empty=None)
 
     def find(
         self, existing: bytes, context: str, own: bytes | None, secrets: bytes | None, others: Sequence[bytes]
     ) -> FoundContext:
-        """Our context in the user's file, with what `entry` compares. Raises ClientFileError."""
+        """Our context in the user's file, with what `entry` compares."""
         beside = [clienttext.read(other).data for other in others]
         entries = Entries(clienttext.read(existing).data, self._authority(own, secrets), beside)
         name, found = entries.find(context)
@@ -262,12 +243,12 @@ class KubeconfigFile:
 
     def entry(self, own: bytes) -> object | None:
         """What `find` gives when the user's file says the same as our own."""
-        found = _current(own)
+        found = _current(clienttext.read(own).data)
         return None if found is None else _kube_entry(*found)
 
     def expires(self, own: bytes) -> datetime | None:
         """Until when the client certificate of our own file is valid, UTC; None when it cannot be read."""
-        _, user = _current(own) or ({}, {})
+        _, user = _current(clienttext.read(own).data) or ({}, {})
         return expiry(user.get("client-certificate-data"))
 
     def _authority(self, own: bytes | None, secrets: bytes | None) -> Authority:
@@ -278,15 +259,22 @@ class KubeconfigFile:
         return found if found.ca else Authority(ca_of_bundle(secrets, "k8s"))
 
 
+def authority_of(data: dict[str, Any]) -> Authority:
+    """What tells the entries of a kubeconfig of ours: that of its current context."""
+    cluster, user = _current(data) or ({}, {})
+    return Authority(
+        str(cluster.get("certificate-authority-data") or ""), str(user.get("client-certificate-data") or "")
+    )
+
+
 def _kube_entry(cluster: dict[str, Any], user: dict[str, Any]) -> object:
     return picked(cluster, _CLUSTER_KEYS), picked(user, _USER_KEYS)
 
 
-def _current(own: bytes) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def _current(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Cluster and user of the context that a kubeconfig of ours is made for."""
-    data = clienttext.read(own).data
     entries = Entries(data, Authority(""))
-    for item in data.get("contexts") or []:
+    for item in _entries(data, "contexts"):
         if item["name"] == data.get("current-context"):
             return entries.used_by(item.get("context") or {})
     return None

@@ -6,7 +6,6 @@ for what `node_patch` lays over it. Source: Talos' generate package; equal to it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,43 +36,12 @@ NO_SECRETS = SecretsBundle(
 """To see what a config says besides its secrets. No machine takes such a config."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConfigInput:
-    """What Talos' generator is asked with. Lists and mappings left empty are left out of the config."""
+def generate(role: Role, cluster: Cluster, bundle: SecretsBundle, *, endpoint: str) -> list[Document]:
+    """The documents of one role, in Talos' key order; `endpoint` is the one that was decided on.
 
-    cluster_name: str
-    endpoint: str
-    """`https://host:port`."""
-    kubernetes: str
-    """Without the `v`; empty leaves the versions of the images to Talos."""
-    install_disk: str = ""
-    install_image: str = ""
-    cert_sans: tuple[str, ...] = ()
-    dns_domain: str = "cluster.local"
-    pod_subnets: tuple[str, ...] = ("10.244.0.0/16",)
-    service_subnets: tuple[str, ...] = ("10.96.0.0/12",)
-    schedule_on_control_planes: bool = False
-
-
-def input_for(cluster: Cluster, endpoint: str) -> ConfigInput:
-    """The generator's input for a cluster file; `endpoint` is the one that was decided on."""
-    return ConfigInput(
-        cluster_name=cluster.name,
-        endpoint=endpoint,
-        kubernetes=cluster.kubernetes.removeprefix("v"),
-        install_disk=cluster.install_disk,
-        install_image=cluster.installer,
-        cert_sans=cluster.cert_sans,
-        dns_domain=cluster.network.dns_domain,
-        pod_subnets=cluster.network.pod_subnets,
-        service_subnets=cluster.network.service_subnets,
-        schedule_on_control_planes=cluster.schedule_on_control_planes,
-    )
-
-
-def generate(role: Role, config: ConfigInput, bundle: SecretsBundle, *, talos: str) -> list[Document]:
-    """The documents of one role, in Talos' key order. Raises KeyError for a release whose contract we do not know."""
-    return {"v1.11": _generate_v1_11}[contract_of(talos)](role, config, bundle)
+    Raises KeyError for a release whose contract we do not know.
+    """
+    return {"v1.11": _generate_v1_11}[contract_of(cluster.talos)](role, cluster, bundle, endpoint)
 
 
 def before_patches(
@@ -82,7 +50,7 @@ def before_patches(
     """The decoded documents of a machine before any patch of the cluster file, and the table they were decoded by."""
     schema = load_schema(contract_of(cluster.talos))
     problems: list[Problem] = []
-    generated = generate(machine.role, input_for(cluster, endpoint), bundle, talos=cluster.talos)
+    generated = generate(machine.role, cluster, bundle, endpoint=endpoint)
     documents = [schema.decode(document, problems) for document in generated]
     assert not problems, f"what we generate is what Talos reads: {problems[0]}"
     own = patches.load_patch([node_patch(cluster, machine)], schema)
@@ -108,31 +76,31 @@ def node_patch(cluster: Cluster, machine: MachineSpec) -> Document:
     return {"version": "v1alpha1", "machine": {"network": network}}
 
 
-def _generate_v1_11(role: Role, config: ConfigInput, bundle: SecretsBundle) -> list[Document]:
+def _generate_v1_11(role: Role, cluster: Cluster, bundle: SecretsBundle, endpoint: str) -> list[Document]:
     return [
         {
             "version": "v1alpha1",
             "debug": False,
             "persist": True,
-            "machine": _machine_v1_11(role, config, bundle),
-            "cluster": _cluster_v1_11(role, config, bundle),
+            "machine": _machine_v1_11(role, cluster, bundle),
+            "cluster": _cluster_v1_11(role, cluster, bundle, endpoint),
         }
     ]
 
 
-def _machine_v1_11(role: Role, config: ConfigInput, bundle: SecretsBundle) -> Document:
+def _machine_v1_11(role: Role, cluster: Cluster, bundle: SecretsBundle) -> Document:
     machine: Document = {
         "type": role.value,
         "token": bundle.trustd_token,
         "ca": _ca(role, encoded_pair(bundle.os)),
-        "certSANs": list(config.cert_sans),
+        "certSANs": list(cluster.cert_sans),
         "kubelet": {
-            **_image("ghcr.io/siderolabs/kubelet", config),
+            "image": f"ghcr.io/siderolabs/kubelet:{cluster.kubernetes}",
             "defaultRuntimeSeccompProfileEnabled": True,
             "disableManifestsDirectory": True,
         },
         "network": {},
-        "install": _given(disk=config.install_disk, image=config.install_image) | {"wipe": False},
+        "install": {"disk": cluster.install_disk, "image": cluster.installer, "wipe": False},
         "features": {
             "rbac": True,
             "stableHostname": True,
@@ -147,16 +115,16 @@ def _machine_v1_11(role: Role, config: ConfigInput, bundle: SecretsBundle) -> Do
     return machine
 
 
-def _cluster_v1_11(role: Role, config: ConfigInput, bundle: SecretsBundle) -> Document:
+def _cluster_v1_11(role: Role, cluster: Cluster, bundle: SecretsBundle, endpoint: str) -> Document:
     shared: Document = {
         "id": bundle.cluster_id,
         "secret": bundle.cluster_secret,
-        "controlPlane": {"endpoint": config.endpoint},
-        "clusterName": config.cluster_name,
+        "controlPlane": {"endpoint": endpoint},
+        "clusterName": cluster.name,
         "network": {
-            "dnsDomain": config.dns_domain,
-            "podSubnets": list(config.pod_subnets),
-            "serviceSubnets": list(config.service_subnets),
+            "dnsDomain": cluster.network.dns_domain,
+            "podSubnets": list(cluster.network.pod_subnets),
+            "serviceSubnets": list(cluster.network.service_subnets),
         },
         "token": bundle.bootstrap_token,
     }
@@ -174,18 +142,18 @@ def _cluster_v1_11(role: Role, config: ConfigInput, bundle: SecretsBundle) -> Do
             "ca": ca,
             "aggregatorCA": encoded_pair(bundle.aggregator),
             "serviceAccount": {"key": encoded(bundle.service_account_key)},
-            "apiServer": _api_server_v1_11(config),
-            "controllerManager": _image("registry.k8s.io/kube-controller-manager", config),
-            "proxy": _image("registry.k8s.io/kube-proxy", config),
-            "scheduler": _image("registry.k8s.io/kube-scheduler", config),
+            "apiServer": _api_server_v1_11(cluster, endpoint),
+            "controllerManager": {"image": f"registry.k8s.io/kube-controller-manager:{cluster.kubernetes}"},
+            "proxy": {"image": f"registry.k8s.io/kube-proxy:{cluster.kubernetes}"},
+            "scheduler": {"image": f"registry.k8s.io/kube-scheduler:{cluster.kubernetes}"},
             "discovery": discovery,
             "etcd": {"ca": encoded_pair(bundle.etcd)},
         }
-        | ({"allowSchedulingOnControlPlanes": True} if config.schedule_on_control_planes else {})
+        | ({"allowSchedulingOnControlPlanes": True} if cluster.schedule_on_control_planes else {})
     )
 
 
-def _api_server_v1_11(config: ConfigInput) -> Document:
+def _api_server_v1_11(cluster: Cluster, endpoint: str) -> Document:
     pod_security = {
         "apiVersion": "pod-security.admission.config.k8s.io/v1alpha1",
         "defaults": {
@@ -200,8 +168,8 @@ def _api_server_v1_11(config: ConfigInput) -> Document:
         "kind": "PodSecurityConfiguration",
     }
     return {
-        **_image("registry.k8s.io/kube-apiserver", config),
-        "certSANs": [urlsplit(config.endpoint).hostname or "", *config.cert_sans],
+        "image": f"registry.k8s.io/kube-apiserver:{cluster.kubernetes}",
+        "certSANs": [urlsplit(endpoint).hostname or "", *cluster.cert_sans],
         "disablePodSecurityPolicy": True,
         "admissionControl": [{"name": "PodSecurity", "configuration": pod_security}],
         "auditPolicy": {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]},
@@ -211,10 +179,6 @@ def _api_server_v1_11(config: ConfigInput) -> Document:
 def _ca(role: Role, pair: dict[str, str]) -> dict[str, str]:
     """Workers get the certificate of a CA and never its key; the empty key is written, as Talos does."""
     return pair if role is Role.CONTROL_PLANE else {**pair, "key": ""}
-
-
-def _image(repository: str, config: ConfigInput) -> dict[str, str]:
-    return {"image": f"{repository}:v{config.kubernetes}"} if config.kubernetes else {}
 
 
 def _given(**values: Any) -> Document:

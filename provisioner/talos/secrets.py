@@ -64,9 +64,9 @@ def stand_in(now: datetime) -> SecretsBundle:
 def _fresh(now: datetime, service_account_key: bytes, cluster_id: str = "") -> SecretsBundle:
     return SecretsBundle(
         cluster_id=cluster_id or base64.urlsafe_b64encode(os.urandom(32)).decode(),
-        cluster_secret=_base64(os.urandom(32)),
+        cluster_secret=encoded(os.urandom(32)),
         bootstrap_token=_new_token(),
-        secretbox_secret=_base64(os.urandom(32)),
+        secretbox_secret=encoded(os.urandom(32)),
         trustd_token=_new_token(),
         etcd=pki.new_ca("etcd", KeyType.ECDSA_P256, now),
         kubernetes=pki.new_ca("kubernetes", KeyType.ECDSA_P256, now),
@@ -92,7 +92,7 @@ def write_bundle(bundle: SecretsBundle) -> bytes:
                 "etcd": encoded_pair(bundle.etcd),
                 "k8s": encoded_pair(bundle.kubernetes),
                 "k8saggregator": encoded_pair(bundle.aggregator),
-                "k8sserviceaccount": {"key": _base64(bundle.service_account_key)},
+                "k8sserviceaccount": {"key": encoded(bundle.service_account_key)},
                 "os": encoded_pair(bundle.os),
             },
         }
@@ -152,17 +152,17 @@ def secret_values(bundle: SecretsBundle) -> Iterator[str | bytes]:
     pairs = (bundle.etcd, bundle.kubernetes, bundle.aggregator, bundle.os)
     for key in (*(pair.key for pair in pairs), bundle.service_account_key):
         yield key
-        yield _base64(key)
+        yield encoded(key)
 
 
 def encoded_pair(pair: CertificateAndKey) -> dict[str, str]:
     """A certificate and key as Talos' files hold them: base64 of the PEM text."""
-    return {"crt": _base64(pair.crt), "key": _base64(pair.key)}
+    return {"crt": encoded(pair.crt), "key": encoded(pair.key)}
 
 
-def encoded(pem: bytes) -> str:
-    """PEM as Talos' files hold it."""
-    return _base64(pem)
+def encoded(data: bytes) -> str:
+    """Bytes, as PEM text, as Talos' files hold them: base64."""
+    return base64.b64encode(data).decode()
 
 
 class _Reader:
@@ -214,10 +214,6 @@ class _Reader:
         if "certs" not in self._missing:
             self.problems.append(f"certs.{name} is required")
         return {}
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def _decoded(value: Any) -> bytes:

@@ -49,52 +49,45 @@ def find(data: dict[str, Any], context: str, authority: Authority) -> tuple[str,
     return next(name for name in numbered(context) if name not in contexts), None
 
 
-def merge(existing: bytes, context: str, ours: bytes) -> bytes:
-    """The user's talosconfig with our context added or renewed. Raises ClientFileError.
-
-    A context of that name under another authority is another cluster's, and may hold its only key: it stays, and ours gets a number.
-    """
-    entry = clienttext.read(ours).data["contexts"][context]
-
-    def change(data: dict[str, Any]) -> None:
-        contexts = inner(data, "contexts")
-        name, known = find(data, context, Authority(entry["ca"], entry["crt"]))
-        kept = {key: value for key, value in (known or {}).items() if key not in _KEYS or key in entry}
-        contexts[name] = kept | entry
-        if not data.get("context"):
-            data["context"] = name
-
-    return clienttext.changed(existing, change, empty={"context": ""})
-
-
-def remove(existing: bytes, context: str, authority: Authority) -> bytes:
-    """The user's talosconfig without our context. Raises ClientFileError."""
-
-    def change(data: dict[str, Any]) -> None:
-        name, entry = find(data, context, authority)
-        while entry is not None:  # a copy under a number is ours too
-            del data["contexts"][name]
-            if data.get("context") == name:
-                data["context"] = ""
-            name, entry = find(data, context, authority)
-
-    return clienttext.changed(existing, change, empty=None)
-
-
 class TalosconfigFile:
-    """Talosctl's own name for a context is the cluster's."""
+    """Implements `ports.ContextFile`. All methods raise ClientFileError."""
 
     def context_of(self, cluster: str) -> str:
-        """The cluster's name."""
+        """The cluster's name, as talosctl calls its context."""
         return cluster
 
     def merge(self, existing: bytes, ours: bytes, others: Sequence[bytes]) -> bytes:  # noqa: ARG002 - talosctl reads one file
-        """The user's file with our context, new or renewed. Raises ClientFileError."""
-        return merge(existing, str(clienttext.read(ours).data["context"]), ours)
+        """The user's file with our context added or renewed.
+
+        A context of that name under another authority is another cluster's, and may hold its only key: it stays, and ours gets a number.
+        """
+        new = clienttext.read(ours).data
+        context = str(new["context"])
+        entry = new["contexts"][context]
+
+        def change(data: dict[str, Any]) -> None:
+            contexts = inner(data, "contexts")
+            name, known = find(data, context, Authority(entry["ca"], entry["crt"]))
+            kept = {key: value for key, value in (known or {}).items() if key not in _KEYS or key in entry}
+            contexts[name] = kept | entry
+            if not data.get("context"):
+                data["context"] = name
+
+        return clienttext.changed(existing, change, empty={"context": ""})
 
     def remove(self, existing: bytes, context: str, own: bytes | None, secrets: bytes | None) -> bytes:
-        """The user's file without our context and what only it used. Raises ClientFileError."""
-        return remove(existing, context, self._authority(own, secrets))
+        """The user's file without our context."""
+        authority = self._authority(own, secrets)
+
+        def change(data: dict[str, Any]) -> None:
+            name, entry = find(data, context, authority)
+            while entry is not None:  # a copy under a number is ours too
+                del data["contexts"][name]
+                if data.get("context") == name:
+                    data["context"] = ""
+                name, entry = find(data, context, authority)
+
+        return clienttext.changed(existing, change, empty=None)
 
     def find(
         self,
@@ -104,7 +97,7 @@ class TalosconfigFile:
         secrets: bytes | None,
         others: Sequence[bytes],  # noqa: ARG002
     ) -> FoundContext:
-        """Our context in the user's file, with what `entry` compares. Raises ClientFileError."""
+        """Our context in the user's file, with what `entry` compares."""
         name, entry = find(clienttext.read(existing).data, context, self._authority(own, secrets))
         return FoundContext(name=name, entry=None if entry is None else picked(entry, _COMPARED))
 

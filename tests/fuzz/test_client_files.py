@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import yaml as pyyaml
 
-from provisioner.talos import clienttext, kubeconfigs, secrets, talosconfigs
+from provisioner.talos import clienttext, kubeconfigs, secrets
 from tests.fuzz.budget import dice
 from tests.unit.talos.helpers import NOW
-from tests.unit.talos.test_clientfiles import CONTEXT, KUBE, KUBE_OURS, OTHERS, TALOS, TALOS_OURS, THEIRS
+from tests.unit.talos.test_clientfiles import CONTEXT, KUBE, KUBE_OURS, KUBECONFIGS, OTHERS, TALOS, TALOSCONFIGS, THEIRS
 
 Data = dict[str, Any]
 
@@ -107,8 +107,8 @@ def test_nothing_of_theirs_changes() -> None:
     for name, chance in dice("kubeconfig", 30):
         data = kubeconfig(chance)
         before = encoded(chance.choice(WRITERS)(data, chance), chance)
-        merged = kubeconfigs.merge(before, CONTEXT, KUBE)
-        assert kubeconfigs.merge(merged, CONTEXT, KUBE) == merged, name
+        merged = KUBECONFIGS.merge(before, KUBE, ())
+        assert KUBECONFIGS.merge(merged, KUBE, ()) == merged, name
         after = clienttext.read(merged).data
         entries = kubeconfigs.Entries(after, KUBE_OURS)
         own, found = entries.find(CONTEXT)
@@ -124,16 +124,16 @@ def test_nothing_of_theirs_changes() -> None:
             for item in data.get(section) or []:
                 assert there[item["name"]] == item or item["name"] == kept, (name, section, item["name"])
         assert after["current-context"] == (data.get("current-context") or own), name
-        left = clienttext.read(kubeconfigs.remove(merged, CONTEXT, KUBE_OURS)).data
+        left = clienttext.read(KUBECONFIGS.remove(merged, CONTEXT, KUBE, None)).data
         assert own not in [item["name"] for item in left["contexts"]], name
     assert numbered
 
 
 EDITS: tuple[Callable[[bytes], bytes], ...] = (
-    lambda raw: kubeconfigs.merge(raw, CONTEXT, KUBE),
-    lambda raw: talosconfigs.merge(raw, "home", TALOS),
-    lambda raw: kubeconfigs.remove(raw, CONTEXT, KUBE_OURS),
-    lambda raw: talosconfigs.remove(raw, "home", TALOS_OURS),
+    lambda raw: KUBECONFIGS.merge(raw, KUBE, ()),
+    lambda raw: TALOSCONFIGS.merge(raw, TALOS, ()),
+    lambda raw: KUBECONFIGS.remove(raw, CONTEXT, KUBE, None),
+    lambda raw: TALOSCONFIGS.remove(raw, "home", TALOS, None),
 )
 
 
@@ -169,7 +169,7 @@ def test_kubectl_reads_what_was_merged(tmp_path: Path) -> None:
     for name, chance in dice("kubectl", 4):
         path = tmp_path / name
         path.write_bytes(
-            kubeconfigs.merge(encoded(chance.choice(WRITERS)(kubeconfig(chance), chance), chance), CONTEXT, KUBE)
+            KUBECONFIGS.merge(encoded(chance.choice(WRITERS)(kubeconfig(chance), chance), chance), KUBE, ())
         )
         read = subprocess.run(
             [kubectl, "config", "view", "--raw", "-o", "json", "--kubeconfig", str(path)],

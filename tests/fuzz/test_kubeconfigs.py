@@ -15,7 +15,7 @@ from tests.unit.talos.helpers import CONFIGS, NOW, bundle, cluster
 
 CONTEXT = "admin@home"
 OURS = CONFIGS.kubeconfig(cluster(), bundle(), server="https://192.0.2.10:6443")
-AUTHORITY = kubeconfigs.authority_of(yaml.load(OURS))
+KUBECONFIGS = kubeconfigs.KubeconfigFile()
 TWIN = yaml.load(CONFIGS.kubeconfig(cluster(), secrets.stand_in(NOW), server="https://192.0.2.99:6443"))
 """Of another cluster that has our name."""
 
@@ -109,7 +109,7 @@ def test_what_others_have_there_stays() -> None:
         raw = spelled(chance, someone(chance)).encode()
         before = entries(read(raw))
         try:
-            merged = kubeconfigs.merge(raw, CONTEXT, OURS)
+            merged = KUBECONFIGS.merge(raw, OURS, ())
         except ClientFileError:
             continue
         merged_anything += 1
@@ -117,8 +117,8 @@ def test_what_others_have_there_stays() -> None:
         assert {key: with_ours.get(key) for key in before} == before, (name, raw)
         added = with_ours.keys() - before.keys()
         assert {section for section, _ in added} == set(SECTIONS), (name, raw)
-        assert kubeconfigs.merge(merged, CONTEXT, OURS) == merged, (name, raw)
-        assert entries(read(kubeconfigs.remove(merged, CONTEXT, AUTHORITY))) == before, (name, raw)
+        assert KUBECONFIGS.merge(merged, OURS, ()) == merged, (name, raw)
+        assert entries(read(KUBECONFIGS.remove(merged, CONTEXT, OURS, None))) == before, (name, raw)
     assert merged_anything
 
 
@@ -130,7 +130,7 @@ def test_a_damaged_file_is_refused_or_kept() -> None:
             text = text[:at] + chance.choice("\t\0:{}[]-#&*!|>'\"%@`,?\x85\r\n é") + text[at + chance.randrange(3) :]
         raw = text.encode("utf-8", "surrogatepass")
         try:
-            merged = kubeconfigs.merge(raw, CONTEXT, OURS)
+            merged = KUBECONFIGS.merge(raw, OURS, ())
         except ClientFileError:
             continue
         try:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from provisioner.model.cluster import Role
+from provisioner.model.cluster import NetworkSpec, Role
 from provisioner.talos import machineconfig, patches, secrets, validate, yaml
 from provisioner.talos import schema as schemas
 from provisioner.talos.schema import Problem
@@ -81,18 +81,13 @@ def test_configs_are_generated_the_same(judge: Judge, bundle_file: Path, schedul
         "scheduling": scheduling,
     }
     theirs = judge.ask("generate", given=given_inputs)
-    config = machineconfig.ConfigInput(
-        cluster_name="home",
-        endpoint=ENDPOINT,
-        kubernetes="1.34.1",
-        install_disk="/dev/sda",
-        install_image="ghcr.io/siderolabs/installer:v1.11.5",
+    spec = cluster(
         cert_sans=("127.0.0.1", "home.lan"),
-        dns_domain="home.local",
+        network=NetworkSpec(dns_domain="home.local"),
         schedule_on_control_planes=scheduling,
     )
     for role in Role:
-        documents = machineconfig.generate(role, config, bundle(), talos="v1.11.5")
+        documents = machineconfig.generate(role, spec, bundle(), endpoint=ENDPOINT)
         assert yaml.dump_documents(documents).decode() == theirs[role.value]
     talosconfig = yaml.load(theirs["talosconfig"])
     ours = yaml.load(CONFIGS.talosconfig(cluster(), bundle(), endpoints=[], nodes=[]))

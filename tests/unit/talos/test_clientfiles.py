@@ -17,14 +17,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.talos import authority, clienttext, kubeconfigs, pki, secrets, talosconfigs, yaml, yamledit
+from provisioner.talos import clienttext, kubeconfigs, pki, secrets, talosconfigs, yaml, yamledit
 from tests.unit.talos.helpers import CONFIGS, NOW, SAME_EXAMPLES, bundle, cluster
 
 TALOS = CONFIGS.talosconfig(cluster(), bundle(), endpoints=["127.0.0.1:50000"], nodes=["192.0.2.10"])
 KUBE = CONFIGS.kubeconfig(cluster(), bundle(), server="https://192.0.2.10:6443")
 CONTEXT = "admin@home"
+KUBECONFIGS = kubeconfigs.KubeconfigFile()
+TALOSCONFIGS = talosconfigs.TalosconfigFile()
 KUBE_OURS = kubeconfigs.authority_of(yaml.load(KUBE))
-TALOS_OURS = authority.Authority(yaml.load(TALOS)["contexts"]["home"]["ca"])
 OTHERS = CONFIGS.kubeconfig(cluster(), secrets.stand_in(NOW), server="https://192.0.2.99:6443").decode()
 """Of another cluster that has the same name."""
 
@@ -102,7 +103,7 @@ def test_the_kubeconfig() -> None:
 
 
 def test_merging_adds_lines_and_changes_none() -> None:
-    merged = kubeconfigs.merge(THEIRS.encode(), CONTEXT, KUBE).decode()
+    merged = KUBECONFIGS.merge(THEIRS.encode(), KUBE, ()).decode()
     rest = iter(merged.splitlines())
     assert all(line in rest for line in THEIRS.splitlines()), "every line of theirs is there, in order"
     document = pyyaml.safe_load(merged)
@@ -112,42 +113,42 @@ def test_merging_adds_lines_and_changes_none() -> None:
 
 
 def test_removing_gives_the_file_back() -> None:
-    merged = kubeconfigs.merge(THEIRS.encode(), CONTEXT, KUBE)
-    assert kubeconfigs.remove(merged, CONTEXT, KUBE_OURS) == THEIRS.encode()
-    assert kubeconfigs.remove(THEIRS.encode(), CONTEXT, KUBE_OURS) == THEIRS.encode()
+    merged = KUBECONFIGS.merge(THEIRS.encode(), KUBE, ())
+    assert KUBECONFIGS.remove(merged, CONTEXT, KUBE, None) == THEIRS.encode()
+    assert KUBECONFIGS.remove(THEIRS.encode(), CONTEXT, KUBE, None) == THEIRS.encode()
 
 
 def test_removing_keeps_the_comment_of_the_next_entry() -> None:
-    merged = kubeconfigs.merge(THEIRS.encode(), CONTEXT, KUBE).decode()
+    merged = KUBECONFIGS.merge(THEIRS.encode(), KUBE, ()).decode()
     commented = merged.replace(
         "# who I am\n", "# next\n- name: last\n  cluster: {server: https://last:6443}\n# who I am\n"
     )
-    left = kubeconfigs.remove(commented.encode(), CONTEXT, KUBE_OURS).decode()
+    left = KUBECONFIGS.remove(commented.encode(), CONTEXT, KUBE, None).decode()
     assert "# next\n- name: last" in left
     assert "192.0.2.10:6443" not in left
     assert "# the end" in left
 
 
 def test_what_another_context_uses_is_not_removed() -> None:
-    merged = kubeconfigs.merge(b"", CONTEXT, KUBE).decode()
+    merged = KUBECONFIGS.merge(b"", KUBE, ()).decode()
     document = pyyaml.safe_load(merged)
     document["contexts"].append({"name": "mine", "context": {"cluster": "home", "user": "v"}})
     document["users"].append({"name": "v", "user": {"token": "x"}})
-    left = pyyaml.safe_load(kubeconfigs.remove(pyyaml.safe_dump(document).encode(), CONTEXT, KUBE_OURS))
+    left = pyyaml.safe_load(KUBECONFIGS.remove(pyyaml.safe_dump(document).encode(), CONTEXT, KUBE, None))
     assert [item["name"] for item in left["clusters"]] == ["home"]
     assert [item["name"] for item in left["users"]] == ["v"]
     assert [item["name"] for item in left["contexts"]] == ["mine"]
 
 
 def test_renewing_keeps_what_the_user_added_to_our_context() -> None:
-    merged = kubeconfigs.merge(THEIRS.encode(), CONTEXT, KUBE).decode()
+    merged = KUBECONFIGS.merge(THEIRS.encode(), KUBE, ()).decode()
     changed = (
         merged.replace("namespace: default", "namespace: mine  # I live here")
         .replace("    server: https://192.0.2.10:6443", "    tls-server-name: x\n    server: https://192.0.2.10:6443")
         .replace("current-context: work", "current-context: admin@home")
     )
     newer = CONFIGS.kubeconfig(cluster(), bundle(), server="https://192.0.2.77:6443")
-    renewed = kubeconfigs.merge(changed.encode(), CONTEXT, newer).decode()
+    renewed = KUBECONFIGS.merge(changed.encode(), newer, ()).decode()
     assert "namespace: mine  # I live here" in renewed
     assert "tls-server-name: x" in renewed
     assert "https://192.0.2.77:6443" in renewed
@@ -160,7 +161,7 @@ def test_renewing_keeps_what_the_user_added_to_our_context() -> None:
 )
 def test_a_user_who_signs_in_otherwise_stays_theirs(user: str) -> None:
     text = f"users:\n- name: admin@home\n  user: {user}\n"
-    merged = pyyaml.safe_load(kubeconfigs.merge(text.encode(), CONTEXT, KUBE))
+    merged = pyyaml.safe_load(KUBECONFIGS.merge(text.encode(), KUBE, ()))
     theirs, ours = merged["users"]
     assert theirs == pyyaml.safe_load(text)["users"][0]
     assert ours["name"] == "admin@home-1"
@@ -169,7 +170,7 @@ def test_a_user_who_signs_in_otherwise_stays_theirs(user: str) -> None:
 
 def test_a_cluster_of_theirs_with_the_name_of_ours_stays_theirs() -> None:
     theirs = THEIRS.replace("name: cellar", "name: home").replace("cluster: work\n", "cluster: home\n")
-    merged = kubeconfigs.merge(theirs.encode(), CONTEXT, KUBE)
+    merged = KUBECONFIGS.merge(theirs.encode(), KUBE, ())
     document = pyyaml.safe_load(merged)
     servers = {item["name"]: item["cluster"]["server"] for item in document["clusters"]}
     assert servers == {
@@ -179,13 +180,13 @@ def test_a_cluster_of_theirs_with_the_name_of_ours_stays_theirs() -> None:
     }
     (ours,) = (item["context"] for item in document["contexts"] if item["name"] == CONTEXT)
     assert (ours["cluster"], ours["user"]) == ("home-1", CONTEXT)
-    assert kubeconfigs.merge(merged, CONTEXT, KUBE) == merged, "known again by its authority"
-    assert kubeconfigs.remove(merged, CONTEXT, KUBE_OURS) == theirs.encode()
+    assert KUBECONFIGS.merge(merged, KUBE, ()) == merged, "known again by its authority"
+    assert KUBECONFIGS.remove(merged, CONTEXT, KUBE, None) == theirs.encode()
 
 
 def test_another_clusters_context_of_our_name_stays_theirs() -> None:
     """Talosctl calls its contexts as we do, and the key of another cluster may be in no other place."""
-    merged = kubeconfigs.merge(OTHERS.encode(), CONTEXT, KUBE)
+    merged = KUBECONFIGS.merge(OTHERS.encode(), KUBE, ())
     document = pyyaml.safe_load(merged)
     theirs = pyyaml.safe_load(OTHERS)
     for section in ("clusters", "users", "contexts"):
@@ -196,16 +197,16 @@ def test_another_clusters_context_of_our_name_stays_theirs() -> None:
     }
     assert [item["name"] for item in document["clusters"]] == ["home", "home-1"]
     assert document["current-context"] == CONTEXT, "theirs stays current"
-    assert kubeconfigs.merge(merged, CONTEXT, KUBE) == merged
-    assert kubeconfigs.remove(merged, CONTEXT, KUBE_OURS).decode() == OTHERS
-    assert kubeconfigs.remove(OTHERS.encode(), CONTEXT, KUBE_OURS).decode() == OTHERS
+    assert KUBECONFIGS.merge(merged, KUBE, ()) == merged
+    assert KUBECONFIGS.remove(merged, CONTEXT, KUBE, None).decode() == OTHERS
+    assert KUBECONFIGS.remove(OTHERS.encode(), CONTEXT, KUBE, None).decode() == OTHERS
 
 
 def test_a_renewed_certificate_of_the_same_authority_is_ours() -> None:
     """As `talosctl kubeconfig` writes it, or an earlier run."""
     earlier = CONFIGS.kubeconfig(cluster(), bundle(), server="https://192.0.2.10:6443")
     assert earlier != KUBE
-    merged = kubeconfigs.merge(earlier, CONTEXT, KUBE)
+    merged = KUBECONFIGS.merge(earlier, KUBE, ())
     assert pyyaml.safe_load(merged) == pyyaml.safe_load(KUBE)
 
 
@@ -216,7 +217,7 @@ def test_another_persons_certificate_of_the_same_authority_is_theirs() -> None:
         "client-certificate-data": base64.b64encode(alice.crt).decode(),
         "client-key-data": "a",
     }
-    merged = pyyaml.safe_load(kubeconfigs.merge(pyyaml.safe_dump(document).encode(), CONTEXT, KUBE))
+    merged = pyyaml.safe_load(KUBECONFIGS.merge(pyyaml.safe_dump(document).encode(), KUBE, ()))
     assert merged["users"][0] == document["users"][0]
     assert merged["contexts"][0] == document["contexts"][0]
     assert merged["clusters"][0] == document["clusters"][0]
@@ -226,13 +227,13 @@ def test_another_persons_certificate_of_the_same_authority_is_theirs() -> None:
 def test_all_of_ours_are_removed() -> None:
     document = pyyaml.safe_load(KUBE)
     document["contexts"].append({**document["contexts"][0], "name": "admin@home-1"})
-    left = pyyaml.safe_load(kubeconfigs.remove(pyyaml.safe_dump(document).encode(), CONTEXT, KUBE_OURS))
+    left = pyyaml.safe_load(KUBECONFIGS.remove(pyyaml.safe_dump(document).encode(), CONTEXT, KUBE, None))
     assert [left[section] for section in ("clusters", "users", "contexts")] == [[], [], []]
 
 
 def test_names_in_the_other_files_of_kubeconfig_are_taken_too() -> None:
     """Kubectl reads them as one, and the first that has a name wins."""
-    merged = pyyaml.safe_load(kubeconfigs.merge(b"", CONTEXT, KUBE, [OTHERS.encode()]))
+    merged = pyyaml.safe_load(KUBECONFIGS.merge(b"", KUBE, [OTHERS.encode()]))
     assert [item["name"] for item in merged["contexts"]] == ["admin@home-1"]
     assert [item["name"] for item in merged["clusters"]] == ["home-1"]
     assert "current-context" not in merged, "theirs says which one is current"
@@ -244,7 +245,7 @@ def test_names_in_the_other_files_of_kubeconfig_are_taken_too() -> None:
 @pytest.mark.parametrize("text", ["null\n", "null", "~\n", "# kept\nnull\n# end\n", "---\nnull\n", "--- null\n"])
 def test_a_file_that_says_null_is_filled(text: str) -> None:
     """What yq leaves of a file that was emptied."""
-    merged = kubeconfigs.merge(text.encode(), CONTEXT, KUBE)
+    merged = KUBECONFIGS.merge(text.encode(), KUBE, ())
     assert pyyaml.safe_load(merged)["contexts"] == pyyaml.safe_load(KUBE)["contexts"]
     assert all(line in merged.decode().splitlines() for line in text.splitlines() if line.startswith("#"))
 
@@ -252,27 +253,27 @@ def test_a_file_that_says_null_is_filled(text: str) -> None:
 @pytest.mark.parametrize("text", [THEIRS, "null\n", "{clusters: [], users: []}\n", "clusters: []\nusers:\n"])
 def test_line_ends_of_windows_stay(text: str) -> None:
     before = text.replace("\n", "\r\n").encode()
-    merged = kubeconfigs.merge(before, CONTEXT, KUBE)
+    merged = KUBECONFIGS.merge(before, KUBE, ())
     assert merged.count(b"\r\n") == merged.count(b"\n") > 0
     if text == THEIRS:
-        assert kubeconfigs.remove(merged, CONTEXT, KUBE_OURS) == before
+        assert KUBECONFIGS.remove(merged, CONTEXT, KUBE, None) == before
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
 def test_what_powershell_wrote_stays_in_its_encoding(codec: str) -> None:
     mark = "\ufeff".encode(codec)
     before = mark + THEIRS.replace("\n", "\r\n").encode(codec)
-    merged = kubeconfigs.merge(before, CONTEXT, KUBE)
+    merged = KUBECONFIGS.merge(before, KUBE, ())
     assert merged.startswith(mark)
     assert CONTEXT in merged[2:].decode(codec)
-    assert kubeconfigs.remove(merged, CONTEXT, KUBE_OURS) == before
+    assert KUBECONFIGS.remove(merged, CONTEXT, KUBE, None) == before
 
 
 @pytest.mark.parametrize("layout", [{}, {"indent": 2}, {"indent": "\t"}, {"separators": (",", ":")}])
 def test_json_stays_json(layout: dict[str, Any]) -> None:
     data = {"apiVersion": "v1", "kind": "Config", "clusters": [{"name": "a", "cluster": {"server": "https://a"}}]}
     before = json.dumps(data, **layout) + "\n"
-    merged = kubeconfigs.merge(before.encode(), CONTEXT, KUBE)
+    merged = KUBECONFIGS.merge(before.encode(), KUBE, ())
     found = json.loads(merged)
     assert [item["name"] for item in found["clusters"]] == ["a", "home"]
     assert merged.decode() == json.dumps(found, **layout) + "\n", "laid out as it was"
@@ -297,7 +298,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 def test_files_that_would_take_for_ever_are_refused(text: str) -> None:
     with pytest.raises(clienttext.ClientFileError):
-        kubeconfigs.merge(text.encode(), CONTEXT, KUBE)
+        KUBECONFIGS.merge(text.encode(), KUBE, ())
 
 
 def test_a_file_beyond_all_measure_is_refused_by_its_size() -> None:
@@ -309,33 +310,33 @@ def test_a_file_beyond_all_measure_is_refused_by_its_size() -> None:
     "text", ["", "# only a comment\n", "---\n", "{}\n", "apiVersion: v1\nkind: Config\nclusters: null\n"]
 )
 def test_where_there_was_no_context_ours_becomes_current(text: str) -> None:
-    merged = kubeconfigs.merge(text.encode(), CONTEXT, KUBE)
+    merged = KUBECONFIGS.merge(text.encode(), KUBE, ())
     document = pyyaml.safe_load(merged)
     assert document["current-context"] == CONTEXT
     assert document["clusters"] == pyyaml.safe_load(KUBE)["clusters"]
     assert merged.decode().startswith(text if text.startswith("#") else "")
-    assert kubeconfigs.merge(merged, CONTEXT, KUBE) == merged
+    assert KUBECONFIGS.merge(merged, KUBE, ()) == merged
 
 
 def test_a_file_as_json_is_merged_too() -> None:
     text = '{"apiVersion": "v1", "kind": "Config", "clusters": [{"name": "a", "cluster": {"server": "https://a"}}], "current-context": "a"}'
-    merged = kubeconfigs.merge(text.encode(), CONTEXT, KUBE)
+    merged = KUBECONFIGS.merge(text.encode(), KUBE, ())
     document = pyyaml.safe_load(merged)
     assert [item["name"] for item in document["clusters"]] == ["a", "home"]
     assert document["current-context"] == "a"
-    assert kubeconfigs.merge(merged, CONTEXT, KUBE) == merged
+    assert KUBECONFIGS.merge(merged, KUBE, ()) == merged
 
 
 def test_a_fraction_in_a_file_with_anchors_keeps_its_spelling() -> None:
     text = "a: &a {x: 1.50}\nb: *a\nclusters: [{name: a, cluster: {timeout: 2.50}}]\n"
-    merged = kubeconfigs.merge(text.encode(), CONTEXT, KUBE).decode()
+    merged = KUBECONFIGS.merge(text.encode(), KUBE, ()).decode()
     assert "1.50" in merged
     assert "2.50" in merged
 
 
 def test_a_file_with_anchors_is_merged_too() -> None:
     text = "clusters:\n- name: a\n  cluster: &c {server: https://a}\n- name: b\n  cluster: *c\n"
-    document = pyyaml.safe_load(kubeconfigs.merge(text.encode(), CONTEXT, KUBE))
+    document = pyyaml.safe_load(KUBECONFIGS.merge(text.encode(), KUBE, ()))
     assert [item["name"] for item in document["clusters"]] == ["a", "b", "home"]
     assert document["clusters"][1]["cluster"] == {"server": "https://a"}
 
@@ -343,7 +344,7 @@ def test_a_file_with_anchors_is_merged_too() -> None:
 def test_items_that_cannot_be_told_by_name_stay_as_they_are_written() -> None:
     """Laid out anew, `'no'` would lose its quotes, and be false to kubectl."""
     text = "users:\n- name:\n  user: &u\n    exec: {args: ['no', off]}\n- name: b\n  user: *u\n"
-    merged = kubeconfigs.merge(text.encode(), CONTEXT, KUBE)
+    merged = KUBECONFIGS.merge(text.encode(), KUBE, ())
     before, after = (pyyaml.safe_load(each)["users"] for each in (text, merged))
     assert after[:2] == before
 
@@ -353,7 +354,7 @@ def test_items_that_cannot_be_told_by_name_stay_as_they_are_written() -> None:
 )
 def test_a_file_that_is_none_is_refused(text: bytes) -> None:
     with pytest.raises(clienttext.ClientFileError):
-        kubeconfigs.merge(text, CONTEXT, KUBE)
+        KUBECONFIGS.merge(text, KUBE, ())
 
 
 # --- talosconfig ------------------------------------------------------------------------------------------------------
@@ -361,37 +362,37 @@ def test_a_file_that_is_none_is_refused(text: bytes) -> None:
 
 def test_a_talosconfig_of_others_is_merged_and_restored() -> None:
     theirs = "context: omni  # at work\ncontexts:\n    omni:\n        endpoints:\n            - https://omni.example\n        auth:\n            siderov1:\n                identity: me@example.com\n    # old\n    old: {endpoints: []}\n"
-    merged = talosconfigs.merge(theirs.encode(), "home", TALOS)
+    merged = TALOSCONFIGS.merge(theirs.encode(), TALOS, ())
     rest = iter(merged.decode().splitlines())
     assert all(line in rest for line in theirs.splitlines())
     document = pyyaml.safe_load(merged)
     assert document["context"] == "omni"
     assert document["contexts"]["home"] == pyyaml.safe_load(TALOS)["contexts"]["home"]
-    assert talosconfigs.remove(merged, "home", TALOS_OURS) == theirs.encode()
+    assert TALOSCONFIGS.remove(merged, "home", TALOS, None) == theirs.encode()
 
 
 def test_another_clusters_key_is_kept_where_it_is() -> None:
     theirs = b"context: home\ncontexts:\n    home:\n        endpoints: [192.0.2.99]\n        ca: b3RoZXI=\n        key: a2V5\n"
-    merged = talosconfigs.merge(theirs, "home", TALOS)
+    merged = TALOSCONFIGS.merge(theirs, TALOS, ())
     document = pyyaml.safe_load(merged)
     assert document["contexts"]["home"] == pyyaml.safe_load(theirs)["contexts"]["home"]
     assert document["contexts"]["home-1"] == pyyaml.safe_load(TALOS)["contexts"]["home"]
     assert document["context"] == "home", "the current context stays what it was"
-    assert talosconfigs.merge(merged, "home", TALOS) == merged
-    assert talosconfigs.remove(merged, "home", TALOS_OURS) == theirs
-    assert talosconfigs.remove(theirs, "home", TALOS_OURS) == theirs
+    assert TALOSCONFIGS.merge(merged, TALOS, ()) == merged
+    assert TALOSCONFIGS.remove(merged, "home", TALOS, None) == theirs
+    assert TALOSCONFIGS.remove(theirs, "home", TALOS, None) == theirs
 
 
 def test_renewing_a_talosconfig() -> None:
-    merged = talosconfigs.merge(b"", "home", TALOS)
+    merged = TALOSCONFIGS.merge(b"", TALOS, ())
     assert pyyaml.safe_load(merged) == pyyaml.safe_load(TALOS)
     extended = merged.replace(b"        ca:", b"        cluster: mine\n        ca:")
     newer = CONFIGS.talosconfig(cluster(), bundle(), endpoints=["192.0.2.1", "192.0.2.2"], nodes=[])
-    renewed = pyyaml.safe_load(talosconfigs.merge(extended, "home", newer))["contexts"]["home"]
+    renewed = pyyaml.safe_load(TALOSCONFIGS.merge(extended, newer, ()))["contexts"]["home"]
     assert renewed == pyyaml.safe_load(newer)["contexts"]["home"] | {"cluster": "mine"}
-    gone = pyyaml.safe_load(talosconfigs.remove(merged, "home", TALOS_OURS))
+    gone = pyyaml.safe_load(TALOSCONFIGS.remove(merged, "home", TALOS, None))
     assert gone == {"context": "", "contexts": {}}
-    assert talosconfigs.remove(b"", "home", TALOS_OURS) == b""
+    assert TALOSCONFIGS.remove(b"", "home", TALOS, None) == b""
 
 
 # --- any file ---------------------------------------------------------------------------------------------------------
@@ -437,8 +438,8 @@ STYLES = st.fixed_dictionaries(
 @given(FILES, STYLES)
 def test_merging_is_idempotent_and_removing_leaves_theirs(data: dict[str, Any], style: dict[str, Any]) -> None:
     text = str(pyyaml.safe_dump(data, sort_keys=False, **style)).encode()
-    merged = kubeconfigs.merge(text, CONTEXT, KUBE)
-    assert kubeconfigs.merge(merged, CONTEXT, KUBE) == merged
+    merged = KUBECONFIGS.merge(text, KUBE, ())
+    assert KUBECONFIGS.merge(merged, KUBE, ()) == merged
     document = pyyaml.safe_load(merged)
     for section in ("clusters", "users", "contexts"):
         before = data.get(section) or []
@@ -446,7 +447,7 @@ def test_merging_is_idempotent_and_removing_leaves_theirs(data: dict[str, Any], 
         (ours,) = document[section][len(before) :]
         assert ours["name"] not in [item["name"] for item in before]
     assert document["current-context"] == (data.get("current-context") or document["contexts"][-1]["name"])
-    removed = pyyaml.safe_load(kubeconfigs.remove(merged, CONTEXT, KUBE_OURS))
+    removed = pyyaml.safe_load(KUBECONFIGS.remove(merged, CONTEXT, KUBE, None))
     for section in ("clusters", "users", "contexts"):
         assert removed[section] == (data.get(section) or [])
 
@@ -470,6 +471,6 @@ def test_our_certificate_beside_another_way_to_sign_in_is_theirs() -> None:
     """Somebody has made it their own: it stays as it is."""
     document = pyyaml.safe_load(KUBE)
     document["users"][0]["user"]["exec"] = {"command": "login"}
-    merged = pyyaml.safe_load(kubeconfigs.merge(pyyaml.safe_dump(document).encode(), CONTEXT, KUBE))
+    merged = pyyaml.safe_load(KUBECONFIGS.merge(pyyaml.safe_dump(document).encode(), KUBE, ()))
     assert merged["users"][0] == document["users"][0]
     assert [item["name"] for item in merged["users"]] == [CONTEXT, "admin@home-1"]

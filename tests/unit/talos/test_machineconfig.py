@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from provisioner.errors import Fault
-from provisioner.model.cluster import NetworkSpec, Role
+from provisioner.model.cluster import Cluster, NetworkSpec, Role
 from provisioner.talos import machineconfig, patches, secrets, yaml
 from provisioner.talos.schema import Problem
 from tests.unit.talos.helpers import CONFIGS, ENDPOINT, SCHEMA, bundle, cluster, config_of, machine, patch
 
-BASE = machineconfig.ConfigInput(cluster_name="base", endpoint="https://base:6443", kubernetes="1.28.0")
-OVERRIDES = machineconfig.ConfigInput(
-    cluster_name="base",
-    endpoint="https://base:6443",
-    kubernetes="1.28.0",
+GOLDEN_ENDPOINT = "https://base:6443"
+BASE = cluster(name="base", kubernetes="v1.28.0", install_disk="")
+OVERRIDES = replace(
+    BASE,
     cert_sans=("foo", "bar"),
     schedule_on_control_planes=True,
-    dns_domain="example.com",
+    network=NetworkSpec(dns_domain="example.com"),
     install_disk="/dev/vda",
 )
 BY_PATCH = """
@@ -35,15 +35,14 @@ LOCAL_PORT = "cluster: {controlPlane: {localAPIServerPort: 5443}}"
 
 
 @pytest.mark.parametrize("role", list(Role))
-@pytest.mark.parametrize(("name", "config"), [("base", BASE), ("overrides", OVERRIDES)])
-def test_byte_for_byte_as_talos_writes_it(
-    golden_talos: Path, role: Role, name: str, config: machineconfig.ConfigInput
-) -> None:
+@pytest.mark.parametrize(("name", "spec"), [("base", BASE), ("overrides", OVERRIDES)])
+def test_byte_for_byte_as_talos_writes_it(golden_talos: Path, role: Role, name: str, spec: Cluster) -> None:
     folder = golden_talos / "gen-config"
     problems: list[Problem] = []
-    generated = machineconfig.generate(
-        role, config, secrets.read_bundle((folder / "secrets.yaml").read_bytes()), talos="v1.11.5"
-    )
+    bundle = secrets.read_bundle((folder / "secrets.yaml").read_bytes())
+    generated = machineconfig.generate(role, spec, bundle, endpoint=GOLDEN_ENDPOINT)
+    install = generated[0]["machine"]["install"]
+    assert install.pop("image") == spec.installer, "Talos' files have none"
     documents = [SCHEMA.decode(document, problems) for document in generated]
     assert problems == []
     if name == "overrides":
@@ -196,4 +195,4 @@ def test_a_fault_shows_no_secret() -> None:
 
 def test_an_unknown_contract_is_an_error_of_the_caller() -> None:
     with pytest.raises(KeyError):
-        machineconfig.generate(Role.WORKER, BASE, bundle(), talos="v1.99.0")
+        machineconfig.generate(Role.WORKER, replace(BASE, talos="v1.99.0"), bundle(), endpoint=ENDPOINT)
