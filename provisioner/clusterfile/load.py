@@ -29,8 +29,7 @@ def load_cluster(path: Path, *, overrides: Mapping[str, Setting] | None = None) 
 
     Raises a Fault P-FILE-FINDINGS that carries every finding, warnings included; P-FILE-NOTFOUND when it cannot be opened.
     """
-    from provisioner.clusterfile.bounded_read import TooLarge, Unreadable, read_small
-    from provisioner.clusterfile.tree import read_trees
+    from provisioner.clusterfile.tree import TooLarge, Unreadable, read_small, read_trees
 
     shown = _shown(path)
     try:

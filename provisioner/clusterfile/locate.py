@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +45,11 @@ def find_cluster_file(ref: str, *, folders: Sequence[Path]) -> Path:
     """
     known = list_clusters(folders)
     if "/" in ref or "\\" in ref or ref.endswith(_SUFFIXES):
-        path = _by_path(ref)
-        if path is not None and _is_file(path):
-            return path
-        problem = f"{ref} is not a regular file" if path is not None and _is_there(path) else f"there is no file {ref}"
+        path = os.path.expanduser(ref)  # noqa: PTH111 - as a shell does: `~x/y` without a user x stays as it is
+        if os.path.isfile(path):  # noqa: PTH113 - False for a name that cannot be one, too
+            return Path(path)
+        there = os.path.exists(path)  # noqa: PTH110 - as above
+        problem = f"{ref} is not a regular file" if there else f"there is no file {ref}"
         raise _not_found(problem, known, folders, Path(ref).stem)
     if found := _by_name(ref, known, folders):
         return found
@@ -71,35 +73,15 @@ def _by_name(ref: str, known: Sequence[ClusterFileName], folders: Sequence[Path]
     return own if ref == LAB and own.is_file() else None
 
 
-def _by_path(ref: str) -> Path | None:
-    """The path that was typed; None for one that cannot be, as `~x/y` without a user x."""
-    try:
-        return Path(ref).expanduser()
-    except RuntimeError:
-        return None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a folder on the way that may not be searched, a name that cannot be one
-        return False
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
 def _files(folder: Path) -> Iterator[Path]:
     """Raises OSError for a folder that is there and cannot be read."""
     try:
         paths = sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return
-    yield from (path for path in paths if path.suffix in _SUFFIXES and not path.name.startswith(".") and _is_file(path))
+    for path in paths:
+        if path.suffix in _SUFFIXES and not path.name.startswith(".") and os.path.isfile(path):  # noqa: PTH113 - as above
+            yield path
 
 
 def _unreadable(folder: Path, error: OSError, known: Sequence[ClusterFileName], folders: Sequence[Path]) -> Fault:

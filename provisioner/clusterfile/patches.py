@@ -9,9 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from provisioner.clusterfile.bounded_read import TooLarge, Unreadable, expanded, read_small
 from provisioner.clusterfile.reading import Checked
-from provisioner.clusterfile.tree import KeyPath, Tree, dotted, read_trees
+from provisioner.clusterfile.tree import (
+    KeyPath,
+    TooLarge,
+    Tree,
+    Unreadable,
+    dotted,
+    expanded,
+    read_small,
+    read_trees,
+)
 from provisioner.clusterfile.version1 import PatchFile
 from provisioner.errors import Finding, SourceLocation
 from provisioner.model.cluster import PatchSpec
@@ -32,16 +40,6 @@ def read_patches(
         else:
             specs.append(_spec([(checked.tree, here)], place, found, alone=True))
     return tuple(specs)
-
-
-def patch_of(text: str, place: SourceLocation) -> PatchSpec:
-    """A patch from the text of a file. Raises ValueError for what is not YAML."""
-    trees = read_trees(text.encode(), place.file, several=True)
-    found = [finding for tree in trees for finding in tree.findings]
-    spec = _spec([(tree, ()) for tree in trees], place, found, alone=len(trees) == 1)
-    if found:
-        raise ValueError(found[0].problem)
-    return spec
 
 
 def _spec(

@@ -18,7 +18,7 @@ from provisioner.clusterfile import version1
 from provisioner.clusterfile.tree import KeyPath, Tree, dotted
 from provisioner.clusterfile.values import kind_of
 from provisioner.clusterfile.version1 import FORM, ClusterFile, Fields
-from provisioner.errors import Finding
+from provisioner.errors import Finding, SourceLocation
 
 PATCHES = "patches"
 _STAND_INS: Mapping[str, Any] = {"name": "unnamed", "role": "worker", "count": 1}
@@ -84,38 +84,8 @@ class Checked:
 
 def read_fields(tree: Tree) -> tuple[Checked, list[Finding]]:
     """All fields of the tree, and everything that is wrong with them one by one. `version` is 1 already."""
-    findings: list[Finding] = []
-    dropped: set[KeyPath] = set()
-    stand_ins: dict[KeyPath, Any] = {}
-    while True:
-        moved: dict[KeyPath, tuple[int, ...]] = {}
-        data = _readable(tree.value, (), dropped, stand_ins, moved)
-        try:
-            fields = ClusterFile.model_validate(data)
-        except ValidationError as error:
-            before = len(dropped) + len(stand_ins)
-            for detail in error.errors(include_url=False):
-                loc = detail["loc"]
-                bad_key = (
-                    loc[-1:] == ("[key]",) and detail["type"] == "finding"
-                )  # pydantic's word for a key, not a value
-                path = _in_file(loc[:-1] if bad_key else loc, moved)
-                if detail["type"] == "missing":
-                    if path not in tree.places:
-                        findings.append(_missing(tree, path))
-                    if path[-1] in _STAND_INS:
-                        stand_ins[path] = _STAND_INS[str(path[-1])]
-                    else:
-                        dropped.add(path[:-1])
-                    continue
-                if detail["type"] != "too_short" or path not in moved:  # a list that we emptied is not the user's fault
-                    findings.append(_finding(detail, tree, path, of_key=bad_key))
-                dropped.add(path)
-            if len(dropped) + len(stand_ins) == before:  # each round takes something out that was there
-                raise AssertionError(f"cannot get past {error}") from error
-        else:
-            gone = frozenset(dropped | set(stand_ins))
-            return Checked(fields=fields, tree=tree, dropped=gone, moved=moved), findings
+    reader = _Reader(tree)
+    return reader.read(), reader.findings
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
@@ -126,54 +96,81 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     return spelled[found[0]] if found else ""
 
 
-def _readable(
-    value: Any,
-    path: KeyPath,
-    dropped: set[KeyPath],
-    stand_ins: Mapping[KeyPath, Any],
-    moved: dict[KeyPath, tuple[int, ...]],
-) -> Any:
-    """The value without what was taken out, with the stand-ins; `moved` is filled."""
-    if isinstance(value, dict):
-        kept = {
-            key: _readable(item, (*path, key), dropped, stand_ins, moved)
-            for key, item in value.items()
-            if (*path, key) not in dropped
-        }
-        return kept | {str(inner[-1]): given for inner, given in stand_ins.items() if inner[:-1] == path}
-    if isinstance(value, list):
-        indices = tuple(index for index in range(len(value)) if (*path, index) not in dropped)
-        if len(indices) < len(value):
-            moved[path] = indices
-        return [_readable(value[index], (*path, index), dropped, stand_ins, moved) for index in indices]
-    if value is None and PATCHES not in path[:-1]:  # in a patch, null is a value
-        return _NOTHING
-    return value
+class _Reader:
+    def __init__(self, tree: Tree) -> None:
+        self.findings: list[Finding] = []
+        self._tree = tree
+        self._dropped: set[KeyPath] = set()
+        self._stand_ins: dict[KeyPath, Any] = {}
+        self._moved: dict[KeyPath, tuple[int, ...]] = {}
 
+    def read(self) -> Checked:
+        while True:
+            self._moved.clear()
+            data = self._readable(self._tree.value, ())
+            try:
+                fields = ClusterFile.model_validate(data)
+            except ValidationError as error:
+                before = len(self._dropped) + len(self._stand_ins)
+                for detail in error.errors(include_url=False):
+                    self._take_out(detail)
+                if len(self._dropped) + len(self._stand_ins) == before:  # each round takes something out that was there
+                    raise AssertionError(f"cannot get past {error}") from error
+            else:
+                gone = frozenset(self._dropped | set(self._stand_ins))
+                return Checked(fields=fields, tree=self._tree, dropped=gone, moved=self._moved)
 
-def _missing(tree: Tree, path: KeyPath) -> Finding:
-    return Finding(
-        place=tree.place(path[:-1]), path=dotted(path), problem="is required", expected=f"{path[-1]}: in this mapping"
-    )
+    def _readable(self, value: Any, path: KeyPath) -> Any:
+        """The value without what was taken out, with the stand-ins; `_moved` is filled."""
+        if isinstance(value, dict):
+            kept = {
+                key: self._readable(item, (*path, key))
+                for key, item in value.items()
+                if (*path, key) not in self._dropped
+            }
+            return kept | {str(inner[-1]): given for inner, given in self._stand_ins.items() if inner[:-1] == path}
+        if isinstance(value, list):
+            indices = tuple(index for index in range(len(value)) if (*path, index) not in self._dropped)
+            if len(indices) < len(value):
+                self._moved[path] = indices
+            return [self._readable(value[index], (*path, index)) for index in indices]
+        if value is None and PATCHES not in path[:-1]:  # in a patch, null is a value
+            return _NOTHING
+        return value
 
+    def _take_out(self, detail: ErrorDetails) -> None:
+        """Takes out what pydantic complains of, or fills in what is missing."""
+        loc, kind = detail["loc"], detail["type"]
+        of_key = loc[-1:] == ("[key]",) and kind == "finding"  # pydantic's word for a key, not a value
+        path = self._in_file(loc[:-1] if of_key else loc)
+        if kind == "missing":
+            if path not in self._tree.places:
+                expected = f"{path[-1]}: in this mapping"
+                self._find(self._tree.place(path[:-1]), path, "is required", expected)
+            if path[-1] in _STAND_INS:
+                self._stand_ins[path] = _STAND_INS[str(path[-1])]
+            else:
+                self._dropped.add(path[:-1])
+            return
+        if kind != "too_short" or path not in self._moved:  # a list that we emptied is not the user's fault
+            place = self._tree.place(path, key=kind == "extra_forbidden" or of_key)
+            self._find(place, path, *_words(kind, detail["input"], detail.get("ctx", {}), loc))
+        self._dropped.add(path)
 
-def _finding(detail: ErrorDetails, tree: Tree, path: KeyPath, *, of_key: bool) -> Finding:
-    loc: KeyPath = detail["loc"]
-    kind = detail["type"]
-    place = tree.place(path, key=kind == "extra_forbidden" or of_key)
-    problem, expected, meant = _words(kind, detail["input"], detail.get("ctx", {}), loc)
-    return Finding(place=place, path=dotted(path), problem=problem, expected=expected, did_you_mean=meant)
+    def _find(self, place: SourceLocation, path: KeyPath, problem: str, expected: str, meant: str = "") -> None:
+        self.findings.append(
+            Finding(place=place, path=dotted(path), problem=problem, expected=expected, did_you_mean=meant)
+        )
 
-
-def _in_file(loc: KeyPath, moved: Mapping[KeyPath, tuple[int, ...]]) -> KeyPath:
-    """The place that pydantic gives, as the file counts: without the tags of forms, with the file's own indices."""
-    path: KeyPath = ()
-    for part in loc:
-        if isinstance(part, int):
-            path = (*path, moved[path][part] if path in moved else part)
-        elif not part.startswith(FORM):
-            path = (*path, part)
-    return path
+    def _in_file(self, loc: KeyPath) -> KeyPath:
+        """The place that pydantic gives, as the file counts: without the tags of forms, with the file's own indices."""
+        path: KeyPath = ()
+        for part in loc:
+            if isinstance(part, int):
+                path = (*path, self._moved[path][part] if path in self._moved else part)
+            elif not part.startswith(FORM):
+                path = (*path, part)
+        return path
 
 
 def _words(kind: str, value: Any, context: Mapping[str, Any], loc: KeyPath) -> tuple[str, str, str]:
@@ -222,33 +219,25 @@ def _no_int(value: Any, _context: Mapping[str, Any], loc: KeyPath) -> tuple[str,
     return "a whole number", f"the string '{value}'" if digits else as_shown(value), value.strip() if digits else ""
 
 
-def _no_float(value: Any, _context: Mapping[str, Any], _loc: KeyPath) -> tuple[str, str, str]:
-    return "a number", as_shown(value), ""
-
-
-def _no_list(value: Any, _context: Mapping[str, Any], _loc: KeyPath) -> tuple[str, str, str]:
-    return "a list", kind_of(value), ""
-
-
 def _no_mapping(value: Any, context: Mapping[str, Any], _loc: KeyPath) -> tuple[str, str, str]:
     model = context.get("class_name")
     known = f" with {', '.join(_names_of(getattr(version1, model)))}" if model else ""
     return f"a mapping{known}", kind_of(value), ""
 
 
-def _no_text(value: Any, _context: Mapping[str, Any], _loc: KeyPath) -> tuple[str, str, str]:
-    return "Unicode text", as_shown(value.encode("ascii", "backslashreplace").decode()), ""
-
-
 _WRONG_TYPES: Mapping[str, WrongType] = {
-    "string_unicode": _no_text,  # half a character, by an escape
+    "string_unicode": lambda value, *_: (  # half a character, by an escape
+        "Unicode text",
+        as_shown(value.encode("ascii", "backslashreplace").decode()),
+        "",
+    ),
     "literal_error": _no_choice,
     "bool_type": _no_bool,
     "int_type": _no_int,
     "int_from_float": _no_int,
-    "float_type": _no_float,
-    "float_parsing": _no_float,
-    "list_type": _no_list,
+    "float_type": lambda value, *_: ("a number", as_shown(value), ""),
+    "float_parsing": lambda value, *_: ("a number", as_shown(value), ""),
+    "list_type": lambda value, *_: ("a list", kind_of(value), ""),
     "model_type": _no_mapping,
     "model_attributes_type": _no_mapping,
     "dict_type": _no_mapping,

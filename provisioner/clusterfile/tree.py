@@ -1,4 +1,4 @@
-"""YAML text as plain values, and where each of them stands.
+"""YAML files as plain values, and where each of them stands. A file that a user names is read bounded.
 
 Values are taken as Talos takes them: `off`, `yes`, `02:15:3A:00:00:11` and `1:30` are strings, never booleans or sums of sixties. An
 unquoted scalar that is not a string is a `Scalar`, which keeps its spelling (`1.10` is not `1.1` for a version). Everything that is wrong
@@ -8,8 +8,10 @@ with the text as YAML ends up in `findings`; nothing raises.
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -84,6 +86,48 @@ def dotted(path: KeyPath) -> str:
     return text
 
 
+class Unreadable(ValueError):
+    """A file that is missing, may not be read, or is not a regular file; the text is the reason."""
+
+
+class TooLarge(Unreadable):
+    """A file that could be read, but is too large."""
+
+    def __init__(self) -> None:
+        super().__init__("is larger than 1 MiB")
+
+
+def read_small(path: Path) -> bytes:
+    """The bytes of a plain file of at most 1 MiB. Raises Unreadable; never waits, and never takes in more than that.
+
+    What it is, is looked up before it is opened, since a name can lead anywhere.
+    """
+    try:
+        facts = path.stat()
+        if stat.S_ISREG(facts.st_mode) and facts.st_size <= MAX_BYTES:
+            with path.open("rb") as file:
+                raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from None
+    except ValueError:  # a zero byte, half of a character
+        raise Unreadable("not a valid file name") from None
+    if stat.S_ISDIR(facts.st_mode):
+        raise Unreadable("Is a directory")
+    if not stat.S_ISREG(facts.st_mode):
+        raise Unreadable("not a regular file")
+    if facts.st_size > MAX_BYTES or len(raw) > MAX_BYTES:
+        raise TooLarge
+    return raw
+
+
+def expanded(name: str) -> Path:
+    """The path with `~` resolved. Raises Unreadable for a user that does not exist."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise Unreadable(f"there is no home folder for {name.split('/', maxsplit=1)[0]}") from None
+
+
 def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
     """The documents of a file; exactly one unless `several`. An unreadable file gives one tree that has the finding."""
     found: list[Finding] = []
@@ -99,9 +143,6 @@ def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
 
 def _compose(raw: bytes, file: str, found: list[Finding]) -> list[yaml.Node]:
     """The root of each document. What keeps the text from being read is added to `found`."""
-    if len(raw) > MAX_BYTES:
-        found.append(_finding(file, 1, 1, "the file is larger than 1 MiB", "a small YAML file"))
-        return []
     text = ""
     try:
         text = raw.decode("utf-8-sig")

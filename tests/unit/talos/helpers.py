@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import settings
 
-from provisioner.clusterfile.patches import patch_of
+from provisioner.clusterfile.patches import _spec
 from provisioner.clusterfile.tree import read_trees
 from provisioner.errors import SourceLocation
 from provisioner.model.cluster import Cluster, HostSpec, ImageSpec, MachineSpec, PatchSpec, Role, SwitchSpec
@@ -64,7 +64,13 @@ def documents_of(text: str | bytes) -> list[Any]:
 
 
 def patch(text: str, line: int = 50) -> PatchSpec:
-    return replace(patch_of(text, place(line)), places=())
+    """A patch as from a file of its own. Raises ValueError for what is none."""
+    trees = read_trees(text.encode(), "clusters/home.yaml", several=True)
+    found = [finding for tree in trees for finding in tree.findings]
+    spec = _spec([(tree, ()) for tree in trees], place(line), found, alone=len(trees) == 1)
+    if found:
+        raise ValueError(found[0].problem)
+    return replace(spec, places=())
 
 
 def machine(name: str, role: Role = Role.WORKER, **changes: Any) -> MachineSpec:
