@@ -13,13 +13,11 @@ from provisioner.clusterfile.reading import Checked
 from provisioner.clusterfile.settings import Setting
 from provisioner.clusterfile.tree import KeyPath
 from provisioner.clusterfile.version1 import (
-    ClusterNetwork,
     Counts,
+    Fields,
     Hardware,
     Host,
-    Lab,
     PatchGroups,
-    Switch,
 )
 from provisioner.errors import Finding
 from provisioner.model import versions
@@ -76,17 +74,14 @@ class _Builder:
         kubernetes = fields.kubernetes or versions.KUBERNETES
         self._note("name", self._name, ("name",), computed=True)
         hosts = self._hosts()
-        for key in Switch.model_fields:
-            self._note(f"switch.{key}", getattr(fields.switch, key), ("switch", key))
+        self._note_fields("switch", fields.switch, ("switch",))
         self._note("talos", talos, ("talos",))
         self._note("kubernetes", kubernetes, ("kubernetes",))
         image = self._image(talos)
         for key in ("endpoint", "vip", "cert_sans"):
             self._note(key, getattr(fields, key) or None, (key,))
-        for key in ClusterNetwork.model_fields:
-            self._note(f"network.{key}", getattr(fields.network, key), ("network", key))
-        for key in ("install_disk", "folder", "protect", "schedule_on_control_planes"):
-            self._note(key, getattr(fields, key), (key,))
+        self._note_fields("network", fields.network, ("network",))
+        self._note_fields("", fields, (), "install_disk", "folder", "protect", "schedule_on_control_planes")
         placed = list(self._machines(next(iter(hosts), "")))
         patches = {
             key: self._patches(("patches", key), getattr(fields.patches, key)) for key in PatchGroups.model_fields
@@ -95,28 +90,14 @@ class _Builder:
             name=self._name,
             file=self._file,
             hosts=hosts,
-            switch=SwitchSpec(
-                name=fields.switch.name,
-                adapter=fields.switch.adapter or "",
-                allow_management_os=fields.switch.allow_management_os,
-                vlan=fields.switch.vlan,
-            ),
+            switch=SwitchSpec(**_given(fields.switch)),
             image=image,
             talos=talos,
             kubernetes=kubernetes,
             machines=tuple(machine for _, machine in placed),
-            endpoint=fields.endpoint or "",
-            vip=fields.vip or "",
-            cert_sans=tuple(fields.cert_sans),
-            network=NetworkSpec(
-                pod_subnets=tuple(fields.network.pod_subnets),
-                service_subnets=tuple(fields.network.service_subnets),
-                dns_domain=fields.network.dns_domain,
-            ),
-            install_disk=fields.install_disk,
-            folder=fields.folder or "",
+            network=NetworkSpec(**_given(fields.network)),
             protect=self._checked.tree.place(("protect",)) if fields.protect else None,
-            schedule_on_control_planes=fields.schedule_on_control_planes,
+            **_given(fields, "endpoint", "vip", "cert_sans", "install_disk", "folder", "schedule_on_control_planes"),
             patches=patches["all"],
             control_plane_patches=patches["control_plane"],
             worker_patches=patches["worker"],
@@ -141,6 +122,11 @@ class _Builder:
         else:
             self._origins.append(Origin(path=path, value=value, source="computed" if computed else "default"))
 
+    def _note_fields(self, row: str, fields: Fields, at: KeyPath, *keys: str) -> None:
+        """Those fields, or all, that stand below `at`."""
+        for key in keys or type(fields).model_fields:
+            self._note(f"{row}.{key}".removeprefix("."), getattr(fields, key), (*at, key))
+
     def _hosts(self) -> dict[str, HostSpec]:
         given: list[tuple[str, Host | str, KeyPath]] = []
         if (only := self._fields.host) is not None:
@@ -154,25 +140,22 @@ class _Builder:
         host = Host(address=given) if isinstance(given, str) else given
         # The lab has its own address and account: what the environment says is about a real host.
         meant = {} if host.lab else self._overrides
-        address = meant["host"].value if "host" in meant else host.address or name
-        user = meant["user"].value if "user" in meant else host.user or ""
+        of_address, of_user = meant.get("host"), meant.get("user")
+        address = of_address.value if of_address else host.address or name
+        user = of_user.value if of_user else host.user or ""
         row = f"hosts.{name}"
         address_at = at if isinstance(given, str) else (*at, "address")
-        self._note(f"{row}.address", address, address_at, computed=True, override=meant.get("host"))
-        self._note(f"{row}.user", user or None, (*at, "user"), override=meant.get("user"))
-        for key in ("port", "transport", "endpoint", "pin"):
-            self._note(f"{row}.{key}", getattr(host, key), (*at, key))
-        for key in Lab.model_fields if host.lab else ():
-            self._note(f"{row}.lab.{key}", getattr(host.lab, key), (*at, "lab", key))
+        self._note(f"{row}.address", address, address_at, computed=True, override=of_address)
+        self._note(f"{row}.user", user or None, (*at, "user"), override=of_user)
+        self._note_fields(row, host, at, "port", "transport", "endpoint", "pin")
+        if host.lab:
+            self._note_fields(f"{row}.lab", host.lab, (*at, "lab"))
         return HostSpec(
             name=name,
             address=address,
-            port=host.port,
             user=user,
-            transport=host.transport,
-            endpoint=host.endpoint,
-            pin=host.pin or "",
-            lab=LabSpec(speed=host.lab.speed, seed=host.lab.seed) if host.lab else None,
+            lab=LabSpec(**_given(host.lab)) if host.lab else None,
+            **_given(host, "port", "transport", "endpoint", "pin"),
         )
 
     def _image(self, talos: str) -> ImageSpec:
@@ -251,6 +234,14 @@ class _Builder:
         self._note(f"{row}.vlan", spec.vlan, (*at, "vlan"))
         self._note(f"{row}.patches", len(spec.patches), (*at, "patches"))
         return spec
+
+
+def _given(fields: Fields, *keys: str) -> dict[str, Any]:
+    """Those fields, or all, for a value of the model that calls them the same and has its own default for what is left out."""
+    values = {key: getattr(fields, key) for key in keys or type(fields).model_fields}
+    return {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if value is not None
+    }
 
 
 def size(mib: int) -> str:

@@ -172,25 +172,21 @@ class _Checks:
 
     def image(self) -> None:
         image, talos = self._fields.image, self._cluster.talos
-        first, *others = [
-            key for key in ("release", "schematic", "url", "path") if getattr(image, key) is not None
-        ] or [""]
-        for other in others:
-            problem = f"{first}: and {other}: both say where the ISO comes from"
+        given = [key for key in ("release", "schematic", "url", "path") if getattr(image, key) is not None]
+        for other in given[1:]:
+            problem = f"{given[0]}: and {other}: both say where the ISO comes from"
             self._error(("image", other), problem, "one of them")
         if image.url and not image.sha256 and self._checked.intact("image"):
             self._error(("image", "url"), "an ISO from a URL needs a checksum", "sha256: beside url:")
         if image.release and versions.contract_of(image.release) != versions.contract_of(talos):
             problem = f"machines start from {image.release}, but {talos} is installed"
             self._warn(("image", "release"), problem, "the same minor release")
-        for key in ("url", "path"):
-            where = getattr(image, key)
+        for key, where in (("url", image.url), ("path", image.path)):
             if where and not where.split("?")[0].lower().endswith(".iso"):
                 self._error(("image", key), f"{where} does not end in .iso", "a DVD image, metal-amd64.iso")
 
     def counts(self) -> None:
-        deciding = {"role", "count", "control_planes", "workers"}
-        if any(gone[0] == "machines" and (gone[-1] in deciding or len(gone) < 3) for gone in self._checked.dropped):
+        if self._some_machine_is_unknown():
             return
         control_planes, workers = len(self._cluster.control_planes), len(self._cluster.workers)
         by_count = isinstance(self._fields.machines, Counts)
@@ -205,6 +201,10 @@ class _Checks:
             at = ("machines", "workers") if by_count else ("machines",)
             problem = "there is no worker, so ordinary pods have nowhere to run"
             self._warn(at, problem, "a worker, or schedule_on_control_planes: true")
+
+    def _some_machine_is_unknown(self) -> bool:
+        deciding = {"role", "count", "control_planes", "workers"}
+        return any(gone[0] == "machines" and (gone[-1] in deciding or len(gone) < 3) for gone in self._checked.dropped)
 
     def _groups(self) -> Iterator[tuple[KeyPath, Hardware]]:
         """Each place in the file that says what a VM gets, once."""

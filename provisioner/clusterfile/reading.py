@@ -7,9 +7,9 @@ and the rest is read again until it fits: the checks of `checks.py` then see all
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -19,6 +19,8 @@ from provisioner.clusterfile.tree import KeyPath, Tree, dotted
 from provisioner.clusterfile.values import kind_of
 from provisioner.clusterfile.version1 import FORM, ClusterFile, Fields
 from provisioner.errors import Finding, SourceLocation
+
+Part = TypeVar("Part", str, int)
 
 PATCHES = "patches"
 _STAND_INS: Mapping[str, Any] = {"name": "unnamed", "role": "worker", "count": 1}
@@ -123,20 +125,19 @@ class _Reader:
     def _readable(self, value: Any, path: KeyPath) -> Any:
         """The value without what was taken out, with the stand-ins; `_moved` is filled."""
         if isinstance(value, dict):
-            kept = {
-                key: self._readable(item, (*path, key))
-                for key, item in value.items()
-                if (*path, key) not in self._dropped
-            }
+            kept = {key: self._readable(value[key], (*path, key)) for key in self._left(path, value)}
             return kept | {str(inner[-1]): given for inner, given in self._stand_ins.items() if inner[:-1] == path}
         if isinstance(value, list):
-            indices = tuple(index for index in range(len(value)) if (*path, index) not in self._dropped)
+            indices = tuple(self._left(path, range(len(value))))
             if len(indices) < len(value):
                 self._moved[path] = indices
             return [self._readable(value[index], (*path, index)) for index in indices]
         if value is None and PATCHES not in path[:-1]:  # in a patch, null is a value
             return _NOTHING
         return value
+
+    def _left(self, path: KeyPath, parts: Iterable[Part]) -> Iterator[Part]:
+        return (part for part in parts if (*path, part) not in self._dropped)
 
     def _take_out(self, detail: ErrorDetails) -> None:
         """Takes out what pydantic complains of, or fills in what is missing."""

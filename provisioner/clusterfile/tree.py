@@ -187,19 +187,15 @@ def _place(node: yaml.Node, file: str) -> SourceLocation:
 
 def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> Iterator[Finding]:
     """The first error, as the parser stops there; all tabs in the indentation are named at once."""
-    lines = text.splitlines()
-    tabs = [
-        (number, line.index("\t") + 1)
-        for number, line in enumerate(lines, start=1)
-        if "\t" in line[: len(line) - len(line.lstrip())]
-    ]
+    indents = [line[: len(line) - len(line.lstrip())] for line in text.splitlines()]
+    tabs = {row: indent.index("\t") + 1 for row, indent in enumerate(indents, start=1) if "\t" in indent}
     mark = error.problem_mark or error.context_mark
     row, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    if any(number == row for number, _ in tabs) or "\\t" in (error.problem or ""):
-        for tab in tabs or [(row, column)]:
+    if row in tabs or "\\t" in str(error.problem):
+        for tab in (tabs or {row: column}).items():
             yield _finding(file, *tab, "there is a tab in the indentation", "spaces")
         return
-    words = ", ".join(part for part in (error.context, error.problem) if part)
+    words = ", ".join(filter(None, (error.context, error.problem)))
     yield _finding(file, row, column, f"is not YAML: {words}")
 
 

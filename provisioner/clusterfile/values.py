@@ -196,17 +196,8 @@ def _mib(value: Any, *, most_gib: int) -> int:
     if not found:
         raise wrong(f"{shown(text)} is not a size", expected="a size, as 4 GiB or 4096 MiB")
     number, unit = found.groups()
-    if not unit:
-        many = float(number) > 512  # more GiB than any of our machines has
-        raise wrong(f"{text} has no unit", expected="GiB or MiB", meant=f"{number} {'MiB' if many else 'GiB'}")
     if unit not in _MIB:
-        guess = {"G": "GiB", "M": "MiB"}.get(unit[0].upper())
-        why = _WHY_GIB if unit.upper() in ("GB", "MB") else ""
-        raise wrong(
-            f"{unit!r} is not a unit here" + (f": {why}" if why else ""),
-            expected="GiB or MiB",
-            meant=f"{number} {guess}" if guess else "",
-        )
+        raise _no_unit(text, number, unit)
     mib = float(number) * _MIB[unit]
     if mib > most_gib * 1024:
         raise wrong(f"{text[:40]} is too large", expected=f"at most {most_gib} GiB")
@@ -215,6 +206,15 @@ def _mib(value: Any, *, most_gib: int) -> int:
     if unit == "GiB" and "." in number:
         raise wrong(f"{shown(text)} has a fraction", expected="whole GiB, or MiB", meant=f"{int(mib)} MiB")
     return int(mib)
+
+
+def _no_unit(text: str, number: str, unit: str) -> PydanticCustomError:
+    if not unit:
+        many = float(number) > 512  # more GiB than any of our machines has
+        return wrong(f"{text} has no unit", expected="GiB or MiB", meant=f"{number} {'MiB' if many else 'GiB'}")
+    guess = {"G": "GiB", "M": "MiB"}.get(unit[0].upper())
+    why = f": {_WHY_GIB}" if unit.upper() in ("GB", "MB") else ""
+    return wrong(f"{unit!r} is not a unit here{why}", expected="GiB or MiB", meant=f"{number} {guess}" if guess else "")
 
 
 def _memory(value: Any) -> int:
@@ -266,19 +266,18 @@ def _endpoint(value: Any) -> str:
     text = as_text(value)
     expected = "https://NAME-OR-ADDRESS:PORT, as https://192.168.1.10:6443"
     parts = _url_parts(text, expected)
-    host, port = parts.hostname or "", parts.port
-    bracketed = f"[{host}]" if ":" in host else host
-    if not parts.scheme or not host:
+    if not parts.scheme or not parts.hostname:
         guess = f"https://{text if ':' in text else text + ':6443'}"
         raise wrong(f"{shown(text)} is not a URL", expected=expected, meant="" if _host_trouble(guess) else guess)
-    usual = f"https://{bracketed}:{port or 6443}"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    usual = f"https://{host}:{parts.port or 6443}"
     if parts.scheme != "https":
         raise wrong("the Kubernetes API is served over https only", expected=expected, meant=usual)
-    if parts.username is not None or parts.query or parts.fragment or parts.path not in ("", "/"):
+    if any((parts.username is not None, parts.query, parts.fragment, parts.path not in ("", "/"))):
         raise wrong(f"{shown(text)} has more than a host and a port", expected=expected, meant=usual)
-    if port is None:
-        raise wrong(f"{shown(text)} has no port", expected=expected, meant=f"https://{bracketed}:6443")
-    return f"https://{bracketed}:{port}"
+    if parts.port is None:
+        raise wrong(f"{shown(text)} has no port", expected=expected, meant=usual)
+    return usual
 
 
 def _iso_url(value: Any) -> str:

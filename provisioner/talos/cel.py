@@ -85,12 +85,11 @@ def _names(tokens: Sequence[str], variables: Mapping[str, frozenset[str]]) -> It
     known = variables.keys() | _UNITS | _BUILT_IN
     known |= {tokens[i + 2] for i, token in enumerate(tokens[:-2]) if token in _MACROS and tokens[i + 1] == "("}
     for i, token in enumerate(tokens):
+        before = ["", "", "", *tokens[:i]][-3:]
         if not _NAME.fullmatch(token):
             continue
-        if i == 0 or tokens[i - 1] != ".":
+        if before[2] != ".":
             if token not in known:
                 yield f"unknown name {token!r}; a string needs quotes"
-            continue
-        owner = tokens[i - 2] if i == 2 or (i > 2 and tokens[i - 3] != ".") else ""
-        if variables.get(owner) and token not in variables[owner] | _BUILT_IN:
-            yield f"{owner} has no field {token!r}"
+        elif before[0] != "." and (fields := variables.get(before[1])) and token not in fields | _BUILT_IN:
+            yield f"{before[1]} has no field {token!r}"

@@ -128,18 +128,21 @@ def _check_disk(legacy: Mapping[str, Any], cluster: Cluster) -> Iterator[Problem
 def _check_networks(legacy: Mapping[str, Any], cluster: Cluster) -> Iterator[Problem]:
     """The same rules as for the cluster file's own networks, for what patches make of them."""
     section = at(legacy, "cluster", "network") or {}
-    given = {kind: section.get(kind) or () for kind in _NETWORKS.values()}
-    for kind, texts in given.items():
-        for i, text in enumerate(texts):
-            if problem := network_problem(text):
-                yield Problem(f"cluster.network.{kind}[{i}]", problem)
-    pods, services = ([text if is_network(text) else "" for text in texts] for texts in given.values())
+    given = [list(each(section, f"{kind}[]", "cluster.network")) for kind in _NETWORKS.values()]
+    for path, text in (*given[0], *given[1]):
+        if problem := network_problem(text):
+            yield Problem(path, problem)
+    pods, services = ([text if is_network(text) else "" for _, text in texts] for texts in given)
     arguments = at(legacy, "cluster", "controllerManager", "extraArgs") or {}
-    flannel = (at(section, "cni", "name") or "flannel") == "flannel"
-    nodes = len(cluster.machines) if flannel and arguments.get("allocate-node-cidrs") != "false" else 0
+    nodes = len(cluster.machines) if _is_cut(section, arguments) else 0
     for found in network_problems(pods, services, nodes=nodes, node_prefix=_node_prefixes(arguments)):
         yield Problem(f"cluster.network.{_NETWORKS[found.key]}[{found.index}]", found.problem)
     yield from _check_overlaps(_addresses(legacy, cluster), pods, services)
+
+
+def _is_cut(section: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
+    """Whether each node gets a part of the pods' network."""
+    return at(section, "cni", "name") in (None, "", "flannel") and arguments.get("allocate-node-cidrs") != "false"
 
 
 def _check_overlaps(
@@ -180,23 +183,28 @@ def _check_static_address(legacy: Mapping[str, Any], cluster: Cluster, machine: 
     """A patch that moves the first control plane away from the address that its endpoint would be."""
     if machine is not cluster.control_planes[0] or cluster.endpoint or cluster.vip:
         return
-    devices = [
-        (path, device)
-        for path, device in each(legacy, "machine.network.interfaces[]")
-        if not device.get("ignore") and not device.get("dummy")
-    ]
-    given = [found for path, device in devices for found in each(device, "addresses[]", path)]
-    if not given or any(device.get("dhcp") for _, device in devices):
+    given = _static_addresses(legacy)
+    if not given or machine.address in given.values():
         return
-    addresses = [text.partition("/")[0] for _, text in given]
-    if machine.address in addresses:
-        return
-    text = f"moves the machine to {addresses[0]}, but "
+    path, first = next(iter(given.items()))
+    text = f"moves the machine to {first}, but "
     if machine.address:
         text += f"address: of the cluster file is {machine.address}"
     else:
         text += "the endpoint would be the address from DHCP: set address:, endpoint: or vip: in the cluster file"
-    yield Problem(given[0][0], text, f"address: {addresses[0]}")
+    yield Problem(path, text, f"address: {first}")
+
+
+def _static_addresses(legacy: Mapping[str, Any]) -> dict[str, str]:
+    """The machine's addresses by their places in the config; empty where an adapter has one from DHCP."""
+    found: dict[str, str] = {}
+    for path, device in each(legacy, "machine.network.interfaces[]"):
+        if device.get("ignore") or device.get("dummy"):
+            continue
+        if device.get("dhcp"):
+            return {}
+        found |= {at_item: text.partition("/")[0] for at_item, text in each(device, "addresses[]", path)}
+    return found
 
 
 def _check_restricted_labels(legacy: Mapping[str, Any]) -> Iterator[Problem]:

@@ -102,15 +102,9 @@ def apply_patch(documents: Sequence[Document], patch: StrategicPatch, schema: Sc
     result = [copy.deepcopy(document) for document in documents]
     for change in patch:
         target = next((document for document in result if document_id(document) == change.id), None)
-        if target is None and change.deletes:
-            raise PatchError([Problem("", f"lookup failed: there is no document {'/'.join(filter(None, change.id))}")])
-        for delete in change.deletes:
-            assert target is not None, "looked up above"
-            if not delete.path:
-                result.remove(target)
-                target = None
-                break
-            _delete(target, schema.kind_of(target), delete, schema)
+        if change.deletes and _apply_deletes(target, change, schema):
+            result = [document for document in result if document is not target]
+            target = None
         if change.merge is None:
             continue
         if target is None:
@@ -120,6 +114,17 @@ def apply_patch(documents: Sequence[Document], patch: StrategicPatch, schema: Sc
             assert kind is not None, "decoded before"
             _merge_structure(target, copy.deepcopy(change.merge), kind, "", schema)
     return result
+
+
+def _apply_deletes(target: Document | None, change: DocumentPatch, schema: Schema) -> bool:
+    """Removes what the patch deletes from a document; True when that is the whole document. Raises PatchError."""
+    if target is None:
+        raise PatchError([Problem("", f"lookup failed: there is no document {'/'.join(filter(None, change.id))}")])
+    for delete in change.deletes:
+        if not delete.path:
+            return True
+        _delete(target, schema.kind_of(target), delete, schema)
+    return False
 
 
 def apply(documents: Sequence[Document], patch: PatchSpec, schema: Schema) -> list[Document]:
@@ -216,30 +221,32 @@ def _plain(value: Any) -> Any:
 
 def _take_deletes(value: Any, path: tuple[str, ...], found: list[Delete], *, in_list: bool) -> bool:
     """Moves the deletes of a patch into `found`; True when nothing of the value is left."""
-    if isinstance(value, list):
-        before = len(value)
-        value[:] = [
-            item for i, item in enumerate(value) if not _take_deletes(item, (*path, f"[{i}]"), found, in_list=True)
-        ]
-        return len(value) < before and not value
-    if not isinstance(value, dict):
-        return False
-    if value.get("$patch") == "delete":
-        if not in_list and any(part.startswith("[") for part in path):
-            raise PatchError([Problem(".".join(path), f"cannot delete an inner key in '{'.'.join(path)}'")])
-        found.append(Delete(path[:-1], _item_of(value, path)) if in_list else Delete(path))
+    if isinstance(value, dict) and value.get("$patch") == "delete":
+        found.append(_delete_at(value, path, in_list=in_list))
         return True
-    gone = [key for key, item in value.items() if _take_deletes(item, (*path, str(key)), found, in_list=False)]
-    for key in gone:
+    if isinstance(value, dict):
+        gone: list[Any] = [
+            key for key, item in value.items() if _take_deletes(item, (*path, str(key)), found, in_list=False)
+        ]
+    elif isinstance(value, list):
+        gone = [i for i, item in enumerate(value) if _take_deletes(item, (*path, f"[{i}]"), found, in_list=True)]
+    else:
+        return False
+    for key in reversed(gone):
         del value[key]
     return bool(gone) and not value
 
 
-def _item_of(element: Mapping[str, Any], path: tuple[str, ...]) -> tuple[str, str]:
-    for key, value in element.items():
-        if key != "$patch":
-            return key, str(value)
-    raise PatchError([Problem(".".join(path), "has no key to find the item to delete by")])
+def _delete_at(value: Mapping[str, Any], path: tuple[str, ...], *, in_list: bool) -> Delete:
+    where = ".".join(path)
+    if in_list:
+        for key, item in value.items():
+            if key != "$patch":
+                return Delete(path[:-1], (key, str(item)))
+        raise PatchError([Problem(where, "has no key to find the item to delete by")])
+    if any(part.startswith("[") for part in path):
+        raise PatchError([Problem(where, f"cannot delete an inner key in '{where}'")])
+    return Delete(path)
 
 
 def _delete(document: Any, kind: FieldType | None, delete: Delete, schema: Schema) -> None:

@@ -116,16 +116,21 @@ def _check_interface(path: str, device: Mapping[str, Any], owners: Mapping[str, 
 
 
 def _check_bond(path: str, bond: Mapping[str, Any]) -> Iterator[Problem]:
-    mode, interval = bond.get("mode") or _MODES[0], bond.get("miimon") or 0
+    interval = bond.get("miimon") or 0
     for key in ("updelay", "downdelay"):
         delay = bond.get(key) or 0
         if delay and (not interval or delay % interval):
             yield Problem(f"{path}.bond.{key}", "must be a multiple of miimon")
-    for key, modes in _BOND_MODES.items():
-        if bond.get(key) and mode in _MODES and mode not in modes:
-            yield Problem(f"{path}.bond.{key}", f"is not available in the mode {mode}")
+    mode = bond.get("mode") or _MODES[0]
+    for key in _unavailable(bond, mode):
+        yield Problem(f"{path}.bond.{key}", f"is not available in the mode {mode}")
+
+
+def _unavailable(bond: Mapping[str, Any], mode: str) -> Iterator[str]:
+    if mode in _MODES:
+        yield from (key for key, modes in _BOND_MODES.items() if bond.get(key) and mode not in modes)
     if (bond.get("packetsPerSlave") or 0) > 1 and mode != "balance-rr":
-        yield Problem(f"{path}.bond.packetsPerSlave", f"is not available in the mode {mode}")
+        yield "packetsPerSlave"
 
 
 def _check_kubespan(config: Mapping[str, Any]) -> Iterator[Problem]:

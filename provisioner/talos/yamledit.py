@@ -106,17 +106,20 @@ class _LineEditor:
         """Notes what must change below the node, whose value is `current`; `key` is the node of its key."""
         if current == wanted:
             return
-        block = isinstance(node, pyyaml.CollectionNode) and not node.flow_style
-        if block and wanted and isinstance(node, pyyaml.MappingNode) and isinstance(wanted, Mapping):
-            self._compare_mapping(node, current, wanted)
-        elif block and isinstance(node, pyyaml.SequenceNode) and _is_named(current) and _is_named(wanted):
-            self._compare_list(node, current, wanted)
-        elif block:
-            self._replace_block(node, wanted, key)
+        if isinstance(node, pyyaml.CollectionNode) and not node.flow_style:
+            self._compare_block(node, current, wanted, key)
         elif isinstance(wanted, (Mapping, list)) and wanted:
             self._open_empty(node, current, wanted, key)
         else:
             self._changes.append(_Change(node.start_mark.index, node.end_mark.index, _inline(wanted, node)))
+
+    def _compare_block(self, node: pyyaml.Node, current: Any, wanted: Any, key: pyyaml.Node | None) -> None:
+        if wanted and isinstance(node, pyyaml.MappingNode) and isinstance(wanted, Mapping):
+            self._compare_mapping(node, current, wanted)
+        elif isinstance(node, pyyaml.SequenceNode) and _is_named(current) and _is_named(wanted):
+            self._compare_list(node, current, wanted)
+        else:
+            self._replace_block(node, wanted, key)
 
     def _compare_mapping(self, node: pyyaml.MappingNode, current: Any, wanted: Mapping[str, Any]) -> None:
         for key_node, value_node in node.value:
@@ -250,15 +253,23 @@ def _assign(data: Any, wanted: Mapping[str, Any]) -> None:
     for key in [key for key in data if key not in wanted]:
         del data[key]
     for key, value in wanted.items():
-        if key not in data or data[key] != value:
-            if isinstance(value, Mapping) and isinstance(data.get(key), dict) and data[key]:
-                _assign(data[key], value)
-            elif _is_named(value) and _is_named(data.get(key)) and _keeps_order(data[key], value):
-                _assign_list(data[key], value)
-            elif isinstance(value, list) and isinstance(data.get(key), list):
-                data[key] = [next((own for own in data[key] if own == item), item) for item in value]
-            else:
-                data[key] = value
+        if key not in data:
+            data[key] = value
+        elif data[key] != value and (changed := _changed(data[key], value)) is not data[key]:
+            data[key] = changed
+
+
+def _changed(own: Any, wanted: Any) -> Any:
+    """The value itself where it can be made equal to `wanted`, else a new one."""
+    if isinstance(wanted, Mapping) and isinstance(own, dict) and own:
+        _assign(own, wanted)
+        return own
+    if _is_named(wanted) and _is_named(own) and _keeps_order(own, wanted):
+        _assign_list(own, wanted)
+        return own
+    if isinstance(wanted, list) and isinstance(own, list):
+        return [next((each for each in own if each == item), item) for item in wanted]
+    return wanted
 
 
 def _keeps_order(current: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> bool:

@@ -263,17 +263,20 @@ def _explained(error: Exception, lost: BaseException | None, *, sent: bool, with
     cause = lost if isinstance(error, StreamTerminatedError) and lost is not None else error
     if isinstance(cause, TransportError):
         return cause
-    secured = next((each for each in inner_errors(cause) if isinstance(each, ssl.SSLError)), None)
-    if secured is not None and (explained := _explained_tls(secured)) is not None:
+    if (explained := _explained_tls(cause)) is not None:
         return explained
-    if isinstance(cause, OSError | StreamTerminatedError):  # TimeoutError is an OSError
-        words = failure_words(cause, within_s=within_s) if isinstance(cause, OSError) else "the call was cut off"
-        return lost_answer(words)
+    if isinstance(cause, OSError):  # TimeoutError is one
+        return lost_answer(failure_words(cause, within_s=within_s))
+    if isinstance(cause, StreamTerminatedError):
+        return lost_answer("the call was cut off")
     return malformed(f"its answer cannot be read ({type(error).__name__})")
 
 
-def _explained_tls(error: ssl.SSLError) -> TransportError | None:
-    """None for a connection that was merely cut."""
+def _explained_tls(cause: BaseException) -> TransportError | None:
+    """None for an error that is none of TLS, and for a connection that was merely cut."""
+    error = next((each for each in inner_errors(cause) if isinstance(each, ssl.SSLError)), None)
+    if error is None:
+        return None
     if isinstance(error, ssl.SSLCertVerificationError):
         return NotTrusted(f"the machine's certificate is not the one expected: {tls_reason(error)}")
     if is_alert(error):

@@ -212,18 +212,18 @@ def read_url(value: Any) -> str:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", before)
     if not scheme and (before.startswith(":") or re.match(r"[^/?]*:", before)):
         _fail()  # Go: missing protocol scheme, or a colon in the first part of a path
-    rest = before[scheme.end() :] if scheme else before
+    shown = _read_after_scheme(before[scheme.end() :] if scheme else before, has_scheme=scheme is not None)
+    shown = f"{scheme[1].lower()}:{shown}" if scheme else shown
+    return f"{shown}#{quote(fragment, safe=_IN_URL)}" if fragment else shown
+
+
+def _read_after_scheme(rest: str, *, has_scheme: bool) -> str:
     if rest.startswith("//"):
         authority = re.split(r"[/?]", rest[2:], maxsplit=1)[0]
         _check_authority(authority)
-        path = rest[2 + len(authority) :]
-        rest = f"//{authority}{_escaped(path)}"
-    elif scheme and not rest.startswith("/"):
-        pass  # opaque: kept as it is
-    else:
-        rest = _escaped(rest)
-    shown = f"{scheme[1].lower()}:{rest}" if scheme else rest
-    return f"{shown}#{quote(fragment, safe=_IN_URL)}" if fragment else shown
+        return f"//{authority}{_escaped(rest[2 + len(authority) :])}"
+    is_opaque = has_scheme and not rest.startswith("/")
+    return rest if is_opaque else _escaped(rest)
 
 
 _IN_URL = "%/?:@!$&'()*+,;=~-._[]"
