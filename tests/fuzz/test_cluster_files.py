@@ -13,7 +13,7 @@ from provisioner.clusterfile import load_cluster
 from provisioner.errors import Fault
 from provisioner.views.console import Console
 from provisioner.views.error_panel import render_error_panel
-from tests.fuzz.budget import dice
+from tests.fuzz.budget import FACTOR, dice
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [path.read_text() for path in sorted((ROOT / "clusters").glob("*.yaml"))]
@@ -141,7 +141,7 @@ def outcome(path: Path) -> Fault | None:
     return None
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600 * max(1, FACTOR))
 def test_a_mutated_cluster_file(tmp_path: Path) -> None:
     path = tmp_path / "home.yaml"
     refused = 0
