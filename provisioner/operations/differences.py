@@ -23,27 +23,32 @@ def differences(cluster: Cluster, seen: Observed) -> Iterator[Difference]:
             wanted=cluster.endpoint,
             next_steps=f"put endpoint: {sent} back into {cluster.file.name}, or: provision rebuild {cluster.name}",
         )
-    nodes = {node.name: node for node in seen.nodes or ()}
+    nodes = {node.name: node.version for node in seen.nodes or ()}
     for machine in cluster.machines:
         facts, config = seen.machines.get(machine.name), seen.configs.get(machine.name)
-        if facts is not None and facts.mode == "secure" and facts.talos and facts.talos != cluster.talos:
+        talos = facts.talos if facts is not None and facts.mode == "secure" else ""
+        if talos and talos != cluster.talos:
             yield Difference(
                 object=machine.name,
                 what="Talos",
-                seen=facts.talos,
+                seen=talos,
                 wanted=cluster.talos,
-                next_steps=f"upgrade it with talosctl upgrade, or put talos: {facts.talos} into {cluster.file.name}",
+                next_steps=f"upgrade it with talosctl upgrade, or put talos: {talos} into {cluster.file.name}",
             )
-        node = nodes.get(config.node_name if config else machine.name)
+        version = nodes.get(config.node_name if config else machine.name, "")
         wanted = config.kubernetes if config else cluster.kubernetes
-        if node is not None and node.version and wanted and node.version != wanted:
+        if version and wanted and version != wanted:
             yield Difference(
                 object=machine.name,
                 what="Kubernetes",
-                seen=node.version,
+                seen=version,
                 wanted=wanted,
-                next_steps=f"upgrade with talosctl upgrade-k8s, or put kubernetes: {node.version} into {cluster.file.name}",
+                next_steps=f"upgrade with talosctl upgrade-k8s, or put kubernetes: {version} into {cluster.file.name}",
             )
+    yield from _not_in_file(cluster, seen)
+
+
+def _not_in_file(cluster: Cluster, seen: Observed) -> Iterator[Difference]:
     names = {machine.name for machine in cluster.machines}
     for own in our_vms(seen.hosts, seen.secrets):
         if own.vm.mark is not None and own.vm.mark.machine not in names:

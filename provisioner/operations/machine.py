@@ -13,7 +13,7 @@ from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import MachineFacts, VmFacts
 from provisioner.model.naming import Mark
 from provisioner.model.wording import listed
-from provisioner.ports import Ports, TalosAccess
+from provisioner.ports import Clock, Host, Machines, Ports, TalosAccess
 from provisioner.steps.discovery import same_uuid
 from provisioner.steps.host_faults import READ_BOUND_S, fault_of, read_host
 from provisioner.steps.run_context import read_keys
@@ -89,9 +89,9 @@ async def locate(cluster: Cluster, ports: Ports, machine: MachineSpec) -> Locate
     answer: MachineFacts | str = NO_ADDRESS
     known = [address for address in dict.fromkeys((hint.address, machine.address)) if address]
     if known:
-        answer = proven(machine.name, await read_machine(ports, known, access), vm)
-    if isinstance(answer, str) and (found := await neighbors(ports, machine.host, [vm.mac])):
-        answer = proven(machine.name, await read_machine(ports, found[vm.mac], access), vm)
+        answer = proven(machine.name, await read_machine(ports.machines, known, access), vm)
+    if isinstance(answer, str) and (found := await neighbors(ports.hosts[machine.host], ports.clock, [vm.mac])):
+        answer = proven(machine.name, await read_machine(ports.machines, found[vm.mac], access), vm)
     if isinstance(answer, str):
         return Located(machine=machine, vm=vm, unread=answer)
     return Located(machine=machine, vm=vm, facts=answer)
@@ -120,14 +120,14 @@ async def _vm(cluster: Cluster, ports: Ports, machine: MachineSpec) -> VmFacts:
     return vm
 
 
-async def neighbors(ports: Ports, host: str, macs: Collection[str]) -> dict[str, list[str]]:
+async def neighbors(host: Host, clock: Clock, macs: Collection[str]) -> dict[str, list[str]]:
     """By MAC, the addresses that the host's own neighbour table has for them; of a host that cannot be asked, none. Never raises a
     TransportError: where a machine is not found, the reasons that are known stand.
     """
-    asking = ports.hosts[host].find_neighbors(sorted(macs), sweep=True)
+    asking = host.find_neighbors(sorted(macs), sweep=True)
     found: dict[str, list[str]] = {}
     try:
-        rows = await bounded(ports.clock, asking, what="neighbours", bound_s=READ_BOUND_S)
+        rows = await bounded(clock, asking, what="neighbours", bound_s=READ_BOUND_S)
     except TransportError:
         return found
     for row in rows:
@@ -145,9 +145,11 @@ class Unread:
     """At all of them a machine answers that has a config, of another authority than ours."""
 
 
-async def read_machine(ports: Ports, addresses: Sequence[str], access: TalosAccess | None) -> MachineFacts | Unread:
+async def read_machine(
+    machines: Machines, addresses: Sequence[str], access: TalosAccess | None
+) -> MachineFacts | Unread:
     """Its facts by the first address where it answers, or why there are none."""
-    reading = [_secure_or_maintenance(ports, address, access) for address in addresses]
+    reading = [_secure_or_maintenance(machines, address, access) for address in addresses]
     answers = await asyncio.gather(*reading, return_exceptions=True)
     for answer in answers:
         if isinstance(answer, MachineFacts):
@@ -171,13 +173,13 @@ def proven(machine: str, facts: MachineFacts | Unread, vm: VmFacts | None) -> Ma
     return facts if ours else f"another machine answers at {facts.address}"
 
 
-async def _secure_or_maintenance(ports: Ports, address: str, access: TalosAccess | None) -> MachineFacts:
+async def _secure_or_maintenance(machines: Machines, address: str, access: TalosAccess | None) -> MachineFacts:
     if access is not None:
         try:
-            return await ports.machines.read(address, access)
+            return await machines.read(address, access)
         except NotTrusted:
             pass  # not under our authority: perhaps in maintenance
-    return await ports.machines.read(address, None)
+    return await machines.read(address, None)
 
 
 async def picture_of(cluster: Cluster, ports: Ports, machine: MachineSpec) -> tuple[Located, Path]:

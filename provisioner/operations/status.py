@@ -5,12 +5,13 @@ machines.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from provisioner.errors import Fault
 from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import ContextFacts, ContextState, HostState, NodeFacts, Observed, VmFacts
 from provisioner.model.ownership import namesakes, our_vms
-from provisioner.model.plan import Difference, Plan, Verb
+from provisioner.model.plan import Action, Difference, Plan, Verb
 from provisioner.model.status import MachineStatus, StatusReport
 from provisioner.model.steps import StepId
 from provisioner.model.unmet import Layer, Unmet
@@ -37,6 +38,7 @@ def report(cluster: Cluster, seen: Observed, *, host_faults: Sequence[Fault] = (
     whole = set(seen.hosts) == set(cluster.hosts) and all(state.whole for state in seen.hosts.values())
     plan = plan_up(cluster, seen) if whole else None
     unmet = tuple(unmet_conditions(cluster, seen))
+    of_cluster = [each for each in unmet if not each.machine]
     told = tuple(differences(cluster, seen))
     rows = [_row(machine, seen, plan, unmet, told) for machine in cluster.machines]
     rows += _not_in_file(cluster, seen)
@@ -51,15 +53,15 @@ def report(cluster: Cluster, seen: Observed, *, host_faults: Sequence[Fault] = (
         lab_speed=cluster.lab.speed if cluster.lab else None,
         state=state,
         machines=tuple(rows),
-        unmet=tuple(str(each) for each in unmet if not each.machine and not each.unread),
+        unmet=tuple(str(each) for each in of_cluster if not each.unread),
         drift=(*_cluster_drift(plan), *namesake),
         etcd_members=len(seen.etcd) if seen.etcd is not None else None,
         control_planes=len(cluster.control_planes),
-        switch=_switch_line(seen),
+        switch="; ".join(map(_switch_line, seen.hosts.values())),
         isos_mounted=tuple(own.vm.name for own in our_vms(seen.hosts, seen.secrets) if own.vm.iso),
         access=", ".join(_access(name, found) for name, found in sorted(seen.access.items())),
         host_unread=tuple(f"{fault.id}: {fault.message}" for fault in host_faults),
-        unread=tuple(str(each) for each in unmet if not each.machine and each.unread) if state != "absent" else (),
+        unread=tuple(str(each) for each in of_cluster if each.unread and state != "absent"),
         uncompared=uncompared(cluster, seen),
         read_utc=seen.read_utc,
         read_s=round(read_s, 2),
@@ -93,27 +95,33 @@ def _row(
 ) -> MachineStatus:
     state: HostState | None = seen.hosts.get(machine.host)
     vm = find_vm(machine, state, seen.secrets) if state else None
-    facts, config = seen.machines.get(machine.name), seen.configs.get(machine.name)
+    config = seen.configs.get(machine.name)
     node = _node(seen, config.node_name if config else machine.name)
-    exists = vm is not None or facts is not None
+    row = MachineStatus(name=machine.name, role=machine.role.words, host=machine.host, vm=vm.state if vm else None)
+    row = _columns(row, vm, node, seen)
+    exists = vm is not None or row.stage is not None
     own = [each for each in unmet if each.machine == machine.name] if exists else []
     drift = _drift(machine, plan) if exists else _left(machine, plan)
-    return MachineStatus(
-        name=machine.name,
-        role=machine.role.words,
-        host=machine.host,
-        vm=_vm_state(vm, state),
-        address=facts.address if facts else machine.address or None,
-        stage=facts.stage if facts else None,
-        ready=node.ready if node else (False if seen.nodes is not None else None),
-        talos=facts.talos or None if facts else None,
-        kubernetes=node.version if node else None,
-        cpus=vm.cpus if vm else None,
-        memory_mib=vm.memory_mib if vm else None,
+    missing = "missing" if state is not None and state.whole else None
+    return replace(
+        row,
+        vm=row.vm or missing,
+        address=row.address or machine.address or None,
+        ready=False if node is None and seen.nodes is not None else row.ready,
         unmet=tuple(_about(each) for each in own if not each.unread),
         drift=drift + tuple(each.words for each in told if each.object == machine.name),
         unread=next((each.reason for each in own if each.unread), ""),
     )
+
+
+def _columns(row: MachineStatus, vm: VmFacts | None, node: NodeFacts | None, seen: Observed) -> MachineStatus:
+    """With what host, machine and Kubernetes say of a machine, as far as they do."""
+    facts = seen.machines.get(row.name)
+    if vm is not None:
+        row = replace(row, cpus=vm.cpus, memory_mib=vm.memory_mib)
+    if facts is not None:
+        row = replace(row, address=facts.address, stage=facts.stage, talos=facts.talos or None)
+    return replace(row, ready=node.ready, kubernetes=node.version) if node is not None else row
 
 
 def _about(unmet: Unmet) -> str:
@@ -121,33 +129,27 @@ def _about(unmet: Unmet) -> str:
     return f"node: {unmet.reason}" if unmet.layer is Layer.NODE else unmet.reason
 
 
-def _vm_state(vm: VmFacts | None, state: HostState | None) -> str | None:
-    if vm is not None:
-        return vm.state
-    return "missing" if state is not None and state.whole else None
-
-
 def _node(seen: Observed, name: str) -> NodeFacts | None:
     return next((node for node in seen.nodes or () if node.name == name), None)
 
 
 def _drift(machine: MachineSpec, plan: Plan | None) -> tuple[str, ...]:
-    if plan is None:
-        return ()
     drifted = (Verb.CHANGE, Verb.REFUSE)
-    return tuple(a.why for a in plan.of(StepId.VM) if a.machine == machine.name and a.verb in drifted)
+    return tuple(a.why for a in _of_vm(machine, plan) if a.verb in drifted)
 
 
 def _left(machine: MachineSpec, plan: Plan | None) -> tuple[str, ...]:
     """What is known of a machine without a VM: the disk that it left, or the etcd that was lost with it."""
     told = ("P-VM-LEFTOVER", "P-ETCD-LOST")
-    actions = plan.of(StepId.VM) if plan is not None else ()
     return tuple(
         a.why
-        for a in actions
-        if a.machine == machine.name
-        and ((isinstance(a.work, CreateVm) and a.work.attach) or (a.fault is not None and a.fault.id in told))
+        for a in _of_vm(machine, plan)
+        if (isinstance(a.work, CreateVm) and a.work.attach) or (a.fault is not None and a.fault.id in told)
     )
+
+
+def _of_vm(machine: MachineSpec, plan: Plan | None) -> list[Action]:
+    return [a for a in plan.of(StepId.VM) if a.machine == machine.name] if plan is not None else []
 
 
 def _cluster_drift(plan: Plan | None) -> tuple[str, ...]:
@@ -162,26 +164,12 @@ def _not_in_file(cluster: Cluster, seen: Observed) -> list[MachineStatus]:
     rows = []
     for own in our_vms(seen.hosts, seen.secrets):
         name = own.vm.mark.machine if own.vm.mark else own.vm.name
-        if name in names:
-            continue
-        facts, node = seen.machines.get(name), _node(seen, name)
-        rows.append(
-            MachineStatus(
-                name=name,
-                role="not in the file",
-                host=own.host,
-                vm=own.vm.state,
-                address=facts.address if facts else node.address or None if node else None,
-                stage=facts.stage if facts else None,
-                ready=node.ready if node else None,
-                talos=facts.talos or None if facts else None,
-                kubernetes=node.version if node else None,
-                cpus=own.vm.cpus,
-                memory_mib=own.vm.memory_mib,
-                drift=("not in the file",),
-                unread=seen.unread.get(name, ""),
-            )
-        )
+        if name not in names:
+            node = _node(seen, name)
+            row = MachineStatus(name=name, role="not in the file", host=own.host, vm=own.vm.state)
+            row = _columns(row, own.vm, node, seen)
+            address = row.address or (node.address if node else "") or None
+            rows.append(replace(row, address=address, drift=("not in the file",), unread=seen.unread.get(name, "")))
     return rows
 
 
@@ -189,22 +177,18 @@ def _state(rows: list[MachineStatus], unmet: tuple[Unmet, ...], *, whole: bool) 
     """One word. `unknown` wherever nothing bad was seen and not all could be looked at: silence proves neither health nor its lack."""
     if whole and all(row.vm == "missing" and not row.drift for row in rows):
         return "absent"
-    bad = [each for each in unmet if not each.unread and not each.by_config]
-    if any(row.vm is not None or row.stage is not None for row in rows) and bad:
+    there = any(row.vm is not None or row.stage is not None for row in rows)
+    if there and any(not each.unread and not each.by_config for each in unmet):
         return "not healthy"
     if not whole or any(each.unread for each in unmet):
         return "unknown"
     return "no CNI yet" if lacks_cni(unmet) else "healthy"
 
 
-def _switch_line(seen: Observed) -> str:
-    lines = []
-    for state in seen.hosts.values():
-        switch = state.switch
-        if not state.whole:
-            lines.append("switch not read")
-        elif switch is None or not switch.exists:
-            lines.append("no switch")
-        else:
-            lines.append(f"switch {switch.name}, {switch.kind} on {switch.adapter or switch.adapter_description}")
-    return "; ".join(lines)
+def _switch_line(state: HostState) -> str:
+    switch = state.switch
+    if not state.whole:
+        return "switch not read"
+    if switch is None or not switch.exists:
+        return "no switch"
+    return f"switch {switch.name}, {switch.kind} on {switch.adapter or switch.adapter_description}"
