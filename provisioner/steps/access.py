@@ -106,5 +106,5 @@ def _write(run: Run) -> tuple[str, ...]:
         talosconfig=configs.talosconfig(cluster, run.bundle, endpoints=ports.outside(points), nodes=nodes),
         kubeconfig=configs.kubeconfig(cluster, run.bundle, server=ports.outside_url(endpoint)),
     )
-    run.remember_client_endpoint(endpoint)
+    run.remember(client_endpoint=endpoint)
     return ports.store.merge_contexts()

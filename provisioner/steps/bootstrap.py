@@ -84,7 +84,7 @@ class _Bootstrap:
     def __init__(self, run: Run, machine: str) -> None:
         self.run = run
         self.machine = machine
-        began = run.seen.etcd_began or run.ports.store.read_hints().etcd_began
+        began = run.seen.etcd_began or run.hints.etcd_began
         self.seen = replace(run.seen, etcd_began=began)
         self.ran_before = _why_it_ran_before(run, self.seen, machine)
         self.accepted = bool(self.ran_before)
@@ -173,7 +173,7 @@ class _Bootstrap:
     async def _why_data(self, other: str) -> str:
         """What says that etcd's data is on that machine; empty when nothing does."""
         run = self.run
-        if run.was_bootstrapped():
+        if run.hints.etcd_began is not None:
             return f"etcd was started in an earlier run, and {other} was there"
         try:
             services = await run.ports.machines.services(run.address_of(other), run.access)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass
 
 from provisioner.errors import (
     Dropped,
@@ -54,7 +55,7 @@ async def apply(action: Action, run: Run) -> str:
     _check_disk(run, machine)
     _check_address(run, machine)
     run.ports.store.write_machine_config(machine.name, config)
-    run.remember_endpoint(endpoint)
+    run.remember(endpoint=endpoint)
     delivery = _Delivery(run, machine, config)
 
     def late(late: TimedOut) -> Awaitable[Fault]:
@@ -102,10 +103,8 @@ async def _endpoint(action: Action, run: Run) -> str:
 
 def _check_disk(run: Run, machine: MachineSpec) -> None:
     """Talos accepts a config with a disk it does not have, and never installs (talos issue 11940): look first."""
-    disks, wanted = (
-        run.facts_of(machine.name).disks,
-        run.config_of(machine).install_disk,
-    )  # empty where a selector chooses
+    disks = run.facts_of(machine.name).disks
+    wanted = run.config_of(machine).install_disk  # empty where a selector chooses
     usable = [d for d in disks if not d.readonly and not d.cdrom]
     if wanted and disks and wanted not in {d.path for d in usable}:
         raise Fault(
@@ -138,14 +137,14 @@ def _check_address(run: Run, machine: MachineSpec) -> None:
     )
 
 
+@dataclass
 class _Delivery:
     """One config on its way. Remembers that it was sent, since the answer may be lost with the maintenance server."""
 
-    def __init__(self, run: Run, machine: MachineSpec, config: bytes) -> None:
-        self.run = run
-        self.machine = machine
-        self.config = config
-        self.sent = False
+    run: Run
+    machine: MachineSpec
+    config: bytes
+    sent: bool = False
 
     async def probe(self) -> Ready[None] | Pending:
         run, machine = self.run, self.machine

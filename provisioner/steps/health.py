@@ -204,7 +204,7 @@ async def until_healthy(action: Action, run: Run) -> str:
 
 def _moved(run: Run) -> Fault | None:
     """The cause, where the first control plane has another address than the one that all configs carry."""
-    first, sent = run.cluster.control_planes[0], run.ports.store.read_hints().endpoint
+    first, sent = run.cluster.control_planes[0], run.hints.endpoint
     now = run.endpoint() or ""
     if not sent or sent == now or is_fixed(run.cluster, run.config_of(first)):
         return None

@@ -161,45 +161,31 @@ class Run:
     def remember_address(self, machine: str, address: str, *, installed: bool) -> None:
         """Where the machine was, and whether Talos is on its disk: the disk of this VM, and of no later one of the same name."""
         hint = MachineHint(address=address, installed=installed, vm=self.vm_of(machine).id)
-        self._remember(machines={**self._hints.machines, machine: hint})
+        self.remember(machines={**self.hints.machines, machine: hint})
 
     def was_installed(self, machine: str) -> bool:
         """Whether Talos was seen on the disk of the VM that the machine has now."""
         vm = self.of(machine).vm
-        return vm is not None and self._hints.of(machine).installed_on(vm.id)
-
-    def remember_endpoint(self, endpoint: str) -> None:
-        """What the configs that were sent carry."""
-        self._remember(endpoint=endpoint)
-
-    def remember_client_endpoint(self, endpoint: str) -> None:
-        """What the files for clients name."""
-        self._remember(client_endpoint=endpoint)
-
-    def remember_image(self, file_name: str, sha256: str) -> None:
-        """The checksum that is expected of the image from now on."""
-        self._remember(images={**self._hints.images, file_name: sha256})
+        return vm is not None and self.hints.of(machine).installed_on(vm.id)
 
     def remember_bootstrap(self) -> None:
         """Etcd was started, with the VMs that the control planes have now."""
         vms = tuple(vm.id for m in self.cluster.control_planes if (vm := self.of(m.name).vm))
-        self._remember(etcd_began=EtcdBegan(vms=vms))
+        self.remember(etcd_began=EtcdBegan(vms=vms))
 
     def forget_bootstrap(self) -> None:
         """Before the first machine is removed: a run that is killed in the middle leaves no hint that is not true any more."""
-        if self._hints.etcd_began is not None:
-            self.ports.store.write_hints(self._hints.without_cluster())
-
-    def was_bootstrapped(self) -> bool:
-        """Whether etcd was started once. Outlives the machines: to be asked only about those that were there then."""
-        return self._hints.etcd_began is not None
+        if self.hints.etcd_began is not None:
+            self.ports.store.write_hints(self.hints.without_cluster())
 
     @property
-    def _hints(self) -> Hints:
+    def hints(self) -> Hints:
+        """As they are on the disk. `etcd_began` outlives the machines: to be asked only about those that were there then."""
         return self.ports.store.read_hints()
 
-    def _remember(self, **changes: Any) -> None:
-        self.ports.store.write_hints(replace(self._hints, **changes))
+    def remember(self, **changes: Any) -> None:
+        """Changes fields of the hints."""
+        self.ports.store.write_hints(replace(self.hints, **changes))
 
 
 def read_keys(ports: Ports) -> Keys:

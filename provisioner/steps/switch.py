@@ -5,6 +5,7 @@ itself, and this computer looks again until the host is back. An existing switch
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from provisioner.errors import Dropped, Fault, HostRefused, Unreachable
 from provisioner.model.cluster import Cluster
@@ -12,7 +13,7 @@ from provisioner.model.facts import AdapterFacts, HostState, Observed, SwitchFac
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.work import CreateSwitch
-from provisioner.ports import SwitchRequest
+from provisioner.ports import Host, SwitchRequest
 from provisioner.steps.actions import act, keep, refuse
 from provisioner.steps.host_faults import on_host
 from provisioner.steps.run_context import Run
@@ -161,30 +162,29 @@ async def apply(action: Action, run: Run) -> str:
     return met.seen
 
 
+@dataclass
 class _Making:
     """Whether the job was begun is remembered; the answer that says so may be lost with the link."""
 
-    def __init__(self, action: Action, run: Run) -> None:
-        self.action = action
-        self.run = run
-        self.host = run.ports.hosts[action.host]
-        self.begun = False
-        self.job_id = ""
+    action: Action
+    run: Run
+    begun: bool = False
+    job_id: str = ""
+
+    @property
+    def host(self) -> Host:
+        return self.run.ports.hosts[self.action.host]
 
     async def probe(self) -> Ready[SwitchFacts] | Pending:
-        want = self.run.cluster.switch
         try:
             if not self.begun:
                 await self._begin()
-            switch = await self.host.find_switch(want.name)
-            job = switch.job
-            if switch.exists and job is not None and job.state == "Running":
-                switch = await self.host.confirm_switch(name=want.name, job_id=self.job_id or job.id)
-                job = switch.job
+            switch = await self._look()
         except HostRefused as error:
             if error.id == "SwitchJobNotFound":
                 return Pending("the host's job ended a moment ago")
             raise
+        job = switch.job
         if job is not None and job.state in ("Failed", "Undone"):
             raise _failed(self.action, self.run, switch)
         if switch.exists and (job is None or job.state == "Done"):
@@ -193,6 +193,15 @@ class _Making:
             self.begun = False  # the request itself was lost
             return Pending("the host knows of no such job: asking again")
         return Pending("the host's job is at work" if not switch.exists else "the switch is there, its job is not done")
+
+    async def _look(self) -> SwitchFacts:
+        """The switch; confirmed to the host's watchdog where its job is at work."""
+        name = self.run.cluster.switch.name
+        switch = await self.host.find_switch(name)
+        job = switch.job
+        if switch.exists and job is not None and job.state == "Running":
+            return await self.host.confirm_switch(name=name, job_id=self.job_id or job.id)
+        return switch
 
     async def _begin(self) -> None:
         run, want = self.run, self.run.cluster.switch

@@ -24,6 +24,10 @@ Apply = Callable[[Action, Run], Awaitable[str]]
 """Does one action and gives its proof in words. Raises Fault, Interrupted, Abandoned."""
 
 
+_GOOD = ("done", "kept")
+"""Outcomes after which the actions that come after it may begin."""
+
+
 @dataclass(kw_only=True)
 class Outcome:
     """How the actions ended."""
@@ -61,13 +65,9 @@ class Engine:
         self.run = run
         self.outcome = Outcome()
         self._apply = apply
-        self._ended: dict[str, asyncio.Future[bool]] = {}
-        """By action id: whether it was done."""
+        self._ended: dict[str, asyncio.Future[str]] = {}
+        """By action id: its outcome; empty for one that was not begun."""
         self._steps: dict[StepId, _Step] = {}
-        self._good: set[str] = set()
-        """Ids of the actions that are done."""
-        self._found_kept: set[str] = set()
-        """Ids of those that turned out to have nothing to do."""
 
     async def go(self) -> Outcome:
         """Does all actions; faults are in the outcome, and what else is raised comes as itself: a bug, or a screen that is gone."""
@@ -86,26 +86,24 @@ class Engine:
         return self.outcome
 
     async def _lane(self, action: Action) -> None:
-        ready = all([await self._ended[before] for before in action.after])
-        step, good = self._steps[action.step], False
+        ready = all([await self._ended[before] in _GOOD for before in action.after])
+        step, outcome = self._steps[action.step], ""
         try:
             if ready and not self.run.stop.is_set():
-                good = await self._do(action)
+                outcome = await self._do(action)
                 step.worked_until_s = self.run.ports.clock.now()
             else:
                 self.outcome.left.append(action)
                 step.blocked.append(action)
                 self.outcome.interrupted |= self.run.stop.is_set()
         finally:
-            if good:
-                self._good.add(action.id)
-            elif action.machine:
+            if action.machine and outcome not in _GOOD:
                 self.run.of(action.machine).failed = True
                 self.run.learned.set()
-            self._ended[action.id].set_result(good)
+            self._ended[action.id].set_result(outcome)
             self._step_done(action.step)
 
-    async def _do(self, action: Action) -> bool:
+    async def _do(self, action: Action) -> str:
         step, clock = self._steps[action.step], self.run.ports.clock
         if step.begun_s is None:
             step.begun_s = clock.now()
@@ -113,7 +111,7 @@ class Engine:
             self.run.emit(StepStarted(step=action.step, machines=machines))
         if action.work is None:  # a keep: its reason is its proof
             step.proofs.append(action.why)
-            return True
+            return "kept"
         machine, begun = action.machine or None, clock.now()
         self.run.emit(
             ActionStarted(
@@ -139,11 +137,9 @@ class Engine:
                     proof=proof,
                 )
             )
-        if outcome not in ("done", "kept"):
-            return False
-        step.proofs.append(proof)
-        self._found_kept |= {action.id} if outcome == "kept" else set()
-        return True
+        if outcome in _GOOD:
+            step.proofs.append(proof)
+        return outcome
 
     async def _applied(self, action: Action) -> tuple[str, str]:
         """Outcome and proof, or what kept it from being done."""
@@ -169,7 +165,7 @@ class Engine:
         step.open -= 1
         if step.open or step.begun_s is None:
             return
-        good = [action for action in step.actions if action.id in self._good]
+        good = [action for action in step.actions if self._ended[action.id].result() in _GOOD]
         kept = all(map(self._was_kept, step.actions))
         through = "done" if len(good) == len(step.actions) else "stopped"
         said = [self._summary(good, step.proofs, kept=kept)] if good else []
@@ -186,7 +182,7 @@ class Engine:
         )
 
     def _was_kept(self, action: Action) -> bool:
-        return action.work is None or action.id in self._found_kept
+        return action.work is None or self._ended[action.id].result() == "kept"
 
     def _summary(self, actions: list[Action], proofs: list[str], *, kept: bool) -> str:
         """One line for a finished step."""
