@@ -96,6 +96,11 @@ class RunEnded(Event, type="run_ended"):
     resume_command: str = ""
     """The command that goes on, after a run that did not get to its end."""
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run got to its end."""
+        return self.outcome in ("ok", "unchanged")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanMade(Event, type="plan_made"):

@@ -50,5 +50,6 @@ def make_view(
         return LiveView(console=console, verbosity=verbosity, out=out, err=err, usual=usual or {})
     from provisioner.views.plain import PlainView
 
-    silent = kind == "none"
-    return PlainView(console=console, verbosity=-1 if silent else verbosity, out=out, err=err, silent=silent)
+    if kind == "none":  # `out` belongs to another program
+        return PlainView(console=console, verbosity=-1, out=err, err=err)
+    return PlainView(console=console, verbosity=verbosity, out=out, err=err)

@@ -5,6 +5,7 @@ Colour repeats, never carries, the meaning: each style goes with a glyph or a wo
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -61,9 +62,6 @@ class Line:
     def cells(self) -> int:
         """How many columns it takes on a terminal."""
         return cells(self.text)
-
-    def __add__(self, other: Line) -> Line:
-        return Line((*self.spans, *other.spans))
 
 
 def line(*parts: str | Span | Line) -> Line:
@@ -191,6 +189,10 @@ class Console:
             lines.append(_trimmed(current))
         return lines
 
+    def indented(self, margin: int, *parts: str | Span | Line, hang: int = 0) -> list[Line]:
+        """A line at a margin, in as many as it needs; all but the first are indented by `hang` more."""
+        return self.wrapped(line(" " * margin, *parts), indent=margin + hang)
+
     def joined(self, parts: Sequence[Span], *, indent: int) -> list[Line]:
         """The parts beside each other, four spaces between them, in as many lines as they need; no part is divided that fits a line."""
         lines = [line(*parts[:1])]
@@ -224,11 +226,7 @@ class Console:
 def _words(given: Line) -> Iterator[Span]:
     """Words and the spaces between them, each with its style."""
     for span in given.spans:
-        rest = span.text
-        while rest:
-            end = len(rest) - len(rest.lstrip(" ")) or len(rest.split(" ", 1)[0])
-            yield Span(rest[:end], span.style)
-            rest = rest[end:]
+        yield from (Span(part, span.style) for part in re.findall(" +|[^ ]+", span.text))
 
 
 def _trimmed(spans: Sequence[Span]) -> Line:

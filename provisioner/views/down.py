@@ -27,26 +27,17 @@ def _down(plan: Plan, cluster: Cluster, console: Console) -> Iterator[Line]:
     if not removed:
         yield line(f"{cluster.name} on {hosts}: nothing of it is there.")
     else:
-        yield from console.wrapped(
-            line(Span(f"On {hosts}, this removes what {cluster.name} made:", Style.STRONG)), indent=2
-        )
+        said = f"On {hosts}, this removes what {cluster.name} made:"
+        yield from console.indented(0, Span(said, Style.STRONG), hang=2)
         yield from _removals(removed, console)
-    yield from _keeps(plan, console, heading="and keeps:" if removed else "Kept:")
-    for action in plan.refusals:
-        yield from console.wrapped(
-            line("  ", Span("refused  ", Style.BAD), f"{action.object}: {action.why}"), indent=11
-        )
-    if any(action.destroys for action in removed):
-        yield from console.wrapped(
-            line("Other VMs on the host are not touched. Data in the cluster is lost."), indent=0
-        )
-
-
-def _keeps(plan: Plan, console: Console, *, heading: str) -> Iterator[Line]:
     kept = [action for action in plan.actions if action.verb is Verb.KEEP and not action.absent]
     if kept:
-        yield line(heading)
+        yield line("and keeps:" if removed else "Kept:")
         yield from _listed([(_named(action), action.why) for action in kept], console)
+    for action in plan.refusals:
+        yield from console.indented(2, Span("refused  ", Style.BAD), f"{action.object}: {action.why}", hang=9)
+    if any(action.destroys for action in removed):
+        yield from console.indented(0, "Other VMs on the host are not touched. Data in the cluster is lost.")
 
 
 def _removals(actions: Sequence[Action], console: Console) -> Iterator[Line]:
@@ -56,12 +47,10 @@ def _removals(actions: Sequence[Action], console: Console) -> Iterator[Line]:
         rows.append((count(len(machines), "VM"), listed([action.object for action in machines])))
         lost = sorted({action.destroys for action in machines})
         rows.append(("", f"{'each ' if len(machines) > 1 else ''}with {' or '.join(lost[:3])}"))
-    rows += [(_named(action), action.destroys or _why(action)) for action in actions if action not in machines]
+    for action in (action for action in actions if action not in machines):
+        why = f"the folder {action.object}" if isinstance(action.work, RemoveFolder) else action.why
+        rows.append((_named(action), action.destroys or why))
     yield from _listed(rows, console)
-
-
-def _why(action: Action) -> str:
-    return f"the folder {action.object}" if isinstance(action.work, RemoveFolder) else action.why
 
 
 def _named(action: Action) -> str:

@@ -1,4 +1,4 @@
-"""One failure, one panel: what was expected, what was seen, what is likely, what to type."""
+"""One failure, one panel: what was expected, what was seen, what is likely, what to type; and the long text of its kind."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from provisioner import faults
 from provisioner.errors import FailureReport, Finding, SourceLocation
+from provisioner.faults import FAULTS, FaultKind
 from provisioner.model.redaction import HIDDEN
 from provisioner.model.wording import count
-from provisioner.views.console import Console, Glyph, Line, Span, Style, line
+from provisioner.views.console import BLANK, Console, Glyph, Line, Span, Style, line, pad
 from provisioner.views.machine_config import SECRET_KEYS
 
 _LABELS = 11
@@ -54,7 +54,7 @@ def _rows(report: FailureReport, inner: Console) -> Iterator[Line]:
 
 def _remedy(report: FailureReport) -> tuple[str, ...]:
     """What helps with faults of this kind, where the fault itself names nothing; findings say it line by line."""
-    kind = faults.FAULTS.get(report.id)
+    kind = FAULTS.get(report.id)
     return () if report.findings or kind is None else (kind.remedy,)
 
 
@@ -103,3 +103,22 @@ def found(findings: Sequence[Finding]) -> str:
     warnings = sum(finding.severity == "warning" for finding in findings)
     words = [count(len(findings) - warnings, "finding")] if len(findings) > warnings else []
     return ", ".join(words + ([count(warnings, "warning")] if warnings else [])) or "no findings"
+
+
+def render_explain(kind: FaultKind, console: Console) -> list[Line]:
+    """Title, why it happens, what to do, exit code."""
+    return [
+        *console.wrapped(line(Span(kind.id, Style.STRONG), "   ", kind.title), indent=4),
+        BLANK,
+        *console.wrapped(line(kind.why), indent=0),
+        BLANK,
+        *console.labelled("what to do", [kind.remedy], column=13),
+        *console.labelled("exit code", [str(int(kind.exit))], column=13),
+    ]
+
+
+def render_fault_list(console: Console) -> Iterator[Line]:
+    """Every id with its title, in the order of the table."""
+    widest = max(len(kind.id) for kind in FAULTS.values()) + 3
+    for kind in FAULTS.values():
+        yield from console.wrapped(line(Span(pad(kind.id, widest), Style.STRONG), kind.title), indent=widest)

@@ -19,7 +19,7 @@ def render_final(state: RunState, console: Console, *, brief: bool = False) -> l
     if run is None or ended is None:
         return []
     took = duration(ended.elapsed_s, fine=True)
-    if ended.outcome in ("ok", "unchanged"):
+    if ended.succeeded:
         return list(_succeeded(state, run, ended, console, took, brief=brief))
     return list(_stopped(state, run, ended, console, took))
 
@@ -33,7 +33,7 @@ def _succeeded(
     log = f"log: {run.folder}" if run.folder and not brief else ""
     yield from console.between(left, line(Span(log, Style.KEPT)), indent=console.glyph_cells + 2)
     for remark in ended.left:
-        yield from console.wrapped(line(" " * (console.glyph_cells + 2), remark), indent=console.glyph_cells + 4)
+        yield from console.indented(console.glyph_cells + 2, remark, hang=2)
     commands = [] if brief else _next(state, run)
     yield from ([BLANK] if commands else [])
     for command in commands:
@@ -95,6 +95,5 @@ def _next(state: RunState, run: RunStarted) -> list[str]:
 
 def _kubectl(state: RunState, run: RunStarted) -> str:
     """With the context as the plan names it, or with the cluster's own file where none of the user's is written."""
-    planned = state.plan.actions if state.plan else ()
-    access = next((action for action in planned if action["step"] == StepId.ACCESS), {})
+    access = next(iter(state.planned(StepId.ACCESS)), {})
     return str(access.get("command") or f"kubectl --context {access.get('object') or kube_context(run.cluster)}")

@@ -20,10 +20,10 @@ def render_faults(rows: Iterable[Mapping[str, Any]], console: Console) -> Iterat
         yield from console.wrapped(line(name, row["does"]), indent=_NAMES)
         if row["place"]:
             told = f"--place  {row['place']}{', required' if row['needs_place'] else ', default the first'}"
-            yield from console.wrapped(line(" " * (_NAMES + 2), told), indent=_NAMES + 11)
+            yield from console.indented(_NAMES + 2, told, hang=9)
         if row["value"]:
             told = f"--value  {row['value']}, default {row['default']:g}"
-            yield from console.wrapped(line(" " * (_NAMES + 2), told), indent=_NAMES + 11)
+            yield from console.indented(_NAMES + 2, told, hang=9)
 
 
 def injected(row: Mapping[str, Any], times: int) -> str:

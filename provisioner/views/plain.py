@@ -7,10 +7,9 @@ changes, what is waited for is said once a minute of real time, so that no runne
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TextIO
+from typing import Any
 
 from provisioner.model.events import (
     ActionEnded,
@@ -24,16 +23,13 @@ from provisioner.model.events import (
     StepEnded,
     WaitProgressed,
 )
-from provisioner.model.status import FinalObject
 from provisioner.model.steps import StepId
 from provisioner.model.wording import count
-from provisioner.views.console import Console, Span, Style, line
-from provisioner.views.error_panel import render_error_panel
-from provisioner.views.final import render_final
+from provisioner.views.console import Span, Style, line
 from provisioner.views.formatting import clock_time, duration
-from provisioner.views.run_state import RunState, StepRow, Wait, in_wall_time
+from provisioner.views.run_state import State, StepRow, Wait, in_wall_time
+from provisioner.views.run_view import RunView
 from provisioner.views.table import call_words, done_of, elapsed_of, run_titles
-from provisioner.views.ticking import Ticker
 
 REPEAT_S = 60.0
 """Real seconds of silence after which what is at work is said again."""
@@ -41,81 +37,47 @@ TOLD_FROM_S = 3.0
 """Seconds that a wait lasts before it is told."""
 QUIET_S = 15.0
 """Seconds between two lines about the waits of one step."""
-_CHECK_S = 5.0
 
 Words = tuple[Span, ...]
 
 
-class PlainView:
-    """Lines on `err`; the result goes to `out`. With verbosity -1 only faults and the result."""
+class PlainView(RunView):
+    """Lines on `err`. With verbosity -1 only faults and the result."""
 
-    def __init__(
-        self,
-        *,
-        console: Console,
-        verbosity: int,
-        out: TextIO,
-        err: TextIO,
-        monotonic: Callable[[], float] = time.monotonic,
-        silent: bool = False,
-    ) -> None:
-        self._console = console
-        self._verbosity = verbosity
-        self._out = err if silent else out
-        """With `silent` the result goes to `err` too: `out` belongs to another program."""
-        self._err = err
-        self._monotonic = monotonic
-        self._state = RunState()
-        self._spoke = self._received = monotonic()
+    TICK_S = 5.0
+
+    def __init__(self, **shared: Any) -> None:
+        super().__init__(**shared)
+        self._spoke = self._received
         self._last_t: datetime | None = None
         self._reasons: dict[tuple[StepId, str, str], str] = {}
         self._told_at_s: dict[StepId, float] = {}
         """When a wait of the step was told last."""
-        self._ticker = Ticker(_CHECK_S, self.tick)
 
-    def emit(self, event: Event) -> None:
-        """Writes what the event is worth."""
-        self._state = self._state.apply(event)
+    def _show(self, event: Event) -> None:
         event = in_wall_time(event, self._state.speed)
-        self._received = self._monotonic()
         self._last_t = event.t
         if self._verbosity >= 0:
             for words in self._words(event):
                 self._say(event.t, words)
         if isinstance(event, FaultReported):
-            panel = render_error_panel(event, self._console, exit_code=self._state.run is None)
-            self._write(self._err, self._console.render(panel))
-        if isinstance(event, RunEnded):
-            self._ticker.stop()
-            good = event.outcome in ("ok", "unchanged")
-            final = render_final(self._state, self._console, brief=self._verbosity < 0)
-            self._write(self._out if good else self._err, self._console.render(final))
-        else:
-            self._ticker.arm()
+            self._write_fault(event)
+        elif isinstance(event, RunEnded):
+            self._write_final(event)
 
     def tick(self) -> None:
         """Says again what is at work, when nothing was said for a minute."""
         if self._verbosity < 0 or self._last_t is None or self._state.ended is not None:
             return
-        if self._monotonic() - self._spoke < REPEAT_S:
-            return
-        silent_s = self._monotonic() - self._received
-        for words in self._at_work(self._state.at_s + silent_s):
-            self._say(self._last_t + timedelta(seconds=silent_s), words)
-
-    def close(self, final: FinalObject | None = None) -> None:
-        """Ends the reminders. `final` adds nothing to what the events said."""
-        del final
-        self._ticker.stop()
+        if self._monotonic() - self._spoke >= REPEAT_S:
+            silent_s = self._silent_s()
+            for words in self._at_work(self._state.at_s + silent_s):
+                self._say(self._last_t + timedelta(seconds=silent_s), words)
 
     def _say(self, moment: datetime, words: Words) -> None:
         self._spoke = self._monotonic()
         said = line(Span(f"{clock_time(moment)} ", Style.KEPT), *words)
         self._write(self._err, self._console.render(self._console.wrapped(said, indent=9)))
-
-    def _write(self, stream: TextIO, text: str) -> None:
-        stream.write(text)
-        stream.flush()
 
     def _words(self, event: Event) -> Iterator[Words]:
         match event:
@@ -144,7 +106,9 @@ class PlainView:
             yield Span("warning: ", Style.SLOW), Span(str(warning.get("message", "")))
         for row in self._state.rows if self._verbosity > 0 else ():
             kept = self._state.kept(row.id)
-            for name, why in kept if self._state.planned(row.id) > 1 else ():  # one alone is told when its step ends
+            for name, why in (
+                kept if len(self._state.planned(row.id)) > 1 else ()
+            ):  # one alone is told when its step ends
                 yield (*self._head(row.id), Span(f"{name} kept: {why}", Style.KEPT))
 
     def _step_ended(self, event: StepEnded) -> Words:
@@ -184,7 +148,7 @@ class PlainView:
 
     def _at_work(self, now_s: float) -> Iterator[Words]:
         """What is at work, the waits with their reasons."""
-        for row in self._state.at_work:
+        for row in (row for row in self._state.rows if row.state is State.WORKING):
             waiting = [(lane.name, lane.wait) for lane in row.lanes.values() if lane.wait]
             for name, wait in waiting:
                 yield self._waiting(row, name, wait, now_s)

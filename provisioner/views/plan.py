@@ -54,7 +54,7 @@ def render_plan(
     for warning in plan.warnings:
         lines += console.wrapped(line(Span(f"! {warning.id}: ", Style.SLOW), warning.message), indent=4)
         for command in warning.next_steps:
-            lines += console.wrapped(line("    ", command), indent=6)
+            lines += console.indented(4, command, hang=2)
     lines += _foot(plan, cluster, console, usual)
     return console.render(lines)
 
@@ -116,16 +116,16 @@ def _row(label: str, action: Action, text: str, right: str, console: Console) ->
     left = line(label, verb, " ", Span(text, style))
     yield from console.between(left, line(Span(right, Style.KEPT)), indent=indent)
     if action.destroys:
-        yield from console.wrapped(line(" " * indent, Span(f"DESTROYS {action.destroys}", Style.BAD)), indent=indent)
+        yield from console.indented(indent, Span(f"DESTROYS {action.destroys}", Style.BAD))
     if action.warning:
-        yield from console.wrapped(line(" " * indent, Span(action.warning, Style.SLOW)), indent=indent)
+        yield from console.indented(indent, Span(action.warning, Style.SLOW))
     if action.fault is not None:
         said = "" if action.fault.message in text else f"  {action.fault.message}"
-        yield from console.wrapped(line(" " * indent, Span(action.fault.id, Style.BAD), said), indent=indent)
+        yield from console.indented(indent, Span(action.fault.id, Style.BAD), said)
         for seen in action.fault.seen[:_SEEN]:
-            yield from console.wrapped(line(" " * indent, f"seen: {seen}"), indent=indent + 2)
+            yield from console.indented(indent, f"seen: {seen}", hang=2)
         for way in (*action.fault.next_steps, *action.fault.resume_command):
-            yield from console.wrapped(line(" " * indent, f"then: {way}"), indent=indent + 2)
+            yield from console.indented(indent, f"then: {way}", hang=2)
 
 
 def _text(action: Action, number: int, machine: MachineSpec | None, widest: int) -> str:
@@ -181,6 +181,4 @@ def _differences(plan: Plan, console: Console) -> Iterator[Line]:
     for names, each in plan.told_differences:
         said = f"differs: {listed(names)}: {each.words}"
         yield from console.wrapped(line(Span("! ", Style.SLOW), said), indent=4)
-        yield from console.wrapped(
-            line("    ", Span(f"up does not change it: {each.next_steps}", Style.KEPT)), indent=6
-        )
+        yield from console.indented(4, Span(f"up does not change it: {each.next_steps}", Style.KEPT), hang=2)

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from provisioner.model.events import (
     ActionEnded,
     ActionStarted,
     Event,
-    FaultReported,
     Note,
     PlanMade,
     RunEnded,
@@ -42,10 +41,6 @@ class State(StrEnum):
     FAILED = "failed"
     STOPPED = "stopped"
 
-    @property
-    def ended(self) -> bool:
-        return self not in (State.AHEAD, State.WORKING)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Wait:
@@ -57,6 +52,10 @@ class Wait:
     reason: str
     """Why not yet, in the probe's words; before the first probe, what the wait is for."""
     tries: int = 0
+
+
+def _latest(wait: Wait) -> float:
+    return wait.begun_s + wait.bound_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +77,7 @@ class Lane:
     @property
     def wait(self) -> Wait | None:
         """The wait that may last longest."""
-        return max(self.waits.values(), key=lambda wait: wait.begun_s + wait.bound_s, default=None)
+        return max(self.waits.values(), key=_latest, default=None)
 
     @property
     def doing(self) -> str:
@@ -113,8 +112,7 @@ class StepRow:
     @property
     def wait(self) -> Wait | None:
         """The wait that may last longest."""
-        waits = [lane.wait for lane in self.lanes.values() if lane.wait]
-        return max(waits, key=lambda wait: wait.begun_s + wait.bound_s, default=None)
+        return max((lane.wait for lane in self.lanes.values() if lane.wait), key=_latest, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +131,6 @@ class RunState:
     """What is said after the first Ctrl-C."""
     news: tuple[float, str] = (0.0, "")
     """The last announcement that belongs to no step, and when it was made."""
-    faults: tuple[FaultReported, ...] = ()
 
     @property
     def rows(self) -> tuple[StepRow, ...]:
@@ -142,10 +139,6 @@ class RunState:
             return tuple(self.steps.values())
         planned = {str(action["step"]) for action in self.plan.actions}
         return tuple(row for row in self.steps.values() if row.id in planned or row.state is not State.AHEAD)
-
-    @property
-    def at_work(self) -> tuple[StepRow, ...]:
-        return tuple(row for row in self.steps.values() if row.state is State.WORKING)
 
     @property
     def speed(self) -> float:
@@ -164,8 +157,6 @@ class RunState:
                 return replace(state, plan=event, warnings=state.warnings + said)
             case RunEnded():
                 return replace(state, ended=event)
-            case FaultReported():
-                return replace(state, faults=(*state.faults, event))
             case Note():
                 return state._noted(event)
             case StepStarted():
@@ -179,18 +170,14 @@ class RunState:
             case _:
                 return state
 
-    def planned(self, step: StepId) -> int:
-        """How many actions the plan has for that step."""
-        return sum(action["step"] == step for action in self.plan.actions) if self.plan else 0
+    def planned(self, step: StepId) -> tuple[Mapping[str, Any], ...]:
+        """The plan's actions of that step."""
+        return tuple(action for action in self.plan.actions if action["step"] == step) if self.plan else ()
 
     def kept(self, step: StepId) -> tuple[tuple[str, str], ...]:
         """What the plan keeps in that step, each with its reason."""
-        actions = self.plan.actions if self.plan else ()
-        return tuple(
-            (str(action["object"]), str(action["why"]))
-            for action in actions
-            if action["step"] == step and action["verb"] == Verb.KEEP
-        )
+        kept = (action for action in self.planned(step) if action["verb"] == Verb.KEEP)
+        return tuple((str(action["object"]), str(action["why"])) for action in kept)
 
     def _with_row(self, row: StepRow) -> RunState:
         return replace(self, steps={**self.steps, row.id: row})
@@ -269,14 +256,10 @@ def _settled(lane: Lane, event: ActionEnded | WaitEnded) -> Lane:
 
 
 def _state(outcome: str) -> State:
-    return {
-        "done": State.DONE,
-        "met": State.DONE,
-        "kept": State.KEPT,
-        "failed": State.FAILED,
-        "timed_out": State.FAILED,
-        "stopped": State.STOPPED,
-    }.get(outcome, State.DONE)
+    return _STATES.get(outcome, State.DONE)  # done, met
+
+
+_STATES = {"kept": State.KEPT, "failed": State.FAILED, "timed_out": State.FAILED, "stopped": State.STOPPED}
 
 
 def _without(items: Mapping[str, T], key: str) -> dict[str, T]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from provisioner.model.status import MachineStatus, StatusReport
 from provisioner.model.wording import count, listed
@@ -16,7 +16,19 @@ _STATES = {
     "absent": (Glyph.WAITING, Style.KEPT),
     "unknown": (Glyph.WARNING, Style.SLOW),
 }
-_COLUMNS = ("NODE", "ROLE", "VM", "ADDRESS", "STAGE", "READY", "TALOS", "KUBERNETES", "CPUS", "MEMORY")
+_COLUMNS: Mapping[str, Callable[[MachineStatus], object]] = {
+    "NODE": lambda machine: machine.name,
+    "ROLE": lambda machine: machine.role,
+    "VM": lambda machine: machine.vm,
+    "ADDRESS": lambda machine: machine.address,
+    "STAGE": lambda machine: machine.stage,
+    "READY": lambda machine: machine.ready if machine.ready is None else "yes" if machine.ready else "no",
+    "TALOS": lambda machine: machine.talos,
+    "KUBERNETES": lambda machine: machine.kubernetes,
+    "CPUS": lambda machine: machine.cpus,
+    "MEMORY": lambda machine: None if machine.memory_mib is None else gib(machine.memory_mib),
+}
+"""None and an empty text: not known."""
 _DROPPED = ("CPUS", "ROLE", "MEMORY", "KUBERNETES")
 """What narrow terminals do without, the first first."""
 
@@ -57,7 +69,10 @@ def _head(report: StatusReport, console: Console) -> Iterator[Line]:
 
 
 def _table(report: StatusReport, console: Console) -> Iterator[Line]:
-    rows = [_cells(machine) for machine in report.machines]
+    rows = [
+        {name: "?" if (value := read(machine)) in (None, "") else str(value) for name, read in _COLUMNS.items()}
+        for machine in report.machines
+    ]
     widths = _widths(rows, console.width)
     yield from console.wrapped(line(Span(_row({name: name for name in widths}, widths), Style.KEPT)), indent=2)
     for machine, row in zip(report.machines, rows, strict=True):
@@ -73,22 +88,6 @@ def _remarks(console: Console, margin: str, **said: Sequence[str]) -> Iterator[L
         for text in texts:
             remark = line(margin, Span(f"{label}: ", Style.SLOW), text)
             yield from console.wrapped(remark, indent=len(margin) + 2)
-
-
-def _cells(machine: MachineStatus) -> dict[str, str]:
-    ready = "?" if machine.ready is None else "yes" if machine.ready else "no"
-    return {
-        "NODE": machine.name,
-        "ROLE": machine.role,
-        "VM": machine.vm or "?",
-        "ADDRESS": machine.address or "?",
-        "STAGE": machine.stage or "?",
-        "READY": ready,
-        "TALOS": machine.talos or "?",
-        "KUBERNETES": machine.kubernetes or "?",
-        "CPUS": "?" if machine.cpus is None else str(machine.cpus),
-        "MEMORY": "?" if machine.memory_mib is None else gib(machine.memory_mib),
-    }
 
 
 def _widths(rows: Sequence[Mapping[str, str]], room: int) -> dict[str, int]:

@@ -57,7 +57,7 @@ class TableOptions:
 def render_table(state: RunState, console: Console, options: TableOptions) -> list[Line]:
     """The whole picture, from the headline to the line at the foot."""
     rows = [(row.state, list(_step(state, row, console, options))) for row in state.rows]
-    head = [*headline(state.run, console), BLANK]
+    head = [*_headline(state.run, console), BLANK]
     foot = list(_foot(state, console, options))
     whole: list[Line] = []
     for left_out in _LEFT_OUT:
@@ -68,7 +68,7 @@ def render_table(state: RunState, console: Console, options: TableOptions) -> li
     return whole[: options.height - 1]
 
 
-def headline(run: RunStarted | None, console: Console) -> list[Line]:
+def _headline(run: RunStarted | None, console: Console) -> list[Line]:
     """`home on hv01.lan    Talos v1.11.5    Kubernetes v1.34.1    run 142`, and the lab's speed."""
     if run is None:
         return []
@@ -92,26 +92,19 @@ def call_words(event: CallEnded) -> str:
     return f"call {event.host}: {names}: {event.outcome}, {requests}, {duration(event.elapsed_s, fine=True)}"
 
 
-def step_left(row: StepRow, console: Console) -> Line:
-    """Sign, number and title of a row."""
-    glyph, style = _SIGNS[row.state]
-    dim = Style.KEPT if row.state is State.AHEAD else Style.PLAIN
-    return line(" ", console.sign(glyph, style), f" {row.number:2d} ", Span(pad(row.title, _TITLE), dim))
-
-
 def _step(state: RunState, row: StepRow, console: Console, options: TableOptions) -> Iterator[Line]:
-    left = step_left(row, console)
-    indent = left.cells + 1
+    dim = Style.KEPT if row.state is State.AHEAD else Style.PLAIN
+    left = line(" ", console.sign(*_SIGNS[row.state]), f" {row.number:2d} ", Span(pad(row.title, _TITLE), dim))
     if row.state is State.AHEAD:
         yield left
         return
     late = row.state is State.WORKING and _is_late(row, options)
     text = Span(_text(row), Style.SLOW if late else Style.KEPT if row.state is State.KEPT else Style.PLAIN)
-    yield from console.between(line(left, " ", text), line(_time(row, options)), indent=indent)
+    yield from console.between(line(left, " ", text), line(_time(row, options)), indent=left.cells + 1)
     if row.state in (State.WORKING, State.FAILED) or options.verbosity > 0:
         yield from _lanes(row, console, options, late=late)
     for name, why in state.kept(row.id) if options.verbosity > 0 else ():
-        yield from console.wrapped(line(" " * 10, Span(f"{name}  kept: {why}", Style.KEPT)), indent=14)
+        yield from console.indented(10, Span(f"{name}  kept: {why}", Style.KEPT), hang=4)
 
 
 def _text(row: StepRow) -> str:
@@ -181,33 +174,29 @@ def _lane(lane: Lane, console: Console, *, names: int, late: bool) -> Iterator[L
         return
     if lane.state is State.WORKING:
         tries = f" ({lane.wait.tries} tries)" if lane.wait and lane.wait.tries > 1 else ""
-        yield from console.wrapped(
-            line(left, Span(f"{lane.doing}{tries}", Style.SLOW if late else Style.PLAIN)), indent=left.cells
-        )
+        doing = Span(f"{lane.doing}{tries}", Style.SLOW if late else Style.PLAIN)
+        yield from console.wrapped(line(left, doing), indent=left.cells)
         return
     time = Span(duration(lane.elapsed_s), Style.KEPT)
     yield from console.between(line(left, lane.seen), line(time), indent=left.cells)
 
 
 def _foot(state: RunState, console: Console, options: TableOptions) -> Iterator[Line]:
+    def signed(glyph: Glyph, style: Style, text: str) -> list[Line]:
+        return console.indented(1, console.sign(glyph, style), " ", text, hang=console.glyph_cells + 1)
+
     for warning in state.warnings[-3:]:
-        yield from console.wrapped(
-            line(" ", console.sign(Glyph.WARNING, Style.SLOW), " ", warning), indent=console.glyph_cells + 2
-        )
+        yield from signed(Glyph.WARNING, Style.SLOW, warning)
     if state.ended is not None:
         return
     told_at_s, news = state.news
     if news and options.now_s - told_at_s < _NEWS_S:
-        yield from console.wrapped(
-            line(" ", console.sign(Glyph.WAITING, Style.WORK), " ", news), indent=console.glyph_cells + 2
-        )
+        yield from signed(Glyph.WAITING, Style.WORK, news)
     yield BLANK
     spent = duration(max(0.0, options.now_s))
     left_s = options.usual.get(RUN, 0.0) - options.now_s
     togo = f", about {about(left_s)} to go" if left_s > 0 else ""
     hint = state.stopping or "Ctrl-C stops after the current action"
     log = f"log: {state.run.folder}" if state.run and state.run.folder else ""
-    text = f"{spent}{togo}    {hint}"
-    yield from console.between(
-        line(Span(text, Style.SLOW if state.stopping else Style.KEPT)), line(Span(log, Style.KEPT))
-    )
+    text = Span(f"{spent}{togo}    {hint}", Style.SLOW if state.stopping else Style.KEPT)
+    yield from console.between(line(text), line(Span(log, Style.KEPT)))

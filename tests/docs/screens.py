@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 
 from provisioner.clusterfile import load_cluster
-from provisioner.model.events import Note
+from provisioner.model.events import FaultReported, Note
 from provisioner.views.console import BLANK, Console
 from provisioner.views.error_panel import render_error_panel
 from provisioner.views.final import render_final
@@ -43,7 +43,7 @@ def failure() -> str:
     """How a run ends in which one machine did not come up."""
     events, console = recording.read(recording.FAILED), Console(width=WIDTH)
     screen = fold(events)
-    (met,) = screen.faults
+    (met,) = (event for event in events if isinstance(event, FaultReported))
     lines = [*render_error_panel(met, console), BLANK, *render_final(screen, console)]
     return _shown("", console.render(lines))
 

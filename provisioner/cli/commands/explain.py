@@ -34,7 +34,7 @@ def explain(terminal: ConsoleOptions, options: Options) -> int:
         kinds = [FAULTS[wanted]] if wanted else list(FAULTS.values())
         print_json({"schema": "provision/explain/1", "faults": [_object(kind) for kind in kinds]})
         return Exit.DONE
-    from provisioner.views.explain import render_explain, render_fault_list
+    from provisioner.views.error_panel import render_explain, render_fault_list
 
     lines = render_explain(FAULTS[wanted], terminal.out) if wanted else render_fault_list(terminal.out)
     sys.stdout.write(terminal.out.render(lines))

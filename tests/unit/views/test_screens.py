@@ -36,8 +36,7 @@ from provisioner.model.work import RemoveFolder, RemoveVm
 from provisioner.views import make_view
 from provisioner.views.console import NARROWEST, Console, Span, cells, line
 from provisioner.views.down import render_down
-from provisioner.views.error_panel import render_error_panel
-from provisioner.views.explain import render_explain, render_fault_list
+from provisioner.views.error_panel import render_error_panel, render_explain, render_fault_list
 from provisioner.views.live import LiveView
 from provisioner.views.plain import REPEAT_S, PlainView
 from provisioner.views.plan import render_plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from provisioner.views.ticking import Ticker
+from provisioner.views.run_view import Ticker
 
 
 def test_ticks_while_armed_and_not_after_stop() -> None:
