@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, TypeVar
 
 from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.routes import LoopbackRoutes
 
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 BOUND_S = 30
 """Real seconds for one look at everything; a hang is a defect of the lab."""
@@ -38,8 +41,9 @@ class ListenerSupervisor(ABC):
     topics: ClassVar[frozenset[str]]
     """Changes of the world after which listeners may be others."""
 
-    def __init__(self, kernel: Kernel, name: str) -> None:
+    def __init__(self, kernel: Kernel, routes: LoopbackRoutes, name: str) -> None:
         self._kernel = kernel
+        self._routes = routes
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._woken = asyncio.Event()
@@ -67,6 +71,25 @@ class ListenerSupervisor(ABC):
         asyncio.run_coroutine_threadsafe(self._settle(), self._loop).result(BOUND_S)
 
     # -- for those who inherit, on the loop
+
+    async def _open_place(
+        self, address: str, port: int, serve: Callable[[socket.socket], Awaitable[T]] | None
+    ) -> T | socket.socket:
+        """Listens for a place of the LAN. Without `serve` packets reach no one: connections are neither refused nor served."""
+        bound = self._routes.listener(address, port)
+        loopback_port = bound.getsockname()[1]
+        opened: T | socket.socket = bound
+        try:
+            if serve is None:
+                bound.listen()
+            else:
+                opened = await serve(bound)
+        except BaseException:
+            bound.close()
+            self._routes.withdraw(address, port)
+            raise
+        self._routes.publish(address, port, loopback_port)
+        return opened
 
     @abstractmethod
     def _heard(self, topic: str, key: str) -> None:

@@ -35,6 +35,15 @@ FORCE_GRACE_S = 300.0
 """Stop-VM -Force asks the guest, waits that long, then cuts the power."""
 SETTLE_BOUND_S = 600.0
 
+no_vm_of_name = refused.Refusal(  # by name it is a bad argument, not a missing object
+    "InvalidParameter", "InvalidArgument", 'Hyper-V was unable to find a virtual machine with name "{target}".'
+)
+guest_silent = refused.Refusal(  # plain Stop-VM would ask whether to cut the power; without a console it cannot
+    "InvalidOperation",
+    "InvalidOperation",
+    "Windows PowerShell is in NonInteractive mode. Read and Prompt functionality is not available. "
+    "The integration service of '{target}' did not answer.",
+)
 INTEGRATION_SERVICES: Final = {
     "Guest Service Interface": "6C09BB55-D683-4DA0-8931-C9BF705F6480",
     "Heartbeat": "84EAAE65-2F2E-45F5-9BB5-0E857DC8EB47",
@@ -46,6 +55,20 @@ INTEGRATION_SERVICES: Final = {
 """Name in English and the GUID at the end of the component's Id."""
 
 _Drive = TypeVar("_Drive", HardDrive, DvdDrive)
+
+
+@dataclass(frozen=True)
+class VolumeView:
+    root: str
+    """`C:`."""
+    size_bytes: int
+    free_bytes: int
+
+
+def volumes(world: World) -> list[VolumeView]:
+    with world.kernel.lock:
+        kept = sorted(world.state.host.volumes.items())
+        return [VolumeView(root, size, world.storage.free_bytes(root)) for root, (size, _used) in kept]
 
 
 @dataclass(frozen=True)
@@ -176,7 +199,7 @@ class EngineVms(Vms):
         if vm_id is not None:
             return [self.get_vm(vm_id)]
         views = super().get_vms()
-        return views if name is None else _named(views, name, refused.no_vm_of_name)
+        return views if name is None else _named(views, name, no_vm_of_name)
 
     def new_vm(
         self,
@@ -274,7 +297,7 @@ class EnginePower(Power):
             answered = self._ask_shutdown(vm)
         if not answered and not force:
             self._service.take("refuse", vm.id)
-            raise refused.guest_silent(vm.name)
+            raise guest_silent(vm.name)
         is_off = self._kernel.wait_for(lambda: vm.state == "Off", FORCE_GRACE_S if force else bound_s)
         if force and not is_off:
             with self._kernel.lock:

@@ -40,8 +40,8 @@ def get_host(call: Call, _arguments: Arguments) -> Iterator[Result]:
             "ImageFolder": image_folder(call),
             "Volumes": compact(
                 [
-                    {"Root": f"{volume.root}\\", "SizeBytes": volume.size_bytes, "FreeBytes": volume.free_bytes}
-                    for volume in call.storage.volumes()
+                    {"Root": f"{root}\\", "SizeBytes": size, "FreeBytes": call.storage.free_bytes(root)}
+                    for root, (size, _used) in sorted(host.volumes.items())
                 ]
             ),
             "Adapters": compact([_adapter(call, adapter) for adapter in host.adapters]),

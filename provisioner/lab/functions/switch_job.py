@@ -10,7 +10,7 @@ import json
 import ntpath
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from provisioner.lab.functions.call import compact, delete_files, iso, remove_empty
@@ -28,38 +28,26 @@ IDENTIFY_S = 3.0
 """Windows takes that long to know the network again; before it a profile cannot be set."""
 
 
-@dataclass(frozen=True)
-class JobRecord:
-    """The file of the last job for a switch name; fields are those of the contract's Job fields, without `Job`."""
-
-    id: str = ""
-    kind: str = ""
-    state: str = ""
-    error_id: str = ""
-    message: str = ""
-    started_utc: str = ""
-    ended_utc: str = ""
+Record = dict[str, str]
+"""The file of the last job for a switch name: the contract's Job fields, without `Job`."""
+_FIELDS = ("Id", "Kind", "State", "ErrorId", "Message", "StartedUtc", "EndedUtc")
 
 
-_WORDS = {each.name: each.name.title().replace("_", "") for each in fields(JobRecord)}
-"""Field -> its name in the file."""
-
-
-def read(world: World, name: str) -> JobRecord | None:
+def read(world: World, name: str) -> Record | None:
     """The record of the last job for that switch name, or None. A job that died with the host is Failed."""
     try:
         found = json.loads(world.storage.read(_path(world, name, ".json")))
     except (FileFault, ValueError):
         return None
-    record = JobRecord(**{field: str(found.get(word, "")) for field, word in _WORDS.items()})
-    if record.state == "Running" and not runs(world, name):
-        return replace(record, state="Failed", error_id="SwitchJobLost", message="The job ended without a result.")
+    record = {field: str(found.get(field, "")) for field in _FIELDS}
+    if record["State"] == "Running" and not runs(world, name):
+        record |= {"State": "Failed", "ErrorId": "SwitchJobLost", "Message": "The job ended without a result."}
     return record
 
 
-def fields_of(record: JobRecord | None) -> dict[str, str]:
+def fields_of(record: Record | None) -> Record:
     """The Job fields of a switch as a result; all empty where there was no job."""
-    return {f"Job{word}": getattr(record or JobRecord(), field) for field, word in _WORDS.items()}
+    return {f"Job{field}": (record or {}).get(field, "") for field in _FIELDS}
 
 
 def runs(world: World, name: str) -> bool:
@@ -120,14 +108,19 @@ class _Job:
         self._world = world
         self._name = name
         self._session = world.session
-        self._record = JobRecord(id=world.network.new_guid(), kind=kind, state="Running", started_utc=_now(world))
+        self._record = dict.fromkeys(_FIELDS, "") | {
+            "Id": world.network.new_guid(),
+            "Kind": kind,
+            "State": "Running",
+            "StartedUtc": _now(world),
+        }
 
     def start(self, work: Callable[[], None]) -> None:
         world = self._world
         with world.kernel.lock:
             world.storage.make_folder(ntpath.dirname(_path(world, self._name, "")))
             self._write()
-            world.tasks.register(_task_name(self._name), BY_EVENTS, self._record.id)
+            world.tasks.register(_task_name(self._name), BY_EVENTS, self._record["Id"])
             world.tasks.start(_task_name(self._name))
             world.kernel.note("switch_job", self._name)
             self.later(START_S, work)
@@ -136,7 +129,7 @@ class _Job:
         """Goes on later, unless the host has restarted in between or the job has ended."""
 
         def go_on() -> None:
-            if self._world.session != self._session or self._record.state != "Running":
+            if self._world.session != self._session or self._record["State"] != "Running":
                 return
             try:
                 work()
@@ -182,18 +175,16 @@ class _Job:
 
     def _confirmed(self) -> bool:
         try:
-            return self._world.storage.read(_path(self._world, self._name, ".confirm")).decode() == self._record.id
+            return self._world.storage.read(_path(self._world, self._name, ".confirm")).decode() == self._record["Id"]
         except FileFault:
             return False
 
     def end(self, state: str, error_id: str = "", message: str = "") -> None:
-        if self._world.session != self._session or self._record.state != "Running":
+        if self._world.session != self._session or self._record["State"] != "Running":
             return
-        self._record = replace(
-            self._record, state=state, error_id=error_id, message=message, ended_utc=_now(self._world)
-        )
+        self._record |= {"State": state, "ErrorId": error_id, "Message": message, "EndedUtc": _now(self._world)}
         storage, record = self._world.storage, _path(self._world, self._name, ".json")
-        silent = (self._record.kind, state, message) == ("Remove", "Done", "")
+        silent = (self._record["Kind"], state, message) == ("Remove", "Done", "")
         confirm = _path(self._world, self._name, ".confirm")
         delete_files(storage, confirm, *([record] if silent else []))  # of a removal without a word nothing is left
         if silent:
@@ -204,8 +195,7 @@ class _Job:
         self._world.tasks.unregister(_task_name(self._name))
 
     def _write(self) -> None:
-        text = compact({word: getattr(self._record, field) for field, word in _WORDS.items()})
-        self._world.storage.write(_path(self._world, self._name, ".json"), text.encode())
+        self._world.storage.write(_path(self._world, self._name, ".json"), compact(self._record).encode())
 
 
 def _path(world: World, name: str, ending: str) -> str:

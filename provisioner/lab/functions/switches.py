@@ -61,10 +61,10 @@ def new_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
 def confirm_switch(call: Call, arguments: Arguments) -> Iterator[Result]:
     name, job_id = arguments["Name"], arguments["JobId"]
     record = switch_job.read(call.world, name)
-    if record is None or record.id != job_id:
+    if record is None or record["Id"] != job_id:
         text = f"There is no job '{job_id}' for the switch '{name}'."
         raise refuse("SwitchJobNotFound", "ObjectNotFound", text, job_id)
-    running = record.state == "Running"
+    running = record["State"] == "Running"
     if running and call.what_if:
         return
     if running:
@@ -129,10 +129,10 @@ def _check_same(call: Call, switch: VirtualSwitch, adapter: NetAdapter | None, n
 
 def _check_job(call: Call, name: str, *, retry: bool) -> None:
     record = switch_job.read(call.world, name)
-    if record is not None and record.state == "Running":
+    if record is not None and record["State"] == "Running":
         raise refuse("SwitchJobRunning", "ResourceBusy", f"A job for the switch '{name}' runs.", name)
-    if record is not None and record.state == "Undone" and not retry:
-        text = f"An earlier job took the switch '{name}' away again: {record.message}"
+    if record is not None and record["State"] == "Undone" and not retry:
+        text = f"An earlier job took the switch '{name}' away again: {record['Message']}"
         raise refuse("SwitchUndone", "OperationStopped", text, name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from provisioner.lab.world.kube import manifests
 from provisioner.lab.world.kube.resources import ALL_VERBS, GROUPS, RESOURCES, Resource
 from provisioner.lab.world.kube.store import Json
 
@@ -24,15 +25,7 @@ def answer(path: str) -> Json | None:
 
 def version(git_version: str) -> Json:
     major, minor = git_version.removeprefix("v").split(".")[:2]
-    return {
-        "major": major,
-        "minor": minor,
-        "gitVersion": git_version,
-        "gitTreeState": "clean",
-        "goVersion": "go1.24.6",
-        "compiler": "gc",
-        "platform": "linux/amd64",
-    }
+    return manifests.made("version", major=major, minor=minor, version=git_version)
 
 
 def _group(group: str, version: str) -> Json:

@@ -19,12 +19,12 @@ _FIELDS = frozenset(
         "spec.nodeName",
         "spec.unschedulable",
         "status.phase",
+        "reason",
+        "type",
         "involvedObject.name",
         "involvedObject.namespace",
         "involvedObject.kind",
         "involvedObject.uid",
-        "reason",
-        "type",
     ]
 )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 
@@ -33,9 +35,7 @@ class Wanted:
 @dataclass
 class Listening:
     wanted: Wanted
-    runner: web.AppRunner | None = None
-    silent: socket.socket | None = None
-    """Packets reach no one: connections are neither refused nor served."""
+    opened: web.AppRunner | socket.socket | None = None
 
 
 class KubeServers(ListenerSupervisor):
@@ -44,9 +44,8 @@ class KubeServers(ListenerSupervisor):
     topics = frozenset({"kube", "guest"})
 
     def __init__(self, kernel: Kernel, kube: LabKube, routes: LoopbackRoutes) -> None:
-        super().__init__(kernel, "kubernetes")
+        super().__init__(kernel, routes, "kubernetes")
         self._kube = kube
-        self._routes = routes
         self._listening: dict[str, Listening] = {}
         self._bells: dict[str, Bell] = {}
 
@@ -85,38 +84,31 @@ class KubeServers(ListenerSupervisor):
         with self._kernel.lock:
             running = self._kube.of(wanted.cluster_id)
             one = running.control_planes.get(wanted.owner) if running else None
-            bound = self._routes.listener(address, API_PORT)
         listening = self._listening[address] = Listening(wanted)
-        if running is None or one is None:
-            bound.close()
-            return
-        if not wanted.reachable:
-            bound.listen()
-            listening.silent = bound
-        else:
-            try:
-                context = tls.server_context(one.config, one.guest.address)
-            except (ValueError, ssl.SSLError):  # a CA that is none: such an API server does not come up
-                bound.close()
-                return
-            bell = self._bells.setdefault(wanted.cluster_id, Bell())
-            api = KubeApi(self._kernel, running, one.config.kubernetes_version)
-            handler = ApiHandler(self._kernel, api, bell)
-            runner = web.AppRunner(handler.application(), access_log=None, handle_signals=False, shutdown_timeout=0.1)
-            await runner.setup()
-            await web.SockSite(runner, bound, ssl_context=context).start()
-            listening.runner = runner
-        with self._kernel.lock:
-            self._routes.publish(address, API_PORT, bound.getsockname()[1])
+        if running is not None and one is not None:
+            serve = partial(self._serve, running, one) if wanted.reachable else None
+            with contextlib.suppress(
+                ValueError, ssl.SSLError
+            ):  # a CA that is none: such an API server does not come up
+                listening.opened = await self._open_place(address, API_PORT, serve)
+
+    async def _serve(self, running: RunningCluster, one: ControlPlane, bound: socket.socket) -> web.AppRunner:
+        context = tls.server_context(one.config, one.guest.address)
+        bell = self._bells.setdefault(running.cluster.id, Bell())
+        api = KubeApi(self._kernel, running, one.config.kubernetes_version)
+        handler = ApiHandler(self._kernel, api, bell)
+        runner = web.AppRunner(handler.application(), access_log=None, handle_signals=False, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.SockSite(runner, bound, ssl_context=context).start()
+        return runner
 
     async def _close(self, address: str) -> None:
-        listening = self._listening.pop(address)
-        if listening.runner is not None:
-            await listening.runner.cleanup()
-        if listening.silent is not None:
-            listening.silent.close()
-        with self._kernel.lock:
-            self._routes.withdraw(address, API_PORT)
+        match self._listening.pop(address).opened:
+            case web.AppRunner() as runner:
+                await runner.cleanup()
+            case socket.socket() as silent:
+                silent.close()
+        self._routes.withdraw(address, API_PORT)
 
 
 def _addresses(running: RunningCluster, owner: str, one: ControlPlane) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -82,17 +82,15 @@ def _etcd(cluster: Mapping[str, Any], *, control_plane: bool) -> Findings:
     advertised, subnet = etcd.get("advertisedSubnets") or [], etcd.get("subnet")
     if subnet and advertised:
         yield "etcd subnet can't be set when advertised subnets are set"
-    for cidr in advertised or ([subnet] if subnet else []):
-        if not is_subnet(cidr):
-            yield f'etcd advertised subnet is not valid: "{cidr.removeprefix("!")}"'
-    for cidr in etcd.get("listenSubnets") or advertised:
-        if not is_subnet(cidr):
-            yield f'etcd listen subnet is not valid: "{cidr.removeprefix("!")}"'
+    yield from bad_subnets("etcd advertised subnet", advertised or ([subnet] if subnet else []))
+    yield from bad_subnets("etcd listen subnet", etcd.get("listenSubnets") or advertised)
 
 
-def is_subnet(text: str) -> bool:
-    bare = text.removeprefix("!")
-    return scalars.is_network(bare) or scalars.is_address(bare)
+def bad_subnets(what: str, texts: Sequence[str]) -> Findings:
+    """Of networks or addresses, each of which a `!` may exclude."""
+    for bare in (text.removeprefix("!") for text in texts):
+        if not scalars.is_network(bare) and not scalars.is_address(bare):
+            yield f'{what} is not valid: "{bare}"'
 
 
 def _discovery(config: MachineConfig) -> Findings:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from provisioner.lab.machines import config_cluster, config_nets
-from provisioner.lab.machines.config_cluster import bad_url, is_subnet
+from provisioner.lab.machines.config_cluster import bad_subnets, bad_url
 from provisioner.lab.machines.config_documents import key_slots
 from provisioner.lab.world.guests.config import MachineConfig, dig
 
@@ -144,9 +144,7 @@ def _disks(machine: Mapping[str, Any]) -> Findings:
 
 
 def _kubelet(machine: Mapping[str, Any]) -> Findings:
-    for cidr in dig(machine, "kubelet", "nodeIP", "validSubnets") or []:
-        if not is_subnet(cidr):
-            yield f'kubelet nodeIP subnet is not valid: "{cidr.removeprefix("!")}"'
+    yield from bad_subnets("kubelet nodeIP subnet", dig(machine, "kubelet", "nodeIP", "validSubnets") or [])
     extra = dig(machine, "kubelet", "extraConfig") or {}
     for field in _KUBELET_OWN.split():
         if field in extra:
@@ -180,9 +178,7 @@ def _kubespan(config: MachineConfig) -> Findings:
         yield ".cluster.id should be set when .machine.network.kubespan is enabled"
     if not config.cluster_secret:
         yield ".cluster.secret should be set when .machine.network.kubespan is enabled"
-    for cidr in dig(spec, "filters", "endpoints") or []:
-        if not is_subnet(cidr):
-            yield f'KubeSpan endpoint filer is not valid: "{cidr.removeprefix("!")}"'
+    yield from bad_subnets("KubeSpan endpoint filer", dig(spec, "filters", "endpoints") or [])
 
 
 def _logging(machine: Mapping[str, Any]) -> Findings:

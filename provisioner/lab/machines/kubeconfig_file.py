@@ -12,6 +12,7 @@ import yaml
 
 from provisioner.lab import pki
 from provisioner.lab.world.guests.config import MachineConfig
+from provisioner.lab.world.kube import manifests
 
 DEFAULT_LIFE = timedelta(hours=8760)
 _DURATION = re.compile(r"(\d+)(h|m|s)")
@@ -21,34 +22,18 @@ _BLOCK = 512
 
 def render(config: MachineConfig) -> bytes:
     """Made of the config alone, so it answers before bootstrap and needs no Kubernetes."""
-    name = config.cluster_name
     ca = pki.read_pair(*config.kubernetes_ca)
     admin = pki.kubernetes_admin(ca, _life(config))
-    user = f"admin@{name}"
-    return yaml.safe_dump(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [
-                {
-                    "name": name,
-                    "cluster": {"server": config.endpoint, "certificate-authority-data": _text(ca.certificate_pem)},
-                }
-            ],
-            "users": [
-                {
-                    "name": user,
-                    "user": {
-                        "client-certificate-data": _text(admin.certificate_pem),
-                        "client-key-data": _text(admin.ec_key_pem),
-                    },
-                }
-            ],
-            "contexts": [{"name": user, "context": {"cluster": name, "namespace": "default", "user": user}}],
-            "current-context": user,
-        },
-        sort_keys=False,
-    ).encode()
+    body = manifests.made(
+        "kubeconfig",
+        cluster=config.cluster_name,
+        server=config.endpoint,
+        user=f"admin@{config.cluster_name}",
+        ca=_text(ca.certificate_pem),
+        certificate=_text(admin.certificate_pem),
+        key=_text(admin.ec_key_pem),
+    )
+    return yaml.safe_dump(body, sort_keys=False).encode()
 
 
 def archive(content: bytes) -> bytes:

@@ -49,9 +49,8 @@ class MachineServers(ListenerSupervisor):
     topics = frozenset({"guest", "vm"})
 
     def __init__(self, kernel: Kernel, guests: TalosGuests, routes: LoopbackRoutes) -> None:
-        super().__init__(kernel, "machines")
+        super().__init__(kernel, routes, "machines")
         self._guests = guests
-        self._routes = routes
         self._dirty: set[str] = set()
         self._running: dict[str, Running] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -109,23 +108,9 @@ class MachineServers(ListenerSupervisor):
             self._close_listener(running, address)
         for address in wanted.addresses:
             if address not in running.listeners:
-                await self._open_listener(running, address)
+                serve = None if running.silent else running.server.listen
+                running.listeners[address] = await self._open_place(address, API_PORT, serve)
         running.server.refresh()
-
-    async def _open_listener(self, running: Running, address: str) -> None:
-        port = self._routes.loopback_port(address, API_PORT)
-        bound = self._routes.listener(address, API_PORT)
-        if running.silent:
-            bound.listen()
-            running.listeners[address] = bound
-        else:
-            try:
-                running.listeners[address] = await running.server.listen(bound)
-            except BaseException:
-                bound.close()
-                self._routes.withdraw(address, API_PORT)
-                raise
-        self._routes.publish(address, API_PORT, port)
 
     def _close_listener(self, running: Running, address: str) -> None:
         running.listeners.pop(address).close()

@@ -24,7 +24,7 @@ from xml.sax.saxutils import escape
 from provisioner.lab.functions.api import ErrorRecord, Functions, Terminating
 from provisioner.lab.winrm import soap
 from provisioner.lab.winrm.channel import Channel
-from provisioner.lab.winrm.runspace import SHOWN_CHARACTERS, Command, Failure, PipelineCaller, Runspace, Stopped
+from provisioner.lab.winrm.runspace import SHOWN_CHARACTERS, Command, Failure, Runspace, Stopped
 from provisioner.lab.winrm.shells import Opening, Shell, command_id_of, command_response, signal_of
 from provisioner.lab.winrm.soap import RSP, Request
 from provisioner.lab.winrm.stats import Counters
@@ -155,11 +155,11 @@ class CmdShell(Shell):
     def _call(self, process: Process, module: str, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         runspace = Runspace(self._functions, self._counters)
         output = _Collected(process)
-        caller = PipelineCaller(self.owner, self.identity.administrator, process.stopping)
         try:
-            runspace.run([Command(module, is_script=True, local_scope=False, parameters=())], output, caller)
+            load = Command(module, is_script=True, local_scope=False, parameters=())
             call = Command(command, is_script=False, local_scope=False, parameters=list(arguments.items()))
-            runspace.run([call], output, caller)
+            for each in (load, call):
+                runspace.run([each], output, self.identity, process.stopping)
         except Failure as failure:
             error_id = f"{failure.record.id},{failure.function}" if failure.function else failure.record.id
             return {"ok": False, "id": error_id, "message": failure.record.message}

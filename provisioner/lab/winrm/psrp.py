@@ -15,7 +15,7 @@ from psrpcore import types as ps
 from provisioner.lab.functions.api import ErrorRecord
 from provisioner.lab.winrm import soap, values
 from provisioner.lab.winrm.channel import Channel
-from provisioner.lab.winrm.runspace import Command, Failure, PipelineCaller, Runspace, Stopped
+from provisioner.lab.winrm.runspace import Command, Failure, Runspace, Stopped
 from provisioner.lab.winrm.shells import (
     POOL,
     STOP_WAIT_S,
@@ -181,7 +181,6 @@ class PsrpShell(Shell):
         """On a thread of its own. An error that ends a statement ends the pipeline: so it is for remote ones."""
         runspace: Runspace | None = None
         output = _Output(self, running)
-        caller = PipelineCaller(self.owner, self.identity.administrator, running.stopping)
         end: tuple[ps.PSInvocationState, ErrorRecord | None, str] = (ps.PSInvocationState.Completed, None, "")
         try:
             runspace = self._acquire(running)
@@ -191,7 +190,7 @@ class PsrpShell(Shell):
             running.input_ended.wait()
             for statement in statements:
                 output.check()
-                runspace.run(statement, output, caller)
+                runspace.run(statement, output, self.identity, running.stopping)
             output.check()
         except Stopped:
             end = (ps.PSInvocationState.Stopped, None, "")

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from provisioner.lab.functions.api import ErrorRecord, Functions, Streams, Terminating
 from provisioner.lab.winrm.binding import Bound, bind
+from provisioner.lab.winrm.exchange import Identity
 from provisioner.lab.winrm.stats import Counters
 
 MODULE_HEADER = re.compile(r"\ufeff?# TalosHyperV module (?P<version>\d+(?:\.\d+){1,3})[ \t]*\r?$", re.MULTILINE)
@@ -35,15 +36,6 @@ class Command:
     is_script: bool
     local_scope: bool
     parameters: Sequence[tuple[str | None, Any]]
-
-
-@dataclass(frozen=True)
-class PipelineCaller:
-    """Who runs a pipeline, and how it is stopped."""
-
-    user: str
-    administrator: bool
-    stopping: threading.Event
 
 
 class Output(Protocol):
@@ -76,15 +68,15 @@ class Runspace:
         self._restricted = restricted
         self._table: dict[str, str] = {name.lower(): name for name in functions.table} if restricted else {}
 
-    def run(self, commands: Sequence[Command], output: Output, caller: PipelineCaller) -> None:
-        """One statement. Raises Failure and Stopped."""
+    def run(self, commands: Sequence[Command], output: Output, user: Identity, stopping: threading.Event) -> None:
+        """One statement, for that user. Raises Failure and Stopped."""
         first, *rest = commands
         if rest:
             raise Failure(_not_modelled(f"a pipeline into {rest[0].text}"))
         if first.is_script:
             self._load(first)
         else:
-            self._call(first, output, caller)
+            self._call(first, output, user, stopping)
 
     def _load(self, command: Command) -> None:
         if self._restricted:
@@ -98,7 +90,7 @@ class Runspace:
         if not command.local_scope:  # else the definitions end with the script
             self._table |= {name: known[name] for name in defined if name in known}
 
-    def _call(self, command: Command, output: Output, caller: PipelineCaller) -> None:
+    def _call(self, command: Command, output: Output, user: Identity, stopping: threading.Event) -> None:
         name = self._table.get(command.text.lower())
         if name is None:
             raise Failure(_not_found(command.text))
@@ -111,9 +103,9 @@ class Runspace:
                 warning=output.warning,
                 progress=output.progress,
                 what_if=bound.what_if,
-                user=caller.user,
-                administrator=caller.administrator,
-                stopping=caller.stopping,
+                user=user.user,
+                administrator=user.administrator,
+                stopping=stopping,
             )
             for fields in self._functions.run(name, bound.arguments, own):
                 output.result(row.output, fields, row.fields)

@@ -16,8 +16,9 @@ import yaml
 
 from provisioner.lab.descriptor import Refused
 from provisioner.lab.world import by_hand
+from provisioner.lab.world.guests import add_foreign
 from provisioner.lab.world.hyperv.service import DYNAMIC_MAC
-from provisioner.lab.world.state import Failure, ForeignMachine, Injection, Vm, VmNic
+from provisioner.lab.world.state import Failure, Injection, Vm, VmNic
 
 if TYPE_CHECKING:
     from provisioner.lab.world.world import World
@@ -156,9 +157,7 @@ def _foreign_machine(world: World, place: str, octet: float) -> None:
     mac = place or f"02F0F0F0F0{number:02X}"
     address = world.state.lan.subnet.split("/")[0].rsplit(".", 1)[0] + f".{int(octet) + number - 1}"
     uuid = f"f0f0f0f0-0000-4000-8000-{number:012x}"
-    machine = ForeignMachine(name=f"foreign-{number}", mac=mac, uuid=uuid, address=address)
-    world.state.foreign.append(machine)
-    world.kernel.changed("guest", f"foreign:{machine.name}")
+    add_foreign(world.kernel, f"foreign-{number}", mac, uuid, address)
 
 
 def _set_host(world: World, **fields: object) -> None:

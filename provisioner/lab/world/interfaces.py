@@ -41,29 +41,3 @@ class PowerSwitch(Protocol):
 
     def lan_up(self, vm: Vm) -> bool:
         """Whether the VM's network adapter reaches the LAN: connected to an External switch whose adapter has link."""
-
-
-class KubeRules(Protocol):
-    """What Talos' guests tell the Kubernetes part of the world. All methods are called under the world's lock."""
-
-    def etcd_started(self, guest: Guest, cluster_id: str) -> None:
-        """Etcd of that control plane runs as a member of the cluster: the first one after bootstrap, others by joining, all of them
-        again after a boot. `cluster_id` is new at each bootstrap; the cluster stands in `State.clusters` already, with its members.
-        """
-
-    def etcd_stopped(self, guest: Guest) -> None: ...
-
-    def kubelet_started(self, guest: Guest, cluster_id: str) -> None:
-        """The kubelet runs; its node registers as soon as the API is up."""
-
-    def kubelet_stopped(self, guest: Guest) -> None: ...
-
-    def config_changed(self, guest: Guest) -> None:
-        """It runs by another config since now, without a reboot."""
-
-    def forget_disk(self, vm_id: str) -> None:
-        """The disk of that VM is gone for good, and its etcd data with it."""
-
-    def node_ready(self, guest: Guest) -> bool: ...
-
-    def static_pods_ready(self, guest: Guest) -> bool: ...

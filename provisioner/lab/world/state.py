@@ -1,7 +1,8 @@
 """The state of the lab's world: a Windows host, its VMs and disks, the LAN, and the Talos machines. Plain data, no behaviour.
 
 What `durable.py` keeps is what would survive a crash of such a host: files and disks with what is on them, VM definitions,
-switches, the host's settings. What runs in memory (guests, jobs at work, connections) does not.
+switches, the host's settings. What runs in memory (guests, jobs at work, connections) does not. Over 400 lines, since it is one document:
+`world.json`.
 """
 
 from __future__ import annotations
@@ -335,8 +336,6 @@ class Guest:
     time_synced: bool = False
     halted: bool = False
     """Booted the ISO although Talos is on the disk."""
-    screen: list[str] = field(default_factory=list)
-    """Lines on the console, for pictures."""
     key_generation: int = 0
     """Counts up each time the maintenance server makes a new key."""
     reachable: bool = True

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ntpath
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import STOPPED, DvdDrive, HardDrive, HostFile, Vm
@@ -52,14 +51,6 @@ def _taken(size_bytes: int) -> int:
     return max(RECORD_BYTES, size_bytes)
 
 
-@dataclass(frozen=True)
-class VolumeView:
-    root: str
-    """`C:`."""
-    size_bytes: int
-    free_bytes: int
-
-
 class Storage:
     """Files and volumes of the host. All methods take the world's lock and return at once."""
 
@@ -100,11 +91,6 @@ class Storage:
                 if other.startswith(inside)
             }
             return sorted(host.files[path].path if path in host.files else path for path in found)
-
-    def volumes(self) -> list[VolumeView]:
-        with self._kernel.lock:
-            volumes = self._kernel.state.host.volumes
-            return [VolumeView(root, size, self.free_bytes(root)) for root, (size, _used) in sorted(volumes.items())]
 
     def free_bytes(self, path: str) -> int:
         """Room left on the volume of a path; 0 for a volume that is not there."""

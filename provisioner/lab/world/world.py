@@ -5,8 +5,9 @@ from __future__ import annotations
 from provisioner.lab.world.downloads import Downloads
 from provisioner.lab.world.hyperv import Caller, HyperV
 from provisioner.lab.world.hyperv.service import ManagementService
-from provisioner.lab.world.interfaces import Guests, KubeRules
+from provisioner.lab.world.interfaces import Guests
 from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.network import Network
 from provisioner.lab.world.routes import LoopbackRoutes
 from provisioner.lab.world.state import HostFile, State
@@ -19,7 +20,7 @@ class World:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.kube: KubeRules | None = None
+        self.kube: LabKube | None = None
         self.storage = Storage(kernel)
         self.storage.disk_deleted = self._disk_deleted
         self.network = Network(kernel)

@@ -39,6 +39,16 @@ def _text(*path: str) -> cached_property[str]:
     return cached_property(lambda config: str(config.get(*path) or ""))
 
 
+def _texts(*path: str, usual: tuple[str, ...] = ()) -> cached_property[list[str]]:
+    """A field that is a list of texts; `usual` where it is empty or not given."""
+    return cached_property(lambda config: [str(item) for item in config.get(*path) or usual])
+
+
+def _pair(*path: str) -> cached_property[tuple[bytes, bytes]]:
+    """Certificate and key of an authority, PEM; the key is empty on workers."""
+    return cached_property(lambda config: (_pem(config.get(*path, "crt")), _pem(config.get(*path, "key"))))
+
+
 @dataclass(frozen=True)
 class MachineConfig:
     """A whole config, as bytes, and what Talos takes from it. Fields are read once: a hundred machines compare them often.
@@ -58,6 +68,12 @@ class MachineConfig:
     """The name in the config, which may have a domain; empty when it names none: then Talos makes one of the machine's identity."""
     install_image = _text("machine", "install", "image")
     kubelet_image = _text("machine", "kubelet", "image")
+    cert_sans = _texts("machine", "certSANs")
+    nameservers = _texts("machine", "network", "nameservers", usual=("1.1.1.1", "8.8.8.8"))
+    time_servers = _texts("machine", "time", "servers", usual=("time.cloudflare.com",))
+    os_ca = _pair("machine", "ca")
+    """Of the Talos API."""
+    kubernetes_ca = _pair("cluster", "ca")
 
     @cached_property
     def documents(self) -> list[dict[str, Any]]:
@@ -82,18 +98,9 @@ class MachineConfig:
     def endpoint_host(self) -> str:
         return urlsplit(self.endpoint).hostname or ""
 
-    @cached_property
-    def os_ca(self) -> tuple[bytes, bytes]:
-        """Certificate and key of the Talos API's CA, PEM; the key is empty on workers."""
-        return _pem(self.get("machine", "ca", "crt")), _pem(self.get("machine", "ca", "key"))
-
     @property
     def accepted_cas(self) -> list[bytes]:
         return [_pem(dig(item, "crt")) for item in self.get("machine", "acceptedCAs") or []]
-
-    @property
-    def kubernetes_ca(self) -> tuple[bytes, bytes]:
-        return _pem(self.get("cluster", "ca", "crt")), _pem(self.get("cluster", "ca", "key"))
 
     @cached_property
     def etcd_ca(self) -> bytes:
@@ -109,18 +116,6 @@ class MachineConfig:
     @property
     def registers_node(self) -> bool:
         return not self.get("machine", "kubelet", "skipNodeRegistration")
-
-    @property
-    def cert_sans(self) -> list[str]:
-        return [str(san) for san in self.get("machine", "certSANs") or []]
-
-    @property
-    def nameservers(self) -> list[str]:
-        return [str(server) for server in self.get("machine", "network", "nameservers") or ("1.1.1.1", "8.8.8.8")]
-
-    @property
-    def time_servers(self) -> list[str]:
-        return [str(server) for server in self.get("machine", "time", "servers") or ("time.cloudflare.com",)]
 
     @property
     def node_labels(self) -> dict[str, str]:

@@ -20,25 +20,18 @@ from provisioner.lab.world.guests.scalars import BadScalar, Mismatch
 TABLE = "schema/v1.11.json"
 _LEGACY_KEYS = ("machine", "cluster", "debug", "persist")
 _PACKAGES = {
-    "": "v1alpha1",
-    "EthernetConfig": "network",
-    "EventSinkConfig": "runtime",
-    "ExistingVolumeConfig": "block",
-    "ExtensionServiceConfig": "extensions",
-    "KmsgLogConfig": "runtime",
-    "KubeSpanEndpointsConfig": "network",
-    "NetworkDefaultActionConfig": "network",
-    "NetworkRuleConfig": "network",
-    "PCIDriverRebindConfig": "hardware",
-    "RawVolumeConfig": "block",
-    "SideroLinkConfig": "siderolink",
-    "SwapVolumeConfig": "block",
-    "TrustedRootsConfig": "security",
-    "UserVolumeConfig": "block",
-    "VolumeConfig": "block",
-    "WatchdogTimerConfig": "runtime",
-    "ZswapConfig": "block",
-}
+    kind: package
+    for package, kinds in {
+        "block": "ExistingVolumeConfig RawVolumeConfig SwapVolumeConfig UserVolumeConfig VolumeConfig ZswapConfig",
+        "extensions": "ExtensionServiceConfig",
+        "hardware": "PCIDriverRebindConfig",
+        "network": "EthernetConfig KubeSpanEndpointsConfig NetworkDefaultActionConfig NetworkRuleConfig",
+        "runtime": "EventSinkConfig KmsgLogConfig WatchdogTimerConfig",
+        "security": "TrustedRootsConfig",
+        "siderolink": "SideroLinkConfig",
+    }.items()
+    for kind in kinds.split()
+} | {"": "v1alpha1"}
 """Go's package of each kind of document, for messages."""
 _OPAQUE = ("address-port", "bytes", "cel", "prefix")
 """Structures to Go without fields of their own: an empty mapping fits them, and is no value."""

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from typing import Any
 
+from provisioner.lab.world.guests import scalars
 from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.hardware import Disk, Hardware
 
 MODEL = "Virtual Disk"
-_UNITS = {
-    "": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-    "TIB": 2**40,
+_COMPARED = {
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "": operator.eq,
+    "==": operator.eq,
 }
-_SIZE = re.compile(r"^\s*(<=|>=|<|>|==)?\s*([0-9.]+)\s*([A-Za-z]*)\s*$")
 
 
 def install_disk(hardware: Hardware, config: MachineConfig) -> Disk | None:
@@ -48,11 +46,5 @@ def _glob(pattern: str, text: str) -> bool:
 
 
 def _size_matches(size: int, text: str) -> bool:
-    found = _SIZE.match(text)
-    if found is None or found[3].upper() not in _UNITS:
-        return False
-    limit = float(found[2]) * _UNITS[found[3].upper()]
-    operator = found[1] or "=="
-    return {"<=": size <= limit, ">=": size >= limit, "<": size < limit, ">": size > limit, "==": size == limit}[
-        operator
-    ]
+    sign, wanted = scalars.size_match(text)
+    return bool(_COMPARED[sign](size, scalars.size(wanted)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from provisioner.lab.world.guests import boot, clusters, sequences
 from provisioner.lab.world.guests.hardware import ForeignHardware, Hardware
 from provisioner.lab.world.guests.machine import Environment, Machine
-from provisioner.lab.world.interfaces import KubeRules, PowerSwitch
+from provisioner.lab.world.interfaces import PowerSwitch
 from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.state import ForeignMachine, Guest, Vm
 
 FOREIGN_VERSION = "v1.11.5"
@@ -25,7 +26,7 @@ def add_foreign(kernel: Kernel, name: str, mac: str, uuid: str, address: str) ->
 class TalosGuests:
     """Implements `interfaces.Guests`. Methods are called under the world's lock and return at once."""
 
-    def __init__(self, kernel: Kernel, power: PowerSwitch, kube: KubeRules) -> None:
+    def __init__(self, kernel: Kernel, power: PowerSwitch, kube: LabKube) -> None:
         self.kernel = kernel
         self._power = power
         self._environment = Environment(kernel, kube)

@@ -19,8 +19,8 @@ from provisioner.lab.world.guests import events
 from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.hardware import Hardware, installed
 from provisioner.lab.world.guests.process import Process, Steps
-from provisioner.lab.world.interfaces import KubeRules
 from provisioner.lab.world.kernel import Kernel
+from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.state import Guest, InstalledSystem, Medium, Service, Stage
 
 ISO_ARGUMENTS = (
@@ -35,7 +35,7 @@ class Environment:
     """What all machines of the LAN share."""
 
     kernel: Kernel
-    kube: KubeRules
+    kube: LabKube
     machines: dict[str, Machine] = field(default_factory=dict)
     """By owner, only those under power."""
 
@@ -185,8 +185,6 @@ class Machine:
 
     def say(self, line: str) -> None:
         self.log.append((self.kernel.now(), self.kernel.clock.wall().timestamp(), line))
-        if self.guest is not None:
-            self.guest.screen.append(line)
 
     def stage(self, stage: Stage, actor: str = "") -> None:
         if self.talos.stage != stage:

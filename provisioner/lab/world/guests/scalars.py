@@ -186,13 +186,19 @@ def _size(text: str) -> str | None:
     return text or None
 
 
-def _size_match(text: str) -> str:
+def size_match(text: str) -> tuple[str, str]:
+    """Sign of comparison, or none, and size of a disk selector as `>= 10GiB`."""
     found = re.fullmatch(r"(>=|<=|>|<|==)?(.*)", text.strip(), re.DOTALL)
     assert found is not None
+    return found[1] or "", found[2].strip()
+
+
+def _size_match(text: str) -> str:
+    _, wanted = size_match(text)
     try:
-        size(found[2].strip())
+        size(wanted)
     except BadScalar as error:
-        raise BadScalar(f"failed to parse disk size {found[2]}: {error}") from None
+        raise BadScalar(f"failed to parse disk size {wanted}: {error}") from None
     return text.strip()
 
 

@@ -23,7 +23,7 @@ class CmdletError(Exception):
 
 
 @dataclass(frozen=True)
-class _Refusal:
+class Refusal:
     """One kind of refusal; called with its target, and with what else its text names, it gives the error."""
 
     id: str
@@ -36,9 +36,9 @@ class _Refusal:
         return CmdletError(self.id, self.category, message, target, terminating=self.terminating)
 
 
-_failed = partial(_Refusal, "OperationFailed", "NotSpecified")
-_invalid = partial(_Refusal, "InvalidParameter", "InvalidArgument")
-_not_found = partial(_Refusal, "ObjectNotFound", "ObjectNotFound")
+_failed = partial(Refusal, "OperationFailed", "NotSpecified")
+_invalid = partial(Refusal, "InvalidParameter", "InvalidArgument")
+_not_found = partial(Refusal, "ObjectNotFound", "ObjectNotFound")
 
 
 def bad_argument(message: str, target: str = "") -> CmdletError:
@@ -53,18 +53,15 @@ def no_device(what: str, target: str) -> CmdletError:
     return CmdletError("ObjectNotFound", "ObjectNotFound", f"Hyper-V was unable to find {what}.", target)
 
 
-no_vm_of_name = _invalid(  # by name it is a bad argument, not a missing object
-    'Hyper-V was unable to find a virtual machine with name "{target}".'
-)
 no_vm_of_id = _not_found('Hyper-V was unable to find a virtual machine with id "{target}".')
 no_switch_of_name = _invalid('Hyper-V was unable to find a virtual switch with name "{target}".')
-wrong_state = _Refusal(
+wrong_state = Refusal(
     "InvalidState",
     "InvalidOperation",
     "'{target}' failed to perform the operation. "
     "The operation cannot be performed while the virtual machine is in its current state.",
 )
-no_permission = _Refusal(  # reads and writes alike come back like this for who is no Hyper-V administrator
+no_permission = Refusal(  # reads and writes alike come back like this for who is no Hyper-V administrator
     "Unspecified",
     "NotSpecified",
     "You do not have the required permission to complete this task. "
@@ -74,7 +71,7 @@ service_stopped = _not_found(
     "Hyper-V encountered an error trying to access an object on computer '{target}' because the object was not found. "
     "The object might have been deleted. Verify that the Virtual Machine Management service on the computer is running."
 )
-module_missing = _Refusal(
+module_missing = Refusal(
     "CommandNotFoundException",
     "ObjectNotFound",
     "The term '{target}' is not recognized as the name of a cmdlet, function, script file, or operable program.",
@@ -84,7 +81,7 @@ path_missing = _not_found("Failed to access {what} '{target}': The system cannot
 attachment_missing = _not_found(
     "'{vm}': The attachment '{target}' does not exist. The system cannot find the file specified. (0x80070002)"
 )
-access_denied = _Refusal(
+access_denied = Refusal(
     "AccessDenied",
     "PermissionDenied",
     "'{vm}': User account does not have permission required to open attachment '{target}'. "
@@ -97,13 +94,13 @@ vhd_folder_missing = _failed(
     "Failed to create the virtual hard disk. "
     "The system failed to create '{target}': The system cannot find the path specified. (0x80070003)"
 )
-vhd_in_use = _Refusal(
+vhd_in_use = Refusal(
     "OperationFailed",
     "ResourceBusy",
     "The process cannot access '{target}' because it is being used by another process. (0x80070020)",
 )
 disk_full = _failed("The system failed to create '{target}': There is not enough space on the disk. (0x80070070)")
-no_memory = _Refusal(
+no_memory = Refusal(
     "OutOfMemory",
     "FromStdErr",
     "'{target}' could not initialize. Not enough memory in the system to start the virtual machine {target} "
@@ -117,13 +114,7 @@ worker_failed = _failed("'{target}' failed to start worker process: General fail
 mac_collision = _failed(
     "'{target}': the network adapter has the MAC address {mac}, which another running virtual machine uses."
 )
-guest_silent = _Refusal(  # plain Stop-VM would ask whether to cut the power; without a console it cannot
-    "InvalidOperation",
-    "InvalidOperation",
-    "Windows PowerShell is in NonInteractive mode. Read and Prompt functionality is not available. "
-    "The integration service of '{target}' did not answer.",
-)
-adapter_not_found = _Refusal("Unspecified", "NotSpecified", "Sequence contains no matching element")
+adapter_not_found = Refusal("Unspecified", "NotSpecified", "Sequence contains no matching element")
 bind_failed = _not_found(
     "Failed while adding virtual Ethernet switch connections. "
     "Ethernet port '{target}' bind failed: Element not found. (0x80070490)"

@@ -110,15 +110,9 @@ def running(pod: Json, node: Json, now: str, *, restarted: bool) -> Json:
             _condition(kind, "True", now) for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
         ],
         "containerStatuses": [
-            {
-                "name": container["name"],
-                "image": container["image"],
-                "imageID": container["image"],
-                "ready": True,
-                "started": True,
-                "restartCount": restarts,
-                "state": {"running": {"startedAt": now}},
-            }
+            manifests.made(
+                "container_status", name=container["name"], image=container["image"], restarts=restarts, now=now
+            )
             for container in pod["spec"]["containers"]
         ],
     }

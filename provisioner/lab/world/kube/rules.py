@@ -1,4 +1,4 @@
-"""`interfaces.KubeRules`: what the machines tell of etcd and kubelets, handed to the cluster they belong to."""
+"""What the machines tell of etcd and kubelets, handed to the cluster they belong to."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ class LabKube:
     def clusters(self) -> list[RunningCluster]:
         return [running for cluster_id in list(self._kernel.state.clusters) if (running := self.of(cluster_id))]
 
-    # -- interfaces.KubeRules
+    # -- what machines tell
 
     def etcd_started(self, guest: Guest, cluster_id: str) -> None:
+        """Etcd of that control plane runs as a member of the cluster: the first one after bootstrap, others by joining, all of them
+        again after a boot. `cluster_id` is new at each bootstrap; the cluster stands in `State.clusters` already, with its members.
+        """
         running = self.of(cluster_id)
         if running is not None:
             running.etcd_started(guest)
@@ -41,6 +44,7 @@ class LabKube:
                 running.etcd_stopped(guest)
 
     def kubelet_started(self, guest: Guest, cluster_id: str) -> None:
+        """The kubelet runs; its node registers as soon as the API is up."""
         running = self.of(cluster_id)
         if running is not None:
             running.kubelet_started(guest)
@@ -51,11 +55,12 @@ class LabKube:
                 running.kubelet_stopped(guest)
 
     def config_changed(self, guest: Guest) -> None:
+        """It runs by another config since now, without a reboot."""
         for running in self._running.values():
             running.config_changed(guest)
 
     def forget_disk(self, vm_id: str) -> None:
-        """The cluster ends with the last disk that holds its etcd data."""
+        """The disk of that VM is gone for good; the cluster ends with the last disk that holds its etcd data."""
         for cluster in list(self._kernel.state.clusters.values()):
             if cluster.members.pop(vm_id, None) is not None and not cluster.members:
                 del self._kernel.state.clusters[cluster.id]

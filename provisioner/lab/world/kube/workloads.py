@@ -127,20 +127,8 @@ class Workloads:
             if pods.node_of(pod) not in nodes:
                 self._store.delete("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
         ready = sum(map(pods.is_ready, own))
-        self._set_status(
-            "daemonsets",
-            daemonset,
-            {
-                "desiredNumberScheduled": len(nodes),
-                "currentNumberScheduled": len(nodes),
-                "updatedNumberScheduled": len(nodes),
-                "numberReady": ready,
-                "numberAvailable": ready,
-                "numberUnavailable": len(nodes) - ready,
-                "numberMisscheduled": 0,
-                "observedGeneration": 1,
-            },
-        )
+        status = manifests.made("daemonset_status", nodes=len(nodes), ready=ready, missing=len(nodes) - ready)
+        self._set_status("daemonsets", daemonset, status)
 
     def _reconcile_deployment(self, deployment: Json) -> None:
         replicas = deployment["spec"].get("replicas", 1)

@@ -15,6 +15,7 @@ from tests.engine.cmdlets.behaviours.system import services
 from tests.engine.cmdlets.call import Call, Object, ShellError, made
 from tests.engine.cmdlets.dates import host_now, iso
 from tests.engine.cmdlets.wql import Condition, Query, parse_filter, parse_query
+from tests.engine.hyperv import volumes
 
 CIMV2, VIRTUALIZATION = "root/cimv2", "root/virtualization/v2"
 REALIZED = "Microsoft:Hyper-V:System:Realized"
@@ -98,7 +99,7 @@ def _logical_disks(_call: Call, around: Environment, _where: Condition | None) -
                 "FreeSpace": volume.free_bytes,
             },
         )
-        for volume in around.storage.volumes()
+        for volume in volumes(around.world)
     ]
 
 

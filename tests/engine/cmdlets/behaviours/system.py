@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from provisioner.lab.world.hyperv.service import matches
 from tests.engine.cmdlets.behaviours import Environment, behaviour
 from tests.engine.cmdlets.call import Call, ShellError
-from tests.engine.hyperv import is_pattern
+from tests.engine.hyperv import is_pattern, volumes
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ def get_volume(call: Call, around: Environment) -> None:
         letters = [ntpath.splitdrive(around.files.windows_path(call.text("FilePath")))[0][:1].upper()]
     if "FileSystemLabel" in call:
         letters = ["-"]  # none has one
-    volumes = [volume for volume in around.storage.volumes() if not letters or volume.root[0] in letters]
-    if letters and not volumes:
+    found = [volume for volume in volumes(around.world) if not letters or volume.root[0] in letters]
+    if letters and not found:
         text = f"No MSFT_Volume objects found for {', '.join(letters)}."
         raise ShellError(f"CmdletizationQuery_NotFound_{next(iter(call.arguments))}", "ObjectNotFound", text)
-    for volume in volumes:
+    for volume in found:
         unique = f"\\\\?\\Volume{{6d1f0a3e-0000-0000-0000-{ord(volume.root[0]):012x}}}\\"
         call.out(
             "MSFT_Volume",

@@ -27,7 +27,7 @@ def selected(call: Call, around: Environment, name: str = "Name") -> list[VmView
     def by_name(pattern: str) -> None:
         views = hyperv.vms.get_vms(pattern)
         if not views and engine_hyperv.is_pattern(pattern):
-            raise refused.no_vm_of_name(pattern)
+            raise engine_hyperv.no_vm_of_name(pattern)
         found.extend(views)
 
     if "VM" in call:
