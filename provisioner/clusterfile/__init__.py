@@ -4,14 +4,13 @@
     load_cluster        the file -> a `Cluster`, or the Fault that carries all findings
     list_clusters       all files in the folders
     json_schema         for editors; committed as clusters/schema.json
-    effective           every value and where it came from
 
 pydantic and PyYAML are loaded when a file is read, not before.
 """
 
 from __future__ import annotations
 
-from provisioner.clusterfile.load import Loaded, effective, json_schema, load_cluster
+from provisioner.clusterfile.load import Loaded, json_schema, load_cluster
 from provisioner.clusterfile.locate import ClusterFileName, find_cluster_file, list_clusters
 from provisioner.clusterfile.settings import Setting, Settings, read_settings
 
@@ -20,7 +19,6 @@ __all__ = [
     "Loaded",
     "Setting",
     "Settings",
-    "effective",
     "find_cluster_file",
     "json_schema",
     "list_clusters",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.clusterfile.settings import Setting
 from provisioner.errors import Fault, Finding, SourceLocation
-from provisioner.model.cluster import Cluster, Origin
+from provisioner.model.cluster import Cluster
 from provisioner.model.scalars import Scalar
 
 if TYPE_CHECKING:
@@ -121,11 +121,6 @@ def _shown(path: Path) -> str:
         return str(path.absolute().relative_to(Path.cwd()))
     except (ValueError, OSError):  # below another folder; the working folder is gone
         return str(path)
-
-
-def effective(cluster: Cluster) -> tuple[Origin, ...]:
-    """Every value of the cluster with its origin, in the order of the file's fields."""
-    return cluster.origins
 
 
 def json_schema() -> dict[str, Any]:

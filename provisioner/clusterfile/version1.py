@@ -11,32 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from provisioner.clusterfile.values import (
-    Address,
-    Bool,
-    Cpus,
-    Device,
-    Disk,
-    DomainName,
-    Endpoint,
-    Filled,
-    HostName,
-    IsoUrl,
-    Label,
-    Mac,
-    Memory,
-    Network,
-    Port,
-    San,
-    Sha256,
-    Text,
-    User,
-    Version,
-    Vlan,
-    WindowsPath,
-    meant,
-    wrong,
-)
+from provisioner.clusterfile import values
 from provisioner.model.units import HTTPS_PORT
 
 FORM = "\0"
@@ -69,33 +44,33 @@ def by_kind(**kinds: str) -> Discriminator:
 class Lab(Fields):
     """The embedded lab in place of a Windows host."""
 
-    speed: Annotated[float, Field(ge=1, le=1000, strict=False), meant] = 10.0
+    speed: Annotated[float, Field(ge=1, le=1000, strict=False), values.meant] = 10.0
     """How many seconds of the lab's world pass in one real second."""
-    seed: Annotated[int, Field(ge=0), meant] = 1
+    seed: Annotated[int, Field(ge=0), values.meant] = 1
     """The same seed gives the same delays."""
 
 
 class Host(Fields):
     """A Windows machine with Hyper-V, and how to sign in there."""
 
-    address: HostName | None = None
+    address: values.HostName | None = None
     """DNS name or address; default: the host's name in this file."""
-    port: Port = HTTPS_PORT
+    port: values.Port = HTTPS_PORT
     """Port of WinRM over HTTPS."""
-    user: User | None = None
+    user: values.User | None = None
     r"""Account on the host, as `hv01\provision`. The password never stands in this file."""
     transport: Literal["psrp", "winrs"] = "psrp"
     """`psrp` is PowerShell remoting; `winrs` runs one process per call, for hosts that allow nothing else."""
-    endpoint: Filled = "Microsoft.PowerShell"
+    endpoint: values.Filled = "Microsoft.PowerShell"
     """Name of the PowerShell session configuration."""
-    pin: Sha256 | None = None
+    pin: values.Sha256 | None = None
     """SHA-256 of the host's certificate, in place of a trusted authority."""
     lab: Lab | None = None
     """The embedded lab plays this host; no address is needed."""
 
 
 HostOrName = Annotated[
-    Annotated[Host, Tag(HOST_FORM)] | Annotated[HostName, Tag(NAME_FORM)],
+    Annotated[Host, Tag(HOST_FORM)] | Annotated[values.HostName, Tag(NAME_FORM)],
     by_kind(mapping=HOST_FORM, other=NAME_FORM),
 ]
 
@@ -103,53 +78,53 @@ HostOrName = Annotated[
 class Switch(Fields):
     """The virtual switch of all machines."""
 
-    name: Filled = "LAB"
+    name: values.Filled = "LAB"
     """Its name on the host."""
-    adapter: Filled | None = None
+    adapter: values.Filled | None = None
     """The physical network adapter to bind an External switch to, as Windows names it. Naming it is the consent to make the
     switch, which takes the host's network down for some seconds; without it the switch must exist."""
-    allow_management_os: Bool = True
+    allow_management_os: values.Bool = True
     """Whether Windows itself keeps using that adapter."""
-    vlan: Vlan | None = None
+    vlan: values.Vlan | None = None
     """VLAN of Windows' own traffic over the switch."""
 
 
 class Image(Fields):
     """Where `metal-amd64.iso` comes from: one of `release`, `schematic`, `url` with `sha256`, `path`."""
 
-    release: Version | None = None
+    release: values.Version | None = None
     """ISO of this Talos release, checksum from the release; default: the release of `talos:`."""
-    schematic: Sha256 | None = None
+    schematic: values.Sha256 | None = None
     """Id of an Image Factory schematic; the installer image carries the same one."""
-    url: IsoUrl | None = None
+    url: values.IsoUrl | None = None
     """Any other ISO, fetched by the host."""
-    path: WindowsPath | None = None
+    path: values.WindowsPath | None = None
     """A file that is on the host already."""
-    sha256: Sha256 | None = None
+    sha256: values.Sha256 | None = None
     """What the ISO must hash to; needed with `url`."""
 
 
 class ClusterNetwork(Fields):
     """Networks inside the cluster; they may overlap nothing on the LAN."""
 
-    pod_subnets: Annotated[list[Network], Field(min_length=1)] = ["10.244.0.0/16"]
+    pod_subnets: Annotated[list[values.Network], Field(min_length=1)] = ["10.244.0.0/16"]
     """Addresses of pods: one IPv4 network, one IPv6 network, or both."""
-    service_subnets: Annotated[list[Network], Field(min_length=1)] = ["10.96.0.0/12"]
+    service_subnets: Annotated[list[values.Network], Field(min_length=1)] = ["10.96.0.0/12"]
     """Addresses of services, likewise."""
-    dns_domain: DomainName = "cluster.local"
+    dns_domain: values.DomainName = "cluster.local"
     """DNS domain of services."""
 
 
 class PatchFile(Fields):
     """A patch in a file of its own, its path relative to the cluster file."""
 
-    file: Filled
+    file: values.Filled
     """Path of a YAML file; several documents in it are several patches."""
 
 
 def _inline(value: Any) -> Any:
     if isinstance(value, str):
-        raise wrong(*_text_for_a_patch(value))
+        raise values.wrong(*_text_for_a_patch(value))
     return value
 
 
@@ -198,15 +173,15 @@ class PatchGroups(Fields):
 class Hardware(Fields):
     """What a VM gets."""
 
-    cpus: Cpus = 2
+    cpus: values.Cpus = 2
     """Virtual processors."""
-    memory: Memory = 4096
+    memory: values.Memory = 4096
     """Static memory, as `4 GiB`."""
-    disk: Disk = 20
+    disk: values.Disk = 20
     """Size of the system disk, as `20 GiB`; it grows as it is filled."""
-    vlan: Vlan | None = None
+    vlan: values.Vlan | None = None
     """VLAN of the machine's traffic; untagged without."""
-    host: Text | None = None
+    host: values.Text | None = None
     """Which of `hosts:`; default: the first."""
     patches: Patches = []
     """Patches for this machine alone."""
@@ -215,13 +190,13 @@ class Hardware(Fields):
 class Machine(Hardware):
     """One machine by name."""
 
-    name: Label
+    name: values.Label
     """Name of the VM, the machine and the node."""
     role: Literal["controlplane", "worker"]
     """Talos' machine type."""
-    mac: Mac | None = None
+    mac: values.Mac | None = None
     """Static MAC address; computed from the names by default."""
-    address: Address | None = None
+    address: values.Address | None = None
     """The address that the router reserves for its MAC address, or that a patch sets; it is not set on the machine by this line alone.
 
     The first control plane's is the endpoint where neither `endpoint:` nor `vip:` is given.
@@ -231,12 +206,12 @@ class Machine(Hardware):
 class Group(Hardware):
     """Several machines of a role that differ in nothing but their names."""
 
-    count: Annotated[int, Field(ge=0, le=1000), meant]
+    count: Annotated[int, Field(ge=0, le=1000), values.meant]
     """How many."""
 
 
 Count = Annotated[
-    Annotated[Group, Tag(GROUP_FORM)] | Annotated[int, Field(ge=0, le=1000), meant, Tag(COUNT_FORM)],
+    Annotated[Group, Tag(GROUP_FORM)] | Annotated[int, Field(ge=0, le=1000), values.meant, Tag(COUNT_FORM)],
     by_kind(mapping=GROUP_FORM, other=COUNT_FORM),
 ]
 
@@ -253,37 +228,37 @@ class Counts(Fields):
 class ClusterFile(Fields):
     """A cluster of Talos Linux machines on Hyper-V, as it shall be."""
 
-    version: Annotated[Literal[1], meant]
+    version: Annotated[Literal[1], values.meant]
     """Version of this format."""
-    name: Label | None = None
+    name: values.Label | None = None
     """Name of the cluster; default: the name of the file."""
     host: HostOrName | None = None
     """The only host: its address, or a mapping as in `hosts:`."""
-    hosts: dict[HostName, HostOrName] | None = None
+    hosts: dict[values.HostName, HostOrName] | None = None
     """Hosts by name."""
     switch: Switch = Switch()
     """The virtual switch of all machines."""
-    talos: Version | None = None
+    talos: values.Version | None = None
     """Talos release of the machines."""
-    kubernetes: Version | None = None
+    kubernetes: values.Version | None = None
     """Kubernetes version of the nodes; must be one that the Talos release runs."""
     image: Image = Image()
     """Where the ISO comes from; default: the release of `talos:`."""
-    endpoint: Endpoint | None = None
+    endpoint: values.Endpoint | None = None
     """URL of the Kubernetes API; default: `vip:`, else the first control plane's address."""
-    vip: Address | None = None
+    vip: values.Address | None = None
     """Virtual address that the control planes share."""
-    cert_sans: list[San] = []
+    cert_sans: list[values.San] = []
     """Further names and addresses for the certificates of both APIs."""
     network: ClusterNetwork = ClusterNetwork()
     """Networks inside the cluster."""
-    install_disk: Device = "/dev/sda"
+    install_disk: values.Device = "/dev/sda"
     """Where Talos installs itself, as the machine sees it."""
-    folder: WindowsPath | None = None
+    folder: values.WindowsPath | None = None
     """Folder for VMs on the host; default: the host's own for virtual hard disks."""
-    protect: Bool = False
+    protect: values.Bool = False
     """Refuse every removal."""
-    schedule_on_control_planes: Bool = False
+    schedule_on_control_planes: values.Bool = False
     """Let ordinary pods run on control planes."""
     machines: Annotated[
         Annotated[list[Machine], Tag(LIST_FORM)] | Annotated[Counts, Tag(COUNTS_FORM)],

@@ -161,6 +161,7 @@ class Cluster:
     control_plane_patches: tuple[PatchSpec, ...] = ()
     worker_patches: tuple[PatchSpec, ...] = ()
     origins: tuple[Origin, ...] = ()
+    """Every value and where it came from, in the order of the file's fields."""
 
     @property
     def control_planes(self) -> tuple[MachineSpec, ...]:

@@ -40,12 +40,9 @@ class TalosConfigs:
         return made
 
     def read_bundle(self, text: bytes) -> Bundle:
-        """Raises a Fault P-CONFIG-BADSECRETS that names everything that is missing or broken."""
         from provisioner.talos import secrets
 
-        if (
-            self._last is not None and self._last[0] == text
-        ):  # a run reads it several times, and checking it takes a while
+        if self._last is not None and self._last[0] == text:  # a run reads it often, and checking it takes a while
             return self._last[1]
         try:
             self._last = (text, secrets.read_bundle(text))
@@ -61,7 +58,6 @@ class TalosConfigs:
         return self._last[1]
 
     def write_bundle(self, bundle: Bundle) -> bytes:
-        """The text of `secrets.yaml`; `read_bundle` reads it back."""
         from provisioner.talos import secrets
 
         return secrets.write_bundle(_ours(bundle))
@@ -123,7 +119,6 @@ class TalosConfigs:
         return TalosAccess(ca=ours.os.crt, crt=admin.crt, key=key)
 
     def talosconfig(self, cluster: Cluster, bundle: Bundle, *, endpoints: Sequence[str], nodes: Sequence[str]) -> bytes:
-        """With a fresh admin certificate, valid for a year. `endpoints` and `nodes` are as a client must dial them."""
         from provisioner.talos import talosconfigs
 
         return talosconfigs.render(
@@ -131,7 +126,6 @@ class TalosConfigs:
         )
 
     def kubeconfig(self, cluster: Cluster, bundle: Bundle, *, server: str) -> bytes:
-        """With a fresh admin certificate, valid for a year. `server` is the URL as a client must dial it."""
         from provisioner.talos import kubeconfigs
 
         return kubeconfigs.render(_ours(bundle), self._clock.wall(), cluster=cluster.name, server=server)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from provisioner.model.networks import parsed_address
 from provisioner.talos.document import at, each, join
 from provisioner.talos.schema import Problem
 
@@ -173,11 +174,7 @@ def split(text: str) -> SplitResult | None:
 
 def is_address(text: str) -> bool:
     """Whether the text is an IP address, alone and without a zone."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return "%" not in text
+    return parsed_address(text) is not None and "%" not in text
 
 
 def is_network(text: str) -> bool:

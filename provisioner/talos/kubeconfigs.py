@@ -166,7 +166,6 @@ class KubeconfigFile:
     """
 
     def context_of(self, cluster: str) -> str:
-        """`admin@CLUSTER`."""
         return kube_context(cluster)
 
     def merge(self, existing: bytes, ours: bytes, others: Sequence[bytes]) -> bytes:
@@ -212,7 +211,6 @@ class KubeconfigFile:
         return clienttext.changed(existing, change, empty={"apiVersion": "v1", "kind": "Config"})
 
     def remove(self, existing: bytes, context: str, own: bytes | None, secrets: bytes | None) -> bytes:
-        """The user's file without our context, nor its cluster and user unless another context uses them."""
         authority = self._authority(own, secrets)
 
         def change(data: dict[str, Any]) -> None:
@@ -235,19 +233,16 @@ class KubeconfigFile:
     def find(
         self, existing: bytes, context: str, own: bytes | None, secrets: bytes | None, others: Sequence[bytes]
     ) -> FoundContext:
-        """Our context in the user's file, with what `entry` compares."""
         beside = [clienttext.read(other).data for other in others]
         entries = Entries(clienttext.read(existing).data, self._authority(own, secrets), beside)
         name, found = entries.find(context)
         return FoundContext(name=name, entry=None if found is None else _kube_entry(*entries.used_by(found)))
 
     def entry(self, own: bytes) -> object | None:
-        """What `find` gives when the user's file says the same as our own."""
         found = _current(clienttext.read(own).data)
         return None if found is None else _kube_entry(*found)
 
     def expires(self, own: bytes) -> datetime | None:
-        """Until when the client certificate of our own file is valid, UTC; None when it cannot be read."""
         _, user = _current(clienttext.read(own).data) or ({}, {})
         return expiry(user.get("client-certificate-data"))
 

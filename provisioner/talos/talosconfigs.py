@@ -50,10 +50,9 @@ def find(data: dict[str, Any], context: str, authority: Authority) -> tuple[str,
 
 
 class TalosconfigFile:
-    """Implements `ports.ContextFile`. All methods raise ClientFileError."""
+    """Implements `ports.ContextFile`; talosctl calls a context as its cluster. All methods raise ClientFileError."""
 
     def context_of(self, cluster: str) -> str:
-        """The cluster's name, as talosctl calls its context."""
         return cluster
 
     def merge(self, existing: bytes, ours: bytes, others: Sequence[bytes]) -> bytes:  # noqa: ARG002 - talosctl reads one file
@@ -76,7 +75,6 @@ class TalosconfigFile:
         return clienttext.changed(existing, change, empty={"context": ""})
 
     def remove(self, existing: bytes, context: str, own: bytes | None, secrets: bytes | None) -> bytes:
-        """The user's file without our context."""
         authority = self._authority(own, secrets)
 
         def change(data: dict[str, Any]) -> None:
@@ -97,17 +95,14 @@ class TalosconfigFile:
         secrets: bytes | None,
         others: Sequence[bytes],  # noqa: ARG002
     ) -> FoundContext:
-        """Our context in the user's file, with what `entry` compares."""
         name, entry = find(clienttext.read(existing).data, context, self._authority(own, secrets))
         return FoundContext(name=name, entry=None if entry is None else picked(entry, _COMPARED))
 
     def entry(self, own: bytes) -> object | None:
-        """What `find` gives when the user's file says the same as our own."""
         found = _current(own)
         return None if found is None else picked(found, _COMPARED)
 
     def expires(self, own: bytes) -> datetime | None:
-        """Until when the client certificate of our own file is valid, UTC; None when it cannot be read."""
         return expiry((_current(own) or {}).get("crt"))
 
     def _authority(self, own: bytes | None, secrets: bytes | None) -> Authority:

@@ -124,17 +124,13 @@ def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
         raise yaml.constructor.ConstructorError(None, None, "too large a number", node.start_mark) from None
 
 
-def _construct_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> WrittenFloat:
-    return WrittenFloat(str(loader.construct_scalar(node)))
-
-
 _CoreLoader.add_implicit_resolver("tag:yaml.org,2002:null", _whole(_NULL), ["~", "n", "N", ""])
 _CoreLoader.add_implicit_resolver("tag:yaml.org,2002:bool", _whole(_BOOL), list("tTfF"))
 _CoreLoader.add_implicit_resolver("tag:yaml.org,2002:int", _whole(_INT), list("-0123456789"))
 _CoreLoader.add_implicit_resolver("tag:yaml.org,2002:float", _whole(_FLOAT), list("-+.0123456789"))
 _CoreLoader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"^<<$"), ["<"])
 _CoreLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
-_CoreLoader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+_CoreLoader.add_constructor("tag:yaml.org,2002:float", lambda _, node: WrittenFloat(str(node.value)))
 
 
 class _TalosDumper(yaml.SafeDumper):
@@ -177,19 +173,7 @@ def _plain(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar(str(tag), text)
 
 
-def _represent_written_float(dumper: yaml.SafeDumper, value: WrittenFloat) -> yaml.ScalarNode:
-    return _plain(dumper, value.text)
-
-
-def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    return _plain(dumper, written_float(value))
-
-
-def _represent_octal(dumper: yaml.SafeDumper, value: Octal) -> yaml.ScalarNode:
-    return _plain(dumper, f"0o{value:o}")
-
-
 _TalosDumper.add_representer(str, _represent_str)
-_TalosDumper.add_representer(float, _represent_float)
-_TalosDumper.add_representer(Octal, _represent_octal)
-_TalosDumper.add_representer(WrittenFloat, _represent_written_float)
+_TalosDumper.add_representer(float, lambda dumper, value: _plain(dumper, written_float(value)))
+_TalosDumper.add_representer(Octal, lambda dumper, value: _plain(dumper, f"0o{value:o}"))
+_TalosDumper.add_representer(WrittenFloat, lambda dumper, value: _plain(dumper, value.text))

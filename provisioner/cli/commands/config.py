@@ -105,17 +105,15 @@ def show(terminal: ConsoleOptions, options: FileOptions) -> int:
     from provisioner.cli.json_output import print_json
     from provisioner.cli.loading import load
     from provisioner.cli.settings import read_all_settings
-    from provisioner.clusterfile import effective
 
     cluster = load(read_all_settings(options.cluster)).cluster
-    origins = effective(cluster)
     if options.json:
-        values = [asdict(origin) for origin in origins]
+        values = [asdict(origin) for origin in cluster.origins]
         print_json({"schema": SCHEMA, "file": str(cluster.file), "cluster": cluster.name, "values": values})
     else:
         from provisioner.views.config import render_values
 
-        sys.stdout.write(terminal.out.render(render_values(origins, terminal.out)))
+        sys.stdout.write(terminal.out.render(render_values(cluster.origins, terminal.out)))
     return Exit.DONE
 
 

@@ -59,14 +59,12 @@ class TalosMachines(Reader):
         )
 
     async def etcd_members(self, address: str, access: TalosAccess) -> tuple[EtcdMemberFacts, ...]:
-        """All members, learners too."""
         answer = await self._connections.call(
             address, access, lambda service: service.EtcdMemberList, EtcdMemberListRequest(), changes=False
         )
         return tuple(EtcdMemberFacts(hostname=member.hostname, learner=member.is_learner) for member in answer.members)
 
     async def services(self, address: str, access: TalosAccess) -> tuple[ServiceFacts, ...]:
-        """All services, those that do not run too."""
         answer = await self._connections.call(
             address, access, lambda service: service.ServiceList, Empty(), changes=False
         )
@@ -82,5 +80,4 @@ class TalosMachines(Reader):
         )
 
     async def close(self) -> None:
-        """Ends all connections; idempotent."""
         await self._connections.close()

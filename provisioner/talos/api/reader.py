@@ -39,7 +39,6 @@ class Reader:
         self._connections = connections
 
     async def read(self, address: str, access: TalosAccess | None, *, pin: str = "") -> MachineFacts:
-        """All facts, over one connection."""
         machine = await self._connections.connect(address, access, pin)
         with machine.channel.failures(sent=False, within_s=READ_S):
             return await _read_facts(machine, address, access)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from functools import cache
 from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from provisioner.model.networks import parsed_address
 from provisioner.model.scalars import Octal, Scalar, written_float
 
 Read = Callable[[Any], Any]
@@ -121,10 +121,6 @@ def _read_bytes(value: Any) -> str | None:
     return text or None
 
 
-def _read_disk_size(value: Any) -> int:
-    return parse_size(plain_text(value))
-
-
 def _write_disk_size(value: int) -> str | int:
     if value % 1000:
         return value
@@ -160,7 +156,7 @@ def _read_prefix(value: Any) -> str | None:
     address, slash, length = text.rpartition("/")
     if not slash or not re.fullmatch(r"0|[1-9][0-9]{0,2}", length) or "%" in address:
         _fail()
-    found = _address(address)
+    found = parsed_address(address) or _fail()
     if int(length) > found.max_prefixlen:
         _fail()
     return f"{found}/{length}"
@@ -174,17 +170,10 @@ def _read_address_port(value: Any) -> str | None:
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         _fail()
-    found = _address(host[1:-1] if bracketed else host)
+    found = parsed_address(host[1:-1] if bracketed else host) or _fail()
     if bracketed != (found.version == 6):
         _fail()
     return f"[{found}]:{int(port)}" if bracketed else f"{found}:{int(port)}"
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        _fail()
 
 
 def read_port_range(value: Any) -> tuple[int, int]:
@@ -289,10 +278,6 @@ def _read_mode(value: Any) -> int:
     return number
 
 
-def _read_cel(value: Any) -> str | None:
-    return plain_text(value) or None
-
-
 def _number(value: Any) -> int | None:
     """Whole numbers as Talos' reader takes them: a fraction loses what is behind the point."""
     meant = value.value if isinstance(value, Scalar) else value
@@ -332,8 +317,10 @@ RULES: Mapping[str, Rule] = {
     "address-port": Rule(words="an address with a port, as 192.0.2.1:51820", read=_read_address_port),
     "base64": Rule(words="base64", read=_read_base64, replaces=True),
     "bytes": Rule(words="a size, as 10GiB", read=_read_bytes),
-    "cel": Rule(words="an expression", read=_read_cel),
-    "disk-size": Rule(words="a size, as 10GB", read=_read_disk_size, write=_write_disk_size, zero=0),
+    "cel": Rule(words="an expression", read=lambda value: plain_text(value) or None),
+    "disk-size": Rule(
+        words="a size, as 10GB", read=lambda value: parse_size(plain_text(value)), write=_write_disk_size, zero=0
+    ),
     "duration": Rule(words="a duration with a unit, as 90s or 1h30m", read=read_duration, write=write_duration, zero=0),
     "mode": Rule(words="a file's mode, as 0o644", read=_read_mode, write=Octal, zero=0),
     "port-range": Rule(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.clusterfile import Loaded, effective, find_cluster_file, list_clusters, load_cluster, read_settings
+from provisioner.clusterfile import Loaded, find_cluster_file, list_clusters, load_cluster, read_settings
 from provisioner.errors import Fault
 from provisioner.model.cluster import Cluster, LabSpec, Origin, Role
 from provisioner.model.naming import computed_mac
@@ -150,7 +150,7 @@ def line_of(origin: Origin) -> int:
 
 def test_every_value_has_its_origin(tmp_path: Path) -> None:
     text = "version: 1\nhost: {address: hv01.lan, user: u}\nswitch: {name: LAN}\nmachines:\n  control_planes: {count: 1, memory: 6 GiB}\n"
-    rows = {origin.path: origin for origin in effective(load_text(tmp_path, text).cluster)}
+    rows = {origin.path: origin for origin in load_text(tmp_path, text).cluster.origins}
     assert (rows["name"].value, rows["name"].source) == ("home", "computed")
     assert (rows["switch.name"].source, line_of(rows["switch.name"])) == ("file", 3)
     assert (rows["hosts.hv01.lan.address"].source, line_of(rows["hosts.hv01.lan.address"])) == ("file", 2)
@@ -173,7 +173,7 @@ def test_option_beats_environment_beats_file(tmp_path: Path) -> None:
     cluster = load_cluster(path, overrides=settings.overrides).cluster
     host = cluster.hosts["hv01.lan"]
     assert (host.address, host.user) == ("hv02.lan", "option")
-    sources = {origin.path: origin.source for origin in effective(cluster)}
+    sources = {origin.path: origin.source for origin in cluster.origins}
     assert (sources["hosts.hv01.lan.address"], sources["hosts.hv01.lan.user"]) == ("environment", "option")
 
 
