@@ -40,7 +40,6 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/steps/blame.py": (f"{_STEPS}/test_maintenance.py", f"{_STEPS}/test_install.py"),
     "provisioner/steps/bootstrap.py": (f"{_STEPS}/test_bootstrap.py", f"{_STEPS}/test_etcd_life.py"),
     "provisioner/steps/config.py": (f"{_STEPS}/test_config_step.py", f"{_STEPS}/test_eject.py", _WHOLE),
-    "provisioner/steps/copies.py": (_CASES, f"{_FLOW}/test_down.py"),
     "provisioner/steps/eject.py": (f"{_STEPS}/test_eject.py", _WHOLE),
     "provisioner/steps/etcd_life.py": (f"{_STEPS}/test_etcd_life.py", _CASES),
     "provisioner/steps/discovery.py": (

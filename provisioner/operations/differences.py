@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provisioner.model.cluster import Cluster
+from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import Observed
 from provisioner.model.ownership import our_vms
 from provisioner.model.plan import Difference
@@ -27,25 +27,18 @@ def differences(cluster: Cluster, seen: Observed) -> Iterator[Difference]:
     for machine in cluster.machines:
         facts, config = seen.machines.get(machine.name), seen.configs.get(machine.name)
         talos = facts.talos if facts is not None and facts.mode == "secure" else ""
-        if talos and talos != cluster.talos:
-            yield Difference(
-                object=machine.name,
-                what="Talos",
-                seen=talos,
-                wanted=cluster.talos,
-                next_steps=f"upgrade it with talosctl upgrade, or put talos: {talos} into {cluster.file.name}",
-            )
-        version = nodes.get(config.node_name if config else machine.name, "")
-        wanted = config.kubernetes if config else cluster.kubernetes
-        if version and wanted and version != wanted:
-            yield Difference(
-                object=machine.name,
-                what="Kubernetes",
-                seen=version,
-                wanted=wanted,
-                next_steps=f"upgrade with talosctl upgrade-k8s, or put kubernetes: {version} into {cluster.file.name}",
-            )
+        kubernetes = nodes.get(config.node_name if config else machine.name, "")
+        how = f"upgrade it with talosctl upgrade, or put talos: {talos} into {cluster.file.name}"
+        yield from _version(machine, "Talos", talos, cluster.talos, how)
+        how = f"upgrade with talosctl upgrade-k8s, or put kubernetes: {kubernetes} into {cluster.file.name}"
+        yield from _version(machine, "Kubernetes", kubernetes, config.kubernetes if config else cluster.kubernetes, how)
     yield from _not_in_file(cluster, seen)
+
+
+def _version(machine: MachineSpec, what: str, seen: str, wanted: str, next_steps: str) -> Iterator[Difference]:
+    """Where both are known."""
+    if seen and wanted and seen != wanted:
+        yield Difference(object=machine.name, what=what, seen=seen, wanted=wanted, next_steps=next_steps)
 
 
 def _not_in_file(cluster: Cluster, seen: Observed) -> Iterator[Difference]:

@@ -34,7 +34,7 @@ async def status(cluster: Cluster, ports: Ports) -> StatusReport:
 
 
 def report(cluster: Cluster, seen: Observed, *, host_faults: Sequence[Fault] = (), read_s: float = 0.0) -> StatusReport:
-    """Pure: the report of what was observed."""
+    """Pure: the report of what was observed. A flat list of columns, each with its own condition."""
     whole = set(seen.hosts) == set(cluster.hosts) and all(state.whole for state in seen.hosts.values())
     plan = plan_up(cluster, seen) if whole else None
     unmet = tuple(unmet_conditions(cluster, seen))
@@ -87,38 +87,41 @@ def _namesakes(cluster: Cluster, seen: Observed) -> Iterator[str]:
 
 
 def _row(
-    machine: MachineSpec,
-    seen: Observed,
-    plan: Plan | None,
-    unmet: tuple[Unmet, ...],
-    told: tuple[Difference, ...],
+    machine: MachineSpec, seen: Observed, plan: Plan | None, unmet: tuple[Unmet, ...], told: tuple[Difference, ...]
 ) -> MachineStatus:
-    state: HostState | None = seen.hosts.get(machine.host)
-    vm = find_vm(machine, state, seen.secrets) if state else None
-    config = seen.configs.get(machine.name)
-    node = _node(seen, config.node_name if config else machine.name)
-    row = MachineStatus(name=machine.name, role=machine.role.words, host=machine.host, vm=vm.state if vm else None)
-    row = _columns(row, vm, node, seen)
-    exists = vm is not None or row.stage is not None
-    own = [each for each in unmet if each.machine == machine.name] if exists else []
+    row = _looked_at(machine, seen)
+    exists = row.vm not in (None, "missing") or row.stage is not None
+    own = [each for each in unmet if exists and each.machine == machine.name]
     drift = _drift(machine, plan) if exists else _left(machine, plan)
-    missing = "missing" if state is not None and state.whole else None
     return replace(
         row,
-        vm=row.vm or missing,
-        address=row.address or machine.address or None,
-        ready=False if node is None and seen.nodes is not None else row.ready,
         unmet=tuple(_about(each) for each in own if not each.unread),
         drift=drift + tuple(each.words for each in told if each.object == machine.name),
         unread=next((each.reason for each in own if each.unread), ""),
     )
 
 
+def _looked_at(machine: MachineSpec, seen: Observed) -> MachineStatus:
+    state: HostState | None = seen.hosts.get(machine.host)
+    vm = find_vm(machine, state, seen.secrets) if state else None
+    config = seen.configs.get(machine.name)
+    node = _node(seen, config.node_name if config else machine.name)
+    row = MachineStatus(
+        name=machine.name,
+        role=machine.role.words,
+        host=machine.host,
+        vm="missing" if state is not None and state.whole else None,
+        address=machine.address or None,
+        ready=None if seen.nodes is None else False,
+    )
+    return _columns(row, vm, node, seen)
+
+
 def _columns(row: MachineStatus, vm: VmFacts | None, node: NodeFacts | None, seen: Observed) -> MachineStatus:
     """With what host, machine and Kubernetes say of a machine, as far as they do."""
     facts = seen.machines.get(row.name)
     if vm is not None:
-        row = replace(row, cpus=vm.cpus, memory_mib=vm.memory_mib)
+        row = replace(row, vm=vm.state, cpus=vm.cpus, memory_mib=vm.memory_mib)
     if facts is not None:
         row = replace(row, address=facts.address, stage=facts.stage, talos=facts.talos or None)
     return replace(row, ready=node.ready, kubernetes=node.version) if node is not None else row
@@ -166,10 +169,9 @@ def _not_in_file(cluster: Cluster, seen: Observed) -> list[MachineStatus]:
         name = own.vm.mark.machine if own.vm.mark else own.vm.name
         if name not in names:
             node = _node(seen, name)
-            row = MachineStatus(name=name, role="not in the file", host=own.host, vm=own.vm.state)
-            row = _columns(row, own.vm, node, seen)
-            address = row.address or (node.address if node else "") or None
-            rows.append(replace(row, address=address, drift=("not in the file",), unread=seen.unread.get(name, "")))
+            row = MachineStatus(name=name, role="not in the file", host=own.host, vm=None, drift=("not in the file",))
+            row = replace(row, address=(node.address if node else "") or None, unread=seen.unread.get(name, ""))
+            rows.append(_columns(row, own.vm, node, seen))
     return rows
 
 
@@ -177,8 +179,8 @@ def _state(rows: list[MachineStatus], unmet: tuple[Unmet, ...], *, whole: bool) 
     """One word. `unknown` wherever nothing bad was seen and not all could be looked at: silence proves neither health nor its lack."""
     if whole and all(row.vm == "missing" and not row.drift for row in rows):
         return "absent"
-    there = any(row.vm is not None or row.stage is not None for row in rows)
-    if there and any(not each.unread and not each.by_config for each in unmet):
+    there = any((row.vm, row.stage) != (None, None) for row in rows)
+    if there and not all(each.unread or each.by_config for each in unmet):
         return "not healthy"
     if not whole or any(each.unread for each in unmet):
         return "unknown"

@@ -22,35 +22,44 @@ def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     facts = {name: seen.access.get(name, _MISSING) for name in ("talosconfig", "kubeconfig")}
     kube = facts["kubeconfig"]
     context = kube.name or kube_context(cluster.name)
-    broken = tuple(found.problem for found in facts.values() if found.state is ContextState.UNUSABLE)
-    if broken:
-        fault = Fault(
-            "P-LOCAL-CONTEXTS",
-            f"the context {context} cannot be added to a file of yours",
-            expected="a kubeconfig and a talosconfig of yours that can be read and changed, or none",
-            seen=broken,
-            next_steps=("fix or move the file named", f"or first: provision up {cluster.name} --until health"),
-        )
-        yield refuse(StepId.ACCESS, context, fault)
+    if broken := [found.problem for found in facts.values() if found.state is ContextState.UNUSABLE]:
+        yield refuse(StepId.ACCESS, context, _unusable(cluster, context, broken))
         return
-    remarks = [remark for name, found in facts.items() if (remark := _remark(name, found))]
+    remarks = list(filter(None, (_remark(name, found) for name, found in facts.items())))
     missing = [name for name, found in facts.items() if found.state is not ContextState.CURRENT]
     command = f"kubectl --kubeconfig {seen.kubeconfig}" if kube.nowhere and seen.kubeconfig else ""
-    first = cluster.control_planes[0]
-    known = seen.machines.get(first.name)
-    endpoint = endpoint_of(cluster, seen.configs.get(first.name), known.address if known else None)
-    if not missing and seen.client_endpoint and endpoint and endpoint != seen.client_endpoint:
+    if not missing and (moved := _moved(cluster, seen)):
         missing = [name for name, found in facts.items() if not found.nowhere]
-        remarks.append(f"the API is at {endpoint} now, no longer at {seen.client_endpoint}")
-    if not missing:
-        why = "; ".join(["contexts are in place and current", *remarks])
-        yield keep(StepId.ACCESS, context, why, command=command)
-    else:
+        remarks.append(moved)
+    if missing:
         why = "; ".join([f"{' and '.join(missing)}, context {context}", *remarks])
         yield act(StepId.ACCESS, context, Verb.WRITE, why, WriteAccess(), command=command)
+    else:
+        why = "; ".join(["contexts are in place and current", *remarks])
+        yield keep(StepId.ACCESS, context, why, command=command)
 
 
 _MISSING = ContextFacts(state=ContextState.MISSING)
+
+
+def _unusable(cluster: Cluster, context: str, problems: list[str]) -> Fault:
+    return Fault(
+        "P-LOCAL-CONTEXTS",
+        f"the context {context} cannot be added to a file of yours",
+        expected="a kubeconfig and a talosconfig of yours that can be read and changed, or none",
+        seen=problems,
+        next_steps=("fix or move the file named", f"or first: provision up {cluster.name} --until health"),
+    )
+
+
+def _moved(cluster: Cluster, seen: Observed) -> str:
+    """That the files name an endpoint which is no longer the cluster's."""
+    first = cluster.control_planes[0]
+    known = seen.machines.get(first.name)
+    endpoint = endpoint_of(cluster, seen.configs.get(first.name), known.address if known else None)
+    if not seen.client_endpoint or endpoint in (None, seen.client_endpoint):
+        return ""
+    return f"the API is at {endpoint} now, no longer at {seen.client_endpoint}"
 
 
 def _remark(name: str, found: ContextFacts) -> str:
@@ -82,13 +91,11 @@ async def apply(action: Action, run: Run) -> str:
         return Ready(None, f"Talos {facts.talos} and Kubernetes answer; {', '.join(changed) or 'contexts unchanged'}")
 
     def late(late: TimedOut) -> Awaitable[Fault]:
-        fault = Fault(
-            "P-KUBE-ACCESS",
+        message, see_also = (
             f"the files for clients of {run.cluster.name} do not work",
-            expected=f"an answer through each within {late.bound}",
-            seen=(late.reason,),
-            see_also=(f"the files lie in {store.folder}",),
+            f"the files lie in {store.folder}",
         )
+        fault = late.fault("P-KUBE-ACCESS", message, expected="an answer through each", see_also=(see_also,))
         return unless_host_lost(run, fault)
 
     why = "one call through each file"

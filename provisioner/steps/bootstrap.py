@@ -54,10 +54,10 @@ async def apply(action: Action, run: Run) -> str:
     bootstrap = _Bootstrap(run, action.machine)
 
     async def late(late: TimedOut) -> Fault:
-        fault = Fault(
+        fault = late.fault(
             "P-ETCD-STUCK",
             f"etcd did not start on {action.machine}",
-            expected=f"etcd's member list naming {action.machine}, within {late.bound}",
+            expected=f"etcd's member list naming {action.machine},",
             seen=(late.reason, *((bootstrap.ran_before,) if bootstrap.ran_before else ())),
             probable_cause="machines do not reach a time server" if await bootstrap.waits_for_time() else "",
             next_steps=bootstrap.way_out(),

@@ -59,15 +59,10 @@ async def apply(action: Action, run: Run) -> str:
     delivery = _Delivery(run, machine, config)
 
     def late(late: TimedOut) -> Awaitable[Fault]:
-        fault = Fault(
-            "P-CONFIG-LOSTANSWER",
-            f"whether {machine.name} took its config cannot be told"
-            if delivery.sent
-            else f"the config of {machine.name} could not be delivered",
-            expected=f"an answer within {late.bound}",
-            seen=(late.reason,),
-            machine=machine.name,
-        )
+        message = f"the config of {machine.name} could not be delivered"
+        if delivery.sent:
+            message = f"whether {machine.name} took its config cannot be told"
+        fault = late.fault("P-CONFIG-LOSTANSWER", message, expected="an answer", machine=machine.name)
         return unless_host_lost(run, fault)
 
     why = "dry run, then the config itself"
@@ -90,11 +85,10 @@ async def _endpoint(action: Action, run: Run) -> str:
         bound_s=STEP[StepId.MAINTENANCE].bound_s,
         every_s=5.0,
         wake=run.learned,
-        late=lambda late: Fault(
+        late=lambda late: late.fault(
             "P-BOOT-NOMAINT",
             f"{action.machine} waits for the address of {first}, which did not come",
-            expected=f"{first} in maintenance within {late.bound}",
-            seen=(late.reason,),
+            expected=f"{first} in maintenance",
             machine=action.machine,
         ),
     )

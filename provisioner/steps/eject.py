@@ -45,11 +45,10 @@ async def apply(action: Action, run: Run) -> str:
         what="drive empty",
         why="the host empties the drive",
         every_s=2.0,
-        late=lambda late: Fault(
+        late=lambda late: late.fault(
             "P-HOST-LOST",
             f"the ISO of {machine.name} could not be ejected",
-            expected=f"an empty drive within {late.bound}",
-            seen=(late.reason,),
+            expected="an empty drive",
             next_steps=(f"provision up {run.cluster.name}, before the machine is restarted",),
             machine=machine.name,
         ),

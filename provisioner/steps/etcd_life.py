@@ -21,6 +21,7 @@ from provisioner.model.facts import Observed, VmFacts
 from provisioner.model.naming import Mark
 from provisioner.model.ownership import our_vms, vm_of
 from provisioner.steps.left_disks import BLOCK_BYTES, folder_of, has_written_disk, left_disks
+from provisioner.steps.vm_policy import disk_of
 
 
 def lost(cluster: Cluster, seen: Observed) -> Fault | None:
@@ -97,12 +98,12 @@ def _why_empty(cluster: Cluster, machine: MachineSpec, seen: Observed) -> str:
         return f"{machine.name}: no VM, and no disk in {folder_of(cluster, machine, seen)}"
     if facts is not None and facts.mode == "maintenance" and facts.stage == "maintenance":
         return f"{machine.name} is in maintenance at {facts.address}: Talos is not on its disk any more"
-    disk = next((drive for drive in vm.drives if drive.kind == "disk"), None)
-    if disk is None and not vm.complete and not has_written_disk(machine, seen):
-        return f"{machine.name}: VM {vm.id} is half-made, and has no disk"
-    if disk is not None and 0 < (disk.file_bytes or 0) < BLOCK_BYTES:
-        return f"{machine.name}: nothing was ever written to {disk.path}"
-    return ""
+    disk = disk_of(vm)
+    if disk is None:
+        half_made = not vm.complete and not has_written_disk(machine, seen)
+        return f"{machine.name}: VM {vm.id} is half-made, and has no disk" if half_made else ""
+    empty = 0 < (disk.file_bytes or 0) < BLOCK_BYTES
+    return f"{machine.name}: nothing was ever written to {disk.path}" if empty else ""
 
 
 def _vm(machine: MachineSpec, seen: Observed) -> VmFacts | None:

@@ -158,14 +158,14 @@ def lacks_cni(unmet: Collection[Unmet]) -> bool:
 
 def _nodes_words(cluster: Cluster, seen: Observed) -> str:
     """`4 nodes Ready`; nodes of machines that the file does not name are told apart."""
-    configs = [_config(seen, machine.name) for machine in cluster.machines]
+    configs, nodes = [_config(seen, machine.name) for machine in cluster.machines], seen.nodes or ()
     names = {config.node_name for config in configs if config.registers_node}
-    ready = [node.name for node in seen.nodes or () if node.ready and node.name in names]
-    others = [node.name for node in seen.nodes or () if node.name not in names]
-    more = f", {len(others)} more not in the file" if others else ""
-    if len(ready) < len(names) and _own_cni(cluster, seen):
-        return f"{len(names)} nodes registered, {len(ready)} Ready: no CNI is installed yet{more}"
-    return f"{len(ready)} nodes Ready{more}"
+    ready = sum(node.ready for node in nodes if node.name in names)
+    others = sum(node.name not in names for node in nodes)
+    more = f", {others} more not in the file" if others else ""
+    if ready < len(names) and _own_cni(cluster, seen):
+        return f"{len(names)} nodes registered, {ready} Ready: no CNI is installed yet{more}"
+    return f"{ready} nodes Ready{more}"
 
 
 async def apply(action: Action, run: Run) -> str:
@@ -179,10 +179,10 @@ async def until_healthy(action: Action, run: Run) -> str:
     watch = _Watch(run)
 
     def late(late: TimedOut) -> Awaitable[Fault]:
-        fault = Fault(
+        fault = late.fault(
             "P-KUBE-NOTREADY",
             f"{run.cluster.name} did not become healthy",
-            expected=f"every condition met within {late.bound}",
+            expected="every condition met",
             seen=tuple(str(each) for each in watch.unmet) or (late.reason,),
             next_steps=(f"provision up {run.cluster.name} --wait-scale 2", f"provision status {run.cluster.name}"),
         )

@@ -258,11 +258,10 @@ def unread_fault(state: HostState, spec: HostSpec) -> Fault:
 def host_fault(error: TransportError, spec: HostSpec) -> Fault:
     """What a failed read of a host means."""
     if isinstance(error, TimedOut):
-        return Fault(
+        return error.fault(
             "P-HOST-LOST",
             f"{spec.name} does not answer what it was asked",
-            expected=f"the facts of the host and its VMs within {error.bound}",
-            seen=(error.reason,),
+            expected="the facts of the host and its VMs",
             probable_cause="its management service hangs, and Hyper-V Manager on it with it",
             next_steps=("on the host: Restart-Service vmms; running VMs go on",),
         )

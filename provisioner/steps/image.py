@@ -128,10 +128,10 @@ async def apply(action: Action, run: Run) -> str:
         why="the host downloads the ISO itself and checks it",
         every_s=5.0,
         news=lambda: latest[0],
-        late=lambda late: Fault(
+        late=lambda late: late.fault(
             "P-ISO-DOWNLOAD",
             f"the ISO did not arrive on {action.host}",
-            expected=f"{image.file_name} within {late.bound}",
+            expected=image.file_name,
             seen=tuple(dict.fromkeys(filter(None, (late.reason, latest[0])))),
         ),
     )

@@ -233,19 +233,17 @@ class _Search:
 
     def _likely(self, vm: VmFacts) -> str:
         """A rule over facts: nothing to boot from; only this machine is missing, or all are."""
-        if not vm.iso and not guest_runs(vm):
-            return "nothing runs in it: its disk does not boot, and there is no ISO in its drive"
         if not guest_runs(vm):
+            if not vm.iso:
+                return "nothing runs in it: its disk does not boot, and there is no ISO in its drive"
             return "nothing runs in it: it hangs in its firmware, or does not boot what is in its drives"
         if self.others:
             return "another machine has its MAC address, and may hold its lease"
         run, machine = self.run, self.machine
-        others = [m for m in run.cluster.machines if m.name != machine.name and m.host == machine.host]
-        up = [m for m in others if run.of(m.name).facts]
         if run.finder_of(machine).addresses(machine.mac):
             return ""
-        if others and len(up) == len(others):
-            return f"no address for {spaced_mac(machine.mac)}: the other {len(up)} machines got theirs"
-        if not up:
-            return "no machine got an address: no DHCP on the switch's network, or another VLAN"
-        return ""
+        others = [m for m in run.cluster.machines if m is not machine and m.host == machine.host]
+        up = sum(run.of(m.name).facts is not None for m in others)
+        if others and up == len(others):
+            return f"no address for {spaced_mac(machine.mac)}: the other {up} machines got theirs"
+        return "" if up else "no machine got an address: no DHCP on the switch's network, or another VLAN"

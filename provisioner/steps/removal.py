@@ -34,10 +34,10 @@ from provisioner.model.work import (
 )
 from provisioner.ports import Host
 from provisioner.steps.actions import act, keep, refuse
-from provisioner.steps.copies import fault_of_copies
 from provisioner.steps.host_faults import on_host, read_host
 from provisioner.steps.image import image_facts, image_path
 from provisioner.steps.run_context import Run
+from provisioner.steps.vm import fault_of_copies
 from provisioner.steps.waiting import Pending, Probe, Ready
 
 
@@ -337,11 +337,8 @@ async def _until_gone(probe: Probe[None], action: Action, run: Run, bound_s: flo
         why="the host removes it",
         bound_s=bound_s,
         every_s=every_s,
-        late=lambda late: Fault(
-            "P-HOST-LOST",
-            f"{action.object} could not be removed from {action.host}",
-            expected=f"an answer within {late.bound}",
-            seen=(late.reason,),
+        late=lambda late: late.fault(
+            "P-HOST-LOST", f"{action.object} could not be removed from {action.host}", expected="an answer"
         ),
     )
     return met.seen

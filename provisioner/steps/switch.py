@@ -71,32 +71,8 @@ def _unusable(cluster: Cluster, host: str, switch: SwitchFacts) -> Fault | None:
 def _impossible(cluster: Cluster, host: str, state: HostState, *, retry: bool) -> Fault | None:
     """Why a missing switch cannot be made."""
     want = cluster.switch
-    adapters = state.host.adapters
-    choices = tuple(_described(adapter) for adapter in adapters)
-    if not want.adapter:
-        return Fault(
-            "P-SWITCH-MISSING",
-            f'there is no switch "{want.name}" on {host}, and {cluster.file.name} names no adapter to make it on',
-            expected="a switch, or an adapter as the consent to make one",
-            seen=choices,
-            next_steps=(f'put into {cluster.file.name}: switch: {{name: {want.name}, adapter: "{_best(adapters)}"}}',),
-        )
-    adapter = next((a for a in adapters if a.name.lower() == want.adapter.lower()), None)
-    if adapter is None:
-        return Fault(
-            "P-SWITCH-NOADAPTER",
-            f'{host} has no network adapter "{want.adapter}"',
-            expected=f'an adapter named "{want.adapter}"',
-            seen=choices,
-            next_steps=(f'put into {cluster.file.name}: switch: {{name: {want.name}, adapter: "{_best(adapters)}"}}',),
-        )
-    if adapter.is_wifi:
-        return Fault(
-            "P-SWITCH-WIFI",
-            f'the adapter "{adapter.name}" on {host} is Wi-Fi',
-            expected="a wired adapter: over Wi-Fi machines share the host's MAC address and cannot be told apart",
-            seen=choices,
-        )
+    if fault := _fault_of_adapter(cluster, host, state.host.adapters):
+        return fault
     if not state.host.is_administrator:
         return Fault(
             "P-HOST-RIGHTS",
@@ -114,6 +90,37 @@ def _impossible(cluster: Cluster, host: str, state: HostState, *, retry: bool) -
             seen=(job.message or "the host had no default gateway when its watchdog looked",),
             next_steps=("remove the cause: the host's network must work with the switch",),
             resume_command=(f"provision up {cluster.name} --retry-switch",),
+        )
+    return None
+
+
+def _fault_of_adapter(cluster: Cluster, host: str, adapters: tuple[AdapterFacts, ...]) -> Fault | None:
+    want = cluster.switch
+    then = (f'put into {cluster.file.name}: switch: {{name: {want.name}, adapter: "{_best(adapters)}"}}',)
+    choices = tuple(_described(adapter) for adapter in adapters)
+    if not want.adapter:
+        return Fault(
+            "P-SWITCH-MISSING",
+            f'there is no switch "{want.name}" on {host}, and {cluster.file.name} names no adapter to make it on',
+            expected="a switch, or an adapter as the consent to make one",
+            seen=choices,
+            next_steps=then,
+        )
+    adapter = next((a for a in adapters if a.name.lower() == want.adapter.lower()), None)
+    if adapter is None:
+        return Fault(
+            "P-SWITCH-NOADAPTER",
+            f'{host} has no network adapter "{want.adapter}"',
+            expected=f'an adapter named "{want.adapter}"',
+            seen=choices,
+            next_steps=then,
+        )
+    if adapter.is_wifi:
+        return Fault(
+            "P-SWITCH-WIFI",
+            f'the adapter "{adapter.name}" on {host} is Wi-Fi',
+            expected="a wired adapter: over Wi-Fi machines share the host's MAC address and cannot be told apart",
+            seen=choices,
         )
     return None
 
@@ -139,11 +146,10 @@ async def apply(action: Action, run: Run) -> str:
         what=f"switch {want.name}",
         why="the host rebinds its network adapter; its link comes back by itself",
         every_s=5.0,  # each look is a call over the link that is being rebuilt
-        late=lambda late: Fault(
+        late=lambda late: late.fault(
             "P-SWITCH-LINKLOST",
             f"{action.host} did not come back after the switch {want.name} was made",
-            expected=f"the host reachable again within {late.bound}",
-            seen=(late.reason,),
+            expected="the host reachable again",
             probable_cause="the host has another address now, or its network profile became Public and its firewall closed WinRM",
             next_steps=(
                 f"wait two minutes: the host removes the switch by itself after {WATCHDOG_S} s without a gateway",

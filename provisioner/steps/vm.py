@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,14 +11,13 @@ from provisioner.errors import Fault, HostRefused, TransportError
 from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.facts import HostState, Observed, SecretsFacts, VmFacts
 from provisioner.model.naming import Mark, spaced_mac
-from provisioner.model.ownership import vm_of
+from provisioner.model.ownership import OnHost, copies_of, vm_of
 from provisioner.model.plan import Action, Verb
 from provisioner.model.steps import StepId
 from provisioner.model.units import GIB, LEAST_DISK_GIB
 from provisioner.model.work import ChangeVm, CreateVm, StartVm
 from provisioner.ports import VmChange, VmRequest
 from provisioner.steps.actions import act, keep, refuse
-from provisioner.steps.copies import fault_of_copies
 from provisioner.steps.etcd_life import lost
 from provisioner.steps.host_faults import fault_of, on_host
 from provisioner.steps.left_disks import fault_of_left_disks, to_attach
@@ -41,6 +40,38 @@ def find_vm(machine: MachineSpec, state: HostState, secrets: SecretsFacts) -> Vm
     mark = Mark(cluster_id=secrets.cluster_id, machine=machine.name)
     own = vm_of({machine.host: state}, mark) if secrets.cluster_id else None
     return own.vm if own else None
+
+
+def fault_of_copies(hosts: Mapping[str, HostState], mark: Mark) -> Fault | None:
+    """P-VM-TWICE with the machine and its copies by name and id, or None where every VM of that mark is the machine."""
+    copies, own = copies_of(hosts, mark), vm_of(hosts, mark)
+    if not copies:
+        return None
+    folders = [folder for state in hosts.values() for folder in state.folders if own is None]
+    records = [folder for folder in folders if folder.mark == mark and folder.vm_id]
+    names = ", ".join(dict.fromkeys(one.vm.name for one in copies))
+    message = f"{names} bears the mark of {mark.machine} and is not proven to be it"
+    if own:
+        message = f"{mark.machine} has a copy: {names} bears its mark too"
+    then = [f"on {copies[0].host}: take the line {mark} out of the Notes of the copy, or remove that VM"]
+    if records:
+        then.append(f"or, where {names} is the machine itself, restored: delete {records[0].path}\\provision.json")
+    return Fault(
+        "P-VM-TWICE",
+        message,
+        expected=f"one VM with the mark of {mark.machine}, the one that provision.json in its folder names",
+        seen=(
+            *((f"{_words(own)}: the machine",) if own else ()),
+            *(f"{_words(one)}: not named by any record" for one in copies),
+            *(f"{folder.path}\\provision.json names {folder.vm_id}" for folder in records),
+        ),
+        next_steps=then,
+        machine=mark.machine,
+    )
+
+
+def _words(one: OnHost) -> str:
+    return f"VM {one.vm.name} ({one.vm.id}) on {one.host}, {one.vm.state}"
 
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
@@ -247,21 +278,16 @@ async def _settle(action: Action, run: Run, what: str, call: Callable[[], Awaita
 
     def late(late: TimedOut) -> Fault:
         if busy:
-            return Fault(
+            return late.fault(
                 "P-VM-STUCK",
                 f"the VM of {machine.name} does not leave the state that it is in: {what} failed",
-                expected=f"a VM that Hyper-V can act on, within {late.bound}",
+                expected="a VM that Hyper-V can act on,",
                 seen=(busy,),
                 next_steps=("look at the VM in Hyper-V Manager",),
                 machine=machine.name,
             )
-        return Fault(
-            "P-HOST-LOST",
-            f"{machine.host} did not answer about {machine.name}",
-            expected=f"an answer within {late.bound}",
-            seen=(late.reason,),
-            machine=machine.name,
-        )
+        message = f"{machine.host} did not answer about {machine.name}"
+        return late.fault("P-HOST-LOST", message, expected="an answer", machine=machine.name)
 
     met = await run.wait(
         action,

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from provisioner.errors import Interrupted, TransportError
+from provisioner.errors import Fault, Interrupted, TransportError
 from provisioner.model.events import Event, WaitEnded, WaitProgressed, WaitStarted
 from provisioner.model.steps import StepId
 from provisioner.ports import Clock
@@ -75,6 +75,10 @@ class TimedOut(TransportError):
         if not minutes:
             return f"{seconds} s"
         return f"{minutes}m{seconds:02}s" if seconds else f"{minutes}m"
+
+    def fault(self, id: str, message: str, *, expected: str, **more: Any) -> Fault:
+        """What the end of the wait means: `expected` was, within the bound, and the last reason was seen unless `more` says what was."""
+        return Fault(id, message, expected=f"{expected} within {self.bound}", **{"seen": (self.reason,), **more})
 
 
 Probe = Callable[[], Coroutine[Any, Any, Ready[T] | Pending]]
