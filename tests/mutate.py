@@ -54,6 +54,7 @@ FAST: Mapping[str, tuple[str, ...]] = {
     "provisioner/steps/left_disks.py": (_CASES, f"{_STEPS}/test_etcd_life.py"),
     "provisioner/steps/maintenance.py": (f"{_STEPS}/test_search.py", f"{_STEPS}/test_maintenance.py"),
     "provisioner/steps/host_faults.py": (
+        f"{_STEPS}/test_host_faults.py",
         f"{_FLOW}/test_session.py",
         f"{_FLOW}/test_unread_host.py",
         f"{_OPS}/test_observe.py",

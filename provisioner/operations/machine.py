@@ -84,7 +84,7 @@ async def locate(cluster: Cluster, ports: Ports, machine: MachineSpec) -> Locate
     vm = await _vm(cluster, ports, machine)
     if vm.state != "Running":
         return Located(machine=machine, vm=vm, unread=f"the VM is {vm.state}")
-    _, access = read_keys(ports)
+    _, access = read_keys(ports.store, ports.configs)
     hint = ports.store.read_hints().of(machine.name)
     answer: MachineFacts | str = NO_ADDRESS
     known = [address for address in dict.fromkeys((hint.address, machine.address)) if address]

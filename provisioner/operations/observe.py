@@ -108,7 +108,7 @@ class _Looks:
         """Machines, etcd and the Kubernetes API, as far as keys and addresses are known. What is read counts only if the machine turns out
         to be ours.
         """
-        self.bundle, self.access = read_keys(self.ports)
+        self.bundle, self.access = read_keys(self.ports.store, self.ports.configs)
         self.hints = self.ports.store.read_hints()
         addresses = _known_addresses(self.cluster, self.hints)
         for name, places in addresses.items():

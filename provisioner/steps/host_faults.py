@@ -74,14 +74,18 @@ READ_BOUND_S = 180.0
 
 def fault_of(error: TransportError, *, host: str, machine: str = "", user: str = "") -> Fault:
     """The fault that ends an action on a host. For an outage that is not tolerated any longer it is P-HOST-LOST."""
-    if isinstance(error, HyperVUnavailable) and (fault := hyperv_fault(host, error.host, user=user)):
-        return replace(fault, machine=machine)
-    if isinstance(error, HostRefused):
+    unavailable = isinstance(error, HyperVUnavailable) and hyperv_fault(host, error.host, user=user)
+    if not unavailable and isinstance(error, HostRefused):
         return _refused(error, host, machine)
+    return replace(unavailable or _lost_or_strange(error, host, user), machine=machine)
+
+
+def _lost_or_strange(error: TransportError, host: str, user: str) -> Fault:
+    """Of a host that did not answer what it was asked, and did not refuse it either."""
     if isinstance(error, NoSignIn):
-        return _no_sign_in(error, host, machine)
+        return _no_sign_in(error, host)
     if isinstance(error, Malformed):
-        return _malformed(error, host, machine)
+        return _malformed(error, host)
     if isinstance(error, Rejected):
         return Fault(
             "P-HOST-SIGNIN",
@@ -89,7 +93,6 @@ def fault_of(error: TransportError, *, host: str, machine: str = "", user: str =
             expected="a user name and password that the host accepts; tried once, since repeated failures lock accounts",
             seen=(str(error),),
             next_steps=("check user: in the cluster file, and PROVISION_PASSWORD",),
-            machine=machine,
         )
     if isinstance(error, NotTrusted):
         return Fault(
@@ -98,18 +101,16 @@ def fault_of(error: TransportError, *, host: str, machine: str = "", user: str =
             expected="a certificate of a trusted authority, or the one of pin: in the cluster file",
             seen=(str(error),),
             next_steps=("compare the fingerprint at the host's own console before you put it into pin:",),
-            machine=machine,
         )
     return Fault(
         "P-HOST-LOST",
         f"{host} went away and did not come back",
         expected="an answer of the host",
         seen=(str(error),),
-        machine=machine,
     )
 
 
-def _no_sign_in(error: NoSignIn, host: str, machine: str) -> Fault:
+def _no_sign_in(error: NoSignIn, host: str) -> Fault:
     kerberos = any(scheme.lower() == "kerberos" for scheme in error.offered)
     negotiate = "on the host: Set-Item WSMan:\\localhost\\Service\\Auth\\Negotiate $true"
     return Fault(
@@ -121,11 +122,10 @@ def _no_sign_in(error: NoSignIn, host: str, machine: str) -> Fault:
         next_steps=(negotiate, "or for Kerberos, here: pip install 'pyspnego[kerberos]', and kinit")
         if kerberos
         else (negotiate,),
-        machine=machine,
     )
 
 
-def _malformed(error: Malformed, host: str, machine: str) -> Fault:
+def _malformed(error: Malformed, host: str) -> Fault:
     if error.expected != "WinRM":
         return Fault(
             "P-HOST-ANSWER",
@@ -133,7 +133,6 @@ def _malformed(error: Malformed, host: str, machine: str) -> Fault:
             expected=f"what {error.expected or 'the contract'} promises",
             seen=(error.came,),
             next_steps=("on the host: Get-Module TalosHyperV -ListAvailable",),
-            machine=machine,
         )
     return Fault(
         "P-HOST-NOTWINRM",
@@ -144,7 +143,6 @@ def _malformed(error: Malformed, host: str, machine: str) -> Fault:
             "check the host's name and port in the cluster file",
             "on the host: winrm enumerate winrm/config/listener; where there is none: Enable-PSRemoting -Force",
         ),
-        machine=machine,
     )
 
 

@@ -18,7 +18,7 @@ from provisioner.model.naming import Mark
 from provisioner.model.options import RunOptions
 from provisioner.model.plan import Action
 from provisioner.model.steps import STEP, StepId
-from provisioner.ports import Bundle, Host, Ports, TalosAccess
+from provisioner.ports import Bundle, Configs, Host, Ports, Store, TalosAccess
 from provisioner.steps.discovery import AddressDiscovery
 from provisioner.steps.waiting import Probe, Ready, T, TimedOut, Waiter
 
@@ -188,13 +188,13 @@ class Run:
         self.ports.store.write_hints(replace(self.hints, **changes))
 
 
-def read_keys(ports: Ports) -> Keys:
+def read_keys(store: Store, configs: Configs) -> Keys:
     """The bundle on the disk and an admin certificate made of it, or nothing."""
-    text = ports.store.read_secrets()
+    text = store.read_secrets()
     if text is None:
         return None, None
-    bundle = ports.configs.read_bundle(text)
-    return bundle, ports.configs.access(bundle)
+    bundle = configs.read_bundle(text)
+    return bundle, configs.access(bundle)
 
 
 def _read(key: T | None) -> T:

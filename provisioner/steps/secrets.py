@@ -123,5 +123,5 @@ async def apply(_action: Action, run: Run) -> str:
     mark_id = store.ensure_cluster_id()
     bundle = await asyncio.to_thread(configs.new_bundle, run.cluster, mark_id)  # an RSA key of 4096 bits takes its time
     store.write_secrets(configs.write_bundle(bundle))
-    run.keys = read_keys(run.ports)
+    run.keys = read_keys(store, configs)
     return f"written to {store.secrets_facts().path}, mode 0600, and read back"

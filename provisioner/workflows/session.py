@@ -151,7 +151,7 @@ class Session:
             actions=plan.actions,
         )
         if keys:
-            run.keys = read_keys(self.ports)
+            run.keys = read_keys(self.ports.store, self.ports.configs)
         try:
             return await Engine(plan, run, self.workflow.apply).go()
         finally:
