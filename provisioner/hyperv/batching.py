@@ -113,21 +113,10 @@ class CallBatch(ABC):
             caller.fail(error)
 
 
-class ConnectOnly(CallBatch):
-    """No call at all: the worker makes its session, for the calls that will come. Never cut short: the host would keep the shell."""
-
-    def __init__(self) -> None:
-        super().__init__(changes=False)
-
-    def statements(self) -> tuple[Statement, ...]:
-        return ()
-
-    def result(self, type_name: str, values: Mapping[str, Any]) -> None: ...
-    def error(self, refused: HostRefused) -> None: ...
-
-
 class SingleCall(CallBatch):
-    """A call of its own: all records are its. Equal reads share one."""
+    """A call of its own: all records are its. Equal reads share one. Without statements the worker makes its session, for the calls that
+    will come; that is never cut short: the host would keep the shell.
+    """
 
     def __init__(
         self, statements: Sequence[Statement], *, changes: bool, long: bool = False, stoppable: bool | None = None

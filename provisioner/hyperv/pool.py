@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from provisioner.errors import Dropped, Rejected, TransportError, Unreachable
-from provisioner.hyperv.batching import CallBatch, ConnectOnly, PendingCall, Result
+from provisioner.hyperv.batching import CallBatch, PendingCall, Result, SingleCall
 from provisioner.ports import CallInfo, Clock, Endpoint
 from provisioner.winrm.connection import HostConnection, Reachability, probe
 from provisioner.winrm.transport import (
@@ -135,7 +135,7 @@ class SessionPool:
     def begin(self) -> None:
         """The first worker signs in before anybody asks. What goes wrong is told to the first who do."""
         if not self._workers:
-            self._start(self._new_worker(), ConnectOnly())
+            self._start(self._new_worker(), SingleCall((), changes=False))
 
     async def ask(self, batch: CallBatch, caller: PendingCall) -> list[Result]:
         """Sends the call, with others of its kind where it can, and waits for this caller's results. Errors: `ports.Host`."""
@@ -204,7 +204,7 @@ class SessionPool:
             if len(self._workers) >= LIMIT or not self._reachability.has_responded:
                 return None
             first = self._workers[0]
-            if isinstance(first.batch, ConnectOnly):
+            if first.batch is not None and not first.batch.statements():
                 return None
             patient_until = first.busy_since + SECOND_S
             if self._loop.time() < patient_until and first.batch is not None and not first.batch.long:
@@ -226,9 +226,7 @@ class SessionPool:
             records=threadsafe_sink(batch, self._resume),
         )
         began = self._clock.now()
-        probing = self._loop.create_task(
-            probe(worker.connection, self._reachability, self._locate), name=f"probe {self._name}"
-        )
+        probing = self._loop.create_task(probe(worker.connection), name=f"probe {self._name}")
 
         def ended(error: BaseException | None) -> None:
             probing.cancel()

@@ -73,7 +73,7 @@ class HostConnection:
     """One worker's connection over that way."""
 
     def __init__(self, reachability: Reachability, locate: Callable[[], Endpoint]) -> None:
-        self._reachability = reachability
+        self.reachability = reachability
         self._locate = locate
         self._lock = threading.Lock()
         self._connection: Any = None
@@ -87,6 +87,13 @@ class HostConnection:
         """Where the host is now. Raises Unreachable."""
         self.endpoint = self._locate()
         return self.endpoint
+
+    def find(self) -> Endpoint | None:
+        """The same without aiming there; None where it is not known."""
+        try:
+            return self._locate()
+        except Unreachable:
+            return None
 
     def opened(self, connection: Any) -> None:
         """A connection was made; `abort` ends it."""
@@ -105,7 +112,7 @@ class HostConnection:
     def response_received(self) -> None:
         """Whatever it says."""
         self.waiting_since = None
-        self._reachability.mark_up()
+        self.reachability.mark_up()
 
     def request_ended(self) -> None:
         """Without an answer, by our doing or the host's: certificate, sign-in."""
@@ -114,16 +121,11 @@ class HostConnection:
     def request_failed(self, reason: str) -> None:
         """No answer came: the host is away."""
         self.waiting_since = None
-        self._reachability.mark_down(reason)
-
-    @property
-    def has_responded(self) -> bool:
-        """Whether the host has answered in this run, on any connection."""
-        return self._reachability.has_responded
+        self.reachability.mark_down(reason)
 
     def within_outage_tolerance(self, outage_tolerance_s: float) -> bool:
         """Whether the host still answers, or has been away for no longer than that."""
-        return self._reachability.within_outage_tolerance(outage_tolerance_s)
+        return self.reachability.within_outage_tolerance(outage_tolerance_s)
 
     def abort(self) -> None:
         """Ends the connection in use, and one that is being made, from any thread: the request that has begun fails at once."""
@@ -147,7 +149,7 @@ async def tcp_probe(endpoint: Endpoint) -> bool:
     return True
 
 
-async def probe(connection: HostConnection, reachability: Reachability, locate: Callable[[], Endpoint]) -> None:
+async def probe(connection: HostConnection) -> None:
     """Watches one worker's requests until cancelled."""
     missed = 0
     while True:
@@ -159,14 +161,11 @@ async def probe(connection: HostConnection, reachability: Reachability, locate: 
         if time.monotonic() - began > ANSWER_S:  # it sends, but never the whole of an answer
             connection.abort()
             continue
-        try:
-            found = locate()
-        except Unreachable:
-            found = None
+        found = connection.find()
         if found is None or not await tcp_probe(found):
             missed += 1
             if missed > 1:
-                reachability.mark_down("its port does not answer")
+                connection.reachability.mark_down("its port does not answer")
         elif missed or found != connection.endpoint:
             missed = 0
             await asyncio.sleep(GRACE_S)

@@ -228,7 +228,10 @@ class HostTransport(_TransportHTTP):
             self._connection.response_received()
             return error
         outage = retry.outage_of(
-            error, at=self._sign_in.at, encrypted=self.wrap_required, has_responded=self._connection.has_responded
+            error,
+            at=self._sign_in.at,
+            encrypted=self.wrap_required,
+            has_responded=self._connection.reachability.has_responded,
         )
         if outage is not None:
             self.reset()
