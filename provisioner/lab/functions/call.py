@@ -147,6 +147,15 @@ def delete_files(storage: Storage, *paths: str) -> None:
             storage.delete(path)
 
 
+def json_file(storage: Storage, path: str) -> dict[str, Any]:
+    """The object in a small file; empty where there is none that can be read."""
+    try:
+        found = json.loads(storage.read(path))
+    except (FileFault, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def compact(value: object) -> str:
     """Nested data as one compact JSON text."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -92,16 +92,10 @@ def _result(call: Call, path: str) -> Result | None:
         "Path": ntpath.dirname(file.path),
         "Mark": mark,
         "VMId": bare_id(str(record.get("vmId", ""))),
-        "DiskBytes": sum(size for name, size in _files(call, path) if re.search(r"\.a?vhdx?$", name, re.IGNORECASE)),
+        "DiskBytes": sum(
+            file.size_bytes
+            for file in call.storage.files_below(path)
+            if re.search(r"\.a?vhdx?$", file.path, re.IGNORECASE)
+        ),
         "Changed": False,
     }
-
-
-def _files(call: Call, folder: str) -> Iterator[tuple[str, int]]:
-    """Names and sizes of all files in a folder and below it."""
-    for child in call.storage.children(folder):
-        file = call.storage.find(child)
-        if file is not None:
-            yield ntpath.basename(file.path), file.size_bytes
-        else:
-            yield from _files(call, child)

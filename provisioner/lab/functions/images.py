@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import ntpath
 import re
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 from provisioner.lab.functions.api import Terminating
-from provisioner.lab.functions.call import Arguments, Call, Result, compact, delete_files, iso, refuse, remove_empty
+from provisioner.lab.functions.call import (
+    Arguments,
+    Call,
+    Result,
+    compact,
+    delete_files,
+    iso,
+    json_file,
+    refuse,
+    remove_empty,
+)
 from provisioner.lab.functions.hosts import image_folder
 from provisioner.lab.world.downloads import DownloadFailed, sha256_of
 from provisioner.lab.world.hyperv.service import VmView
@@ -188,12 +198,8 @@ def _published_hash(call: Call, sums: str, name: str) -> str:
     raise refuse("ImageChecksum", "InvalidData", f"{sums} has no line for {name}.", sums)
 
 
-def _record(call: Call, path: str) -> dict[str, object]:
-    try:
-        found = json.loads(call.storage.read(f"{path}.provision.json"))
-    except (FileFault, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _record(call: Call, path: str) -> dict[str, Any]:
+    return json_file(call.storage, f"{path}.provision.json")
 
 
 def _recorded_hash(call: Call, file: HostFile) -> str:

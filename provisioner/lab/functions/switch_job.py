@@ -6,14 +6,13 @@ host's own restart; a record that says Running while no task runs tells of a job
 
 from __future__ import annotations
 
-import json
 import ntpath
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from provisioner.lab.functions.call import compact, delete_files, iso, remove_empty
+from provisioner.lab.functions.call import compact, delete_files, iso, json_file, remove_empty
 from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.state import NetAdapter, VirtualSwitch
 from provisioner.lab.world.storage import FileFault
@@ -35,9 +34,8 @@ _FIELDS = ("Id", "Kind", "State", "ErrorId", "Message", "StartedUtc", "EndedUtc"
 
 def read(world: World, name: str) -> Record | None:
     """The record of the last job for that switch name, or None. A job that died with the host is Failed."""
-    try:
-        found = json.loads(world.storage.read(_path(world, name, ".json")))
-    except (FileFault, ValueError):
+    found = json_file(world.storage, _path(world, name, ".json"))
+    if not found:
         return None
     record = {field: str(found.get(field, "")) for field in _FIELDS}
     if record["State"] == "Running" and not runs(world, name):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import ntpath
 from collections.abc import Iterator
 
-from provisioner.lab.functions.call import Arguments, Call, Result, by_id, cluster_of, compact, find_mark
+from provisioner.lab.functions.call import Arguments, Call, Result, by_id, cluster_of, compact, find_mark, json_file
 from provisioner.lab.world.hyperv.devices import boot_entry
 from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.state import DvdDrive, HardDrive
-from provisioner.lab.world.storage import FileFault
 
 RECORD = "provision.json"
 """Lies in a VM's folder before there is a VM, and carries its mark."""
@@ -82,12 +80,8 @@ def folder_mark(call: Call, folder: str, vm_id: str = "") -> str:
 
 
 def folder_record(call: Call, folder: str) -> dict[str, str]:
-    """provision.json of a folder; empty where there is none that can be read."""
-    try:
-        found = json.loads(call.storage.read(ntpath.join(folder, RECORD)))
-    except (FileFault, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    """provision.json of a folder."""
+    return json_file(call.storage, ntpath.join(folder, RECORD))
 
 
 def drive_rows(call: Call, view: VmView) -> list[Result]:

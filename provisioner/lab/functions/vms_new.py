@@ -110,7 +110,7 @@ def _prepare_folder(call: Call, vms: list[VmView], folder: str, disk: str, mark:
     storage = call.storage
     ours = folder_mark(call, folder) == mark
     kept = storage.find(disk) is not None and _keeps_disk(call, vms, folder, disk, ours=ours)
-    if not kept and not ours and storage.is_folder(folder) and _files_in(call, folder):
+    if not kept and not ours and storage.files_below(folder):
         text = f"The folder '{folder}' holds files that are not of this machine."
         raise refuse("VMFolderInvalid", "InvalidArgument", text, folder)
     try:
@@ -127,7 +127,7 @@ def _keeps_disk(call: Call, vms: list[VmView], folder: str, disk: str, *, ours: 
     """Whether the disk of an earlier VM stays; one to which nothing was written is deleted. Refuses those of others, and checkpoints."""
     if not ours or any(key(drive.path) == key(disk) for view in vms for drive in view.vm.hard_drives):
         raise refuse("VMDiskExists", "ResourceExists", f"The disk '{disk}' is there and is not of this machine.", disk)
-    if any(child.lower().endswith(".avhdx") for child in _files_in(call, folder)):
+    if any(file.path.lower().endswith(".avhdx") for file in call.storage.files_below(folder)):
         text = f"Beside the disk '{disk}' lie files of a checkpoint that was not merged."
         raise refuse("VMDiskExists", "ResourceExists", text, disk)
     if _never_written(call, disk):
@@ -143,16 +143,6 @@ def _never_written(call: Call, disk: str) -> bool:
     except CmdletError:
         return False
     return seen.kind == "Dynamic" and seen.file_bytes < seen.block_bytes
-
-
-def _files_in(call: Call, folder: str) -> list[str]:
-    """The files in the folder and below it."""
-    storage = call.storage
-    return [
-        path
-        for child in storage.children(folder)
-        for path in ([child] if storage.find(child) is not None else _files_in(call, child))
-    ]
 
 
 def _write_record(call: Call, folder: str, mark: str, vm_id: str) -> None:

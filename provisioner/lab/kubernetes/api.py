@@ -37,16 +37,8 @@ class KubeApi:
     def answer(self, user: User, asked: Asked) -> Answer:
         """Everything but watches. Raises KubeError."""
         authorize(user, asked)
-        if asked.path in ("/readyz", "/livez", "/healthz"):
-            return self._health(asked)
-        if not self._running.has_quorum:
-            raise KubeError(500, "InternalError", "etcdserver: request timed out")
-        if asked.path == "/version":
-            return Answer(200, discovery.version(self._version))
-        if (found := discovery.answer(asked.path)) is not None:
-            return Answer(200, found)
-        if asked.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" and asked.method == "POST":
-            return Answer(201, {**asked.body, "status": {"allowed": True}})
+        if (fixed := self._of_the_server(asked)) is not None:
+            return fixed
         target = target_of(asked.path)
         verb = asked.verb(target)
         if target.subresource == "eviction" and target.resource.plural == "pods" and verb == "create":
@@ -57,6 +49,19 @@ class KubeApi:
             return Answer(200, self._listed(target, asked))
         act = {"get": self._get, "create": self._create, "update": self._update, "patch": self._patch}
         return self._delete(target, asked) if verb == "delete" else act[verb](target, asked)
+
+    def _of_the_server(self, asked: Asked) -> Answer | None:
+        """What is asked of the server itself; None for what is about objects."""
+        if asked.path in ("/readyz", "/livez", "/healthz"):
+            return self._health(asked)
+        if not self._running.has_quorum:
+            raise KubeError(500, "InternalError", "etcdserver: request timed out")
+        if asked.path == "/version":
+            return Answer(200, discovery.version(self._version))
+        if asked.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" and asked.method == "POST":
+            return Answer(201, {**asked.body, "status": {"allowed": True}})
+        found = discovery.answer(asked.path)
+        return None if found is None else Answer(200, found)
 
     # -- reading
 

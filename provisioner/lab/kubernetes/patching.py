@@ -76,45 +76,48 @@ def _merge(left: Any, right: Any) -> Any:
 def _merge_strategic(left: Any, right: Any) -> Any:
     if not isinstance(right, dict):
         return copy.deepcopy(right)
-    directive = right.get("$patch")
-    if directive == "replace":
-        return {key: copy.deepcopy(value) for key, value in right.items() if key != "$patch"}
-    if directive == "delete":
-        return {}
+    if (directive := right.get("$patch")) in ("replace", "delete"):
+        kept = {key: value for key, value in right.items() if key != "$patch"}
+        return copy.deepcopy(kept) if directive == "replace" else {}
     result = dict(left) if isinstance(left, dict) else {}
     for key, value in right.items():
-        if key.startswith("$deleteFromPrimitiveList/"):
-            name = key.partition("/")[2]
-            result[name] = [item for item in result.get(name) or [] if item not in value]
-        elif key.startswith("$"):
-            continue  # the order of lists and what is retained: means nothing to the objects of this lab
-        elif value is None:
-            result.pop(key, None)
-        elif isinstance(value, list):
-            result[key] = _merge_list(key, result.get(key) or [], value)
-        else:
-            result[key] = _merge_strategic(result.get(key), value)
+        _merge_field(result, key, value)
     return result
 
 
-def _merge_list(name: str, left: list[Any], right: list[Any]) -> list[Any]:
-    if name in _SETS:
+def _merge_field(result: Json, key: str, value: Any) -> None:
+    if key.startswith("$deleteFromPrimitiveList/"):
+        name = key.partition("/")[2]
+        result[name] = [item for item in result.get(name) or [] if item not in value]
+    elif value is None:
+        result.pop(key, None)
+    elif isinstance(value, list) and not key.startswith("$"):
+        result[key] = _merge_list(key, result.get(key) or [], value)
+    elif not key.startswith("$"):  # the order of lists and what is retained: means nothing to the objects of this lab
+        result[key] = _merge_strategic(result.get(key), value)
+
+
+def _merge_list(list_name: str, left: list[Any], right: list[Any]) -> list[Any]:
+    if list_name in _SETS:
         return left + [item for item in right if item not in left]
-    key = _MERGE_KEYS.get(name)
+    key = _MERGE_KEYS.get(list_name)
     if key is None or not all(isinstance(item, dict) for item in right):
         return copy.deepcopy(right)
     result = list(left)
     for item in right:
-        if "$patch" in item and key not in item:
-            result = [] if item["$patch"] == "replace" else result
-            continue
-        if key not in item:
-            raise KubeError(400, "BadRequest", f"map: {item} does not contain declared merge key: {key}")
-        at = next((i for i, known in enumerate(result) if known.get(key) == item[key]), None)
-        if item.get("$patch") == "delete":
-            result = [known for known in result if known.get(key) != item[key]]
-        elif at is None:
-            result.append(_merge_strategic({}, item))
-        else:
-            result[at] = _merge_strategic(result[at], item)
+        result = _merge_item(result, key, item)
     return result
+
+
+def _merge_item(items: list[Any], key: str, item: Json) -> list[Any]:
+    directive = item.get("$patch")
+    if key not in item:
+        if directive is None:
+            raise KubeError(400, "BadRequest", f"map: {item} does not contain declared merge key: {key}")
+        return [] if directive == "replace" else items
+    there = next((known for known in items if known.get(key) == item[key]), None)
+    if directive == "delete":
+        return [known for known in items if known.get(key) != item[key]]
+    if there is None:
+        return [*items, _merge_strategic({}, item)]
+    return [_merge_strategic(known, item) if known is there else known for known in items]

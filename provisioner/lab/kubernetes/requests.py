@@ -81,13 +81,15 @@ class Asked:
 def target_of(path: str) -> Target:
     """Raises KubeError 404 for a path that is none of the API's."""
     found = _PATH.fullmatch(path.rstrip("/"))
-    resource = BY_PLURAL.get(found["plural"]) if found else None
-    if found is None or resource is None or found["api"] != _root(resource):
-        raise KubeError(404, "NotFound", "the server could not find the requested resource")
-    namespace, name = found["namespace"] or "", found["name"] or ""
-    if (namespace and not resource.namespaced) or (resource.namespaced and name and not namespace):
-        raise KubeError(404, "NotFound", "the server could not find the requested resource")
-    return Target(resource, namespace, name, found["part"] or "")
+    parts = {key: value or "" for key, value in found.groupdict().items()} if found else {}
+    resource = BY_PLURAL.get(parts.get("plural", ""))
+    if resource is not None and parts["api"] == _root(resource):
+        target = Target(resource, parts["namespace"], parts["name"], parts["part"])
+        if resource.namespaced and (target.namespace or not target.name):
+            return target
+        if not resource.namespaced and not target.namespace:
+            return target
+    raise KubeError(404, "NotFound", "the server could not find the requested resource")
 
 
 _PATH = re.compile(

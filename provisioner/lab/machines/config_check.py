@@ -6,8 +6,9 @@ Messages are Talos' own, since a client shows them to its user.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from provisioner.lab.machines import config_documents, config_rules
 from provisioner.lab.world.guests import disks
@@ -52,18 +53,22 @@ def check(data: bytes, *, minor: int, hardware: Hardware, installed: bool) -> Ch
 
 def _static(config: MachineConfig, *, installed: bool) -> Iterator[str]:
     if config.v1alpha1 is not None:
-        no_install = installed and config.get("machine", "install") is None
-        yield from (
-            f for f in config_rules.findings(config) if not (no_install and f.startswith("install instructions"))
-        )
+        found = config_rules.findings(config)
+        if installed and config.get("machine", "install") is None:
+            found = (finding for finding in found if not finding.startswith("install instructions"))
+        yield from found
     for document in config.documents:
         if "kind" in document:
             yield from config_documents.findings(document)
     for label in ("STATE", "EPHEMERAL"):
         legacy = config.get("machine", "systemDiskEncryption", label.lower())
-        volumes = [d for d in config.documents if d.get("kind") == "VolumeConfig" and d.get("name") == label]
-        if legacy is not None and any(dig(d, "encryption", "provider") == "luks2" for d in volumes):
+        if legacy is not None and any(_encrypts(document, label) for document in config.documents):
             yield f'system disk encryption for "{label}" is configured in both v1alpha1.Config and VolumeConfig'
+
+
+def _encrypts(document: Mapping[str, Any], volume: str) -> bool:
+    named = (document.get("kind"), document.get("name")) == ("VolumeConfig", volume)
+    return named and dig(document, "encryption", "provider") == "luks2"
 
 
 def _runtime(config: MachineConfig, minor: int, hardware: Hardware, *, installed: bool) -> Iterator[str]:

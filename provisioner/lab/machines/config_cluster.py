@@ -1,4 +1,4 @@
-"""What Talos 1.11 finds in the part `cluster` of a machine config (v1alpha1_validation.go)."""
+"""What Talos 1.11 finds in the part `cluster` of a machine config (v1alpha1_validation.go), as flat lists of checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What Talos 1.11 finds in the interfaces of a machine config: addresses, routes, VLANs, bonds, bridges, WireGuard."""
+"""What Talos 1.11 finds in the interfaces of a machine config: addresses, routes, VLANs, bonds, bridges, WireGuard, as flat lists of
+checks.
+"""
 
 from __future__ import annotations
 

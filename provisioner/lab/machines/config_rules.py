@@ -1,4 +1,6 @@
-"""What Talos 1.11 finds in the main document of a machine config, on metal (v1alpha1_validation.go of its pkg/machinery/config/types/v1alpha1)."""
+"""What Talos 1.11 finds in the main document of a machine config, on metal, as flat lists of checks (v1alpha1_validation.go of its
+pkg/machinery/config/types/v1alpha1).
+"""
 
 from __future__ import annotations
 

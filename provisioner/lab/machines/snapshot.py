@@ -193,15 +193,31 @@ def _address(prefix: str, link: str) -> Spec:
 def _configured(machine: Machine) -> Told:
     if machine.config is None:
         return
-    config, talos, kube = machine.config, machine.talos, machine.environment.kube
+    config = machine.config
     machine_type = "controlplane" if config.control_plane else "worker"
     yield "MachineConfigs.config.talos.dev", "v1alpha1", {"data": config.data}
     if machine.system is not None and machine.system.config:
         yield "MachineConfigs.config.talos.dev", "persistent", {"data": machine.system.config}
     yield "MachineTypes.config.talos.dev", "machine-type", {"type": machine_type}
+
+
+def _cluster(machine: Machine) -> Told:
+    if machine.config is None:
+        return
+    config = machine.config
     yield "Identities.cluster.talos.dev", "local", {"nodeId": machine.node_id}
     info = {"clusterId": config.cluster_id, "clusterName": config.cluster_name}
     yield "Infos.cluster.talos.dev", "current", info
+    if config.discovery:
+        for other in (machine, *clusters.peers(machine)):
+            if other.running_config.discovery and other.talos.address:
+                yield "Members.cluster.talos.dev", other.talos.nodename, _member(other)
+
+
+def _kubernetes(machine: Machine) -> Told:
+    if machine.config is None:
+        return
+    config, talos, kube = machine.config, machine.talos, machine.environment.kube
     yield "Nodenames.kubernetes.talos.dev", "nodename", {"nodename": talos.nodename}
     if talos.address:
         yield "NodeIPs.kubernetes.talos.dev", "kubelet", {"addresses": [talos.address]}
@@ -214,18 +230,14 @@ def _configured(machine: Machine) -> Told:
     if machine.kubelet_in and config.registers_node:
         spec = {"nodename": talos.nodename, "nodeReady": kube.node_ready(talos), "unschedulable": machine.cordoned}
         yield "NodeStatuses.kubernetes.talos.dev", talos.nodename, spec
-    if config.discovery:
-        for other in (machine, *clusters.peers(machine)):
-            if other.running_config.discovery and other.talos.address:
-                yield "Members.cluster.talos.dev", other.talos.nodename, _member(other)
+    for component in config.static_pods if machine.etcd_running else ():
+        status = _pod_status(ready=kube.static_pods_ready(talos))
+        yield "StaticPodStatuses.kubernetes.talos.dev", f"kube-system/{component}-{talos.nodename}", status
+
+
+def _etcd(machine: Machine) -> Told:
     if machine.etcd_running:
         yield "EtcdMembers.etcd.talos.dev", "local", {"memberID": f"{clusters.member_id(machine):016x}"}
-        for component in config.static_pods:
-            yield (
-                "StaticPodStatuses.kubernetes.talos.dev",
-                f"kube-system/{component}-{talos.nodename}",
-                _pod_status(ready=kube.static_pods_ready(talos)),
-            )
 
 
 def _member(machine: Machine) -> Spec:
@@ -275,8 +287,8 @@ _TELL: dict[str, tuple[Callable[[Machine], Told], ...]] = {
     "hardware": (_system_information,),
     "network": (_network,),
     "config": (_configured,),
-    "cluster": (_configured,),
-    "k8s": (_configured,),
-    "etcd": (_configured,),
+    "cluster": (_cluster,),
+    "k8s": (_kubernetes,),
+    "etcd": (_etcd,),
 }
 """By namespace, who tells of it: a look at one kind does not make all others."""

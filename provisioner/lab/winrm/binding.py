@@ -101,11 +101,10 @@ def _convert(parameter: Parameter, value: Any) -> Any:
     kind = parameter.type
     if value is None and kind in _NOTHING:
         return _NOTHING[kind]
-    if kind == "string[]":
-        items = value if isinstance(value, list) else [value]
-        if all(item is None or isinstance(item, str) for item in items):
-            return [item or "" for item in items]
-    elif type(value) is _TYPES[kind] and (type(value) is not int or value in _RANGES[kind]):
+    items = value if isinstance(value, list) else [value]
+    if kind == "string[]" and all(isinstance(item, str | None) for item in items):
+        return [item or "" for item in items]
+    if type(value) is _TYPES.get(kind) and (type(value) is not int or value in _RANGES[kind]):
         return value
     text = f'Cannot convert value "{value}" to type "{_NET_NAMES[kind]}".'
     raise _error(

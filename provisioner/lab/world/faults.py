@@ -50,7 +50,7 @@ class Cleared:
 
 
 def inject(world: World, name: str, place: str = "", times: int = 1, value: float | None = None) -> None:
-    """Lets a fault happen, now or when its place is reached. Raises Refused for what cannot be."""
+    """Lets a fault happen, now or when its place is reached. Raises Refused for what cannot be, by a flat list of checks."""
     row = FAULTS.get(name)
     if row is None:
         raise Refused(f"the lab knows no fault {name!r}; it knows {', '.join(sorted(FAULTS))}")
@@ -77,11 +77,12 @@ def clear(world: World, name: str = "") -> Cleared:
     with world.kernel.lock:
         waiting = [i for i in world.state.injections if name in ("", i.name)]
         world.state.injections[:] = [i for i in world.state.injections if i not in waiting]
-        undone = [word for key, undo in _UNDO.items() if name in ("", key) for word in undo(world)]
-        stays = [word for key, told in _STAYS.items() if name in ("", key) for word in told(world)]
+        undone, stays = (
+            tuple(word for key in table if name in ("", key) for word in table[key](world)) for table in (_UNDO, _STAYS)
+        )
         world.kernel.changed("host")
     forgotten = (f"{i.name} {i.place}".rstrip() for i in waiting if i.times > 0)
-    return Cleared(tuple(forgotten), tuple(undone), tuple(stays))
+    return Cleared(tuple(forgotten), undone, stays)
 
 
 def _disk_full(world: World, place: str, left: float) -> None:

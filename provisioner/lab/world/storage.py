@@ -92,6 +92,12 @@ class Storage:
             }
             return sorted(host.files[path].path if path in host.files else path for path in found)
 
+    def files_below(self, folder: str) -> list[HostFile]:
+        """All files in a folder and in those below it."""
+        with self._kernel.lock:
+            inside = key(folder).rstrip("\\") + "\\"
+            return [file for where, file in sorted(self._kernel.state.host.files.items()) if where.startswith(inside)]
+
     def free_bytes(self, path: str) -> int:
         """Room left on the volume of a path; 0 for a volume that is not there."""
         with self._kernel.lock:

@@ -88,7 +88,7 @@ def _text(root: yaml.MappingNode, wanted: str) -> str:
     return ""
 
 
-def _document(root: yaml.MappingNode) -> dict[str, Any]:
+def _kind_and_version(root: yaml.MappingNode) -> tuple[str, str]:
     kind = version = ""
     for key, value in root.value:
         if key.value == "kind":
@@ -97,6 +97,11 @@ def _document(root: yaml.MappingNode) -> dict[str, Any]:
             version = str(value.value)
         elif key.value in _LEGACY_KEYS:
             version = "v1alpha1"
+    return kind, version
+
+
+def _document(root: yaml.MappingNode) -> dict[str, Any]:
+    kind, version = _kind_and_version(root)
     if not kind and version != "v1alpha1":
         raise NotDecoded("missing kind")
     documents, _ = _table()
@@ -161,17 +166,19 @@ class _Decoder:
         if scalars.is_null(node) or (isinstance(node, yaml.MappingNode) and kind in _OPAQUE):
             return None
         if isinstance(node, yaml.SequenceNode) and kind.startswith("[]"):
-            items = [self.value(item, kind[2:]) for item in node.value]
-            return items if kind[2:].startswith("*") else [item for item in items if item is not None]
+            return self._sequence(node, kind[2:])
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, kind)
-        if (
-            not isinstance(node, yaml.ScalarNode)
-            or kind == "any"
-            or kind[:2] in ("[]", "{}")
-            or kind in self._structures
-        ):
-            return self._mismatch(node, kind)
+        is_single = kind != "any" and kind[:2] not in ("[]", "{}") and kind not in self._structures
+        return (
+            self._scalar(node, kind) if isinstance(node, yaml.ScalarNode) and is_single else self._mismatch(node, kind)
+        )
+
+    def _sequence(self, node: yaml.SequenceNode, kind: str) -> list[Any]:
+        items = [self.value(item, kind) for item in node.value]
+        return items if kind.startswith("*") else [item for item in items if item is not None]
+
+    def _scalar(self, node: yaml.ScalarNode, kind: str) -> Any:
         try:
             return scalars.read(node, kind)
         except Mismatch as error:
@@ -194,13 +201,7 @@ class _Decoder:
 
     def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
         """Keys as text with their values; those of `<<` first, so that a mapping's own keys win."""
-        first: dict[str, yaml.Node] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                self._mismatch(key, "string")
-            elif (before := first.setdefault(key.value, key)) is not key:
-                line, known = key.start_mark.line + 1, before.start_mark.line + 1
-                self.errors.append(f'line {line}: mapping key "{key.value}" already defined at line {known}')
+        self._check_keys(node)
         for key, value in node.value:
             if _is_merge(key):
                 for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
@@ -210,6 +211,15 @@ class _Decoder:
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and not _is_merge(key) and not scalars.is_null(key):
                 yield str(key.value), value
+
+    def _check_keys(self, node: yaml.MappingNode) -> None:
+        first: dict[str, yaml.Node] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._mismatch(key, "string")
+            elif (before := first.setdefault(key.value, key)) is not key:
+                line, known = key.start_mark.line + 1, before.start_mark.line + 1
+                self.errors.append(f'line {line}: mapping key "{key.value}" already defined at line {known}')
 
     def _free(self, node: yaml.Node) -> Any:
         """A value without a type of its own, as YAML means it."""
@@ -259,8 +269,9 @@ class _Unknown:
         self._looked_at.add(id(node))
         if isinstance(node, yaml.SequenceNode) and kind.startswith("[]"):
             return [part for item in node.value if (part := self.of(item, kind[2:])) is not None] or None
-        if not isinstance(node, yaml.MappingNode):
-            return None
+        return self._of_mapping(node, kind) if isinstance(node, yaml.MappingNode) else None
+
+    def _of_mapping(self, node: yaml.MappingNode, kind: str) -> dict[str, Any] | None:
         fields = {} if kind in _OPAQUE else self._structures.get(kind)
         found: dict[str, Any] = {}
         for key, item in node.value:

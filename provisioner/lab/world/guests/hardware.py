@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from provisioner.lab.world.interfaces import PowerSwitch
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.state import DvdDrive, ForeignMachine, HardDrive, HostFile, InstalledSystem, Vhd, Vm, VmNic
-from provisioner.lab.world.storage import FileFault, Storage
+from provisioner.lab.world.storage import FileFault, Storage, drives_of
 
 GIB = 1024**3
 
@@ -134,14 +134,14 @@ class Hardware:
         if kind == "file":
             system = installed(self)
             return _option(entry, kind, "talos", system.version if system is not None and system.efi_entry else "")
+        drives = [drive for drive in drives_of(self._vm) if _at(drive) == place]
+        path = next((drive.path for drive in drives if isinstance(drive, DvdDrive) == (kind == "dvd")), "")
         if kind == "dvd":
-            paths = [drive.path for drive in self._vm.dvd_drives if _at(drive) == place]
-            return _option(entry, kind, "iso", self._iso(paths[0]) if paths else "")
-        disks = [self._vhd(drive.path) for drive in self._vm.hard_drives if kind == "disk" and _at(drive) == place]
-        vhd = disks[0] if disks else None
-        if vhd is not None and vhd.system is None and vhd.other_system:
-            return BootOption(entry, kind, "other")
-        return _option(entry, kind, "talos", vhd.system.version if vhd is not None and vhd.system is not None else "")
+            return _option(entry, kind, "iso", self._iso(path))
+        vhd = self._vhd(path) or Vhd(0)
+        if vhd.system is not None:
+            return _option(entry, kind, "talos", vhd.system.version)
+        return BootOption(entry, kind, "other" if vhd.other_system else "")
 
 
 def _option(entry: str, kind: str, medium: str, version: str) -> BootOption:

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import uuid
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -223,23 +224,24 @@ class Machine:
 
     def refresh_status(self, actor: str = "", *, always: bool = False) -> None:
         """Readiness and the unmet conditions behind it; told when they changed."""
-        talos = self.talos
-        unmet: list[tuple[str, str]] = []
-        if talos.stage in ("booting", "running"):
-            if not talos.time_synced:
-                unmet.append(("time", "time is not in sync"))
-            if not (talos.address and talos.hostname):
-                unmet.append(("network", "waiting for an address and a host name"))
-            if down := self.services_down():
-                unmet.append(("services", ", ".join(down)))
-            if talos.stage == "running":
-                if self.control_plane and not self.environment.kube.static_pods_ready(talos):
-                    unmet.append(("staticPods", "static pods are not ready"))
-                if self.running_config.registers_node and not self.environment.kube.node_ready(talos):
-                    unmet.append(("nodeReady", f"node {talos.nodename} is not ready"))
+        talos, unmet = self.talos, list(self._unmet()) if self.talos.stage in ("booting", "running") else []
         if always or unmet != talos.unmet or talos.ready != (not unmet):
             talos.unmet, talos.ready = unmet, not unmet
             self.event(events.machine_status(talos.stage, unmet), actor)
+
+    def _unmet(self) -> Iterator[tuple[str, str]]:
+        talos, kube = self.talos, self.environment.kube
+        if not talos.time_synced:
+            yield "time", "time is not in sync"
+        if not (talos.address and talos.hostname):
+            yield "network", "waiting for an address and a host name"
+        if down := self.services_down():
+            yield "services", ", ".join(down)
+        if talos.stage == "running":
+            if self.control_plane and not kube.static_pods_ready(talos):
+                yield "staticPods", "static pods are not ready"
+            if self.running_config.registers_node and not kube.node_ready(talos):
+                yield "nodeReady", f"node {talos.nodename} is not ready"
 
     def look_at_kube(self) -> None:
         """What Kubernetes says of this node, as the kubelet shows it to Talos."""

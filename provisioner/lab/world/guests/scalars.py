@@ -110,7 +110,7 @@ def short_tag(node: yaml.Node) -> str:
 
 
 def read(node: yaml.Node, kind: str) -> Any:
-    """The value of a field of that kind; None for one that counts as not given. Raises Mismatch, BadScalar."""
+    """The value of a field of that kind; None for one that counts as not given. Raises Mismatch, BadScalar. A flat list of kinds."""
     tag, value = resolve(node)
     text = str(node.value)
     if tag == "!!binary":
@@ -255,7 +255,7 @@ _AUTHORITY = re.compile(rf"([A-Za-z0-9._:~!$&'()*+,;=%@-]*@)?{_HOST}(:\d*)?")
 
 
 def url(text: str) -> str:
-    """A URL that Go's net/url would take. Raises BadScalar."""
+    """A URL that Go's net/url would take. Raises BadScalar, by a flat list of checks."""
 
     def bad(why: str) -> BadScalar:
         return BadScalar(f'parse "{text}": {why}')

@@ -10,7 +10,7 @@ from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.events import phase, sequence, task
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.guests.process import Steps
-from provisioner.lab.world.state import Stage
+from provisioner.lab.world.state import InstalledSystem, Stage
 
 
 class Refused(Exception):
@@ -131,13 +131,19 @@ def _reset(machine: Machine, actor: str, wiping: Wiping, *, graceful: bool, then
 def _wipe(machine: Machine, wiping: Wiping) -> None:
     system, labels = machine.system, wiping.labels
     for disk in machine.hardware.disks():
-        if disk.vhd.system is not None and disk.vhd.system is system:
+        if system is not None and disk.vhd.system is system:
             if wiping.system_disk and not labels:
                 disk.vhd.system = None
             elif wiping.system_disk:
-                system.config = b"" if "STATE" in labels else system.config
-                system.etcd = None if "EPHEMERAL" in labels else system.etcd
+                _wipe_partitions(system, labels)
         elif f"/dev/{disk.device}" in wiping.user_disks:
             disk.vhd.system, disk.vhd.other_system = None, ""
     if wiping.system_disk and (not labels or "EPHEMERAL" in labels):
         machine.environment.kube.forget_disk(machine.owner)
+
+
+def _wipe_partitions(system: InstalledSystem, labels: tuple[str, ...]) -> None:
+    if "STATE" in labels:
+        system.config = b""
+    if "EPHEMERAL" in labels:
+        system.etcd = None

@@ -65,9 +65,7 @@ def mark(node: Json, config: MachineConfig) -> None:
         kept = {key: value for key, value in metadata[what].items() if key not in owned[what]}
         metadata[what] = kept | new
     ours = {*owned["taints"], *config.node_taints}
-    spec["taints"] = [one for one in spec.get("taints") or [] if one["key"] not in ours] + [
-        taint(key, effect) | ({"value": value} if value else {}) for key, (value, effect) in config.node_taints.items()
-    ]
+    spec["taints"] = [one for one in spec.get("taints") or [] if one["key"] not in ours] + _taints(config)
     for what, keys in (
         ("labels", config.node_labels),
         ("annotations", config.node_annotations),
@@ -78,6 +76,11 @@ def mark(node: Json, config: MachineConfig) -> None:
 
 
 _OWNED = "talos.dev/owned-"
+
+
+def _taints(config: MachineConfig) -> list[Json]:
+    rows = config.node_taints.items()
+    return [taint(key, effect) | ({"value": value} if value else {}) for key, (value, effect) in rows]
 
 
 def node_status(guest: Guest, config: MachineConfig, vm: Vm | None) -> Json:
