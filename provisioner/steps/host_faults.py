@@ -77,10 +77,10 @@ def fault_of(error: TransportError, *, host: str, machine: str = "", user: str =
     unavailable = isinstance(error, HyperVUnavailable) and hyperv_fault(host, error.host, user=user)
     if not unavailable and isinstance(error, HostRefused):
         return _refused(error, host, machine)
-    return replace(unavailable or _lost_or_strange(error, host, user), machine=machine)
+    return replace(unavailable or _unanswered(error, host, user), machine=machine)
 
 
-def _lost_or_strange(error: TransportError, host: str, user: str) -> Fault:
+def _unanswered(error: TransportError, host: str, user: str) -> Fault:
     """Of a host that did not answer what it was asked, and did not refuse it either."""
     if isinstance(error, NoSignIn):
         return _no_sign_in(error, host)
