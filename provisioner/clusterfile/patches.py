@@ -84,7 +84,8 @@ def _read_file(checked: Checked, here: KeyPath, folder: Path, name: str, found: 
         file = folder / expanded(name)
         raw = read_small(file)
     except Unreadable as error:
-        shown = shown_name(str(folder / name))
+        shown = str(folder / name)
+        shown = shown if shown.isprintable() else ascii(shown)[1:-1]
         found.append(
             Finding(
                 place=place,
@@ -97,8 +98,3 @@ def _read_file(checked: Checked, here: KeyPath, folder: Path, name: str, found: 
     trees = read_trees(raw, str(file), several=True)
     found += [finding for tree in trees for finding in tree.findings]
     return _spec([(tree, ()) for tree in trees if not tree.findings], place, found, alone=len(trees) == 1)
-
-
-def shown_name(name: str) -> str:
-    """A file's name as a finding shows it: what cannot be printed is escaped."""
-    return name if name.isprintable() else ascii(name)[1:-1]

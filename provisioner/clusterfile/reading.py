@@ -177,7 +177,9 @@ class _Reader:
 def _words(kind: str, value: Any, context: Mapping[str, Any], loc: KeyPath) -> tuple[str, str, str]:
     """Problem, expectation, and what was probably meant."""
     if kind == "extra_forbidden":
-        known = _names_of(_model_at(loc[:-1]))
+        # The mapping that it stands in: the last part of pydantic's place that only one of them can have.
+        model = next((_MODELS[part] for part in reversed(loc[:-1]) if part in _MODELS), ClusterFile)
+        known = _names_of(model)
         word = str(loc[-1])
         meant = _FOREIGN.get(word, "") if word in _PARTS or _FOREIGN.get(word) in known else did_you_mean(word, known)
         return "unknown field", f"one of {', '.join(known)}", meant
@@ -253,18 +255,13 @@ def as_shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."  # a finding stays one line
 
 
-def _model_at(loc: KeyPath) -> type[Fields]:
-    """The mapping that an unknown field stands in: the last part of pydantic's place that only one of them can have."""
-    return next((_MODELS[part] for part in reversed(loc) if isinstance(part, str) and part in _MODELS), ClusterFile)
-
-
 def _names_of(model: type[Fields]) -> Sequence[str]:
     """Its fields, its own before those that it shares with others."""
     own = [name for name in model.model_fields if name in model.__annotations__]
     return [*own, *(name for name in model.model_fields if name not in own)]
 
 
-_MODELS: Mapping[str, type[Fields]] = {
+_MODELS: Mapping[str | int, type[Fields]] = {
     "switch": version1.Switch,
     "image": version1.Image,
     "network": version1.ClusterNetwork,

@@ -51,11 +51,12 @@ def read_settings(
     `cwd` is None where the working folder is gone: then only the home is looked in.
     """
     home = provision_home(environment, cwd)
-    overrides = {
-        key: found
-        for key, option, variable in (("host", host, HOST), ("user", user, USER))
-        if (found := _choose(option, f"--{key}", variable, environment))
-    }
+    overrides = {}
+    for key, option, variable in (("host", host, HOST), ("user", user, USER)):
+        if option:
+            overrides[key] = Setting(value=option, source="option", name=f"--{key}")
+        elif value := environment.get(variable, ""):
+            overrides[key] = Setting(value=value, source="environment", name=variable)
     return Settings(
         home=home,
         folders=(*((cwd / "clusters",) if cwd else ()), home / "clusters"),
@@ -90,11 +91,3 @@ def provision_home(environment: Mapping[str, str], cwd: Path | None) -> Path:
             next_steps=("set HOME, or PROVISION_HOME to a folder of yours",),
         )
     return path
-
-
-def _choose(option: str, flag: str, variable: str, environment: Mapping[str, str]) -> Setting | None:
-    if option:
-        return Setting(value=option, source="option", name=flag)
-    if value := environment.get(variable, ""):
-        return Setting(value=value, source="environment", name=variable)
-    return None

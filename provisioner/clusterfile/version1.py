@@ -123,29 +123,22 @@ class PatchFile(Fields):
 
 
 def _inline(value: Any) -> Any:
-    if isinstance(value, str):
-        raise values.wrong(*_text_for_a_patch(value))
-    return value
-
-
-def _text_for_a_patch(text: str) -> tuple[str, str, str]:
-    """Problem, expectation and what was meant, for a patch that is a text: other tools take paths and whole documents so."""
+    """A patch that is a text is a finding: other tools take paths and whole documents so."""
+    if not isinstance(value, str):
+        return value
     expected = "a mapping, as machine: {...}, or file: PATH"
-    if "\n" in text.strip() or ": " in text:
-        return "expected a mapping, got a string: write the patch itself, without | and quotes", expected, ""
-    path = text.strip().removeprefix("@").removeprefix("./")
+    if "\n" in value.strip() or ": " in value:
+        raise values.wrong("expected a mapping, got a string: write the patch itself, without | and quotes", expected)
+    path = value.strip().removeprefix("@").removeprefix("./")
     meant = f"{{file: {path}}}" if re.fullmatch(r"[^\s{}\[\],#:]+", path) else ""
-    return "expected a mapping, got a string", expected, meant
+    raise values.wrong("expected a mapping, got a string", expected, meant)
 
 
 def _form_of_patch(value: Any) -> str:
     if isinstance(value, list | tuple):
         return OPERATIONS_FORM
-    return FILE_FORM if isinstance(value, dict | PatchFile) and _keys(value) == {"file"} else INLINE_FORM
-
-
-def _keys(value: dict[str, Any] | PatchFile) -> set[str]:
-    return set(value) if isinstance(value, dict) else {"file"}
+    is_file = isinstance(value, PatchFile) or (isinstance(value, dict) and set(value) == {"file"})
+    return FILE_FORM if is_file else INLINE_FORM
 
 
 Patch = Annotated[

@@ -18,7 +18,6 @@ class EffectiveConfig:
 
     install_disk: str = ""
     """`machine.install.disk`; empty where `diskSelector` chooses, which wins over a path."""
-    disk_selector: bool = False
     hostname: str = ""
     """The short name that Talos sets: the first label of `machine.network.hostname`."""
     node_name: str = ""
@@ -30,7 +29,6 @@ class EffectiveConfig:
     """`cluster.controlPlane.endpoint`; empty while it hangs on an address that is not known yet."""
     pod_subnets: tuple[str, ...] = ()
     service_subnets: tuple[str, ...] = ()
-    dns_domain: str = ""
     cni: str = "flannel"
     """`flannel`, `custom` or `none`."""
     proxy: bool = True

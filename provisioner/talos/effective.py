@@ -51,7 +51,6 @@ def from_file(cluster: Cluster, machine: MachineSpec, endpoint: str) -> Effectiv
         endpoint=cluster.endpoint or endpoint,
         pod_subnets=cluster.network.pod_subnets,
         service_subnets=cluster.network.service_subnets,
-        dns_domain=cluster.network.dns_domain,
         kubernetes=cluster.kubernetes,
         installer=cluster.installer,
     )
@@ -81,19 +80,17 @@ def of_documents(documents: Sequence[Mapping[str, Any]]) -> EffectiveConfig:
     node_name = hostname if value("machine.kubelet.registerWithFQDN") else short
     endpoint = str(value("cluster.controlPlane.endpoint"))
     version = _VERSION.search(str(value("machine.kubelet.image")))
-    selector = at(config, "machine", "install", "diskSelector") is not None
+    install = value("machine.install", {})
     devices = list(_devices(config))
     return EffectiveConfig(
-        install_disk="" if selector else value("machine.install.disk"),
-        disk_selector=selector,
+        install_disk="" if install.get("diskSelector") is not None else install.get("disk") or "",
         hostname=short,
         node_name=value("machine.kubelet.extraArgs.hostname-override", node_name),
-        addresses=tuple(address.split("/")[0] for device in devices for address in _addresses(device)),
+        addresses=tuple(_addresses(devices)),
         vip=next((vip for device in devices if (vip := at(device, "vip", "ip"))), ""),
         endpoint="" if endpoint == UNKNOWN_ENDPOINT else endpoint,
         pod_subnets=tuple(value("cluster.network.podSubnets", _DEFAULTS.pod_subnets)),
         service_subnets=tuple(value("cluster.network.serviceSubnets", _DEFAULTS.service_subnets)),
-        dns_domain=value("cluster.network.dnsDomain", _DEFAULTS.dns_domain),
         cni=value("cluster.network.cni.name", "flannel"),
         proxy=not value("cluster.proxy.disabled"),
         core_dns=not value("cluster.coreDNS.disabled"),
@@ -101,7 +98,7 @@ def of_documents(documents: Sequence[Mapping[str, Any]]) -> EffectiveConfig:
         scheduler=not value("machine.controlPlane.scheduler.disabled"),
         registers_node=not value("machine.kubelet.skipNodeRegistration"),
         kubernetes=version[1] if version else "",
-        installer=value("machine.install.image"),
+        installer=install.get("image") or "",
     )
 
 
@@ -113,7 +110,7 @@ def _devices(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield from (vlan for _, vlan in each(device, "vlans[]"))
 
 
-def _addresses(device: Mapping[str, Any]) -> Iterator[str]:
-    yield from (address for address in device.get("addresses") or () if address)
-    if device.get("cidr"):
-        yield device["cidr"]
+def _addresses(devices: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for device in devices:
+        given = (*(device.get("addresses") or ()), device.get("cidr"))
+        yield from (address.split("/")[0] for address in given if address)

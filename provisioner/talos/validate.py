@@ -80,10 +80,6 @@ def _dns_name(value: str) -> str:
     return "" if is_name else f"{value!r} is not a DNS name"
 
 
-def _address_sort(value: str) -> str:
-    return "" if value.lower() in ("v1", "v2") else "must be v1 or v2"
-
-
 def _log_endpoint(value: str | None) -> str:
     parts = split(value or "")
     if parts is None or not parts.netloc:
@@ -273,7 +269,9 @@ _MACHINE = Rules(
         "machine.install.diskSelector.name": unsupported,
         "machine.install.diskSelector.type": one_of(*DISK_TYPES),
         "machine.kubelet.nodeIP.validSubnets[]": subnet,
-        "machine.features.nodeAddressSortAlgorithm": _address_sort,
+        "machine.features.nodeAddressSortAlgorithm": lambda value: (
+            "" if value.lower() in ("v1", "v2") else "must be v1 or v2"
+        ),
     },
     always={
         "machine:install": present,

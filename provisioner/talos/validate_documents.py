@@ -60,22 +60,10 @@ def _volume_name(longest: int | None) -> Check:
     return check
 
 
-def _disk_match(expression: str) -> str:
-    return cel_problem(expression, {"disk": DISK_FIELDS, "system_disk": frozenset(), "glob": frozenset()})
-
-
 def _volume_match(expression: str | None) -> str:
     if not expression:
         return "is required"
     return cel_problem(expression, {"volume": VOLUME_FIELDS, "disk": DISK_FIELDS})
-
-
-def _watchdog_timeout(nanoseconds: int) -> str:
-    return "must be at least 10s" if nanoseconds < _LEAST_WATCHDOG_NS else ""
-
-
-def _percent(value: int) -> str:
-    return "" if 0 <= value <= 100 else "must be from 0 to 100"
 
 
 # --- volumes ----------------------------------------------------------------------------------------------------------
@@ -154,7 +142,8 @@ def _port_ranges(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 _NAMED = {":name": required}
 _VOLUME_NAME = {":name": _volume_name(_LONGEST_VOLUME)}
-_DISK_MATCH = {"provisioning.diskSelector.match": _disk_match}
+_DISK_VARIABLES = {"disk": DISK_FIELDS, "system_disk": frozenset[str](), "glob": frozenset[str]()}
+_DISK_MATCH = {"provisioning.diskSelector.match": lambda expression: cel_problem(expression, _DISK_VARIABLES)}
 _RULES: Mapping[str, Rules] = {
     "EthernetConfig": Rules(always=_NAMED),
     "EventSinkConfig": Rules(always={":endpoint": host_and_port}),
@@ -182,6 +171,9 @@ _RULES: Mapping[str, Rules] = {
         given=_DISK_MATCH | {"filesystem.type": one_of("none", "xfs", "ext4")}, always=_VOLUME_NAME, others=_user_volume
     ),
     "VolumeConfig": Rules(given=_DISK_MATCH, others=_system_volume),
-    "WatchdogTimerConfig": Rules(given={"timeout": _watchdog_timeout}, always={":device": required}),
-    "ZswapConfig": Rules(given={"maxPoolPercent": _percent}),
+    "WatchdogTimerConfig": Rules(
+        given={"timeout": lambda ns: "must be at least 10s" if ns < _LEAST_WATCHDOG_NS else ""},
+        always={":device": required},
+    ),
+    "ZswapConfig": Rules(given={"maxPoolPercent": lambda value: "" if 0 <= value <= 100 else "must be from 0 to 100"}),
 }

@@ -73,7 +73,6 @@ class FakeConfigs(Scripted):
             endpoint=cluster.endpoint or endpoint,
             pod_subnets=cluster.network.pod_subnets,
             service_subnets=cluster.network.service_subnets,
-            dns_domain=cluster.network.dns_domain,
             kubernetes=cluster.kubernetes,
             installer=cluster.image.installer,
         )

@@ -188,10 +188,6 @@ def read_port_range(value: Any) -> tuple[int, int]:
     return ends[0], ends[1]
 
 
-def _write_port_range(ports: tuple[int, int]) -> str | int:
-    return ports[0] if ports[0] == ports[1] else f"{ports[0]}-{ports[1]}"
-
-
 def read_url(value: Any) -> str:
     """A URL as Go's net/url takes it and gives it back. Raises ValueError."""
     text = plain_text(value)
@@ -302,15 +298,9 @@ def _fail() -> NoReturn:
 def _enum(names: tuple[str, ...]) -> Rule:
     def read(value: Any) -> str:
         text = plain_text(value)
-        if text in names and text:
-            return text
-        if text.lower() in names and text:
-            return text.lower()
-        _fail()
+        return next((given for given in (text, text.lower()) if given and given in names), "") or _fail()
 
-    return Rule(
-        words=f"one of {', '.join(filter(None, names))}", read=read, zero=names[0], omit=not names[0], replaces=False
-    )
+    return Rule(words=f"one of {', '.join(filter(None, names))}", read=read, zero=names[0], omit=not names[0])
 
 
 RULES: Mapping[str, Rule] = {
@@ -324,7 +314,9 @@ RULES: Mapping[str, Rule] = {
     "duration": Rule(words="a duration with a unit, as 90s or 1h30m", read=read_duration, write=write_duration, zero=0),
     "mode": Rule(words="a file's mode, as 0o644", read=_read_mode, write=Octal, zero=0),
     "port-range": Rule(
-        words="a port without quotes, or a range, as 80 or 1000-2000", read=read_port_range, write=_write_port_range
+        words="a port without quotes, or a range, as 80 or 1000-2000",
+        read=read_port_range,
+        write=lambda ends: ends[0] if ends[0] == ends[1] else f"{ends[0]}-{ends[1]}",
     ),
     "prefix": Rule(words="a network, as 10.0.0.0/8", read=_read_prefix),
     "size-match": Rule(words="a size to compare with, as '>= 10GB'", read=_read_size_match),

@@ -50,7 +50,7 @@ def test_without_patches_the_file_says_the_same_as_the_config(of: Cluster, name:
 
 PATCHES = {
     "machine: {install: {disk: /dev/nvme0n1}}": {"install_disk": "/dev/nvme0n1"},
-    "machine: {install: {diskSelector: {size: '>= 10GB'}}}": {"install_disk": "", "disk_selector": True},
+    "machine: {install: {diskSelector: {size: '>= 10GB'}}}": {"install_disk": ""},
     "machine: {install: {image: 'x.lan/installer:v1'}}": {"installer": "x.lan/installer:v1"},
     "machine: {network: {hostname: CP1.home.lan}}": {},
     "machine: {network: {hostname: cp1.home.lan}, kubelet: {registerWithFQDN: true}}": {"node_name": "cp1.home.lan"},
@@ -71,7 +71,6 @@ PATCHES = {
     "cluster: {network: {podSubnets: [10.9.0.0/16], serviceSubnets: [10.8.0.0/16], dnsDomain: a.b}}": {
         "pod_subnets": ("10.9.0.0/16",),
         "service_subnets": ("10.8.0.0/16",),
-        "dns_domain": "a.b",
     },
     "cluster: {network: {podSubnets: {$patch: delete}, dnsDomain: {$patch: delete}}}": {},
     "cluster: {controlPlane: {endpoint: 'https://other:6443'}}": {"endpoint": "https://other:6443"},
@@ -95,7 +94,7 @@ def test_a_patch_changes_what_it_names(text: str, expected: dict[str, Any]) -> N
 
 def test_a_delete_of_the_file_s_values() -> None:
     text = "machine: {install: {disk: {$patch: delete}, diskSelector: {model: x}}}"
-    assert changed(text, install_disk="/dev/sdb") == {"install_disk": "", "disk_selector": True}
+    assert changed(text, install_disk="/dev/sdb") == {"install_disk": ""}
 
 
 def test_patches_of_a_role_and_of_a_machine() -> None:
