@@ -41,7 +41,7 @@ from provisioner.lab.world.clock import RunningClock
 from provisioner.lab.world.faults import FAULTS, clear, inject
 from provisioner.lab.world.guests.guests import TalosGuests, add_foreign
 from provisioner.lab.world.interfaces import Guests
-from provisioner.lab.world.kube import LabKube
+from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.state import Account
 from provisioner.lab.world.world import World
 

@@ -15,8 +15,8 @@ from provisioner.lab.kubernetes.api import KubeApi
 from provisioner.lab.kubernetes.handler import ApiHandler
 from provisioner.lab.listeners import Bell, ListenerSupervisor
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.kube import LabKube
 from provisioner.lab.world.kube.cluster import ControlPlane, RunningCluster
+from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.routes import LoopbackRoutes
 
 API_PORT = 6443

@@ -14,7 +14,8 @@ from provisioner.lab.listeners import Bell, ListenerSupervisor
 from provisioner.lab.machines.calls import Answerer
 from provisioner.lab.machines.resources import View
 from provisioner.lab.machines.server import ApidServer, MachineServer, MaintenanceServer
-from provisioner.lab.world.guests import TalosGuests, clusters
+from provisioner.lab.world.guests import clusters
+from provisioner.lab.world.guests.guests import TalosGuests
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.routes import LoopbackRoutes

@@ -16,7 +16,7 @@ import yaml
 
 from provisioner.lab.descriptor import Refused
 from provisioner.lab.world import by_hand
-from provisioner.lab.world.guests import add_foreign
+from provisioner.lab.world.guests.guests import add_foreign
 from provisioner.lab.world.hyperv.service import DYNAMIC_MAC
 from provisioner.lab.world.state import Failure, Injection, Vm, VmNic
 

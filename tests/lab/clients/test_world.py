@@ -21,7 +21,7 @@ from provisioner.lab.world.build import HOST_NAME, RELEASES, new_world
 from provisioner.lab.world.clock import RunningClock
 from provisioner.lab.world.guests.guests import TalosGuests
 from provisioner.lab.world.interfaces import Guests
-from provisioner.lab.world.kube import LabKube
+from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.state import Account
 from provisioner.lab.world.world import World
 from provisioner.model.cluster import HostSpec

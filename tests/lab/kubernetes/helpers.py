@@ -14,8 +14,9 @@ import requests
 from provisioner.lab.kubernetes.servers import KubeServers
 from provisioner.lab.world.clock import WorldClock
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.kube import LabKube, pods
+from provisioner.lab.world.kube import pods
 from provisioner.lab.world.kube.cluster import RunningCluster
+from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.routes import LoopbackRoutes
 from provisioner.lab.world.state import EtcdMember, Guest, KubeCluster, State, WindowsHost
 from provisioner.model.cluster import Role

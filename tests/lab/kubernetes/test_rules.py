@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.lab.world.kube import LabKube, pods
+from provisioner.lab.world.kube import pods
+from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.kube.store import KubeError
 from provisioner.lab.world.state import Injection
 from tests.lab.kubernetes.helpers import CLUSTER, Machines

@@ -10,11 +10,12 @@ from typing import Any
 from grpclib.client import Channel
 
 from provisioner.lab.machines import MachineServers
-from provisioner.lab.world.guests import TalosGuests, install, sequences
+from provisioner.lab.world.guests import install, sequences
 from provisioner.lab.world.guests.config import MachineConfig
+from provisioner.lab.world.guests.guests import TalosGuests
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.kernel import Kernel
-from provisioner.lab.world.kube import LabKube
+from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.routes import LoopbackRoutes
 from provisioner.lab.world.state import (
     DvdDrive,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from provisioner.lab.world.guests import add_foreign
+from provisioner.lab.world.guests.guests import add_foreign
 from provisioner.lab.world.state import HardDrive, HostFile, InstalledSystem, Vhd
 from tests.lab.machines.clusters import INSTALLER, Cluster
 from tests.lab.machines.helpers import GIB, Lan

@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError
 
-from provisioner.lab.world.guests import add_foreign
+from provisioner.lab.world.guests.guests import add_foreign
 from provisioner.talos.api.gen import cosi_pb2 as cosi
 from provisioner.talos.api.gen import machine_pb2 as pb
 from provisioner.talos.api.gen.cosi_grpc import StateStub

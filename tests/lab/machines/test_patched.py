@@ -15,8 +15,9 @@ from provisioner.lab.machines.kinds import ALL
 from provisioner.lab.machines.resources import View
 from provisioner.lab.world.guests import sequences
 from provisioner.lab.world.guests.config import MachineConfig
-from provisioner.lab.world.kube import LabKube, pods
+from provisioner.lab.world.kube import pods
 from provisioner.lab.world.kube.cluster import RunningCluster
+from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.state import Vm
 from tests.lab.machines.clusters import Cluster
 from tests.lab.machines.helpers import Lan

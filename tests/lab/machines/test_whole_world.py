@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from provisioner.lab.world.guests import TalosGuests, install, sequences
+from provisioner.lab.world.guests import install, sequences
 from provisioner.lab.world.guests.config import MachineConfig
-from provisioner.lab.world.kube import LabKube
+from provisioner.lab.world.guests.guests import TalosGuests
+from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.world import World
 from tests.lab.machines.clusters import Cluster
 from tests.lab.world.helpers import CLUSTER, Shell, hand_world, new_vm, save_iso, settle

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from provisioner.lab.world.faults import inject
-from provisioner.lab.world.guests import TalosGuests
-from provisioner.lab.world.kube import LabKube
+from provisioner.lab.world.guests.guests import TalosGuests
+from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.world import World
 from tests.lab.world.helpers import CLUSTER, Shell, hand_world, new_vm, save_iso, settle
 

@@ -2,7 +2,3 @@
 
 Rules only, no protocol: `provisioner.lab.machines` serves Talos' API from here.
 """
-
-from provisioner.lab.world.guests.guests import TalosGuests, add_foreign
-
-__all__ = ["TalosGuests", "add_foreign"]

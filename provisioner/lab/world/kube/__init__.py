@@ -2,7 +2,3 @@
 
 Rules only, no protocol: `provisioner.lab.kubernetes` serves the API from here.
 """
-
-from provisioner.lab.world.kube.rules import LabKube
-
-__all__ = ["LabKube"]
