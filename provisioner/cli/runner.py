@@ -71,16 +71,16 @@ class _Run:
         finally:
             stop_as_at_ctrl_c()
             self._journal.close()
-        folder = self._context.store.folder
+        folder, ended = self._context.store.folder, result.ended
         final = FinalObject(
-            command=result.command,
+            command=self._workflow.name,
             cluster=self._context.cluster.name,
-            outcome=result.outcome,
-            exit=result.exit,
-            elapsed_s=result.elapsed_s,
-            summary=result.summary,
+            outcome=ended.outcome,
+            exit=ended.exit,
+            elapsed_s=ended.elapsed_s,
+            summary=ended.summary,
             fault=fault_object(result.fault) if result.fault else None,
-            left=result.left,
+            left=ended.left,
             run=self._journal.run,
             folder=str(self._journal.folder),
             files={name: str(folder / name) for name in ("kubeconfig", "talosconfig")},

@@ -215,15 +215,7 @@ class Session:
             resume_command="" if outcome in ("ok", "unchanged") else self.resume_command,
         )
         self.recorder.emit(ended)
-        return Result(
-            command=self.workflow.name,
-            outcome=outcome,
-            exit=ended.exit,
-            elapsed_s=ended.elapsed_s,
-            summary=summary,
-            fault=fault,
-            left=left,
-        )
+        return Result(ended=ended, fault=fault)
 
     async def _picture(self, machine: str) -> str:
         """The VM's screen into the run's folder. A picture is a help, never a reason to fail."""

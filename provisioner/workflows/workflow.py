@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import Fault
 from provisioner.model.cluster import Cluster
+from provisioner.model.events import RunEnded
 from provisioner.model.facts import Observed
 from provisioner.model.options import RunOptions
 from provisioner.model.plan import Plan
@@ -21,16 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How a run ended: what its last event says, for exit codes and `--json`."""
+    """How a run ended: its last event, and the fault with all that it says."""
 
-    command: str
-    outcome: str
-    """`ok`, `unchanged`, `failed`, `interrupted`."""
-    exit: int
-    elapsed_s: float
-    summary: str
+    ended: RunEnded
     fault: Fault | None = None
-    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ async def test_down_forgets_it_before_the_first_machine_goes() -> None:
 
     world.host.before("remove_vm", look)
     result = await world.down(RemovalScope())
-    assert result.exit == 0
+    assert result.ended.exit == 0
     assert seen == [{"other": 1}] * 2
     assert world.store.notes == {"other": 1}
 
@@ -35,13 +35,13 @@ async def test_down_forgets_it_before_the_first_machine_goes() -> None:
 async def test_down_forgets_it_where_the_machines_were_removed_by_hand() -> None:
     world = world_of({"secrets": {"exists": True, "cluster_id": "c0ffee"}})
     result = await world.down(RemovalScope())
-    assert (result.exit, result.outcome) == (0, "ok")
+    assert (result.ended.exit, result.ended.outcome) == (0, "ok")
     assert world.store.notes == {"other": 1}
 
 
 async def test_up_keeps_it() -> None:
     world = world_of({"all": "up"})
-    assert (await world.up()).exit == 0
+    assert (await world.up()).ended.exit == 0
     assert world.store.notes["bootstrapped"] == NOTES["bootstrapped"]
 
 
@@ -53,6 +53,6 @@ async def test_rebuild_begins_anew_where_etcd_was_lost() -> None:
     assert refused.fault is not None
     assert refused.fault.id == "P-ETCD-LOST"
     assert world.host.made("new_vm") == []
-    assert (await world.rebuild()).exit == 0
+    assert (await world.rebuild()).ended.exit == 0
     assert len(world.machines.made("bootstrap")) == 1
-    assert (await world.up()).outcome == "unchanged"
+    assert (await world.up()).ended.outcome == "unchanged"

@@ -54,12 +54,12 @@ async def test_a_locked_disk_is_told_until_it_is_gone() -> None:
     world.host.locked.add("c:\\vms\\home-worker-1")
     for _ in range(3):
         result = await world.down(EVERYTHING)
-        assert (result.exit, {fault.id for fault in world.told(FaultReported)}) == (5, {"P-VM-STUCK"})
+        assert (result.ended.exit, {fault.id for fault in world.told(FaultReported)}) == (5, {"P-VM-STUCK"})
         assert world.host.vms == {}, "the VM itself is gone since the first run"
         assert world.store.secrets is not None
         assert world.store.cluster_id == CLUSTER_ID
     world.host.locked.clear()
-    assert (await world.down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).ended.outcome == "ok"
     assert (world.host.folders, world.store.secrets, world.store.cluster_id) == ({}, None, "")
 
 
@@ -68,13 +68,15 @@ async def test_a_copy_is_kept_and_told_run_after_run_until_its_mark_is_gone() ->
     copy = copy_of(world, "home-worker-1")
     for _ in range(3):
         result = await world.down(EVERYTHING)
-        assert (result.exit, result.fault and result.fault.id) == (6, "P-VM-TWICE")
+        assert (result.ended.exit, result.fault and result.fault.id) == (6, "P-VM-TWICE")
         assert world.host.vms == {copy.id: copy}
         assert world.store.secrets is not None
     refused = await world.up()
-    assert (refused.exit, refused.fault and refused.fault.id) == (6, "P-VM-TWICE"), "nor is it taken for the machine"
+    assert (refused.ended.exit, refused.fault and refused.fault.id) == (6, "P-VM-TWICE"), (
+        "nor is it taken for the machine"
+    )
     world.host.vms[copy.id] = replace(copy, mark=None, notes="", switch="", drives=())
-    assert (await world.down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).ended.outcome == "ok"
     assert list(world.host.vms) == [copy.id]
     assert (world.host.folders, world.store.secrets) == ({}, None)
 
@@ -83,23 +85,23 @@ async def test_a_rebuild_with_a_copy_removes_nothing() -> None:
     world = world_of()
     copy_of(world, "home-worker-1")
     result = await world.rebuild()
-    assert (result.exit, result.fault and result.fault.id) == (6, "P-VM-TWICE")
+    assert (result.ended.exit, result.fault and result.fault.id) == (6, "P-VM-TWICE")
     assert len(world.host.vms) == 3
 
 
 async def test_the_id_outlives_the_keys_while_the_switch_bears_it() -> None:
     world = world_of()
-    assert (await world.down(RemovalScope(secrets=True))).outcome == "ok"
+    assert (await world.down(RemovalScope(secrets=True))).ended.outcome == "ok"
     assert (world.store.secrets, world.store.cluster_id) == (None, CLUSTER_ID)
-    assert (await world.down(RemovalScope(secrets=True))).outcome == "unchanged"
-    assert (await world.down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(RemovalScope(secrets=True))).ended.outcome == "unchanged"
+    assert (await world.down(EVERYTHING)).ended.outcome == "ok"
     assert not world.host.switches["lab"].exists
     assert world.store.cluster_id == ""
 
 
 async def test_a_switch_that_another_cluster_uses_is_handed_over_to_it() -> None:
     world = world_of(vms=[OTHER])
-    assert (await world.down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).ended.outcome == "ok"
     there = world.host.switches["lab"]
     assert there.exists
     assert there.mark == Mark(cluster_id="beef", machine="switch:LAB")
@@ -108,11 +110,11 @@ async def test_a_switch_that_another_cluster_uses_is_handed_over_to_it() -> None
 
 async def test_a_switch_that_anybody_else_uses_keeps_our_id_known() -> None:
     world = world_of(vms=[{"name": "fileserver", "mark": ""}])
-    assert (await world.down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).ended.outcome == "ok"
     assert world.host.switches["lab"].exists
     assert world.store.cluster_id == CLUSTER_ID
     del world.host.vms["id-fileserver"]
-    assert (await world.down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).ended.outcome == "ok"
     assert not world.host.switches["lab"].exists
 
 
@@ -131,7 +133,7 @@ async def test_keys_go_only_after_another_look(what: str) -> None:
 
     world.host.before("remove_image", appears)
     result = await world.down(RemovalScope(image=True, secrets=True))
-    assert (result.exit, result.fault and result.fault.id) == (5, "P-VM-STUCK")
+    assert (result.ended.exit, result.fault and result.fault.id) == (5, "P-VM-STUCK")
     assert world.store.secrets is not None
     assert world.store.cluster_id == CLUSTER_ID
 
@@ -145,12 +147,12 @@ async def test_keys_stay_where_the_other_look_fails() -> None:
 
     world.host.before("remove_image", stops)
     result = await world.down(RemovalScope(image=True, secrets=True))
-    assert (result.exit, result.fault and result.fault.id) == (4, "P-HOST-NOHYPERV")
+    assert (result.ended.exit, result.fault and result.fault.id) == (4, "P-HOST-NOHYPERV")
     assert world.store.secrets is not None
     world = world_of()
     world.host.before("remove_image", lambda _call: world.host.fail("observe", Unreachable("no route"), forever=True))
     result = await world.down(RemovalScope(image=True, secrets=True))
-    assert result.exit == 4
+    assert result.ended.exit == 4
     assert world.store.secrets is not None
 
 
@@ -159,7 +161,7 @@ async def test_an_image_that_was_taken_meanwhile_is_kept_and_told() -> None:
     refusal = HostRefused(id="ImageInUse", message="it is in the drive of other-cp-1", function="Remove-TalosImage")
     world.host.fail("remove_image", refusal)
     result = await world.down(EVERYTHING)
-    assert (result.outcome, result.fault) == ("ok", None)
+    assert (result.ended.outcome, result.fault) == ("ok", None)
     assert [note.level for note in world.told(Note) if "other-cp-1" in note.message] == ["warning"]
 
 
@@ -167,11 +169,11 @@ async def test_what_is_marked_by_a_name_with_spaces_is_found_again() -> None:
     name = "External vSwitch (2.5G) machine=x"
     cluster = replace(CLUSTER, switch=replace(CLUSTER.switch, name=name))
     world = FakeWorld(cluster, observed_of({}, cluster))
-    assert (await world.up()).outcome == "ok"
+    assert (await world.up()).ended.outcome == "ok"
     there = world.host.switches[name.lower()]
     assert there.mark is not None
     assert there.mark == find_mark(str(there.mark))
-    assert (await world.down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).ended.outcome == "ok"
     assert not world.host.switches[name.lower()].exists
 
 
@@ -180,8 +182,8 @@ async def test_a_switch_that_was_renamed_at_the_host_is_still_ours() -> None:
     there = world.host.switches.pop("lab")
     world.host.switches["lan"] = replace(there, name="LAN")
     world.host.vms = {vm_id: replace(vm, switch="LAN") for vm_id, vm in world.host.vms.items()}
-    assert (await world.down(RemovalScope(secrets=True))).outcome == "ok"
+    assert (await world.down(RemovalScope(secrets=True))).ended.outcome == "ok"
     assert world.store.cluster_id == CLUSTER_ID
-    assert (await world.down(EVERYTHING)).outcome == "ok"
+    assert (await world.down(EVERYTHING)).ended.outcome == "ok"
     assert not world.host.switches["lan"].exists
     assert world.store.cluster_id == ""

@@ -31,7 +31,7 @@ async def test_damaged_secrets_keep_nobody_from_removing() -> None:
     """The box of P-CONFIG-BADSECRETS sends people to `down`: there it must work."""
     world = world_of()
     result = await world.down(RemovalScope())
-    assert result.outcome == "ok"
+    assert result.ended.outcome == "ok"
     assert world.host.vms == {}
 
 
@@ -43,7 +43,7 @@ async def test_ctrl_c_gives_up_a_reading_that_hangs(command: str) -> None:
     await asyncio.sleep(0)
     world.stop.set()
     result = await asyncio.wait_for(running, 10)
-    assert (result.outcome, result.exit) == ("interrupted", 130)
+    assert (result.ended.outcome, result.ended.exit) == ("interrupted", 130)
     assert isinstance(world.events[-1], RunEnded)
 
 
@@ -125,7 +125,7 @@ async def test_a_rebuild_that_fails_in_its_second_half_says_that_the_machines_ar
     world = FakeWorld(CLUSTER, WHOLE)
     unmakeable(world)
     result = await world.rebuild()
-    assert (result.outcome, result.summary) == ("failed", "the old machines are removed")
+    assert (result.ended.outcome, result.ended.summary) == ("failed", "the old machines are removed")
     assert world.host.made("remove_vm"), "they were"
     assert {resume_command for fault in world.told(FaultReported) for resume_command in fault.resume_command} == {
         "provision up home"
@@ -137,14 +137,14 @@ async def test_ctrl_c_in_the_second_half_of_a_rebuild_says_so_too() -> None:
     world.host.before("new_vm", lambda _call: world.stop.set())
     result = await world.rebuild()
     ended = world.told(RunEnded)[-1]
-    assert (result.outcome, ended.summary) == ("interrupted", "the old machines are removed")
+    assert (result.ended.outcome, ended.summary) == ("interrupted", "the old machines are removed")
     assert ended.resume_command == "provision up home"
 
 
 async def test_an_idle_up_says_what_it_did_not_compare() -> None:
     result = await FakeWorld(CLUSTER, WHOLE, notes=addresses()).up()
-    assert result.outcome == "unchanged"
-    assert result.summary == (
+    assert result.ended.outcome == "unchanged"
+    assert result.ended.summary == (
         "nothing to do: VMs, versions and access are as the file says; the configs of running machines are not compared"
     )
 
@@ -154,8 +154,8 @@ async def test_an_idle_up_tells_the_differences_that_it_leaves() -> None:
     nodes = tuple(replace(node, version="v1.34.1") for node in WHOLE.nodes or ())
     world = FakeWorld(changed, replace(WHOLE, nodes=nodes), notes=addresses())
     result = await world.up()
-    assert result.outcome == "unchanged"
-    assert "as the file says" not in result.summary
+    assert result.ended.outcome == "unchanged"
+    assert "as the file says" not in result.ended.summary
     told = [note.message for note in world.told(Note) if note.level == "warning"]
     assert len(told) == 1
     assert told[0].startswith("home-cp-1, home-worker-1: Kubernetes v1.34.1, the file says v1.33.0")
@@ -191,5 +191,5 @@ async def test_one_lost_host_is_one_box() -> None:
     for call in ("find_vms", "watch_neighbors"):
         world.host.fail(call, Unreachable("no route"), forever=True)
     result = await world.up()
-    assert (result.outcome, result.exit) == ("failed", 5)
+    assert (result.ended.outcome, result.ended.exit) == ("failed", 5)
     assert [met.id for met in world.told(FaultReported)] == ["P-HOST-LOST"]

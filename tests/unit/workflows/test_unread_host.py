@@ -44,7 +44,7 @@ async def test_every_run_refuses_with_the_one_fault(command: str, facts: Mapping
     world = unread(facts)
     options = RunOptions(remove=EVERYTHING)
     result = await world.session(options=options).run({"up": UP, "down": DOWN, "rebuild": REBUILD}[command])
-    assert (result.exit, [fault.id for fault in world.told(FaultReported)]) == (4, [fault_id])
+    assert (result.ended.exit, [fault.id for fault in world.told(FaultReported)]) == (4, [fault_id])
     assert world.store.secrets is not None
     assert world.store.cluster_id
     assert [call.name for call in world.host.calls] == ["observe"]
@@ -77,7 +77,7 @@ async def test_a_host_that_loses_hyperv_in_the_middle_is_told_as_that(facts: Map
     host = host_of(dict(facts))
     world.host.fail("remove_vm", HyperVUnavailable(refusal, host), forever=True)
     result = await world.down(EVERYTHING)
-    assert (result.exit, {fault.id for fault in world.told(FaultReported)}) == (4, {fault_id})
+    assert (result.ended.exit, {fault.id for fault in world.told(FaultReported)}) == (4, {fault_id})
     assert world.store.secrets is not None
 
 

@@ -29,7 +29,7 @@ def contexts(world: FakeWorld) -> set[str]:
 async def test_up_makes_it_all_and_the_second_up_nothing() -> None:
     world = nothing()
     result = await world.up()
-    assert (result.outcome, result.fault) == ("ok", None)
+    assert (result.ended.outcome, result.fault) == ("ok", None)
     assert sorted(vm.name for vm in world.host.vms.values()) == sorted(NAMES)
     assert all(vm.mark is not None and not vm.iso for vm in world.host.vms.values())
     assert {box.facts.mode for box in world.machines.boxes.values()} == {"secure"}
@@ -37,7 +37,7 @@ async def test_up_makes_it_all_and_the_second_up_nothing() -> None:
     assert contexts(world) == {"talosconfig", "kubeconfig"}
     before = len(world.host.calls)
     again = await world.up()
-    assert (again.outcome, again.fault) == ("unchanged", None)
+    assert (again.ended.outcome, again.fault) == ("unchanged", None)
     assert {call.name for call in world.host.calls[before:]} == {"observe"}
 
 
@@ -58,7 +58,7 @@ async def test_a_whole_cluster_is_only_looked_at() -> None:
     seen = {name: {"address": facts.address} for name, facts in world.seen.machines.items()}
     world.store.notes = {"machines": seen}
     result = await world.up()
-    assert (result.outcome, result.fault) == ("unchanged", None)
+    assert (result.ended.outcome, result.fault) == ("unchanged", None)
     assert {call.name for call in world.host.calls} == {"observe"}
     assert not world.machines.made("apply")
 
@@ -67,7 +67,7 @@ async def test_down_removes_the_machines_and_keeps_the_rest() -> None:
     world = nothing()
     await world.up()
     result = await world.down(RemovalScope())
-    assert (result.outcome, result.fault) == ("ok", None)
+    assert (result.ended.outcome, result.fault) == ("ok", None)
     assert world.host.vms == {}
     assert world.machines.boxes == {}
     assert world.host.switches["lab"].exists
@@ -75,14 +75,14 @@ async def test_down_removes_the_machines_and_keeps_the_rest() -> None:
     assert world.store.secrets is not None
     assert contexts(world) == set()
     again = await world.down(RemovalScope())
-    assert again.outcome == "unchanged"
+    assert again.ended.outcome == "unchanged"
 
 
 async def test_down_with_all_leaves_nothing() -> None:
     world = nothing()
     await world.up()
     result = await world.down(RemovalScope(switch=True, image=True, secrets=True))
-    assert (result.outcome, result.fault) == ("ok", None)
+    assert (result.ended.outcome, result.fault) == ("ok", None)
     assert (world.host.vms, world.host.images) == ({}, {})
     assert not world.host.switches["lab"].exists
     assert world.store.secrets is None
@@ -94,7 +94,7 @@ async def test_rebuild_makes_other_machines_of_the_same_cluster() -> None:
     await world.up()
     secrets, old = world.store.secrets, dict(world.host.vms)
     result = await world.rebuild()
-    assert (result.outcome, result.fault) == ("ok", None)
+    assert (result.ended.outcome, result.fault) == ("ok", None)
     assert len(world.host.made("remove_vm")) == len(old)
     assert sorted(vm.name for vm in world.host.vms.values()) == sorted(NAMES)
     assert world.store.secrets == secrets
@@ -110,7 +110,7 @@ async def test_rebuild_makes_nothing_beside_what_could_not_be_removed() -> None:
     refusal = HostRefused(id="HyperV.OperationFailed", message="no", function="Remove-TalosVM")
     world.host.fail("remove_vm", refusal, forever=True)
     result = await world.rebuild()
-    assert result.outcome == "failed"
+    assert result.ended.outcome == "failed"
     assert len(world.host.made("new_vm")) == before
 
 
@@ -135,7 +135,7 @@ async def test_a_switch_is_gone_when_the_host_says_so(state: str) -> None:
         assert result.fault is not None
         assert (result.fault.id, looks) == ("P-SWITCH-FAILED", 1)
     else:
-        assert (result.outcome, looks) == ("ok", 3)
+        assert (result.ended.outcome, looks) == ("ok", 3)
 
 
 async def test_rebuild_removes_nothing_that_could_not_be_made_again() -> None:
