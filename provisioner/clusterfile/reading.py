@@ -19,6 +19,7 @@ from provisioner.clusterfile.tree import KeyPath, Tree, dotted
 from provisioner.clusterfile.values import kind_of
 from provisioner.clusterfile.version1 import FORM, ClusterFile, Fields
 from provisioner.errors import Finding, SourceLocation
+from provisioner.model.scalars import shortened
 
 Part = TypeVar("Part", str, int)
 
@@ -252,7 +253,7 @@ def as_shown(value: Any) -> str:
     if value is None or isinstance(value, dict | list):
         return kind_of(value)
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."  # a finding stays one line
+    return shortened(text, 40)
 
 
 def _names_of(model: type[Fields]) -> Sequence[str]:

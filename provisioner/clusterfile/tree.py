@@ -137,8 +137,9 @@ def read_trees(raw: bytes, file: str, *, several: bool = False) -> list[Tree]:
     if len(nodes) > 1 and not several:
         mark = nodes[1].start_mark
         found.append(_finding(file, mark.line + 1, mark.column + 1, "there is a second document", "one document"))
-    start = SourceLocation(file=file, line=1, column=1)
-    return [Tree(places={(): start}, findings=found)] if found else [_build(node, file) for node in nodes]
+    if found:
+        return [Tree(places={(): SourceLocation(file=file, line=1, column=1)}, findings=found)]
+    return [_Builder(file).tree_of(node) for node in nodes]
 
 
 def _compose(raw: bytes, file: str, found: list[Finding]) -> list[yaml.Node]:
@@ -158,17 +159,6 @@ def _compose(raw: bytes, file: str, found: list[Finding]) -> list[yaml.Node]:
     except RecursionError:
         found.append(_finding(file, 1, 1, "is nested too deeply"))
     return []
-
-
-def _build(node: yaml.Node, file: str) -> Tree:
-    start = SourceLocation(file=file, line=1, column=1)
-    tree = Tree()
-    try:
-        tree.value = _Builder(tree, file).build(node, (), frozenset())
-    except RecursionError:
-        tree.findings.append(_finding(file, 1, 1, "is nested too deeply"))
-    tree.places.setdefault((), start)
-    return tree
 
 
 def _finding(file: str, line: int, column: int, problem: str, expected: str = "") -> Finding:
@@ -202,10 +192,14 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> Iterator[Findi
 class _Builder:
     """Turns composed nodes into values, each with its place; counts them, since aliases can multiply."""
 
-    def __init__(self, tree: Tree, file: str) -> None:
-        self._tree = tree
+    def __init__(self, file: str) -> None:
+        self._tree = Tree()
         self._file = file
         self._left = MAX_VALUES
+
+    def tree_of(self, node: yaml.Node) -> Tree:
+        self._tree.value = self.build(node, (), frozenset())
+        return self._tree
 
     def build(self, node: yaml.Node, path: KeyPath, above: frozenset[int]) -> Any:
         self._tree.places[path] = _place(node, self._file)

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from provisioner.model.disks import disk_problem, whole_disk
 from provisioner.model.naming import bare_mac, is_windows_device
 from provisioner.model.networks import parsed_address
-from provisioner.model.scalars import Scalar
+from provisioner.model.scalars import Scalar, shortened
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(
@@ -33,7 +33,6 @@ _MOST_MEMORY_GIB = 12 * 1024
 """Of a VM of generation 2, on Windows Server 2016 and later."""
 _MOST_DISK_GIB = 64 * 1024
 """Of a virtual hard disk in the format VHDX."""
-_LONGEST_ECHO = 60
 _LONGEST_PATH = 150
 """Of a folder or an ISO: below it come the machine's name, its files, and Hyper-V's own folders with an id of 36 characters."""
 _WHY_GIB = "Hyper-V counts in 1024s; GB would mean 1000s to some and 1024s to others"
@@ -57,7 +56,7 @@ def as_text(value: Any) -> str:
 
 def shown(text: str) -> str:
     """A text as a finding repeats it: quoted, since spaces matter, and not too long."""
-    short = text if len(text) <= _LONGEST_ECHO else f"{text[: _LONGEST_ECHO - 3]}..."
+    short = shortened(text)
     return f"'{short}'" if short.isprintable() else ascii(short)
 
 

@@ -82,6 +82,11 @@ def resolve(text: str) -> Scalar | str | None:
     return text if number is None else Scalar(text, number)
 
 
+def shortened(text: str, most: int = 60) -> str:
+    """A text of the user's as a finding repeats it: not too long for one line."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def key(text: str) -> str:
     """A key of a mapping that was written unquoted."""
     meant = resolve(text)

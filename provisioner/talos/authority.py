@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cryptography import x509
+
 from provisioner.talos import pki, yaml
 from provisioner.talos.clienttext import ClientFileError
 
@@ -72,8 +74,6 @@ def ca_of_bundle(secrets: bytes | None, name: str) -> str:
 
 def expiry(certificate: object) -> datetime | None:
     """The end of a certificate as these files hold it: base64 of PEM."""
-    from cryptography import x509
-
     try:
         return x509.load_pem_x509_certificate(base64.b64decode(str(certificate or ""))).not_valid_after_utc
     except ValueError:
@@ -90,10 +90,3 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
         raise ClientFileError(f"{what} is not a mapping")
     return value or {}
-
-
-def inner(data: dict[str, Any], key: str) -> dict[str, Any]:
-    """The mapping below the key, made where it is missing. Raises ClientFileError."""
-    if data.get(key) is None:
-        data[key] = {}
-    return data[key] if isinstance(data[key], dict) else mapping(data[key], key)

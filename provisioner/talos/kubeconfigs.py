@@ -104,7 +104,7 @@ class Entries:
         """The first of the numbered names that is ours already, or free; an entry that only other contexts use stays theirs."""
         inner = _SECTIONS[section]
         mine = (self._one("contexts", context) or {}).get(inner)
-        used = {item["context"].get(inner) for item in self._contexts() if item["name"] != context}
+        used = self._used_by_others(inner, context)
         if isinstance(mine, str) and self._ours(section, mine) and number_of(mine, plain) is not None:
             return mine
         return next(
@@ -115,13 +115,13 @@ class Entries:
 
     def removable(self, section: str, name: object, context: str) -> bool:
         """Whether the entry is ours, and no other context uses it."""
-        inner = _SECTIONS[section]
-        used = [item["context"].get(inner) for item in self._contexts() if item["name"] != context]
+        used = self._used_by_others(_SECTIONS[section], context)
         return self._ours(section, name) and name not in used
 
-    def _contexts(self) -> list[dict[str, Any]]:
+    def _used_by_others(self, inner: str, context: str) -> list[object]:
+        """What the other contexts name as their cluster or user."""
         found = (item for each in (self._data, *self._others) for item in _entries(each, "contexts"))
-        return [{"name": item["name"], "context": item.get("context") or {}} for item in found]
+        return [(item.get("context") or {}).get(inner) for item in found if item["name"] != context]
 
     def _ours(self, section: str, name: object) -> bool:
         entry = self._one(section, name)
@@ -149,14 +149,6 @@ def _entries(data: dict[str, Any], section: str) -> list[dict[str, Any]]:
     if not isinstance(items, list) or not all(isinstance(item, dict) and "name" in item for item in items):
         raise ClientFileError(f"{section} is not a list of named entries")
     return items
-
-
-def _list(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    if data.get(key) is None:
-        data[key] = []
-    _entries(data, key)
-    found: list[dict[str, Any]] = data[key]
-    return found
 
 
 class KubeconfigFile:
@@ -195,7 +187,7 @@ class KubeconfigFile:
                 entry["name"] = names[section]
                 if section == "contexts":
                     entry["context"] |= {"cluster": names["clusters"], "user": names["users"]}
-                items = _list(data, section)
+                items = data[section] = _entries(data, section)
                 known = next((item for item in items if item["name"] == entry["name"]), None)
                 if known is None:
                     items.append(entry)
@@ -223,7 +215,7 @@ class KubeconfigFile:
                     if section != "contexts" and entries.removable(section, found.get(inner), name)
                 }
                 for section, entry in (gone | {"contexts": name}).items():
-                    data[section] = [item for item in _list(data, section) if item["name"] != entry]
+                    data[section] = [item for item in _entries(data, section) if item["name"] != entry]
                 if data.get("current-context") == name:
                     data["current-context"] = ""
                 name, found = entries.find(context)

@@ -21,9 +21,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from provisioner.model.cluster import PatchSpec
-from provisioner.model.scalars import OddKey, Scalar
+from provisioner.model.scalars import OddKey, Scalar, shortened
 from provisioner.talos.schema import Document, DocumentId, FieldType, Problem, Schema, document_id
-from provisioner.talos.schema.problems import shortened
 from provisioner.talos.schema.rules import merge_urls, rule_of
 
 ITEM_KEYS: Mapping[str, str] = {"Vlan": "vlanId", "AdmissionPluginConfig": "name", "ConfigFile": "mountPath"}

@@ -12,7 +12,7 @@ from typing import Any
 
 from provisioner.ports import FoundContext
 from provisioner.talos import clienttext, pki, yaml
-from provisioner.talos.authority import Authority, ca_of_bundle, expiry, inner, mapping, number_of, numbered, picked
+from provisioner.talos.authority import Authority, ca_of_bundle, expiry, mapping, number_of, numbered, picked
 from provisioner.talos.pki import CertificateAndKey
 from provisioner.talos.secrets import SecretsBundle, encoded
 
@@ -65,7 +65,7 @@ class TalosconfigFile:
         entry = new["contexts"][context]
 
         def change(data: dict[str, Any]) -> None:
-            contexts = inner(data, "contexts")
+            contexts = data["contexts"] = mapping(data.get("contexts"), "contexts")
             name, known = find(data, context, Authority(entry["ca"], entry["crt"]))
             kept = {key: value for key, value in (known or {}).items() if key not in _KEYS or key in entry}
             contexts[name] = kept | entry

@@ -23,8 +23,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from provisioner.model.scalars import OddKey, Scalar
-from provisioner.talos.schema.problems import DocumentId, Problem, describe, document_id, shortened, steps_of
+from provisioner.model.scalars import OddKey, Scalar, shortened
+from provisioner.talos.schema.problems import DocumentId, Problem, describe, document_id, steps_of
 from provisioner.talos.schema.rules import plain_text, rule_of
 
 __all__ = [

@@ -54,14 +54,6 @@ def document_id(document: Mapping[str, Any]) -> DocumentId:
     return tuple(str(document.get(key) or "") for key in ("apiVersion", "kind", "name"))  # type: ignore[return-value] # three keys make three
 
 
-_LONGEST_ECHO = 60
-
-
-def shortened(text: str) -> str:
-    """A word of the user's as a finding repeats it: one line, not too long."""
-    return text if len(text) <= _LONGEST_ECHO else f"{text[: _LONGEST_ECHO - 3]}..."
-
-
 def describe(value: Any) -> str:
     """Values are named by their kind alone: in a config many of them are secrets."""
     value = value.value if isinstance(value, Scalar) else value
