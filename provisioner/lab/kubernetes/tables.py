@@ -67,17 +67,15 @@ def age(timestamp: str, now: datetime) -> str:
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
     if seconds < 120:
         return f"{seconds}s"
-    if minutes < 10:
-        return f"{minutes}m{seconds % 60}s" if seconds % 60 else f"{minutes}m"
     if hours < 3:
-        return f"{minutes}m"
-    if hours < 8:
-        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
+        return _length(minutes, "m", seconds % 60 if minutes < 10 else 0, "s")
     if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
-    return f"{days}d"
+        return _length(hours, "h", minutes % 60 if hours < 8 else 0, "m")
+    return _length(days, "d", hours % 24 if days < 8 else 0, "h")
+
+
+def _length(whole: int, unit: str, rest: int, smaller: str) -> str:
+    return f"{whole}{unit}{rest}{smaller}" if rest else f"{whole}{unit}"
 
 
 def _object(body: Json, include: str) -> Json:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -21,6 +22,7 @@ from provisioner.lab.world.state import KubeCluster
 from provisioner.talos.api.gen import common_pb2
 from provisioner.talos.api.gen import machine_pb2 as pb
 
+T = TypeVar("T")
 TIME_WAIT_S = 5.0
 """How long Bootstrap waits for the clock."""
 CHUNK = 1024
@@ -227,60 +229,67 @@ async def read(answerer: Answerer, request: pb.ReadRequest) -> AsyncIterator[com
     yield common_pb2.Data(bytes=files[request.path].encode())
 
 
-async def dmesg(answerer: Answerer, request: pb.DmesgRequest) -> AsyncIterator[common_pb2.Data]:
-    """One message per record. `tail` with `follow`: only what comes from now on."""
-    with answerer.kernel.lock:
-        shown = len(answerer.require_alive().log) if request.tail else 0
+async def _follow(answerer: Answerer, look: Callable[[Machine], list[T]], *, follow: bool = True) -> AsyncIterator[T]:
+    """What a look at the machine finds, and with `follow` what each later one does, until the machine goes or the client hangs up."""
     while True:
         ring = answerer.bell.listen()
         with answerer.locked() as machine:
-            lines = [
-                f"kern:    info: [{_stamp(date).ToJsonString()}]: {line}\n" for _when, date, line in machine.log[shown:]
-            ]
-        shown += len(lines)
-        for line in lines:
-            yield common_pb2.Data(bytes=line.encode())
-        if not request.follow:
+            found = look(machine)
+        for each in found:
+            yield each
+        if not follow:
             return
         await answerer.wait(ring)
+
+
+async def dmesg(answerer: Answerer, request: pb.DmesgRequest) -> AsyncIterator[common_pb2.Data]:
+    """One message per record. `tail` with `follow`: only what comes from now on."""
+    with answerer.locked() as machine:
+        shown = len(machine.log) if request.tail else 0
+
+    def look(machine: Machine) -> list[str]:
+        nonlocal shown
+        begin, shown = shown, len(machine.log)
+        return [
+            f"kern:    info: [{_stamp(date).ToJsonString()}]: {line}\n" for _when, date, line in machine.log[begin:]
+        ]
+
+    async for line in _follow(answerer, look, follow=request.follow):
+        yield common_pb2.Data(bytes=line.encode())
 
 
 async def logs(answerer: Answerer, request: pb.LogsRequest) -> AsyncIterator[common_pb2.Data]:
     """A service's own log: what the world knows of it. Containers of Kubernetes have none here."""
     shown: int | None = None
-    while True:
-        ring = answerer.bell.listen()
-        with answerer.kernel.lock:
-            service = answerer.require_alive().talos.services.get(request.id)
-            if service is None:
-                raise GRPCError(Status.NOT_FOUND, f'log "{request.id}" was not registered')
-            history = list(service.history)
-            lines = [f"{_stamp(date).ToJsonString()} {state}: {text}\n" for date, state, text in history]
+
+    def look(machine: Machine) -> list[bytes]:
+        nonlocal shown
+        service = machine.talos.services.get(request.id)
+        if service is None:
+            raise GRPCError(Status.NOT_FOUND, f'log "{request.id}" was not registered')
+        lines = [f"{_stamp(date).ToJsonString()} {state}: {text}\n" for date, state, text in service.history]
         if shown is None:
             shown = max(0, len(lines) - request.tail_lines) if request.tail_lines >= 0 else 0
-        text = "".join(lines[shown:]).encode()
-        shown = len(lines)
-        for start in range(0, len(text), CHUNK):
-            yield common_pb2.Data(bytes=text[start : start + CHUNK])
-        if not request.follow:
-            return
-        await answerer.wait(ring)
+        text, shown = "".join(lines[shown:]).encode(), len(lines)
+        return [text[start : start + CHUNK] for start in range(0, len(text), CHUNK)]
+
+    async for part in _follow(answerer, look, follow=request.follow):
+        yield common_pb2.Data(bytes=part)
 
 
 async def events(answerer: Answerer, request: pb.EventsRequest) -> AsyncIterator[pb.Event]:
-    """An empty event as a hello, then the history asked for, then each new one, until the machine goes or the client hangs up."""
+    """An empty event as a hello, then the history asked for, then each new one."""
     yield pb.Event()
-    with answerer.kernel.lock:
-        last = _last_known(list(answerer.require_alive().ring), request, answerer.kernel.now())
-    while True:
-        bell = answerer.bell.listen()
-        with answerer.kernel.lock:
-            new = [event for event in answerer.require_alive().ring if event.number > last]
-        for event in new:
-            last = event.number
-            if not request.with_actor_id or event.actor == request.with_actor_id:
-                yield event.message()
-        await answerer.wait(bell)
+    with answerer.locked() as machine:
+        last = _last_known(list(machine.ring), request, answerer.kernel.now())
+
+    def look(machine: Machine) -> list[MachineEvent]:
+        return [event for event in machine.ring if event.number > last]
+
+    async for event in _follow(answerer, look):
+        last = event.number
+        if not request.with_actor_id or event.actor == request.with_actor_id:
+            yield event.message()
 
 
 def _last_known(ring: list[MachineEvent], request: pb.EventsRequest, now: float) -> int:

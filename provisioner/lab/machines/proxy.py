@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from provisioner.lab import pki
 from provisioner.lab.machines.calls import Answerer
-from provisioner.lab.world.guests import clusters
+from provisioner.lab.world.guests import clusters, scalars
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.talos.api.gen import common_pb2
 
@@ -70,7 +69,7 @@ class Proxy:
                     return answerer
         if called:
             why = f"dial tcp {name}:50000: connect: connection refused"
-        elif pki.is_address(name):
+        elif scalars.is_address(name):
             why = f"dial tcp {name}:50000: connect: no route to host"
         else:
             why = f"dial tcp: lookup {name} on 127.0.0.53:53: no such host"

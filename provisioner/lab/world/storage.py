@@ -67,6 +67,12 @@ class Storage:
         with self._kernel.lock:
             return self._kernel.state.host.files.get(key(path))
 
+    def _existing(self, path: str) -> HostFile:
+        file = self.find(path)
+        if file is None:
+            raise FileFault("not-found", path)
+        return file
+
     def is_folder(self, path: str) -> bool:
         with self._kernel.lock:
             host, wanted = self._kernel.state.host, key(path)
@@ -182,17 +188,13 @@ class Storage:
     def read(self, path: str) -> bytes:
         """The content of a small file; FileFault when it is not there."""
         with self._kernel.lock:
-            file = self.find(path)
-            if file is None:
-                raise FileFault("not-found", path)
+            file = self._existing(path)
             return file.content or b""
 
     def grow(self, path: str, size_bytes: int) -> None:
         """A thin disk was written to and is now as large as said; FileFault `no-space` when the volume is full."""
         with self._kernel.lock:
-            file = self.find(path)
-            if file is None:
-                raise FileFault("not-found", path)
+            file = self._existing(path)
             if size_bytes > file.size_bytes:
                 if self.free_bytes(path) < size_bytes - file.size_bytes:
                     raise FileFault("no-space", path)
@@ -213,9 +215,7 @@ class Storage:
     def rename(self, path: str, new_path: str) -> HostFile:
         """Moves a file within its volume; an unlocked file in the way is replaced."""
         with self._kernel.lock:
-            file = self.find(path)
-            if file is None:
-                raise FileFault("not-found", path)
+            file = self._existing(path)
             if self.locked(path) or self.locked(new_path):
                 raise FileFault("in-use", new_path if self.locked(new_path) else path)
             if not self.is_folder(ntpath.dirname(new_path)):

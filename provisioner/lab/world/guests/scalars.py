@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from provisioner.lab import pki
+
 UNTAGGED = "untagged"
 """Tag of a scalar that was written without one."""
 _PREFIX = "tag:yaml.org,2002:"
@@ -219,11 +221,7 @@ def _base64_text(text: str) -> str:
 
 def is_address(text: str) -> bool:
     """As Go's net.ParseIP takes it: no zone, no zeros in front."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return "%" not in text
+    return pki.is_address(text) and "%" not in text
 
 
 def is_network(text: str) -> bool:
