@@ -15,7 +15,7 @@ GONE_REAL_S = 10.0
 """The same in real time at least: connections take real time, also where a lab's clock runs fast."""
 
 ASK_S = 60.0
-"""For one question to a host, in seconds of the clock port; an outage that the session bears comes on top."""
+"""For one question to a host, in seconds of the clock port; an outage that the session tolerates comes on top."""
 
 
 async def ask_about(run: Run, machine: MachineSpec) -> VmFacts | None:

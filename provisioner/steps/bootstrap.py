@@ -117,7 +117,7 @@ class _Bootstrap:
                 return members
             joins = await self._joins()
             if joins is None:
-                self._refuse_to_begin_anew()
+                self._refuse_second_life()
             return joins or await self._call(members)
         if any(member.hostname == self.machine for member in members):
             return Ready(None, f"etcd's member list names {self.machine}")
@@ -160,7 +160,7 @@ class _Bootstrap:
                 return Pending(f"{why}: {self.machine} joins it by itself")
         return None
 
-    def _refuse_to_begin_anew(self) -> None:
+    def _refuse_second_life(self) -> None:
         """Raises P-ETCD-LOST where Bootstrap would begin a second life: etcd began before, and this disk was empty in this run."""
         run = self.run
         evidence = signs_of_life(run.cluster, self.seen)

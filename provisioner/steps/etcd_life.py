@@ -15,9 +15,11 @@ is made, so that no `--until` leads around it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from provisioner.errors import Fault
 from provisioner.model.cluster import Cluster, MachineSpec
-from provisioner.model.facts import Observed, VmFacts
+from provisioner.model.facts import MachineFacts, Observed, VmFacts
 from provisioner.model.naming import Mark
 from provisioner.model.ownership import our_vms, vm_of
 from provisioner.steps.left_disks import BLOCK_BYTES, folder_of, has_written_disk, left_disks
@@ -69,24 +71,22 @@ def fault_of_loss(cluster: Cluster, seen: Observed, what_was_seen: tuple[str, ..
 def signs_of_life(cluster: Cluster, seen: Observed) -> tuple[str, ...]:
     """What says that etcd has begun before, apart from the control planes themselves."""
     signs = ["an earlier run started etcd and noted it"] if seen.etcd_began is not None else []
-    for worker in cluster.workers:
-        facts = seen.machines.get(worker.name)
-        if facts is not None and facts.mode == "secure":
-            signs.append(f"{worker.name} runs at {facts.address} as a worker of this cluster")
-    return tuple(signs)
+    at_work = (f"{name} runs at {facts.address} as a worker of this cluster" for name, facts in _workers(cluster, seen))
+    return (*signs, *at_work)
 
 
 def in_kubernetes(cluster: Cluster, seen: Observed) -> str:
     """A worker that was a ready node, as Talos says it of a machine in stage running alone; empty for none."""
-    ready = (
-        worker.name
-        for worker in cluster.workers
-        if (facts := seen.machines.get(worker.name))
-        and facts.mode == "secure"
-        and facts.stage == "running"
-        and facts.ready
-    )
-    return next(ready, "")
+    found = _workers(cluster, seen)
+    return next((name for name, facts in found if facts.stage == "running" and facts.ready), "")
+
+
+def _workers(cluster: Cluster, seen: Observed) -> Iterator[tuple[str, MachineFacts]]:
+    """Those that answer under this cluster's authority."""
+    for worker in cluster.workers:
+        facts = seen.machines.get(worker.name)
+        if facts is not None and facts.mode == "secure":
+            yield worker.name, facts
 
 
 def _why_empty(cluster: Cluster, machine: MachineSpec, seen: Observed) -> str:

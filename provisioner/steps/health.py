@@ -231,8 +231,8 @@ class _Watch:
         self.machines: dict[str, MachineFacts] = {}
         self.silent: dict[str, str] = {}
         """Machines that do not answer now, and why."""
-        self.heard = run.ports.clock.now()
-        """When any machine was heard of last."""
+        self.last_answer = run.ports.clock.now()
+        """When any machine answered last."""
         self.nodes: tuple[NodeFacts, ...] | None = None
         self.nodes_unread = "the Kubernetes API was not asked yet"
         self.configs = {machine.name: run.config_of(machine) for machine in run.cluster.machines}
@@ -259,7 +259,7 @@ class _Watch:
                 try:
                     async for facts in self.run.ports.machines.watch(address, self.run.access):
                         self.machines[name] = facts
-                        self.heard = clock.now()
+                        self.last_answer = clock.now()
                         self.bell.set()
                     self.silent[name] = "its watch ended, asking again"
                 except TransportError as error:
@@ -312,11 +312,11 @@ class _Watch:
         )
 
     async def _check_hosts(self) -> None:
-        """When no machine at all has been heard of for long, the host is the first suspect. Raises P-HOST-LOST."""
+        """When no machine at all has answered for long, the host is the first suspect. Raises P-HOST-LOST."""
         clock = self.run.ports.clock
-        if clock.now() - self.heard < SILENT_S:
+        if clock.now() - self.last_answer < SILENT_S:
             return
-        self.heard = clock.now()
+        self.last_answer = clock.now()
         await check_hosts(self.run)
 
     def _not_yet(self, unmet: list[Unmet]) -> Pending:

@@ -126,7 +126,7 @@ def _memory(subject: Subject) -> Iterator[Fault]:
 
 
 def _more_memory_mib(machine: MachineSpec, vm: VmFacts | None) -> int:
-    """What the machine will take beyond what it has now: one that grows is stopped for it, and must be able to start again."""
+    """What the machine will take beyond what it has now: one that grows is stopped first, and must be able to start again."""
     if vm is None or vm.state != "Running":
         return machine.memory_mib
     return max(0, machine.memory_mib - vm.memory_mib)
@@ -158,7 +158,7 @@ def _space(subject: Subject) -> Iterator[Fault]:
 
 def _collisions(subject: Subject) -> Iterator[Fault]:
     """On all hosts of the cluster: their machines share one network. A VM that is marked as that machine is no collision, wherever it
-    stands and whosever it is: the step that makes VMs tells of it.
+    stands: the step that makes VMs tells of it.
     """
     seen = subject.seen
     for machine in subject.machines:

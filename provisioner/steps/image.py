@@ -144,6 +144,6 @@ async def apply(action: Action, run: Run) -> str:
 
 
 def _pin(run: Run, file_name: str, sha256: str) -> None:
-    """An image without a published checksum (the factory's, a file on the host) is believed the first time, and only that."""
+    """An image without a published checksum (the factory's, a file on the host) is trusted at first use, and only then."""
     run.remember(images={**run.hints.images, file_name: sha256})
     run.note("info", f"{file_name} has no published checksum: pinned at first use to {sha256}", step=StepId.IMAGE)

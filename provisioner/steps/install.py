@@ -15,7 +15,7 @@ from provisioner.steps.actions import act, keep
 from provisioner.steps.blame import give_up_on_lost_host, running_vm
 from provisioner.steps.discovery import same_uuid
 from provisioner.steps.run_context import Run
-from provisioner.steps.waiting import Pending, Ready
+from provisioner.steps.waiting import Pending, Ready, first_ready
 
 BACK_S = 180.0
 """A machine that stands in maintenance this long after it took its config has lost it: nothing will change by waiting."""
@@ -76,30 +76,27 @@ class _Return:
         self.run = run
         self.machine = machine
         self.running = running
-        self.heard = run.ports.clock.now()
+        self.last_answer = run.ports.clock.now()
         self.other_authority = False
         self.in_maintenance_since: float | None = None
         """Since when it stands in maintenance again, without a break."""
 
     async def probe(self) -> Ready[MachineFacts] | Pending:
-        run, machine = self.run, self.machine
-        addresses = [run.of(machine.name).address] if run.of(machine.name).address else []
-        others = (machine.address, *run.finder_of(machine).addresses(machine.mac))  # a patch may give it the file's
-        addresses += [a for a in dict.fromkeys(others) if a and a not in addresses]
-        reasons = []
-        for address in addresses:
-            result = await self._look(address)
-            if isinstance(result, Ready):
-                return result
-            reasons.append(result.reason)
-        if run.ports.clock.now() - self.heard > MOVED_AFTER_S:
-            run.finder_of(machine).want(machine.mac)
+        run, machine, clock = self.run, self.machine, self.run.ports.clock
+        finder = run.finder_of(machine)
+        # a patch may give it the address of the file
+        places = dict.fromkeys((run.of(machine.name).address, machine.address, *finder.addresses(machine.mac)))
+        result = await first_ready(self._look(address) for address in places if address)
+        if isinstance(result, Ready):
+            return result
+        if clock.now() - self.last_answer > MOVED_AFTER_S:
+            finder.want(machine.mac)
             await give_up_on_lost_host(run, machine)
         if self.in_maintenance_since is not None:
-            waited = run.ports.clock.now() - self.in_maintenance_since
-            if waited > max(BACK_S, BACK_REAL_S * run.ports.clock.rate):
-                raise await self.fault(f"stage maintenance for {waited / run.ports.clock.rate:.0f} s")
-        return Pending("; ".join(reasons) or "no address known")
+            waited = clock.now() - self.in_maintenance_since
+            if waited > max(BACK_S, BACK_REAL_S * clock.rate):
+                raise await self.fault(f"stage maintenance for {waited / clock.rate:.0f} s")
+        return Pending(result or "no address known")
 
     async def _look(self, address: str) -> Ready[MachineFacts] | Pending:
         run, machine = self.run, self.machine
@@ -116,7 +113,7 @@ class _Return:
             return Pending(f"{address}: {error}")
         if not same_uuid(facts.uuid, run.vm_of(machine.name).bios_uuid):
             return Pending(f"{address}: another machine of this cluster")
-        self.heard, self.in_maintenance_since = run.ports.clock.now(), None
+        self.last_answer, self.in_maintenance_since = run.ports.clock.now(), None
         if not facts.from_disk:
             return Pending(f"{address}: stage {facts.stage}, not from its disk yet")
         if self.running and facts.stage != "running":
@@ -134,11 +131,11 @@ class _Return:
             return Pending(f"{address}: its certificate is not of this cluster")
         if not same_uuid(facts.uuid, self.run.vm_of(self.machine.name).bios_uuid):
             return Pending(f"{address}: another machine, stage {facts.stage}")
-        self.heard = self.run.ports.clock.now()
+        self.last_answer = self.run.ports.clock.now()
         if facts.stage != "maintenance":
             self.in_maintenance_since = None
         elif self.in_maintenance_since is None:
-            self.in_maintenance_since = self.heard
+            self.in_maintenance_since = self.last_answer
         return Pending(f"{address}: stage {facts.stage}")
 
     async def fault(self, reason: str, *, within: str = "") -> Fault:

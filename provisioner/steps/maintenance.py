@@ -17,7 +17,7 @@ from provisioner.steps.blame import give_up_on_lost_host, guest_runs, running_vm
 from provisioner.steps.discovery import identity_problem, same_uuid
 from provisioner.steps.run_context import Run
 from provisioner.steps.vm import find_vm, restart_from_disk
-from provisioner.steps.waiting import Pending, Ready, TimedOut
+from provisioner.steps.waiting import Pending, Ready, TimedOut, first_ready
 
 HALTED_AFTER_S = 90.0
 """A machine that was installed before and still does not answer after this long, with an ISO in its drive, is taken to have halted."""
@@ -104,14 +104,11 @@ class _Search:
             await self._revive(vm)
             trouble = f"; {finder.trouble}" if finder.trouble else ""
             return Pending(f"VM {vm.state}, the host knows no address for {spaced_mac(machine.mac)} yet{trouble}")
-        reasons = []
-        for address in candidates:
-            result = await self._look(address, vm)
-            if isinstance(result, Ready):
-                return result
-            reasons.append(result.reason)
+        result = await first_ready(self._look(address, vm) for address in candidates)
+        if isinstance(result, Ready):
+            return result
         await self._revive(vm)
-        return Pending("; ".join(reasons))
+        return Pending(result)
 
     async def _look(self, address: str, vm: VmFacts) -> Ready[MachineFacts] | Pending:
         run, machine = self.run, self.machine
@@ -170,7 +167,7 @@ class _Search:
         vm = await running_vm(run, machine, expected=f"the machine in stage maintenance, {bound}")
         picture = await run.picture(machine.name)
         facts = self._facts_of_vm(vm, late)
-        if self._only_strangers(vm):
+        if self._only_others(vm):
             address = next(iter(self.others))
             return Fault(
                 "P-BOOT-FOREIGN",
@@ -203,9 +200,9 @@ class _Search:
             machine=machine.name,
         )
 
-    def _only_strangers(self, vm: VmFacts) -> bool:
+    def _only_others(self, vm: VmFacts) -> bool:
         """Whether another machine that answers where ours should is the cause: ours runs, and all its addresses are the other's. A VM in
-        which nothing runs is silent by itself, whoever else has its MAC address.
+        which nothing runs is silent by itself, whatever else has its MAC address.
         """
         known = self.run.finder_of(self.machine).addresses(self.machine.mac)
         return bool(self.others) and guest_runs(vm) and all(address in self.others for address in known)

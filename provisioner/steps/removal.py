@@ -49,11 +49,11 @@ def our_vms(state: HostState, seen: Observed) -> tuple[VmFacts, ...]:
 def plan(cluster: Cluster, seen: Observed, extent: RemovalScope) -> Iterator[Action]:
     ours = ownership.our_vms(seen.hosts, seen.secrets)
     names = Counter(one.vm.name for one in ours)
-    strange = list(_strange(cluster, seen))
+    unproven = list(_unproven(cluster, seen))
     actions: list[Action] = []
     for host, state in seen.hosts.items():
         actions += (_vm(one, seen, unique=names[one.vm.name] == 1) for one in ours if one.host == host)
-        actions += (action for action in strange if action.host == host)
+        actions += (action for action in unproven if action.host == host)
         actions += _folders(host, state, seen)
         switches = _switches(cluster, state, seen).items()
         actions += (_switch(name, switch, seen, host=host, extent=extent) for name, switch in switches)
@@ -63,7 +63,7 @@ def plan(cluster: Cluster, seen: Observed, extent: RemovalScope) -> Iterator[Act
         why = "no machine of it is left: the next up begins a new one"
         yield act(StepId.REMOVE, "note of etcd's start", Verb.REMOVE, why, ForgetEtcd())
     yield from _contexts(cluster, seen)
-    yield from _secrets(seen, extent, strange, _staying(cluster, seen, actions))
+    yield from _secrets(seen, extent, unproven, _staying(cluster, seen, actions))
 
 
 def _vm(one: OnHost, seen: Observed, *, unique: bool) -> Action:
@@ -86,7 +86,7 @@ def _vm(one: OnHost, seen: Observed, *, unique: bool) -> Action:
     )
 
 
-def _strange(cluster: Cluster, seen: Observed) -> Iterator[Action]:
+def _unproven(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     """VMs with our mark that are not proven to be ours: copies, and machines of a cluster whose id is not here."""
     for one in ownership.our_copies(seen.hosts, seen.secrets):
         assert one.vm.mark is not None, "a claim bears a mark"
@@ -226,15 +226,15 @@ def _why_kept(image: ImageFacts, others: list[str]) -> str:
     return "a download of it is at work, or was within ten minutes" if image.download == "Running" else ""
 
 
-def _secrets(seen: Observed, extent: RemovalScope, strange: list[Action], staying: list[str]) -> Iterator[Action]:
+def _secrets(seen: Observed, extent: RemovalScope, unproven: list[Action], staying: list[str]) -> Iterator[Action]:
     """`staying`: switches with our mark that are kept. Keys go only when no VM is left that bears our mark; the id in the marks only when nothing at all is."""
     secrets, switches = seen.secrets, ", ".join(staying)
     if not (secrets.exists or (extent.secrets and ownership.our_ids(secrets))):
         return
     if not extent.secrets:
         yield keep(StepId.SECRETS, "secrets", f"{secrets.path} (remove with --secrets)")
-    elif strange:
-        names = ", ".join(action.object for action in strange)
+    elif unproven:
+        names = ", ".join(action.object for action in unproven)
         yield keep(StepId.SECRETS, "secrets", f"{secrets.path}: the mark of this cluster is on {names}")
     elif staying and not secrets.exists:
         why = f"the id in the mark of the switch {switches}, which stays (remove with --switch)"

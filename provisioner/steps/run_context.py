@@ -86,25 +86,25 @@ class Run:
 
     def vm_of(self, machine: str) -> VmFacts:
         """The machine's VM. Raises P-RUN-BUG: a step ran before its time."""
-        return _known(self.of(machine).vm, machine, "VM")
+        return _known(self.of(machine).vm, f"{machine} has no VM yet")
 
     def address_of(self, machine: str) -> str:
         """Where the machine was found. Raises P-RUN-BUG: a step ran before its time."""
-        return _known(self.of(machine).address or None, machine, "address")
+        return _known(self.of(machine).address or None, f"{machine} has no address yet")
 
     def facts_of(self, machine: str) -> MachineFacts:
         """The machine's own word. Raises P-RUN-BUG: a step ran before its time."""
-        return _known(self.of(machine).facts, machine, "facts")
+        return _known(self.of(machine).facts, f"{machine} has no facts yet")
 
     @property
     def bundle(self) -> Bundle:
         """The secrets. Raises P-RUN-BUG while they were not read."""
-        return _read(self.keys[0])
+        return _known(self.keys[0], "the secrets were not read yet")
 
     @property
     def access(self) -> TalosAccess:
         """An admin certificate made of the secrets. Raises P-RUN-BUG while they were not read."""
-        return _read(self.keys[1])
+        return _known(self.keys[1], "the secrets were not read yet")
 
     def endpoint(self) -> str | None:
         """URL of the Kubernetes API, once known. See `model.endpoint`."""
@@ -197,13 +197,7 @@ def read_keys(store: Store, configs: Configs) -> Keys:
     return bundle, configs.access(bundle)
 
 
-def _read(key: T | None) -> T:
-    if key is None:
-        raise Fault("P-RUN-BUG", "the secrets were not read yet")
-    return key
-
-
-def _known(value: T | None, machine: str, what: str) -> T:
+def _known(value: T | None, otherwise: str) -> T:
     if value is None:
-        raise Fault("P-RUN-BUG", f"{machine} has no {what} yet")
+        raise Fault("P-RUN-BUG", otherwise)
     return value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -79,6 +79,17 @@ class TimedOut(TransportError):
     def fault(self, id: str, message: str, *, expected: str, **more: Any) -> Fault:
         """What the end of the wait means: `expected` was, within the bound, and the last reason was seen unless `more` says what was."""
         return Fault(id, message, expected=f"{expected} within {self.bound}", **{"seen": (self.reason,), **more})
+
+
+async def first_ready(looks: Iterable[Awaitable[Ready[T] | Pending]]) -> Ready[T] | str:
+    """The first look that finds what is looked for, or why none does."""
+    reasons = []
+    for look in looks:
+        result = await look
+        if isinstance(result, Ready):
+            return result
+        reasons.append(result.reason)
+    return "; ".join(reasons)
 
 
 Probe = Callable[[], Coroutine[Any, Any, Ready[T] | Pending]]

@@ -42,8 +42,8 @@ def linked(cluster: Cluster, table: Sequence[Order], actions: Sequence[Action]) 
 
 
 def serialise(machines: Iterable[str], ranks: Mapping[str, int]) -> dict[str, str]:
-    """Each machine's predecessor, so that one is worked on at a time, lowest rank first; the first one has none. etcd and the pods bear the
-    loss of one machine.
+    """Each machine's predecessor, so that one is worked on at a time, lowest rank first; the first one has none. etcd and the pods
+    tolerate the loss of one machine.
     """
     inline = sorted(set(machines), key=lambda name: ranks.get(name, len(ranks)))
     return dict(zip(inline[1:], inline, strict=False))

@@ -169,8 +169,8 @@ class Session:
         return self._end("failed", exit_code(first.fault.id), summary, fault=first.fault, step=first.step)
 
     def ended(self, plan: Plan, outcome: Outcome, *, done: str, nothing: str) -> Result:
-        """The last word: `done` when all was done, `nothing` when there was nothing to do. One lost host is told once, however many waited
-        for it.
+        """The last word: `done` when all was done, `nothing` when there was nothing to do. One lost host is told once, however many
+        actions it ended.
         """
         left = tuple(f"{action.step}: {action.object}" for action in outcome.left)
         found = outcome.first_fault(plan)
