@@ -254,7 +254,7 @@ class HyperVHost:
             raise HyperVUnavailable(refusal, host) from refusal
 
     async def _unavailable(self, refusal: HostRefused) -> HostFacts | None:
-        """The host's facts, read anew, where they tell why Hyper-V refuses whatever it is asked; else None."""
+        """The host's facts, read again, where they tell why Hyper-V refuses whatever it is asked; else None."""
         if not refusal.id.startswith(_OF_HYPERV):
             return None
         statement = functions.get_host()

@@ -125,6 +125,7 @@ def remove_folder(path: str, *, cluster_id: str) -> Statement:
 
 
 def mount_iso(ids: Sequence[str], *, path: str) -> Statement:
+    """No step calls it yet: it is the way back for a machine whose disk boots no longer, which needs the ISO again."""
     return _statement("Mount-TalosIso", Id=list(ids), Path=path)
 
 

@@ -151,7 +151,7 @@ def _take(event: JsonObject, nodes: dict[str, NodeFacts]) -> bool:
     kind, subject = event.required("type"), event.within("object")
     if kind == "ERROR":
         raise KubeRefused(code=subject.number("code"), reason=subject.text("reason"), message=subject.words("message"))
-    if kind == "BOOKMARK":  # tells a version alone; we list anew rather than go on from one
+    if kind == "BOOKMARK":  # tells a version alone; we list again rather than go on from one
         return False
     if kind not in ("ADDED", "MODIFIED", "DELETED"):
         raise malformed(f"an event of type {excerpt(kind)}")

@@ -58,7 +58,7 @@ def write_descriptor(folder: Path, descriptor: Descriptor) -> None:
 
 
 def read_descriptor(folder: Path) -> Descriptor | None:
-    """The descriptor of a lab that runs, or was killed; None where none is, of another version, or damaged: who needs it starts a lab anew."""
+    """The descriptor of a lab that runs, or was killed; None where none is, of another version, or damaged: a caller that needs one starts a lab."""
     try:
         refuse_other_things(folder / DESCRIPTOR)
         values = json.loads((folder / DESCRIPTOR).read_bytes())

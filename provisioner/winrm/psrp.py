@@ -1,7 +1,7 @@
 """PowerShell Remoting: one shell with one runspace on the host, kept warm for the life of a worker.
 
 A pipeline goes on running on the host when its connection dies, and its output waits there; so after an outage the same
-Receive goes out again. A shell that the host has forgotten is made anew, and the functions are run again: they look first
+Receive goes out again. A shell that the host has forgotten is replaced, and the functions are run again: they look first
 and change only what differs (contract).
 
 Sources: [MS-PSRP] https://learn.microsoft.com/openspecs/windows_protocols/ms-psrp/ for messages and fragments,

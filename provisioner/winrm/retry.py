@@ -147,7 +147,7 @@ def not_trusted(error: BaseException, endpoint: Endpoint, pin: str) -> NotTruste
 
 
 def is_over(error: OutcomeUnknown | ShellGone, tries: int, *, within_outage_tolerance: bool) -> bool:
-    """Whether a call is not begun anew: the host loses our session again and again, or nothing has answered for too long."""
+    """Whether a call is not tried again: the host loses our session again and again, or nothing has answered for too long."""
     return tries == TRIES or (isinstance(error, OutcomeUnknown) and not within_outage_tolerance)
 
 

@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class HostSession(ABC):
-    """A session on the host (see `transport.WinRmSession`), made at the first call and made anew when the host loses it."""
+    """A session on the host (see `transport.WinRmSession`), made at the first call and again when the host loses it."""
 
     def __init__(
         self, sign_in: SignIn, connection: HostConnection, module: ScriptModule, *, most: int = ANSWER_BYTES
@@ -47,7 +47,7 @@ class HostSession(ABC):
         self._transport.reset()
 
     def _persist(self, call: Invocation, attempt: Callable[[], R]) -> R:
-        """The result of what is begun anew whenever the host loses the session, or an answer that cannot be asked for."""
+        """The result of what is tried again whenever the host loses the session, or an answer that cannot be asked for."""
         tries = 0
         while True:
             tries += 1

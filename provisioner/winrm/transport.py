@@ -108,7 +108,7 @@ class Records:
     """
 
     restart: Callable[[], None] = lambda: None
-    """Records so far are void: the call is begun, or begun anew since the host lost it."""
+    """Records so far are void: the call begins, or begins again since the host lost it."""
     result: Callable[[str, Mapping[str, Any]], None] = lambda _type_name, _values: None
     """An object: its PSTypeName, and its fields by the contract's names."""
     error: Callable[[HostRefused], None] = _raise

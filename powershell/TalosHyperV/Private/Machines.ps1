@@ -198,7 +198,7 @@ function ConvertTo-TalosVM {
 }
 
 function Get-TalosVMResult {
-    # One VM, read anew: objects of Hyper-V keep what they saw first.
+    # One VM, read again: objects of Hyper-V keep what they saw first.
     [CmdletBinding()]
     param(
         [object]$VM,

@@ -51,7 +51,7 @@ function Assert-TalosMacFree {
 
 function Initialize-TalosVMFolder {
     # Makes the VM's folder with its provision.json, before there is a VM: a kill from here on leaves something that is known to be ours.
-    # A disk that an earlier VM left in a folder of ours stays, and the new VM gets it; only one that was never written is made anew. Tells
+    # A disk that an earlier VM left in a folder of ours stays, and the new VM gets it; only one that was never written is replaced. Tells
     # whether such a disk stays.
     [CmdletBinding()]
     param(

@@ -15,8 +15,8 @@ function Get-TalosSubnet {
 }
 
 function Invoke-TalosSweep {
-    # Touches every address of the host's own subnets on External switches, so that its neighbour table learns who is there. A ping that nobody
-    # waits for is enough: the question for the MAC address is out before it. Windows takes many addresses in one query, one after the other.
+    # Touches every address of the host's own subnets on External switches, so that its neighbour table learns who is there. A ping is enough,
+    # without a wait for its answer: the question for the MAC address is out before it. Windows takes many addresses in one query, one after the other.
     [CmdletBinding()]
     param()
     $network = Get-TalosNetwork

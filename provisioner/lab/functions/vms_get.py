@@ -25,7 +25,7 @@ def get_vm(call: Call, arguments: Arguments) -> Iterator[Result]:
 
 
 def vm_again(call: Call, vm_id: str, *, changed: bool) -> Result:
-    """The VM, read anew after a change."""
+    """The VM, read again after a change."""
     return vm_result(call, call.hyperv.vms.get_vm(vm_id), changed=changed)
 
 

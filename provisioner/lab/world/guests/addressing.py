@@ -78,6 +78,6 @@ def synced(machine: Machine) -> None:
 
 
 def _new_maintenance_key(machine: Machine) -> None:
-    """Talos issues its maintenance certificate anew at each change of addresses, name or time (controllers/secrets/maintenance.go)."""
+    """Talos issues a new maintenance certificate at each change of addresses, name or time (controllers/secrets/maintenance.go)."""
     if machine.talos.api == "maintenance":
         machine.talos.key_generation += 1

@@ -1,7 +1,7 @@
 """A machine config as Talos decodes it: YAML as its library reads it, into the types of its own table of fields, strictly.
 
 What is refused, and most of the words, are those of Talos 1.11 (configloader, gopkg.in/yaml.v3, xyaml). The table is data made from
-Talos' own library; how to read it is written here anew, since the lab shares no code with the client.
+Talos' own library; how to read it is written here once more, since the lab shares no code with the client.
 """
 
 from __future__ import annotations

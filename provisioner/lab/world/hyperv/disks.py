@@ -16,7 +16,7 @@ MIB = 1024**2
 THIN_BYTES = 4 * MIB
 """What an empty dynamic VHDX takes on the volume."""
 TABLE_BYTES = MIB
-"""What a dynamic VHDX may need to write its table of blocks anew when it grows; the disk's own size takes nothing."""
+"""What a dynamic VHDX may need to rewrite its table of blocks when it grows; the disk's own size takes nothing."""
 SMALLEST_BYTES, LARGEST_BYTES = 3 * MIB, 64 * 1024**4
 SCSI_LOCATIONS = 64
 

@@ -238,7 +238,7 @@ class RunningCluster:
                 self._network_ready(kubelet)
             return
         if not never_ready:
-            self._never_ready.discard(guest.nodename)  # it was good until the machine started anew
+            self._never_ready.discard(guest.nodename)  # it was good until the machine started again
         if node is None:
             node = self.store.create("nodes", manifests.node(guest, config, vm, self._free_part()))
             text = f"Node {guest.nodename} event: Registered Node in Controller"

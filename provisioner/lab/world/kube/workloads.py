@@ -50,7 +50,7 @@ class Workloads:
             )
 
     def kubelet_started(self, node: str) -> None:
-        """After a boot all of a node's pods start anew."""
+        """After a boot all of a node's pods start again."""
         for pod in self._on_node(node):
             if pod["status"].get("phase") == "Running":
                 self._store.update("pods", pods.not_ready(pod, self._store.now()))
