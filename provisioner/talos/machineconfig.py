@@ -132,12 +132,13 @@ def _cluster_v1_11(role: Role, cluster: Cluster, bundle: SecretsBundle, endpoint
     discovery = {"enabled": True, "registries": {"kubernetes": {"disabled": True}, "service": {}}}
     if role is not Role.CONTROL_PLANE:
         return shared | {"ca": ca, "discovery": discovery}
+    encryption = {
+        "aescbcEncryptionSecret": bundle.aescbc_secret,
+        "secretboxEncryptionSecret": bundle.secretbox_secret,
+    }
     return (
         shared
-        | _given(
-            aescbcEncryptionSecret=bundle.aescbc_secret,
-            secretboxEncryptionSecret=bundle.secretbox_secret,
-        )
+        | {key: secret for key, secret in encryption.items() if secret}
         | {
             "ca": ca,
             "aggregatorCA": encoded_pair(bundle.aggregator),
@@ -179,7 +180,3 @@ def _api_server_v1_11(cluster: Cluster, endpoint: str) -> Document:
 def _ca(role: Role, pair: dict[str, str]) -> dict[str, str]:
     """Workers get the certificate of a CA and never its key; the empty key is written, as Talos does."""
     return pair if role is Role.CONTROL_PLANE else {**pair, "key": ""}
-
-
-def _given(**values: Any) -> Document:
-    return {key: value for key, value in values.items() if value}

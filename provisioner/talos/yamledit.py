@@ -130,9 +130,7 @@ class _LineEditor:
                 self.compare(value_node, current[key], wanted[key], key_node)
             else:
                 self._cut(key_node.start_mark.line, max(key_node.end_mark.line, _last_line(value_node)))
-        added = {key: value for key, value in wanted.items() if key not in current}
-        if added:
-            self._insert_below(node, yaml.dump(added).decode(), node.start_mark.column)
+        self._insert_below(node, {key: value for key, value in wanted.items() if key not in current})
 
     def _compare_list(self, node: pyyaml.SequenceNode, current: Any, wanted: Sequence[Any]) -> None:
         by_name = {item["name"]: item for item in wanted}
@@ -142,9 +140,7 @@ class _LineEditor:
             else:
                 self._cut(item_node.start_mark.line, _last_line(item_node))
         names = {item["name"] for item in current}
-        added = [item for item in wanted if item["name"] not in names]
-        if added:
-            self._insert_below(node, yaml.dump(added).decode(), node.start_mark.column)
+        self._insert_below(node, [item for item in wanted if item["name"] not in names])
 
     def _replace_block(self, node: pyyaml.Node, wanted: Any, key: pyyaml.Node | None) -> None:
         """A whole block goes, for one of another shape or for nothing."""
@@ -152,7 +148,7 @@ class _LineEditor:
             raise _NotByLines
         start, end = self._starts[node.start_mark.line], self._starts[_last_line(node) + 1]
         if isinstance(wanted, (Mapping, list)) and wanted:
-            self._changes.append(_Change(start, end, _indented(yaml.dump(wanted).decode(), node.start_mark.column)))
+            self._changes.append(_Change(start, end, _indented(wanted, node.start_mark.column)))
             return
         behind_colon = key.end_mark.index + 1
         self._changes += [_Change(start, end, ""), _Change(behind_colon, behind_colon, " " + _inline(wanted, node))]
@@ -167,17 +163,20 @@ class _LineEditor:
             self._changes.append(_Change(node.start_mark.index, node.end_mark.index, block))
             return
         column = key.start_mark.column + (0 if isinstance(wanted, list) else yaml.INDENT)
-        block = _indented(yaml.dump(wanted).decode(), column)
         behind_colon = key.end_mark.index + 1
         below = self._starts[key.end_mark.line + 1]
-        self._changes += [_Change(behind_colon, node.end_mark.index, ""), _Change(below, below, block)]
+        self._changes += [
+            _Change(behind_colon, node.end_mark.index, ""),
+            _Change(below, below, _indented(wanted, column)),
+        ]
 
     def _cut(self, first: int, last: int) -> None:
         self._changes.append(_Change(self._starts[first], self._starts[last + 1], ""))
 
-    def _insert_below(self, node: pyyaml.Node, block: str, column: int) -> None:
-        place = self._starts[_last_line(node) + 1]
-        self._changes.append(_Change(place, place, _indented(block, column)))
+    def _insert_below(self, node: pyyaml.Node, added: Any) -> None:
+        if added:
+            place = self._starts[_last_line(node) + 1]
+            self._changes.append(_Change(place, place, _indented(added, node.start_mark.column)))
 
 
 def _last_line(node: pyyaml.Node) -> int:
@@ -209,8 +208,10 @@ def _inline(value: Any, node: pyyaml.Node) -> str:
     return f" {text}" if at_colon else text
 
 
-def _indented(block: str, column: int) -> str:
-    return "".join(" " * column + line if line.strip() else line for line in block.splitlines(keepends=True))
+def _indented(data: Any, column: int) -> str:
+    """The data as a block that begins at that column."""
+    lines = yaml.dump(data).decode().splitlines(keepends=True)
+    return "".join(" " * column + line if line.strip() else line for line in lines)
 
 
 # --- by a round trip --------------------------------------------------------------------------------------------------
@@ -231,14 +232,11 @@ def _round_trip(text: str, wanted: Mapping[str, Any]) -> str:
     library.Representer = Representer
     library.preserve_quotes = True
     library.width = 1 << 30
-    try:
-        data = library.load(text.replace("\r\n", "\n"))
-    except YAMLError as error:
-        raise yaml.YamlError(str(error).splitlines()[0]) from None
-    if data is None:
-        return yaml.dump(wanted).decode()
     out = io.StringIO()
     try:
+        data = library.load(text.replace("\r\n", "\n"))
+        if data is None:
+            return yaml.dump(wanted).decode()
         _assign(data, wanted)
         library.dump(data, out)
     except YAMLError as error:
