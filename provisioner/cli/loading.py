@@ -8,19 +8,21 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import typer
 
-from provisioner.cli.options import ClusterOptions
+from provisioner.cli.options import ClusterOptions, ConsoleOptions
 from provisioner.cli.settings import read_all_settings
 from provisioner.clusterfile import Loaded, Settings, find_cluster_file, list_clusters, load_cluster
 from provisioner.compose import Context, WorldClock, close_ports, new_configs, open_context, open_ports, open_store
 from provisioner.errors import Fault, Finding
 from provisioner.model.cluster import Cluster, MachineSpec
-from provisioner.ports import Ports
-from provisioner.views.console import printable
+from provisioner.ports import CallInfo, Ports
+from provisioner.views.console import line, printable
+from provisioner.views.table import call_words
 
 T = TypeVar("T")
 
@@ -51,17 +53,17 @@ def cluster_file(settings: Settings) -> Path:
     )
 
 
-def load(settings: Settings) -> Loaded:
-    """The cluster file of the settings, read. Raises P-FILE-NOTFOUND, P-FILE-FINDINGS."""
-    return load_cluster(cluster_file(settings), overrides=settings.overrides)
+def load(cluster: str, host: str = "", user: str = "") -> tuple[Settings, Loaded]:
+    """What a command goes by, and the cluster file of it, read. Raises P-FILE-NOTFOUND, P-FILE-FINDINGS."""
+    settings = read_all_settings(cluster, host, user)
+    return settings, load_cluster(cluster_file(settings), overrides=settings.overrides)
 
 
 def open_cluster(options: ClusterOptions, *, start_lab: bool, needs_name: bool = False) -> Context:
     """Everything a command needs for one cluster. With `needs_name` only a name that was typed will do. Raises a Fault."""
     if needs_name and not options.cluster:  # `provision down "$EMPTY"` must not fall back on PROVISION_CLUSTER
         raise Fault("P-FILE-NOTFOUND", "which cluster?", expected="a name or a path, typed", seen=("an empty name",))
-    settings = read_all_settings(options.cluster, options.host, options.user)
-    loaded = load(settings)
+    settings, loaded = load(options.cluster, options.host, options.user)
     check_configs(loaded)
     ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
     return open_context(settings, loaded, ask=ask, environment=os.environ, start_lab=start_lab)
@@ -94,11 +96,18 @@ async def opened(context: Context, **listeners: Callable[..., None]) -> AsyncIte
         await close_ports(ports)
 
 
-def read(context: Context, work: Callable[[Ports], Awaitable[T]]) -> T:
-    """Reads something with fresh ports, in an event loop of its own."""
+def read(
+    context: Context, terminal: ConsoleOptions, work: Callable[[Ports], Awaitable[T]], *, calls_from: int = 2
+) -> T:
+    """Reads something with fresh ports, in an event loop of its own. From the verbosity `calls_from` on each call to a host is shown."""
+
+    def tell(call: CallInfo) -> None:
+        call = replace(call, elapsed_s=call.elapsed_s / context.clock.rate)
+        sys.stderr.write(terminal.err.render(terminal.err.wrapped(line(call_words(call)), indent=4)))
 
     async def go() -> T:
-        async with opened(context) as ports:
+        listeners = {"on_call": tell} if terminal.verbosity >= calls_from else {}
+        async with opened(context, **listeners) as ports:
             return await work(ports)
 
     return asyncio.run(go())

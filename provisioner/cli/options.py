@@ -6,7 +6,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cached_property
 from typing import Annotated, Any, TextIO, TypeVar
@@ -16,7 +16,7 @@ import typer
 from provisioner.model import options as model_options
 from provisioner.model.steps import StepId
 from provisioner.views import Kind
-from provisioner.views.console import Console, fitting_width
+from provisioner.views.console import Console, Line, fitting_width
 from provisioner.workflows import tables
 
 MAKE, LOOK, PREPARE = "Make and change", "Look", "Prepare"
@@ -224,6 +224,10 @@ class ConsoleOptions:
     def err(self) -> Console:
         """For progress, questions and faults, on stderr."""
         return self._console(sys.stderr)
+
+    def print(self, lines: Iterable[Line]) -> None:
+        """Writes a result to stdout."""
+        sys.stdout.write(self.out.render(lines))
 
     def _console(self, stream: TextIO) -> Console:
         utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"

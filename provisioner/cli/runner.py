@@ -113,15 +113,7 @@ class _Run:
         self._recorder.emit(Note(level=level, message=message))
 
     def _call_ended(self, info: CallInfo) -> None:
-        self._recorder.emit(
-            CallEnded(
-                host=info.host,
-                functions=info.functions,
-                requests=info.requests,
-                elapsed_s=info.elapsed_s,
-                outcome=info.outcome,
-            )
-        )
+        self._recorder.emit(CallEnded(**vars(info)))
 
     def _interrupt(self, number: signal.Signals) -> None:
         if not self._stop.is_set():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from provisioner.cli.options import ConsoleOptions
 
 
@@ -26,4 +24,4 @@ def welcome(terminal: ConsoleOptions) -> None:
             "  provision config check home",
             "  provision plan home",
         ]
-    sys.stdout.write(terminal.out.render(line(each) for each in (*lines, "All commands: provision --help")))
+    terminal.print(line(each) for each in (*lines, "All commands: provision --help"))

@@ -50,6 +50,19 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CallInfo:
+    """One call to a host that ended."""
+
+    host: str
+    functions: tuple[str, ...]
+    requests: int
+    elapsed_s: float
+    """Seconds of the clock port, waiting for a worker not included."""
+    outcome: str
+    """`ok`, `refused`, `dropped`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepEvent(Event):
     """Base of events that belong to a step, or may."""
 
@@ -203,15 +216,8 @@ class WaitEnded(StepEvent, type="wait_ended"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CallEnded(Event, type="call_ended"):
+class CallEnded(Event, CallInfo, type="call_ended"):
     """One call to a host: for `-vv`, the report and the bench."""
-
-    host: str
-    functions: tuple[str, ...]
-    requests: int
-    elapsed_s: float
-    outcome: str
-    """`ok`, `refused`, `dropped`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from provisioner.model.events import CallInfo
 from provisioner.ports.clock import Clock
 from provisioner.ports.dialer import Dialer, Endpoint
 from provisioner.ports.host import (
-    CallInfo,
     Host,
     HyperVUnavailable,
     ObserveQuery,

@@ -100,19 +100,6 @@ class Progress:
     percent: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class CallInfo:
-    """One call to a host that ended: what `model.events.CallEnded` tells, without its times."""
-
-    host: str
-    functions: tuple[str, ...]
-    requests: int
-    elapsed_s: float
-    """Seconds of the clock port, waiting for a worker not included."""
-    outcome: str
-    """`ok`, `refused`, `dropped`."""
-
-
 class HyperVUnavailable(HostRefused):
     """The host refused a call since Hyper-V does not run there any more, or is not for this account: `host` has its facts, read again."""
 

@@ -16,12 +16,8 @@ _WIDEST = 34
 _WORDS = {StepId.SWITCH: "switch", StepId.IMAGE: "ISO", StepId.ACCESS: "context"}
 
 
-def render_down(plan: Plan, cluster: Cluster, *, console: Console) -> str:
+def render_down(plan: Plan, cluster: Cluster, console: Console) -> Iterator[Line]:
     """Removals, then what stays with the reason why."""
-    return console.render(_down(plan, cluster, console))
-
-
-def _down(plan: Plan, cluster: Cluster, console: Console) -> Iterator[Line]:
     hosts = ", ".join(cluster.hosts)
     removed = [action for action in plan.actions if action.verb.changes]
     if not removed:

@@ -33,12 +33,8 @@ _DROPPED = ("CPUS", "ROLE", "MEMORY", "KUBERNETES")
 """What narrow terminals do without, the first first."""
 
 
-def render_status(report: StatusReport, *, console: Console) -> str:
+def render_status(report: StatusReport, console: Console) -> Iterator[Line]:
     """The whole screen."""
-    return console.render(_status(report, console))
-
-
-def _status(report: StatusReport, console: Console) -> Iterator[Line]:
     yield from _head(report, console)
     if report.state == "absent":
         yield BLANK

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from provisioner.model.events import CallEnded, RunStarted
+from provisioner.model.events import CallInfo, RunStarted
 from provisioner.model.steps import STEP
 from provisioner.model.wording import count
 from provisioner.views.console import BLANK, Console, Glyph, Line, Span, Style, cells, line, pad
@@ -85,11 +85,10 @@ def run_titles(run: RunStarted) -> list[str]:
     return [*titles, f"run {run.run}", *([lab_words(run.speed)] if run.lab else [])]
 
 
-def call_words(event: CallEnded) -> str:
-    """A call to a host, for `-vv`."""
-    names = ", ".join(event.functions)
-    requests = count(event.requests, "request")
-    return f"call {event.host}: {names}: {event.outcome}, {requests}, {duration(event.elapsed_s, fine=True)}"
+def call_words(call: CallInfo) -> str:
+    """A call to a host, as `-vv` shows it."""
+    names, requests = ", ".join(call.functions), count(call.requests, "request")
+    return f"call {call.host}: {names}: {call.outcome}, {requests}, {duration(call.elapsed_s, fine=True)}"
 
 
 def _step(state: RunState, row: StepRow, console: Console, options: TableOptions) -> Iterator[Line]:

@@ -1,20 +1,14 @@
 """`provision config`: the cluster file's findings, effective values and schema, and the machine configs that come of it."""
 
-import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
 
 import typer
 
 from provisioner.cli.help import Command, Group
+from provisioner.cli.json_output import print_json
 from provisioner.cli.options import ConsoleOptions, FileOptions, command_of
+from provisioner.errors import Fault
 from provisioner.faults import Exit
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from provisioner.clusterfile import Loaded
-    from provisioner.errors import Fault
 
 SCHEMA = "provision/config/1"
 
@@ -35,60 +29,39 @@ def check(terminal: ConsoleOptions, options: FileOptions) -> int:
 
     provision config check clusters/home.yaml --json
     """
-    from dataclasses import replace
-
     from provisioner.cli.loading import check_configs, cluster_file
     from provisioner.cli.settings import read_all_settings
     from provisioner.clusterfile import load_cluster
-    from provisioner.errors import Fault
+    from provisioner.views.config import render_good
+    from provisioner.views.error_panel import render_error_panel
 
     settings = read_all_settings(options.cluster)
     path = cluster_file(settings)
+    cluster, fault = None, None
     try:
         loaded = load_cluster(path, overrides=settings.overrides)
-        loaded = replace(loaded, warnings=(*loaded.warnings, *check_configs(loaded)))
-    except Fault as fault:
-        if fault.id != "P-FILE-FINDINGS":
+        cluster, findings = loaded.cluster, (*loaded.warnings, *check_configs(loaded))
+    except Fault as found:
+        if found.id != "P-FILE-FINDINGS":
             raise
-        return _tell_check(terminal, options, path, fault)
-    return _tell_check(terminal, options, path, loaded)
-
-
-def _tell_check(terminal: ConsoleOptions, options: FileOptions, path: "Path", found: "Loaded | Fault") -> int:
-    from provisioner.errors import Fault
-
+        fault, findings = found, tuple(found.findings)
+    code = fault.exit if fault else int(Exit.DONE)
     if options.json:
-        from provisioner.cli.json_output import print_json
-
-        print_json(_checked_object(path, found))
-    else:
-        from provisioner.views.config import render_good
-        from provisioner.views.error_panel import render_error_panel
-
-        console = terminal.out
-        if isinstance(found, Fault):
-            sys.stdout.write(console.render(render_error_panel(found, console)))
-        else:
-            sys.stdout.write(console.render(render_good(path, found.cluster, found.warnings, console)))
-    return found.exit if isinstance(found, Fault) else Exit.DONE
-
-
-def _checked_object(path: "Path", found: "Loaded | Fault") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from provisioner.errors import Fault
-
-    fault = found if isinstance(found, Fault) else None
-    findings = found.findings if isinstance(found, Fault) else found.warnings
-    return {
-        "schema": SCHEMA,
-        "file": str(path),
-        "ok": fault is None,
-        "cluster": None if isinstance(found, Fault) else found.cluster.name,
-        "findings": [asdict(finding) for finding in findings],
-        "fault": fault.id if fault else None,
-        "exit": fault.exit if fault else int(Exit.DONE),
-    }
+        checked = {
+            "schema": SCHEMA,
+            "file": str(path),
+            "ok": fault is None,
+            "cluster": cluster and cluster.name,
+            "findings": [asdict(finding) for finding in findings],
+            "fault": fault and fault.id,
+            "exit": code,
+        }
+        print_json(checked)
+    elif fault:
+        terminal.print(render_error_panel(fault, terminal.out))
+    elif cluster:
+        terminal.print(render_good(path, cluster, findings, terminal.out))
+    return code
 
 
 @app.command(cls=Command)
@@ -100,20 +73,15 @@ def show(terminal: ConsoleOptions, options: FileOptions) -> int:
 
     provision config show home --json
     """
-    from dataclasses import asdict
-
-    from provisioner.cli.json_output import print_json
     from provisioner.cli.loading import load
-    from provisioner.cli.settings import read_all_settings
+    from provisioner.views.config import render_values
 
-    cluster = load(read_all_settings(options.cluster)).cluster
+    cluster = load(options.cluster)[1].cluster
     if options.json:
         values = [asdict(origin) for origin in cluster.origins]
         print_json({"schema": SCHEMA, "file": str(cluster.file), "cluster": cluster.name, "values": values})
     else:
-        from provisioner.views.config import render_values
-
-        sys.stdout.write(terminal.out.render(render_values(cluster.origins, terminal.out)))
+        terminal.print(render_values(cluster.origins, terminal.out))
     return Exit.DONE
 
 
@@ -126,7 +94,6 @@ def schema(_terminal: ConsoleOptions, _options: Nothing) -> int:
 
     provision config schema > clusters/schema.json
     """
-    from provisioner.cli.json_output import print_json
     from provisioner.clusterfile import json_schema
 
     print_json(json_schema(), indent=2)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from provisioner.cli.options import ConsoleOptions, command_of
+from provisioner.errors import Fault
 from provisioner.faults import Exit
 
 
@@ -28,12 +29,10 @@ def machine(_terminal: ConsoleOptions, options: MachineOptions) -> int:
     provision config machine home home-cp-1 --show-secrets
     """
     from provisioner.cli.loading import load, machine_config
-    from provisioner.cli.settings import read_all_settings
-    from provisioner.errors import Fault
     from provisioner.views.machine_config import without_secrets
 
-    settings = read_all_settings(options.cluster)
-    cluster = load(settings).cluster
+    settings, loaded = load(options.cluster)
+    cluster = loaded.cluster
     names = [each.name for each in cluster.machines]
     if options.machine not in names:
         raise Fault(

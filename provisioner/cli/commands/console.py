@@ -1,13 +1,14 @@
 """`provision console`."""
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from provisioner.cli.json_output import print_json
 from provisioner.cli.options import ClusterOptions, ConsoleOptions, command_of
 from provisioner.faults import Exit
+from provisioner.views.console import line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,13 +44,9 @@ def console(terminal: ConsoleOptions, options: Options) -> int:
     async def look(ports: "Ports") -> tuple["Located", "Path"]:
         return await picture_of(context.cluster, ports, machine)
 
-    found, path = read(context, look)
+    found, path = read(context, terminal, look, calls_from=1)
     if options.json:
-        from provisioner.cli.json_output import print_json
-
         print_json({**found.to_json(), "schema": "provision/console/1", "picture": str(path)})
     else:
-        from provisioner.views.console import line
-
-        sys.stdout.write(terminal.out.render([line(found.words), line(str(path))]))
+        terminal.print([line(found.words), line(str(path))])
     return Exit.DONE

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from provisioner.cli.json_output import plan_object, print_json
 from provisioner.cli.options import ConsoleOptions, RemoveOptions, command_of
 from provisioner.model.options import RemovalScope
 
@@ -40,7 +41,6 @@ def down(terminal: ConsoleOptions, options: Options) -> int:
     provision down home --all --yes
     """
     from provisioner.cli.confirm import confirm, refusal_code, refuse_protected
-    from provisioner.cli.json_output import plan_object, print_json
     from provisioner.cli.loading import open_cluster, read
     from provisioner.cli.runner import run
     from provisioner.views.down import render_down
@@ -48,12 +48,12 @@ def down(terminal: ConsoleOptions, options: Options) -> int:
 
     context = open_cluster(options, start_lab=True, needs_name=True)
     cluster = context.cluster
-    plan = read(context, lambda ports: DOWN.planned(cluster, ports, options.for_workflow()))
+    plan = read(context, terminal, lambda ports: DOWN.planned(cluster, ports, options.for_workflow()))
     refuse_protected(cluster, plan)
     if options.dry_run and options.json:
         print_json(plan_object(plan, file=str(cluster.file), read_s=0.0))
     elif not options.machine_readable and (terminal.verbosity >= 0 or not options.yes):
-        sys.stderr.write(render_down(plan, cluster, console=terminal.err))
+        sys.stderr.write(terminal.err.render(render_down(plan, cluster, terminal.err)))
     if options.dry_run:
         return refusal_code(plan)
     if plan.destroys:

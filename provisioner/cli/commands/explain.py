@@ -1,12 +1,13 @@
 """`provision explain`."""
 
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from provisioner.cli.json_output import print_json
 from provisioner.cli.options import ConsoleOptions, JsonOptions, command_of
+from provisioner.errors import Fault
 from provisioner.faults import FAULTS, Exit, FaultKind
 
 
@@ -29,15 +30,13 @@ def explain(terminal: ConsoleOptions, options: Options) -> int:
     if wanted and wanted not in FAULTS:
         raise _unknown(options.fault)
     if options.json:
-        from provisioner.cli.json_output import print_json
-
         kinds = [FAULTS[wanted]] if wanted else list(FAULTS.values())
         print_json({"schema": "provision/explain/1", "faults": [_object(kind) for kind in kinds]})
         return Exit.DONE
     from provisioner.views.error_panel import render_explain, render_fault_list
 
     lines = render_explain(FAULTS[wanted], terminal.out) if wanted else render_fault_list(terminal.out)
-    sys.stdout.write(terminal.out.render(lines))
+    terminal.print(lines)
     return Exit.DONE
 
 
@@ -45,10 +44,8 @@ def _object(kind: FaultKind) -> dict[str, object]:
     return {"id": kind.id, "title": kind.title, "why": kind.why, "remedy": kind.remedy, "exit": int(kind.exit)}
 
 
-def _unknown(typed: str) -> Exception:
+def _unknown(typed: str) -> Fault:
     import difflib
-
-    from provisioner.errors import Fault
 
     close = difflib.get_close_matches(typed.upper(), FAULTS, n=3, cutoff=0.5)
     return Fault(

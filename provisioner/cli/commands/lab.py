@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from provisioner.cli.help import Command, Group
+from provisioner.cli.json_output import print_json
 from provisioner.cli.options import ConsentOptions, ConsoleOptions, JsonOptions, command_of
+from provisioner.errors import Fault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +100,6 @@ def reset(_terminal: ConsoleOptions, options: ResetOptions) -> int:
 
     from provisioner.cli.settings import read_all_settings
     from provisioner.compose import open_store
-    from provisioner.errors import Fault
     from provisioner.lab_client import stop_lab
 
     folder, cluster = lab_of(options.cluster)
@@ -119,12 +120,10 @@ def reset(_terminal: ConsoleOptions, options: ResetOptions) -> int:
 def lab_of(name: str) -> "tuple[Path, Cluster]":
     """Folder of the lab of a cluster file, and the cluster. Raises P-LAB-START for a real host."""
     from provisioner.cli.loading import load
-    from provisioner.cli.settings import read_all_settings
-    from provisioner.errors import Fault
     from provisioner.lab_client import lab_folder
 
-    settings = read_all_settings(name)
-    cluster = load(settings).cluster
+    settings, loaded = load(name)
+    cluster = loaded.cluster
     if cluster.lab is None:
         raise Fault(
             "P-LAB-START",
@@ -136,8 +135,6 @@ def lab_of(name: str) -> "tuple[Path, Cluster]":
 
 def _tell(options: JsonOptions, text: str, values: dict[str, Any]) -> int:
     if options.json:
-        from provisioner.cli.json_output import print_json
-
         print_json({"schema": "provision/lab-status/1", **values})
     else:
         sys.stdout.write(f"{text}\n")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from provisioner.cli.commands.lab import lab_of
+from provisioner.cli.json_output import print_json
 from provisioner.cli.options import ConsoleOptions, JsonOptions, command_of
 
 
@@ -41,7 +42,6 @@ def fault(terminal: ConsoleOptions, options: FaultOptions) -> int:
 
     provision lab fault clear
     """
-    from provisioner.cli.json_output import print_json
     from provisioner.lab_client import ask_lab, find_lab
     from provisioner.views.lab import cleared, injected, render_faults, unknown_fault
 
@@ -58,7 +58,7 @@ def fault(terminal: ConsoleOptions, options: FaultOptions) -> int:
     if options.json:
         print_json({"schema": "provision/lab-fault/1", **answer})
     elif not name:
-        sys.stdout.write(terminal.out.render(render_faults(known.values(), terminal.out)))
+        terminal.print(render_faults(known.values(), terminal.out))
     elif name == "clear":
         sys.stdout.write(cleared(answer, options.cluster))
     else:

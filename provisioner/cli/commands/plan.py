@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provisioner.cli.json_output import plan_object, print_json
 from provisioner.cli.options import ClusterOptions, ConsoleOptions, ExitCodeOptions, UpOptions, command_of
 from provisioner.faults import Exit
 
@@ -35,7 +36,6 @@ def show(
 ) -> int:
     """Prints the plan. Gives 0; what `up` would end with where the plan refuses; with `exit_code` 10 where anything differs."""
     from provisioner.cli.confirm import refusal_code
-    from provisioner.cli.json_output import plan_object, print_json
     from provisioner.cli.loading import open_cluster, read
     from provisioner.workflows.up import UP
 
@@ -46,7 +46,7 @@ def show(
         begun = time.monotonic()
         return await UP.planned(cluster, ports, options), time.monotonic() - begun
 
-    plan, read_s = read(context, plan_it)
+    plan, read_s = read(context, terminal, plan_it)
     if about.json:
         print_json(plan_object(plan, file=str(cluster.file), read_s=round(read_s, 3)))
     else:

@@ -2,6 +2,7 @@
 
 import sys
 
+from provisioner.cli.json_output import plan_object, print_json
 from provisioner.cli.options import ConsoleOptions, RemoveOptions, command_of
 
 
@@ -14,7 +15,6 @@ def rebuild(terminal: ConsoleOptions, options: RemoveOptions) -> int:
     provision rebuild home --yes --progress plain
     """
     from provisioner.cli.confirm import confirm, refusal_code, refuse_protected
-    from provisioner.cli.json_output import plan_object, print_json
     from provisioner.cli.loading import open_cluster, read
     from provisioner.cli.runner import run
     from provisioner.model.steps import StepId
@@ -25,11 +25,11 @@ def rebuild(terminal: ConsoleOptions, options: RemoveOptions) -> int:
     context = open_cluster(options, start_lab=True, needs_name=True)
     cluster = context.cluster
 
-    plan = read(context, lambda ports: REBUILD.planned(cluster, ports, options.for_workflow()))
+    plan = read(context, terminal, lambda ports: REBUILD.planned(cluster, ports, options.for_workflow()))
     removing = plan.only(StepId.REMOVE)
     refuse_protected(cluster, removing)
     if not options.machine_readable and (terminal.verbosity >= 0 or not options.yes):
-        sys.stderr.write(render_down(removing, cluster, console=terminal.err))
+        sys.stderr.write(terminal.err.render(render_down(removing, cluster, terminal.err)))
     if options.dry_run:
         if options.json:
             print_json(plan_object(plan, file=str(cluster.file), read_s=0.0))

@@ -1,9 +1,9 @@
 """`provision status`."""
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provisioner.cli.json_output import print_json
 from provisioner.cli.options import ClusterOptions, ConsoleOptions, ExitCodeOptions, command_of
 from provisioner.faults import Exit
 
@@ -34,15 +34,13 @@ def status(terminal: ConsoleOptions, options: Options) -> int:
 
         return await read_status(context.cluster, ports)
 
-    report = read(context, report_on)
+    report = read(context, terminal, report_on, calls_from=1)
     if options.json:
-        from provisioner.cli.json_output import print_json
-
         print_json(report.to_json())
     else:
         from provisioner.views.status import render_status
 
-        sys.stdout.write(render_status(report, console=terminal.out))
+        terminal.print(render_status(report, terminal.out))
     if not report.complete:
         return Exit.NOT_READY
     return Exit.PENDING if options.exit_code and (report.drifted or not report.healthy) else Exit.DONE

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from provisioner.cli import loading
 from provisioner.cli.runner import _Run
 from provisioner.compose import Context
 from provisioner.faults import FAULTS, Exit, exit_code
-from provisioner.ports import Ports
+from provisioner.ports import CallInfo, Ports
 from tests.conftest import ROOT
 from tests.unit.cli.conftest import Home
 from tests.unit.cli.over_fakes import FILE
@@ -393,8 +394,6 @@ def test_the_second_interrupt_leaves_at_once(home: Home, capsys: pytest.CaptureF
 
 
 def test_calls_to_a_host_are_events(home: Home) -> None:
-    from provisioner.ports import CallInfo
-
     async def called(self: _Run, *_: object) -> None:
         self._call_ended(CallInfo(host="hv01.lan", functions=("Get-X",), requests=2, elapsed_s=0.5, outcome="ok"))
         raise KeyboardInterrupt
@@ -403,13 +402,27 @@ def test_calls_to_a_host_are_events(home: Home) -> None:
     assert "call hv01.lan: Get-X: ok, 2 requests, 0.5 s" in home.run("up", "home", "-vv", "--progress", "plain").err
 
 
+@pytest.mark.parametrize(
+    ("command", "told_from"), [(("status", "home"), 1), (("console", "home", "cp-1"), 1), (("plan", "home"), 2)]
+)
+def test_calls_of_what_only_reads_are_shown(home: Home, command: tuple[str, ...], told_from: int) -> None:
+    def open_ports(context: Context, on_call: Callable[[CallInfo], None] | None = None) -> Ports:
+        if on_call:
+            on_call(CallInfo(host="hv01.lan", functions=("Get-X",), requests=2, elapsed_s=0.5, outcome="ok"))
+        return home.open_ports(context)
+
+    home.monkeypatch.setattr(loading, "open_ports", open_ports)
+    words = "call hv01.lan: Get-X: ok, 2 requests, 0.5 s\n"
+    for verbosity, flag in enumerate(("--ascii", "-v", "-vv")):
+        assert (words in home.run(*command, flag).err) == (verbosity >= told_from)
+
+
 def test_another_run_is_at_work(home: Home) -> None:
     from provisioner.cli.loading import load
-    from provisioner.cli.settings import read_all_settings
     from provisioner.compose import open_store
     from provisioner.runlock import locked
 
-    settings = read_all_settings("home")
-    store = open_store(settings, load(settings).cluster, os.environ)
+    settings, loaded = load("home")
+    store = open_store(settings, loaded.cluster, os.environ)
     with locked(store.folder, "home"):
         assert home.run("up", "home").code == exit_code("P-RUN-LOCKED")

@@ -581,9 +581,14 @@ def removal() -> Plan:
     return Plan(cluster="home", steps=DOWN_STEPS, actions=(*vms, contexts, *kept))
 
 
+def drawn_down(plan: Plan, width: int) -> str:
+    console = Console(width=width)
+    return console.render(render_down(plan, cluster(), console))
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_down(width: int, screen: SnapshotAssertion) -> None:
-    assert render_down(removal(), cluster(), console=Console(width=width)) == screen
+    assert drawn_down(removal(), width) == screen
 
 
 def test_down_of_what_was_left() -> None:
@@ -594,9 +599,7 @@ def test_down_of_what_was_left() -> None:
         Action(step=StepId.REMOVE, verb=Verb.REMOVE, object=path, work=work, why="left", destroys=destroys)
         for destroys in (f"the disk in {path}, which takes 3.1 GiB", "")
     ]
-    shown = render_down(
-        Plan(cluster="home", steps=DOWN_STEPS, actions=tuple(actions)), cluster(), console=Console(width=140)
-    )
+    shown = drawn_down(Plan(cluster="home", steps=DOWN_STEPS, actions=tuple(actions)), 140)
     assert f"left of home-worker-1  the disk in {path}, which takes 3.1 GiB" in shown
     assert f"left of home-worker-1  the folder {path}" in shown
 
@@ -604,7 +607,7 @@ def test_down_of_what_was_left() -> None:
 def test_down_of_nothing() -> None:
     gone = Action(step=StepId.SWITCH, verb=Verb.KEEP, object="LAB", why="not there", absent=True)
     plan = Plan(cluster="home", steps=DOWN_STEPS, actions=(gone,))
-    assert render_down(plan, cluster(), console=Console()) == "home on hv01.lan: nothing of it is there.\n"
+    assert drawn_down(plan, 100) == "home on hv01.lan: nothing of it is there.\n"
 
 
 def report(**changes: Any) -> StatusReport:
@@ -643,22 +646,24 @@ def report(**changes: Any) -> StatusReport:
     return replace(whole, **changes)
 
 
+def drawn_status(told: StatusReport, width: int) -> str:
+    console = Console(width=width)
+    return console.render(render_status(told, console))
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_status(width: int, screen: SnapshotAssertion) -> None:
-    assert render_status(report(), console=Console(width=width)) == screen
+    assert drawn_status(report(), width) == screen
 
 
 def test_status_of_nothing(screen: SnapshotAssertion) -> None:
-    assert render_status(report(state="absent", machines=()), console=Console(width=80)) == screen
+    assert drawn_status(report(state="absent", machines=()), 80) == screen
 
 
 def test_status_when_the_host_does_not_answer(screen: SnapshotAssertion) -> None:
     rows = tuple(replace(row, vm=None, cpus=None, memory_mib=None) for row in report().machines)
     unread = ("P-HOST-UNREACHABLE: hv01.lan:5986 does not answer",)
-    shown = render_status(
-        report(machines=rows, host_unread=unread, switch="", lab_speed=12.0), console=Console(width=80)
-    )
-    assert shown == screen
+    assert drawn_status(report(machines=rows, host_unread=unread, switch="", lab_speed=12.0), 80) == screen
 
 
 @pytest.mark.parametrize("id", sorted(FAULTS))
