@@ -1,11 +1,18 @@
-"""How the lab's own host functions are called: by the runspaces of its WinRM endpoint, and by the contract suite directly."""
+"""How the lab's own host functions are called: by the runspaces of its WinRM endpoint, and by the contract suite directly. Names and types
+are read from the one file that says them (powershell/TalosHyperV/contract.yaml).
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
+
+import yaml
+
+from provisioner.data import data_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +85,37 @@ class Functions(Protocol):
         and converted already; switches and defaults are filled in, parameters without a default that were not given are missing.
         Raises Terminating. The world's lock is not held by the caller.
         """
+
+
+# --- the contract ---------------------------------------------------------------------------------------------------
+
+_EMPTY: dict[str, Any] = {"bool": False, "int32": 0, "int64": 0, "string[]": []}
+
+
+@dataclass(frozen=True)
+class Contract:
+    module_version: str
+    functions: Mapping[str, Function]
+    """By name, in the contract's order."""
+
+
+@cache
+def contract() -> Contract:
+    text = (data_folder("powershell") / "TalosHyperV" / "contract.yaml").read_text(encoding="utf-8")
+    data: dict[str, Any] = yaml.safe_load(text)
+    functions = {
+        name: Function(
+            name=name,
+            parameters=tuple(Parameter(**parameter) for parameter in row["parameters"]),
+            output=row["output"],
+            fields=data["types"][row["output"]],
+            changes=row["kind"] == "change",
+        )
+        for name, row in data["functions"].items()
+    }
+    return Contract(str(data["module_version"]), functions)
+
+
+def empty_result(function: str) -> dict[str, Any]:
+    """A result of that function, each field the nothing of its type."""
+    return {field: _EMPTY.get(kind, "") for field, kind in contract().functions[function].fields.items()}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from provisioner.lab.functions.api import contract
 from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, compact, iso
-from provisioner.lab.functions.contract import contract
 from provisioner.lab.world.state import NetAdapter
 
 WINDOWS_POWERSHELL = "5.1.26100.4202"

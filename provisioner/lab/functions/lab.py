@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from provisioner.lab.functions import (
-    console,
     folders,
     hosts,
     images,
@@ -21,9 +20,8 @@ from provisioner.lab.functions import (
     vms_new,
     vms_remove,
 )
-from provisioner.lab.functions.api import Function, Streams, Terminating
+from provisioner.lab.functions.api import Function, Streams, Terminating, contract
 from provisioner.lab.functions.call import Arguments, Call, Result, record_of
-from provisioner.lab.functions.contract import contract
 from provisioner.lab.world.hyperv import CmdletError
 from provisioner.lab.world.storage import FileFault
 from provisioner.lab.world.world import World
@@ -49,7 +47,7 @@ _WORK: dict[str, Callable[[Call, Arguments], Iterator[Result]]] = {
     "Mount-TalosIso": isos.mount_iso,
     "Dismount-TalosIso": isos.dismount_iso,
     "Get-TalosNeighbor": neighbors.get_neighbor,
-    "Get-TalosConsole": console.get_console,
+    "Get-TalosConsole": vms_get.get_console,
 }
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from provisioner.lab.functions import switch_job
+from provisioner.lab.functions.api import empty_result
 from provisioner.lab.functions.call import Arguments, Call, Result, bare_id, cluster_of, find_mark, refuse
-from provisioner.lab.functions.contract import empty_result
 from provisioner.lab.world.hyperv.service import DEFAULT_SWITCH_ID, SECONDS
 from provisioner.lab.world.state import NetAdapter, VirtualSwitch
 

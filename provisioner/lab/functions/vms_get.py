@@ -1,11 +1,22 @@
-"""Get-TalosVM, and what a VM looks like as a result of any function."""
+"""Get-TalosVM and Get-TalosConsole, and what a VM looks like as a result of any function."""
 
 from __future__ import annotations
 
+import base64
 import ntpath
 from collections.abc import Iterator
 
-from provisioner.lab.functions.call import Arguments, Call, Result, by_id, cluster_of, compact, find_mark, json_file
+from provisioner.lab.functions.call import (
+    Arguments,
+    Call,
+    Result,
+    by_id,
+    cluster_of,
+    compact,
+    find_mark,
+    json_file,
+    refuse,
+)
 from provisioner.lab.world.hyperv.devices import boot_entry
 from provisioner.lab.world.hyperv.service import VmView
 from provisioner.lab.world.state import DvdDrive, HardDrive
@@ -109,4 +120,27 @@ def _drive_row(kind: str, drive: HardDrive | DvdDrive, size: int) -> Result:
         "ControllerNumber": drive.controller_number,
         "ControllerLocation": drive.controller_location,
         "SizeBytes": size,
+    }
+
+
+def get_console(call: Call, arguments: Arguments) -> Iterator[Result]:
+    """The screen of a running VM."""
+    vm_id, width, height = arguments["Id"], arguments["Width"], arguments["Height"]
+    if not call.caller.administrator:
+        text = "To read the screen of a VM takes an administrator of this host."
+        raise refuse("NotAdministrator", "PermissionDenied", text, vm_id)
+    view = call.vm(vm_id)
+    if view.vm.state != "Running":
+        raise refuse("VMNotRunning", "InvalidOperation", f"The VM '{view.name}' is {view.vm.state}.", vm_id)
+    answer, image = call.hyperv.console.thumbnail(view.id, width, height)
+    if answer != 0:
+        text = f"Hyper-V gives no picture of '{view.name}': {answer}."
+        raise refuse(f"HyperV.{answer}", "InvalidResult", text, vm_id)
+    pixels = image[-width * height * 2 :]  # some builds put the total length in front, in four bytes
+    yield {
+        "Id": view.id,
+        "Name": view.name,
+        "Width": width,
+        "Height": height,
+        "Pixels": base64.b64encode(pixels).decode(),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass
@@ -10,16 +11,19 @@ from functools import partial
 
 from aiohttp import web
 
-from provisioner.lab.kubernetes import tls
+from provisioner.lab import pki, tls
 from provisioner.lab.kubernetes.api import KubeApi
 from provisioner.lab.kubernetes.handler import ApiHandler
 from provisioner.lab.listeners import Bell, ListenerSupervisor
+from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.kernel import Kernel
 from provisioner.lab.world.kube.cluster import ControlPlane, RunningCluster
 from provisioner.lab.world.kube.rules import LabKube
 from provisioner.lab.world.routes import LoopbackRoutes
 
 API_PORT = 6443
+DEFAULT_SERVICES = "10.96.0.0/12"
+DEFAULT_DOMAIN = "cluster.local"
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class KubeServers(ListenerSupervisor):
                 listening.opened = await self._open_place(address, API_PORT, serve)
 
     async def _serve(self, running: RunningCluster, one: ControlPlane, bound: socket.socket) -> web.AppRunner:
-        context = tls.server_context(one.config, one.guest.address)
+        context = _tls_context(one.config, one.guest.address)
         bell = self._bells.setdefault(running.cluster.id, Bell())
         api = KubeApi(self._kernel, running, one.config.kubernetes_version)
         handler = ApiHandler(self._kernel, api, bell)
@@ -117,3 +121,24 @@ def _addresses(running: RunningCluster, owner: str, one: ControlPlane) -> list[s
     leader = min(running.control_planes, key=lambda owner: members.get(owner, 0))
     virtual = one.config.virtual_ip if running.has_quorum and owner == leader else ""
     return [one.guest.address, *([virtual] if virtual else [])]
+
+
+def _tls_context(config: MachineConfig, address: str) -> ssl.SSLContext:
+    """The certificate is by the cluster's own CA, clients are known by the same. Raises ValueError when the config's CA is none.
+
+    Without a client certificate one is anonymous, and may ask for little; with one of another CA the handshake fails.
+    """
+    ca = pki.read_pair(*config.kubernetes_ca)
+    leaf = pki.kubernetes_server(ca, _hosts(config, address))
+    return tls.server_context(leaf, "http/1.1", [ca.certificate_pem], required=False)
+
+
+def _hosts(config: MachineConfig, address: str) -> list[str]:
+    """The node's own address, the virtual one, the first of the services, the names of its service, and what the config adds."""
+    services = (config.get("cluster", "network", "serviceSubnets") or [DEFAULT_SERVICES])[0]
+    domain = str(config.get("cluster", "network", "dnsDomain") or DEFAULT_DOMAIN)
+    service = "kubernetes.default.svc"
+    names = ["kubernetes", "kubernetes.default", service, f"{service}.{domain}", "localhost", config.fqdn]
+    given = config.get("cluster", "apiServer", "certSANs") or []
+    first = str(ipaddress.ip_network(str(services))[1])
+    return [address, config.virtual_ip, first, *names, config.endpoint_host, *(str(san) for san in given)]

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.lab.machines import config_documents, config_rules
-from provisioner.lab.world.guests import disks
 from provisioner.lab.world.guests.config import MachineConfig, dig
 from provisioner.lab.world.guests.decode import NotDecoded
-from provisioner.lab.world.guests.hardware import Hardware
+from provisioner.lab.world.guests.hardware import Hardware, install_disk
 
 __all__ = ["Checked", "NotDecoded", "NotValid", "check"]
 
@@ -82,7 +81,7 @@ def _runtime(config: MachineConfig, minor: int, hardware: Hardware, *, installed
             version = f"{found[1]}.{found[2]}.{found[3]}"
             yield f"{what}: version of Kubernetes {version} is not supported by Talos 1.{minor} (1.{low} to 1.{high})"
     selector = config.get("machine", "install", "diskSelector")
-    if selector and not installed and disks.install_disk(hardware, config) is None:
+    if selector and not installed and install_disk(hardware, config) is None:
         yield f"no disks matched the expression: {selector}"
     if config.fqdn and not all(_DNS_LABEL.match(label) for label in config.fqdn.lower().split(".")):
         yield f'invalid hostname "{config.fqdn}"'

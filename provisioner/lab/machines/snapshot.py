@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from provisioner.lab.machines import kinds
-from provisioner.lab.world.guests import clusters, disks
+from provisioner.lab.world.guests import clusters
 from provisioner.lab.world.guests.config import MachineConfig
+from provisioner.lab.world.guests.hardware import MODEL
 from provisioner.lab.world.guests.machine import Machine
 
 Spec = dict[str, Any]
@@ -118,7 +119,7 @@ def _disk(device: str, size: int, bus_path: str, *, cdrom: bool) -> Spec:
     return {
         "size": size,
         "readonly": cdrom,
-        "model": "Virtual DVD-ROM" if cdrom else disks.MODEL,
+        "model": "Virtual DVD-ROM" if cdrom else MODEL,
         "modalias": "scsi:t-0x05" if cdrom else "scsi:t-0x00",
         "bus_path": bus_path,
         "cdrom": cdrom,

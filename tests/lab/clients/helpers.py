@@ -18,8 +18,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from provisioner.errors import Unreachable
 from provisioner.hyperv.client import HyperVHost
-from provisioner.lab.functions.api import ErrorRecord, Streams, Terminating
-from provisioner.lab.functions.contract import contract
+from provisioner.lab.functions.api import ErrorRecord, Streams, Terminating, contract
 from provisioner.lab.winrm import WinRmEndpoint
 from provisioner.model.cluster import HostSpec
 from provisioner.ports import CallInfo, Endpoint, TalosAccess, VmRequest

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.lab.functions.contract import contract
+from provisioner.lab.functions.api import contract
 from provisioner.lab.functions.lab import LabFunctions
 from provisioner.lab.world.build import FOREIGN_VM_ID
 from provisioner.lab.world.faults import inject

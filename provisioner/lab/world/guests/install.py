@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from provisioner.lab.world.guests import boot, disks, times
+from provisioner.lab.world.guests import boot, times
 from provisioner.lab.world.guests.config import MachineConfig
 from provisioner.lab.world.guests.events import phase, sequence, task
+from provisioner.lab.world.guests.hardware import install_disk
 from provisioner.lab.world.guests.machine import Machine
 from provisioner.lab.world.guests.process import Steps
 from provisioner.lab.world.state import InstalledSystem
@@ -54,7 +55,7 @@ def _install(machine: Machine, config: MachineConfig) -> Steps:
             yield from boot.fail(machine, "install", f"failed to pull {image}: no such host")
             return
         yield min(10.0, until - kernel.now())
-    disk = disks.install_disk(machine.hardware, config)
+    disk = install_disk(machine.hardware, config)
     if disk is None:
         yield from boot.fail(
             machine, "install", f"no disk {config.get('machine', 'install', 'disk')}: no such file or directory"
