@@ -177,14 +177,18 @@ def _not_in_file(cluster: Cluster, seen: Observed) -> list[MachineStatus]:
 
 def _state(rows: list[MachineStatus], unmet: tuple[Unmet, ...], *, whole: bool) -> str:
     """One word. `unknown` wherever nothing bad was seen and not all could be looked at: silence proves neither health nor its lack."""
-    if whole and all(row.vm == "missing" and not row.drift for row in rows):
+    if whole and all(map(_is_absent, rows)):
         return "absent"
-    there = any((row.vm, row.stage) != (None, None) for row in rows)
-    if there and not all(each.unread or each.by_config for each in unmet):
+    read = [each for each in unmet if not each.unread]
+    if any((row.vm, row.stage) != (None, None) for row in rows) and not all(each.by_config for each in read):
         return "not healthy"
-    if not whole or any(each.unread for each in unmet):
+    if not whole or len(read) < len(unmet):
         return "unknown"
     return "no CNI yet" if lacks_cni(unmet) else "healthy"
+
+
+def _is_absent(row: MachineStatus) -> bool:
+    return row.vm == "missing" and not row.drift
 
 
 def _switch_line(state: HostState) -> str:

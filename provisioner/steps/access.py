@@ -20,23 +20,26 @@ from provisioner.steps.waiting import Pending, Ready, TimedOut
 
 def plan(cluster: Cluster, seen: Observed) -> Iterator[Action]:
     facts = {name: seen.access.get(name, _MISSING) for name in ("talosconfig", "kubeconfig")}
-    kube = facts["kubeconfig"]
-    context = kube.name or kube_context(cluster.name)
+    context = facts["kubeconfig"].name or kube_context(cluster.name)
     if broken := [found.problem for found in facts.values() if found.state is ContextState.UNUSABLE]:
         yield refuse(StepId.ACCESS, context, _unusable(cluster, context, broken))
-        return
-    remarks = list(filter(None, (_remark(name, found) for name, found in facts.items())))
-    missing = [name for name, found in facts.items() if found.state is not ContextState.CURRENT]
-    command = f"kubectl --kubeconfig {seen.kubeconfig}" if kube.nowhere and seen.kubeconfig else ""
-    if not missing and (moved := _moved(cluster, seen)):
-        missing = [name for name, found in facts.items() if not found.nowhere]
-        remarks.append(moved)
-    if missing:
-        why = "; ".join([f"{' and '.join(missing)}, context {context}", *remarks])
-        yield act(StepId.ACCESS, context, Verb.WRITE, why, WriteAccess(), command=command)
     else:
-        why = "; ".join(["contexts are in place and current", *remarks])
-        yield keep(StepId.ACCESS, context, why, command=command)
+        yield _wanted(cluster, seen, context, facts)
+
+
+def _wanted(cluster: Cluster, seen: Observed, context: str, facts: dict[str, ContextFacts]) -> Action:
+    missing = [name for name, found in facts.items() if found.state is not ContextState.CURRENT]
+    moved = "" if missing else _moved(cluster, seen)
+    if moved:
+        missing = [name for name, found in facts.items() if not found.nowhere]
+    remarks = [*map(_remark, facts, facts.values()), moved]
+    why = f"{' and '.join(missing)}, context {context}" if missing else "contexts are in place and current"
+    why = "; ".join(filter(None, [why, *remarks]))
+    nowhere = facts["kubeconfig"].nowhere and seen.kubeconfig
+    command = f"kubectl --kubeconfig {seen.kubeconfig}" if nowhere else ""
+    if missing:
+        return act(StepId.ACCESS, context, Verb.WRITE, why, WriteAccess(), command=command)
+    return keep(StepId.ACCESS, context, why, command=command)
 
 
 _MISSING = ContextFacts(state=ContextState.MISSING)

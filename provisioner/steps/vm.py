@@ -9,7 +9,7 @@ from pathlib import Path
 
 from provisioner.errors import Fault, HostRefused, TransportError
 from provisioner.model.cluster import Cluster, MachineSpec
-from provisioner.model.facts import HostState, Observed, SecretsFacts, VmFacts
+from provisioner.model.facts import FolderFacts, HostState, Observed, SecretsFacts, VmFacts
 from provisioner.model.naming import Mark, spaced_mac
 from provisioner.model.ownership import OnHost, copies_of, vm_of
 from provisioner.model.plan import Action, Verb
@@ -47,8 +47,7 @@ def fault_of_copies(hosts: Mapping[str, HostState], mark: Mark) -> Fault | None:
     copies, own = copies_of(hosts, mark), vm_of(hosts, mark)
     if not copies:
         return None
-    folders = [folder for state in hosts.values() for folder in state.folders if own is None]
-    records = [folder for folder in folders if folder.mark == mark and folder.vm_id]
+    records = _records(hosts, mark) if own is None else []
     names = ", ".join(dict.fromkeys(one.vm.name for one in copies))
     message = f"{names} bears the mark of {mark.machine} and is not proven to be it"
     if own:
@@ -68,6 +67,10 @@ def fault_of_copies(hosts: Mapping[str, HostState], mark: Mark) -> Fault | None:
         next_steps=then,
         machine=mark.machine,
     )
+
+
+def _records(hosts: Mapping[str, HostState], mark: Mark) -> list[FolderFacts]:
+    return [folder for state in hosts.values() for folder in state.folders if folder.mark == mark and folder.vm_id]
 
 
 def _words(one: OnHost) -> str:

@@ -19,7 +19,7 @@ from provisioner.steps.run_context import Run
 from tests.fakes.machines import Box
 from tests.fakes.script import Call
 from tests.fakes.world import FakeWorld
-from tests.unit.steps.world import cluster_of, machine_of, observed_of
+from tests.unit.steps.world import HOST, cluster_of, machine_of, observed_of
 
 CLUSTER = cluster_of({})
 CP, WORKER = "home-cp-1", "home-worker-1"
@@ -102,6 +102,15 @@ async def test_a_vm_that_was_stopped_meanwhile_is_told_as_that(action: Action) -
     world.host.vms[vm.id] = replace(vm, state="Off")
     fault = await fault_of(run, action)
     assert (fault.id, "Off" in fault.message) == ("P-VM-STUCK", True)
+
+
+@pytest.mark.parametrize("action", [FIND, RETURN])
+async def test_a_vm_that_was_removed_meanwhile_is_told_as_that(action: Action) -> None:
+    world, run = at_work()
+    del world.host.vms[world.host.vm(WORKER).id]
+    fault = await fault_of(run, action)
+    assert (fault.id, fault.message) == ("P-VM-STUCK", f"{WORKER} does not run: its VM is gone")
+    assert fault.seen == (f"its VM is not on {HOST} any more", "it ran when this step began")
 
 
 async def test_a_machine_that_fell_back_to_maintenance_is_told_at_once() -> None:
