@@ -26,7 +26,7 @@ def main() -> None:
         from provisioner.cli.app import run
 
         run()
-    except KeyboardInterrupt:  # before there was anybody to take it, or after
+    except KeyboardInterrupt:  # before a handler was set, or after
         sys.exit(130)
     finally:
         gc.disable()
@@ -41,7 +41,7 @@ def _take_any_character() -> None:
 
 
 def _open_closed_streams() -> None:
-    """A stream that was closed by whoever started us (`<&-`) leads nowhere, and no file or socket gets its number."""
+    """A stream that was closed before the start (`<&-`) leads nowhere, and no file or socket gets its number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             opened = os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)

@@ -181,7 +181,7 @@ class _AtFirstUse:
         return getattr(self._adapter, name)
 
     async def close(self) -> None:
-        """Ends what was made; what was never asked is not loaded for it."""
+        """Ends what was made; what was never asked is not loaded to be closed."""
         if "_adapter" in vars(self):
             await self._adapter.close()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from provisioner.cli.signals import flushed
 from provisioner.errors import Fault, Interrupted
 from provisioner.faults import Exit
 from provisioner.model.redaction import redacted
@@ -62,15 +63,11 @@ def _tell(show: Callable[[], None]) -> None:
 def _flushed(code: int) -> int:
     """What is still in the buffers goes out now, where a failure can be told, and not when the interpreter has ended."""
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError as error:
-            with contextlib.suppress(OSError, ValueError):  # what is left in the buffer must not fail once more
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            fault = None if isinstance(error, BrokenPipeError) else _surroundings(error)
-            if fault is not None and code == Exit.DONE:
-                _tell(functools.partial(show_fault, fault))
-                code = fault.exit
+        error = flushed(stream)
+        fault = None if error is None or isinstance(error, BrokenPipeError) else _surroundings(error)
+        if fault is not None and code == Exit.DONE:
+            _tell(functools.partial(show_fault, fault))
+            code = fault.exit
     return code
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import sys
 from collections.abc import Callable
 
+from provisioner.cli.signals import flushed
 from provisioner.model.events import Event
 from provisioner.model.status import FinalObject
 from provisioner.views import View
@@ -39,11 +39,8 @@ class DetachableView:
                 raise
             self._left = True
             self._stop.set()
-            for stream in (sys.stdout, sys.stderr):  # what is still in their buffers would fail again at the end
-                try:
-                    stream.flush()
-                except OSError:
-                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            for stream in (sys.stdout, sys.stderr):
+                flushed(stream)
 
 
 class OutageNotes:

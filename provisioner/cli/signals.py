@@ -1,9 +1,12 @@
-"""What SIGINT, SIGTERM and SIGHUP do: the same, at every moment of a command."""
+"""What SIGINT, SIGTERM and SIGHUP do: the same, at every moment of a command; and what becomes of a stream that has no reader any more."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from types import FrameType
+from typing import TextIO
 
 
 def stop_as_at_ctrl_c() -> None:
@@ -27,3 +30,14 @@ def _interrupt(_number: int, frame: FrameType | None) -> None:
     if not callable(handler):  # ignored, as a shell starts jobs in the background
         raise KeyboardInterrupt
     handler(signal.SIGINT, frame)
+
+
+def flushed(stream: TextIO) -> OSError | None:
+    """Writes out what is in the stream's buffer. Where that fails, the error: the stream leads nowhere then, so that it fails only once."""
+    try:
+        stream.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None

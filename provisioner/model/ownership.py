@@ -91,11 +91,11 @@ def left_folders(state: HostState, secrets: SecretsFacts) -> Iterator[FolderFact
 def ids_left(hosts: Mapping[str, HostState], secrets: SecretsFacts) -> frozenset[str]:
     """Those of our ids that something on the hosts bears: a VM, a folder, or the switch."""
     return frozenset(
-        cluster_id for cluster_id in our_ids(secrets) if any(cluster_id in _borne(state) for state in hosts.values())
+        cluster_id for cluster_id in our_ids(secrets) if any(cluster_id in _ids_on(state) for state in hosts.values())
     )
 
 
-def _borne(state: HostState) -> set[str]:
+def _ids_on(state: HostState) -> set[str]:
     marks = [vm.mark for vm in state.vms] + [folder.mark for folder in state.folders]
     marks += [switch.mark for switch in (state.switch, *state.marked_switches) if switch is not None and switch.exists]
     return {mark.cluster_id for mark in marks if mark is not None}

@@ -40,19 +40,27 @@ def usual_times(cluster_folder: Path, *, command: str) -> Mapping[str, float]:
 
 def _times(run_folder: Path, command: str) -> dict[str, float]:
     """Of one run; empty for a run that did not do the whole of the command."""
-    events = list(read_run(run_folder))
-    begun = next((event for event in events if isinstance(event, RunStarted)), None)
-    ended = next((event for event in events if isinstance(event, RunEnded) and event.outcome == "ok"), None)
-    if begun is None or ended is None or begun.command != command:
-        return {}
-    last = begun.steps[-1]["id"] if begun.steps else ""
-    plans = [event for event in events if isinstance(event, PlanMade)]
-    if command != "down" and not all(_makes_all(plan, last) for plan in plans):
-        return {}
-    done = [event for event in events if isinstance(event, StepEnded) and event.outcome == "done"]
-    took = {str(event.step): event.elapsed_s for event in done} | {RUN: ended.elapsed_s}
-    sound = all(isinstance(seconds, int | float) and isfinite(seconds) for seconds in took.values())
-    return took if sound else {}
+    took: dict[str, float] = {}
+    last = None
+    for event in read_run(run_folder):
+        match event:
+            case RunStarted(command=begun):
+                last = event.steps[-1]["id"] if event.steps else ""
+                if begun != command:
+                    return {}
+            case PlanMade() if command != "down" and not _makes_all(event, last or ""):
+                return {}
+            case StepEnded(outcome="done"):
+                took[event.step] = event.elapsed_s
+            case RunEnded(outcome="ok"):
+                took[RUN] = event.elapsed_s
+            case _:
+                pass
+    return took if last is not None and RUN in took and all(map(_is_sound, took.values())) else {}
+
+
+def _is_sound(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and isfinite(seconds)
 
 
 def _makes_all(plan: PlanMade, last: str) -> bool:

@@ -26,10 +26,10 @@ def render_down(plan: Plan, cluster: Cluster, console: Console) -> Iterator[Line
         said = f"On {hosts}, this removes what {cluster.name} made:"
         yield from console.indented(0, Span(said, Style.STRONG), hang=2)
         yield from _removals(removed, console)
-    kept = [action for action in plan.actions if action.verb is Verb.KEEP and not action.absent]
+    kept = [(_named(action), action.why) for action in plan.actions if action.verb is Verb.KEEP and not action.absent]
     if kept:
         yield line("and keeps:" if removed else "Kept:")
-        yield from _listed([(_named(action), action.why) for action in kept], console)
+        yield from _listed(kept, console)
     for action in plan.refusals:
         yield from console.indented(2, Span("refused  ", Style.BAD), f"{action.object}: {action.why}", hang=9)
     if any(action.destroys for action in removed):
@@ -38,15 +38,17 @@ def render_down(plan: Plan, cluster: Cluster, console: Console) -> Iterator[Line
 
 def _removals(actions: Sequence[Action], console: Console) -> Iterator[Line]:
     machines = [action for action in actions if action.machine and action.destroys]
-    rows = []
-    if machines:
-        rows.append((count(len(machines), "VM"), listed([action.object for action in machines])))
-        lost = sorted({action.destroys for action in machines})
-        rows.append(("", f"{'each ' if len(machines) > 1 else ''}with {' or '.join(lost[:3])}"))
+    rows = _machine_rows(machines) if machines else []
     for action in (action for action in actions if action not in machines):
         why = f"the folder {action.object}" if isinstance(action.work, RemoveFolder) else action.why
         rows.append((_named(action), action.destroys or why))
     yield from _listed(rows, console)
+
+
+def _machine_rows(machines: Sequence[Action]) -> list[tuple[str, str]]:
+    lost = " or ".join(sorted({action.destroys for action in machines})[:3])
+    names = listed([action.object for action in machines])
+    return [(count(len(machines), "VM"), names), ("", f"{'each ' if len(machines) > 1 else ''}with {lost}")]
 
 
 def _named(action: Action) -> str:

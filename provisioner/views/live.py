@@ -113,7 +113,7 @@ class LiveView(RunView):
             self._console = replace(self._console, width=fitting_width(columns))
 
     def _wipe(self) -> None:
-        """Takes the table off the terminal, which has broken lines that are too long for it into several."""
+        """Takes the table off the terminal, which wraps lines that are too long."""
         tall = sum(max(1, -(-_cells(text) // (self._columns or self._console.width))) for text in self._lines)
         self._err.write((f"\x1b[{tall}A" if tall else "") + "\r\x1b[J")
         self._lines = []

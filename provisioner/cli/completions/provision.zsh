@@ -5,7 +5,7 @@ _provision() {
     local line
     local -a found
     while IFS= read -r line; do
-        found+=("${line/$'\t'/:}")
+        found+=(${${line%%$'\t'*}//:/\\:}:${line#*$'\t'})
     done < <(provision _complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)
     if (( $#found )); then
         _describe provision found
