@@ -71,7 +71,7 @@ def _clusters() -> Iterator[Candidate]:
     from provisioner.clusterfile import list_clusters
     from provisioner.views.formatting import shown_path
 
-    return ((each.name, shown_path(each.path)) for each in list_clusters(read_all_settings("").folders))
+    return ((name, shown_path(path)) for name, path in list_clusters(read_all_settings("").folders).items())
 
 
 def _summary(text: str | None) -> str:

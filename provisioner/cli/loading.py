@@ -34,16 +34,16 @@ def cluster_file(settings: Settings) -> Path:
     *folders, shipped = settings.folders
     own = list_clusters(folders)
     if len(own) == 1:
-        return own[0].path
+        return next(iter(own.values()))
     if own:
         raise Fault(
             "P-FILE-NOTFOUND",
             "which cluster?",
             expected="a name or a path",
-            seen=(f"there are {', '.join(found.name for found in own)}",),
+            seen=(f"there are {', '.join(own)}",),
             next_steps=("the same command with one of the names",),
         )
-    examples = ", ".join(found.name for found in list_clusters((shipped,)))
+    examples = ", ".join(list_clusters((shipped,)))
     raise Fault(
         "P-FILE-NOTFOUND",
         "no cluster was named, and you have no cluster file",

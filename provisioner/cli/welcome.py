@@ -14,7 +14,7 @@ def welcome(terminal: ConsoleOptions) -> None:
 
     own = list_clusters(read_all_settings("").folders[:-1])
     if own:
-        lines = ["Clusters:", *(f"  provision status {found.name}" for found in own)]
+        lines = ["Clusters:", *(f"  provision status {name}" for name in own)]
     else:
         lines = [
             "There are no cluster files here. Try the embedded lab first:",

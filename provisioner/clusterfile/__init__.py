@@ -11,11 +11,10 @@ pydantic and PyYAML are loaded when a file is read, not before.
 from __future__ import annotations
 
 from provisioner.clusterfile.load import Loaded, json_schema, load_cluster
-from provisioner.clusterfile.locate import ClusterFileName, find_cluster_file, list_clusters
+from provisioner.clusterfile.locate import find_cluster_file, list_clusters
 from provisioner.clusterfile.settings import Setting, Settings, read_settings
 
 __all__ = [
-    "ClusterFileName",
     "Loaded",
     "Setting",
     "Settings",

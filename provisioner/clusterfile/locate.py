@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from provisioner.data import data_folder
@@ -17,16 +16,8 @@ LAB = "lab"
 """The one cluster that comes with the package, so that `provision up lab` works anywhere."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClusterFileName:
-    """A cluster file by the name that commands take."""
-
-    name: str
-    path: Path
-
-
-def list_clusters(folders: Sequence[Path]) -> tuple[ClusterFileName, ...]:
-    """All cluster files of the folders, by name; of two with one name the first folder's. Opens none of them.
+def list_clusters(folders: Sequence[Path]) -> Mapping[str, Path]:
+    """All cluster files of the folders by the name that commands take, sorted; of two with one name the first folder's. Opens none of them.
 
     A folder that cannot be read has none to list; `find_cluster_file` refuses to go past it.
     """
@@ -35,14 +26,11 @@ def list_clusters(folders: Sequence[Path]) -> tuple[ClusterFileName, ...]:
         with contextlib.suppress(OSError):
             for path in _files(folder):
                 found.setdefault(path.stem, path)
-    return tuple(ClusterFileName(name=name, path=path) for name, path in sorted(found.items()))
+    return dict(sorted(found.items()))
 
 
 def find_cluster_file(ref: str, *, folders: Sequence[Path]) -> Path:
-    """The file that a name or a path means; with an empty `ref`, the only file there is.
-
-    Raises a Fault P-FILE-NOTFOUND that lists what there is.
-    """
+    """The file that a name or a path means. Raises a Fault P-FILE-NOTFOUND that lists what there is."""
     known = list_clusters(folders)
     if "/" in ref or "\\" in ref or ref.endswith(_SUFFIXES):
         path = os.path.expanduser(ref)  # noqa: PTH111 - as a shell does: `~x/y` without a user x stays as it is
@@ -53,13 +41,10 @@ def find_cluster_file(ref: str, *, folders: Sequence[Path]) -> Path:
         raise _not_found(problem, known, folders, Path(ref).stem)
     if found := _by_name(ref, known, folders):
         return found
-    if not ref:
-        which = f"which of {', '.join(item.name for item in known)}?" if known else "no cluster files here"
-        raise _not_found(f"no cluster is named: {which}", known, folders, "")
     raise _not_found(f"no cluster file for {ref}", known, folders, ref)
 
 
-def _by_name(ref: str, known: Sequence[ClusterFileName], folders: Sequence[Path]) -> Path | None:
+def _by_name(ref: str, known: Mapping[str, Path], folders: Sequence[Path]) -> Path | None:
     for folder in folders:
         try:
             found = {path.stem: path for path in reversed(list(_files(folder)))}
@@ -67,8 +52,6 @@ def _by_name(ref: str, known: Sequence[ClusterFileName], folders: Sequence[Path]
             raise _unreadable(folder, error, known, folders) from error
         if ref in found:
             return found[ref]
-    if not ref and len(known) == 1:
-        return known[0].path
     own = data_folder("clusters") / f"{LAB}.yaml"
     return own if ref == LAB and own.is_file() else None
 
@@ -84,7 +67,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _unreadable(folder: Path, error: OSError, known: Sequence[ClusterFileName], folders: Sequence[Path]) -> Fault:
+def _unreadable(folder: Path, error: OSError, known: Mapping[str, Path], folders: Sequence[Path]) -> Fault:
     others = ", ".join(str(other) for other in folders if other != folder)
     return Fault(
         id="P-FILE-NOTFOUND",
@@ -92,14 +75,14 @@ def _unreadable(folder: Path, error: OSError, known: Sequence[ClusterFileName], 
         expected="a folder of cluster files that you may read, or none",
         seen=[
             error.strerror or str(error),
-            f"there are {', '.join(item.name for item in known) or 'none'} in {others}",
+            f"there are {', '.join(known) or 'none'} in {others}",
         ],
         next_steps=["name the file by its path", "or go to another folder"],
     )
 
 
-def _not_found(message: str, known: Sequence[ClusterFileName], folders: Sequence[Path], word: str) -> Fault:
-    names = sorted({LAB, *(item.name for item in known)})
+def _not_found(message: str, known: Mapping[str, Path], folders: Sequence[Path], word: str) -> Fault:
+    names = sorted({LAB, *known})
     near = difflib.get_close_matches(word, names, n=1)
     return Fault(
         id="P-FILE-NOTFOUND",

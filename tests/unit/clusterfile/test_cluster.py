@@ -197,7 +197,11 @@ def test_files_are_found_by_name_in_the_order_of_the_folders(tmp_path: Path) -> 
         for name in names:
             (folder / name).write_text("version: 1\n")
     folders = [here, home]
-    assert [(item.name, item.path.parent) for item in list_clusters(folders)] == [("a", home), ("b", here), ("c", here)]
+    assert [(name, path.parent) for name, path in list_clusters(folders).items()] == [
+        ("a", home),
+        ("b", here),
+        ("c", here),
+    ]
     assert find_cluster_file("b", folders=folders) == here / "b.yaml"
     assert find_cluster_file("a", folders=folders) == home / "a.yaml"
     assert find_cluster_file(str(home / "b.yaml"), folders=folders) == home / "b.yaml"
@@ -211,14 +215,6 @@ def test_an_unknown_name_lists_what_there_is(tmp_path: Path) -> None:
     assert caught.value.id == "P-FILE-NOTFOUND"
     assert "there are homelab, lab" in caught.value.seen
     assert caught.value.probable_cause == "homelab was meant"
-
-
-def test_without_a_name_the_only_file_is_meant(tmp_path: Path) -> None:
-    (tmp_path / "one.yaml").write_text("version: 1\n")
-    assert find_cluster_file("", folders=[tmp_path]) == tmp_path / "one.yaml"
-    (tmp_path / "two.yaml").write_text("version: 1\n")
-    with pytest.raises(Fault, match="which of one, two"):
-        find_cluster_file("", folders=[tmp_path])
 
 
 @pytest.mark.parametrize("ref", ["nowhere/home.yaml", "home.yaml", "./home"])
