@@ -64,13 +64,13 @@ def _of_another(cluster: Cluster, seen: Observed, others: Mapping[str, str]) -> 
 def _lost(cluster: Cluster, seen: Observed, alive: list[VmFacts]) -> Action:
     """With the cluster's id lost too, `down` knows the machines no more: the marks tell it."""
     path = Path(seen.secrets.path)
-    remove = f"or remove the machines: provision down {cluster.name}"
-    then = (f"restore the file {path}", remove)
+    remove = f"remove the machines: provision down {cluster.name}"
+    then = (f"restore the file {path}", f"or {remove}")
     if not seen.secrets.cluster_id:
         ids = " or ".join(sorted({vm.mark.cluster_id for vm in alive if vm.mark}))
         then = (
             f"restore the folder {path.parent}",
-            f"or write the id of the marks, {ids}, into {path.with_name('cluster-id')}; then {remove.removeprefix('or ')}",
+            f"or write the id of the marks, {ids}, into {path.with_name('cluster-id')}; then {remove}",
         )
     fault = Fault(
         "P-CONFIG-NOSECRETS",
