@@ -58,7 +58,7 @@ def test_a_half_written_certificate_does_not_keep_the_lab_from_starting(folder: 
     kill(folder, start(folder))
     for path in folder.glob("winrm-*"):
         assert path.read_bytes().rstrip().endswith(b"-----"), path
-    assert not list(folder.glob("*.tmp"))
+    assert not list(folder.glob("winrm-*.tmp"))  # the world may be half written: it is kept as it changes
     assert control.running(folder) is None
 
 

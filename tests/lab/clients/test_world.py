@@ -142,7 +142,7 @@ def test_a_cluster_of_one(lab: Served) -> None:
             kubeconfig = await fetched_kubeconfig(talos, address, access)
             await until(lambda: kubernetes.ready(kubeconfig))
             (node,) = await until(lambda: ready_nodes(kubernetes, kubeconfig))
-            assert (node.name, node.address, node.control_plane) == ("cp1", address, True)
+            assert (node.name, node.address) == ("cp1", address)
             assert (await host.dismount_iso(vm.id)).iso == ""
 
             await host.remove_vm(vm.id, cluster_id="c1")
