@@ -1,6 +1,7 @@
 """What was read from the outside, each fact as it was seen; times are UTC.
 
-`None` means: read, and it is not there (or not yet known). A failed read never ends here; it raises.
+`None` means: read, and it is not there (or not yet known). A failed read never ends here; it raises. The module is long because it is a
+list of records: all that plans and status go by.
 """
 
 from __future__ import annotations

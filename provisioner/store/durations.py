@@ -48,7 +48,7 @@ def _times(run_folder: Path, command: str) -> dict[str, float]:
                 last = event.steps[-1]["id"] if event.steps else ""
                 if begun != command:
                     return {}
-            case PlanMade() if command != "down" and not _makes_all(event, last or ""):
+            case PlanMade() if command != "down" and not _makes_all(event, last):
                 return {}
             case StepEnded(outcome="done"):
                 took[event.step] = event.elapsed_s
@@ -63,7 +63,7 @@ def _is_sound(seconds: object) -> bool:
     return isinstance(seconds, int | float) and isfinite(seconds)
 
 
-def _makes_all(plan: PlanMade, last: str) -> bool:
+def _makes_all(plan: PlanMade, last: str | None) -> bool:
     """Whether the plan goes to the last step and makes every machine: a run that resumes, or stops early, says nothing of a whole one."""
     steps = {str(action.get("step")) for action in plan.actions}
     vms = [str(action.get("verb")) for action in plan.actions if action.get("step") == StepId.VM]
