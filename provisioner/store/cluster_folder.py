@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import json
 import os
 import re
@@ -245,8 +246,6 @@ class FileStore:
         return self.folder / "hosts.json"
 
     def save_picture(self, run_folder: Path, machine: str, console: ConsoleFacts) -> Path:
-        from provisioner.store.picture import png_of
-
         path = run_folder / f"{machine}.png"
         with _ours(path):
             make_private_folder(run_folder)
@@ -294,3 +293,16 @@ def _if_readable(read: Callable[[], bytes | None]) -> bytes | None:
 def _read(path: Path) -> bytes | None:
     with _ours(path):
         return read_plain(path)
+
+
+def png_of(console: ConsoleFacts) -> bytes:
+    """A VM's screen, which Hyper-V gives as RGB565, as PNG. Raises ValueError when the pixels do not fill it."""
+    from PIL import Image
+
+    expected = console.width * console.height * 2
+    if len(console.pixels) != expected:
+        raise ValueError(f"{len(console.pixels)} bytes of pixels, {console.width}x{console.height} takes {expected}")
+    image = Image.frombytes("RGB", (console.width, console.height), console.pixels, "raw", "BGR;16")
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", optimize=True)
+    return stream.getvalue()

@@ -18,10 +18,10 @@ from PIL import Image
 from provisioner.errors import Fault
 from provisioner.model.events import Event, Note, PlanMade, RunEnded, RunStarted
 from provisioner.model.facts import ConsoleFacts
+from provisioner.store.cluster_folder import png_of
 from provisioner.store.durations import usual_times
 from provisioner.store.files import make_private_folder, write_atomically
 from provisioner.store.journal import FileJournal, read_run, run_numbers
-from provisioner.store.picture import png_of
 from tests.unit.views.streams import SECRETS, STREAMS
 
 NOW = datetime(2026, 5, 23, 12, 4, 7, tzinfo=UTC)
