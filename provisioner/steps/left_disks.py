@@ -6,11 +6,9 @@ cluster's secrets open what is on it. Any other one is the user's to decide abou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from provisioner.errors import Fault
 from provisioner.model.cluster import Cluster, MachineSpec
-from provisioner.model.facts import FolderFacts, HostState, Observed
+from provisioner.model.facts import FolderFacts, Observed
 from provisioner.model.naming import Mark
 from provisioner.model.ownership import left_folders
 from provisioner.model.units import GIB, MIB
@@ -21,13 +19,8 @@ BLOCK_BYTES = 32 * MIB
 
 def left_disks(machine: MachineSpec, seen: Observed) -> tuple[FolderFacts, ...]:
     """Folders on the machine's host with a written disk of an earlier VM of that machine."""
-    return tuple(_left(machine, seen.hosts[machine.host], seen))
-
-
-def _left(machine: MachineSpec, state: HostState, seen: Observed) -> Iterator[FolderFacts]:
-    for folder in left_folders(state, seen.secrets):
-        if folder.mark.machine == machine.name and folder.disk_bytes >= BLOCK_BYTES:
-            yield folder
+    folders = left_folders(seen.hosts[machine.host], seen.secrets)
+    return tuple(f for f in folders if f.mark.machine == machine.name and f.disk_bytes >= BLOCK_BYTES)
 
 
 def has_written_disk(machine: MachineSpec, seen: Observed) -> bool:

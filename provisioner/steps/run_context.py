@@ -11,7 +11,7 @@ from provisioner.errors import Fault
 from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.model.effective import EffectiveConfig
 from provisioner.model.endpoint import endpoint_of
-from provisioner.model.events import Event, Note
+from provisioner.model.events import Note
 from provisioner.model.facts import EtcdBegan, ImageFacts, MachineFacts, Observed, VmFacts
 from provisioner.model.hints import Hints, MachineHint
 from provisioner.model.naming import Mark
@@ -48,7 +48,6 @@ class Run:
     ports: Ports
     seen: Observed
     waiter: Waiter
-    emit: Callable[[Event], None]
     options: RunOptions = field(default_factory=RunOptions)
     picture: Callable[[str], Awaitable[str]]
     """Takes a picture of a machine's screen, by name; the file's path, or empty when none could be taken."""
@@ -122,7 +121,7 @@ class Run:
         self.learned.set()
 
     def note(self, level: str, message: str, *, step: StepId | None = None, machine: str | None = None) -> None:
-        self.emit(Note(level=level, message=message, step=step, machine=machine))
+        self.waiter.emit(Note(level=level, message=message, step=step, machine=machine))
 
     async def wait(
         self,

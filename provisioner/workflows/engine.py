@@ -108,12 +108,12 @@ class Engine:
         if step.begun_s is None:
             step.begun_s = clock.now()
             machines = tuple(a.machine for a in step.actions if a.machine and a.work)
-            self.run.emit(StepStarted(step=action.step, machines=machines))
+            self.run.waiter.emit(StepStarted(step=action.step, machines=machines))
         if action.work is None:  # a keep: its reason is its proof
             step.proofs.append(action.why)
             return "kept"
         machine, begun = action.machine or None, clock.now()
-        self.run.emit(
+        self.run.waiter.emit(
             ActionStarted(
                 step=action.step,
                 action=action.id,
@@ -127,7 +127,7 @@ class Engine:
         try:
             outcome, proof = await self._applied(action)
         finally:
-            self.run.emit(
+            self.run.waiter.emit(
                 ActionEnded(
                     step=action.step,
                     action=action.id,
@@ -172,7 +172,7 @@ class Engine:
         if step.blocked:
             names = [action.machine or action.object for action in step.blocked]
             said.append(f"not begun: {listed(names)}")
-        self.run.emit(
+        self.run.waiter.emit(
             StepEnded(
                 step=id,
                 outcome="failed" if step.failed else "kept" if kept else through,

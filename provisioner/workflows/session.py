@@ -252,7 +252,6 @@ def new_run(
         ports=ports,
         seen=seen,
         waiter=waiter,
-        emit=waiter.emit,
         options=options,
         picture=picture,
         etcd_runs=seen.etcd is not None,
