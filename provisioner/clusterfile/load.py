@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,7 @@ def json_schema() -> dict[str, Any]:
     from provisioner.clusterfile.version1 import ClusterFile
 
     schema = ClusterFile.model_json_schema()
+    _describe({ClusterFile.__name__: schema, **schema["$defs"]})
     described: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidy(schema)}
     described["title"] = "provision cluster file"
     for fields in (described, *described["$defs"].values()):
@@ -136,6 +138,29 @@ def json_schema() -> dict[str, Any]:
             if field and isinstance(field.get("default"), int):
                 field["default"] = f"{field['default']} {unit}"
     return described
+
+
+def _describe(schemas: Mapping[str, dict[str, Any]]) -> None:
+    """Gives each field the text below it. pydantic can do that too, but for every command: it reads the source as each class is made."""
+    import ast
+    import inspect
+
+    from provisioner.clusterfile import version1
+
+    classes = [node for node in ast.parse(inspect.getsource(version1)).body if isinstance(node, ast.ClassDef)]
+    texts = {
+        (of.name, field.target.id): inspect.cleandoc(text.value.value)
+        for of in classes
+        for field, text in pairwise(of.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
+    for name, schema in schemas.items():
+        fields = schema.get("properties", {})
+        for key, field in fields.items():
+            origins = (texts.get((of.__name__, key)) for of in getattr(version1, name).__mro__)
+            if text := next((text for text in origins if text), ""):
+                fields[key] = dict(sorted({**field, "description": text}.items()))
 
 
 def _tidy(node: Any, *, names: bool = False) -> Any:

@@ -1,4 +1,5 @@
-"""The fields of a cluster file, version 1: types, ranges and what each one means. The JSON Schema is made from this module.
+"""The fields of a cluster file, version 1: types, ranges and what each one means. The JSON Schema is made from this module,
+with what stands below a field as its description.
 
 Only what one field says by itself is checked here; what fields say together is `checks.py`'s part, and defaults that depend
 on other fields are filled in by `build.py`.
@@ -25,7 +26,7 @@ LIST_FORM, COUNTS_FORM, GROUP_FORM, COUNT_FORM = FORM + "list", FORM + "counts",
 class Fields(BaseModel):
     """A mapping of the file: unknown fields are findings, values are never converted to another type."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 def by_kind(**kinds: str) -> Discriminator:

@@ -18,9 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from provisioner.lab import LIBRARIES
 from provisioner.lab.descriptor import LOCK, LOG, Descriptor, Refused, make_folder, read_descriptor
@@ -30,6 +28,9 @@ START_S = 30.0
 """Real seconds that a lab may take to start; it takes about one."""
 STOP_S = 15.0
 START_LOCK = "start.lock"
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 class LabError(Exception):
@@ -98,12 +99,19 @@ def running(folder: Path) -> Descriptor | None:
     return descriptor
 
 
+def _lock(path: Path, wait_s: float) -> FileLock:
+    """A lock that raises TimeoutError; loaded when it is wanted, since most commands only ask a lab."""
+    from filelock import FileLock
+
+    return FileLock(path, timeout=wait_s)
+
+
 def _at_work(folder: Path) -> bool:
     """Whether a process holds the lab's lock."""
     try:
-        with FileLock(folder / LOCK, timeout=0):
+        with _lock(folder / LOCK, 0):
             return False
-    except Timeout:
+    except TimeoutError:
         return True
 
 
@@ -116,9 +124,9 @@ def start(folder: Path, *, speed: float, seed: int, twin_mac: str = "", module: 
     """
     try:
         make_folder(folder)
-        with FileLock(folder / START_LOCK, timeout=START_S):  # of two that start it at once, one finds the other's
+        with _lock(folder / START_LOCK, START_S):  # of two that start it at once, one finds the other's
             return running(folder) or _start(folder, speed, seed, twin_mac, module)
-    except Timeout:
+    except TimeoutError:
         raise LabError(f"another process has been starting it for {START_S:g} s") from None
     except OSError as error:
         raise LabError(f"{error.filename or folder} cannot be used: {error.strerror or error}") from error
@@ -205,11 +213,9 @@ def stop(folder: Path) -> bool:
     with contextlib.suppress(LabSilentError):  # it may end before its answer is out: the lock tells
         ask(descriptor, "stop")
     try:
-        with FileLock(
-            folder / LOCK, timeout=STOP_S
-        ):  # it lets go of that last; a process id says less: it is a zombie's too
+        with _lock(folder / LOCK, STOP_S):  # it lets go of that last; a process id says less: it is a zombie's too
             return True
-    except Timeout:
+    except TimeoutError:
         raise LabError(f"the lab (process {descriptor.pid}) did not end within {STOP_S:g} s") from None
 
 
@@ -218,11 +224,11 @@ def reset(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     try:
-        with FileLock(folder / START_LOCK, timeout=START_S):
+        with _lock(folder / START_LOCK, START_S):
             stop(folder)
-            with FileLock(folder / LOCK, timeout=STOP_S):  # no lab is at work, and none begins
+            with _lock(folder / LOCK, STOP_S):  # no lab is at work, and none begins
                 shutil.rmtree(folder)
-    except Timeout:
+    except TimeoutError:
         raise LabError(f"a lab is at work in {folder} and does not answer") from None
     except OSError as error:
         raise LabError(f"{folder} cannot be deleted: {error.strerror}") from error
