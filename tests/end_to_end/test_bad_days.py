@@ -168,8 +168,7 @@ def test_pinned_checksum_differs(quick: Desk) -> None:
 
 
 # --- while it is at work ----------------------------------------------------------------------------------------------
-
-
+@pytest.mark.long
 def test_machine_never_reaches_maintenance(quick: Desk) -> None:
     quick.ask_lab("fault", name="vm-never-boots", place="lab-worker-2")
     done = quick.run("up", "lab", "--json")
@@ -205,6 +204,7 @@ def test_no_such_install_disk(quick: Desk) -> None:
     assert any("/dev/sda" in line for line in fault["seen"])
 
 
+@pytest.mark.long
 def test_install_that_fails(quick: Desk) -> None:
     quick.write_cluster(speed=1000)
     quick.good("lab", "stop")

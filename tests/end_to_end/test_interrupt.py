@@ -36,7 +36,10 @@ def interrupted_at(desk: Desk, action: str, number: signal.Signals = signal.SIGI
         process.wait(60)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(number, marks=pytest.mark.long) for number in (signal.SIGTERM, signal.SIGHUP))],
+)
 def test_first_ctrl_c_in_a_wait(desk: Desk, number: signal.Signals) -> None:
     """SIGTERM, and SIGHUP of a closed terminal, do the same."""
     events, code = interrupted_at(desk, "maintenance/find/lab-cp-1", number)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.end_to_end.conftest import Desk
 
 ONE_OF_EACH = {"control_planes": 1, "workers": 1}
@@ -45,6 +47,7 @@ def test_a_deleted_vm_gets_its_disk_back_and_etcd_with_it(desk: Desk) -> None:
     assert desk.good("up", "lab", "--json").json["outcome"] == "unchanged"
 
 
+@pytest.mark.long
 def test_a_lost_disk_with_etcd_is_told_and_never_papered_over(desk: Desk) -> None:
     desk.write_cluster(machines=ONE_OF_EACH)
     desk.good("up", "lab")

@@ -34,13 +34,7 @@ LATER = (
 POINTS = [(action, moment) for action in (*CLUSTER_WIDE, *LATER) for moment in ("action_started", "action_ended")]
 
 
-SHORT = (
-    "switch/create/LAB@hv01.lab",
-    "secrets/create/secrets",
-    "vm/create/lab-cp-1",
-    "config/apply/lab-cp-1",
-    "bootstrap/once/etcd",
-)
+SHORT = ("secrets/create/secrets", "vm/create/lab-cp-1", "bootstrap/once/etcd")
 
 
 def _row(action: str, moment: str) -> ParameterSet:

@@ -131,8 +131,7 @@ def test_a_vm_of_somebody_else_with_our_mac_address(empty: Desk) -> None:
 
 
 # --- the switch -------------------------------------------------------------------------------------------------------
-
-
+@pytest.mark.long
 def test_a_switch_that_cannot_be_made_and_one_that_the_host_undoes(empty: Desk) -> None:
     command = ("up", "lab", "--until", "switch")
     empty.good("down", "lab", "--switch", "--yes")

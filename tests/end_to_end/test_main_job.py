@@ -6,6 +6,8 @@ import json
 import stat
 from pathlib import Path
 
+import pytest
+
 from tests.docs import recording
 from tests.end_to_end.conftest import Desk
 
@@ -94,6 +96,7 @@ def test_the_screen_of_the_readme_is_that_of_such_a_run(whole: Desk) -> None:
     assert recording.story(journal, home=str(whole.folder)) == recording.story(recording.read(recording.GOOD))
 
 
+@pytest.mark.long
 def test_rebuild_keeps_what_is_kept(desk: Desk) -> None:
     desk.good("up", "lab")
     before = desk.secrets()

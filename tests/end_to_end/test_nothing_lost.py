@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.end_to_end.conftest import Desk, Done
 
 ONE_OF_EACH = {"control_planes": 1, "workers": 1}
@@ -22,6 +24,7 @@ def on_host(desk: Desk) -> list[str]:
     return names
 
 
+@pytest.mark.long
 def test_a_host_that_could_not_be_read_is_never_empty(desk: Desk) -> None:
     """Its service stops, its module is gone, the account loses its rights: no command takes that for nothing, and none gives up the keys."""
     desk.write_cluster(machines=ONE_OF_EACH)
@@ -76,6 +79,7 @@ def test_a_locked_disk_is_told_until_it_is_gone(desk: Desk) -> None:
     assert not (desk.provision_home / "lab" / "cluster-id").exists()
 
 
+@pytest.mark.long
 def test_a_copied_vm_is_neither_used_nor_removed(desk: Desk) -> None:
     """Listed first by the host, with the machine's name, its MAC address and its mark."""
     desk.write_cluster(machines=ONE_OF_EACH)

@@ -31,6 +31,7 @@ def test_the_secrets_alone_bring_a_cluster_back(desk: Desk) -> None:
     assert desk.ask_lab("status")["vm_names"] == ["fileserver"]
 
 
+@pytest.mark.long
 def test_machines_that_our_keys_open_are_ours_although_the_id_of_their_marks_was_lost(desk: Desk) -> None:
     """As with clusters whose id was made apart from their secrets."""
     desk.write_cluster(speed=200)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.end_to_end.conftest import Desk
 
 
@@ -24,6 +26,7 @@ def test_not_a_byte_of_a_config_reaches_them(desk: Desk) -> None:
     assert {name: machine["received"] for name, machine in strangers(desk).items()} == {"neighbour": 0, "twin": 0}
 
 
+@pytest.mark.long
 def test_a_vm_that_never_boots_is_no_stranger_s_fault(desk: Desk) -> None:
     """Our own machine never comes up, and a stranger with its MAC address answers. It is told apart by its UUID, is named, gets nothing, and is
     not blamed: nothing runs in our VM.
