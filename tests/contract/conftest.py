@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.contract.implementations import Engine, Implementation, Lab, module_text
 from tests.lab.world.hand import hand_world
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`long: engine` in a case: its jobs are processes of the engine, which take their time; the lab's row stays short."""
+    for item in items:
+        given: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+        if given.get("case", {}).get("long", "never") == given.get("implementation"):
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session")
