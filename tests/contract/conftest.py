@@ -15,7 +15,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`long: engine` in a case: its jobs are processes of the engine, which take their time; the lab's row stays short."""
     for item in items:
         given: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-        if given.get("case", {}).get("long", "never") == given.get("implementation"):
+        case = given.get("case")
+        if isinstance(case, dict) and case.get("long", "never") == given.get("implementation"):
             item.add_marker(pytest.mark.long)
 
 
