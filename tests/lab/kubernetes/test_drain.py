@@ -123,9 +123,11 @@ def test_a_budget_is_respected_until_the_time_is_up(desk: Desk) -> None:
     desk.create(path, {"kind": "PodDisruptionBudget", "metadata": {"name": "dns"}, "spec": spec})
 
     async def test(kube: KubeClient) -> None:
-        (left,) = await kube.drain(desk.kubeconfig, desk.node, within_s=10)
-        assert (left.namespace, left.reason) == ("kube-system", LeftReason.BUDGET)
-        assert "disruption budget dns needs 2 healthy pods" in left.message
+        left = await kube.drain(desk.kubeconfig, desk.node, within_s=10)
+        kept = [pod for pod in left if pod.reason is not LeftReason.TERMINATING]  # of an earlier drain
+        assert kept, "one pod of the two, or both where both are on this node"
+        assert {(pod.namespace, pod.reason) for pod in kept} == {("kube-system", LeftReason.BUDGET)}
+        assert all("disruption budget dns needs 2 healthy pods" in pod.message for pod in kept)
         draining = asyncio.create_task(kube.drain(desk.kubeconfig, desk.node, within_s=3_000))
         await asyncio.sleep(0)
         assert desk.raw.ask("DELETE", f"{path}/dns").status_code == 200
