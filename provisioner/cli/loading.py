@@ -22,7 +22,6 @@ from provisioner.errors import Fault, Finding
 from provisioner.model.cluster import Cluster, MachineSpec
 from provisioner.ports import CallInfo, Ports
 from provisioner.views.console import line, printable
-from provisioner.views.table import call_words
 
 T = TypeVar("T")
 
@@ -102,6 +101,8 @@ def read(
     """Reads something with fresh ports, in an event loop of its own. From the verbosity `calls_from` on each call to a host is shown."""
 
     def tell(call: CallInfo) -> None:
+        from provisioner.views.table import call_words  # with the whole table of a run: for those who ask to see calls
+
         call = replace(call, elapsed_s=call.elapsed_s / context.clock.rate)
         sys.stderr.write(terminal.err.render(terminal.err.wrapped(line(call_words(call)), indent=4)))
 

@@ -216,3 +216,9 @@ def test_a_client_of_the_lab_does_not_load_the_lab() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_command_that_only_reads_does_not_load_the_table_of_a_run() -> None:
+    code = "import sys, provisioner.cli.loading\nprint([m for m in sys.modules if m.startswith('provisioner.views.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "provisioner.views.table" not in done.stdout
